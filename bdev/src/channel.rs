@@ -1,0 +1,70 @@
+//! The way from a core to a device: [`Bdev`] is shared, a [`Channel`] belongs to one core, [`Io`] is that core's engine.
+//!
+//! Nothing here blocks: `submit` queues, [`Io::submit`] hands everything queued to the kernel with one system call,
+//! [`Io::reap`] collects completions.
+
+use crate::{info::Info, op::IoError, op::Op};
+
+pub use crate::io::Io;
+
+/// The caller's name of an operation, given back with its completion. Opaque here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tag(pub u64);
+
+/// The end of an operation. Each accepted operation has exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    /// As given to `submit`.
+    pub tag: Tag,
+    /// All bytes were moved, or why not. After an error any part of the range may have been moved.
+    pub result: Result<(), IoError>,
+}
+
+/// Why an operation was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// No room in this core's queues for now: nothing was done, try again after the next reap.
+    #[error("the queue of this core is full")]
+    Full,
+}
+
+/// A block device, shared by all cores.
+pub trait Bdev: Send + Sync + std::fmt::Debug {
+    /// What it is.
+    fn info(&self) -> &Info;
+
+    /// A channel for the core that `io` belongs to.
+    ///
+    /// # Errors
+    /// Whatever the kernel says when the device is registered with the core's ring.
+    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>>;
+}
+
+/// One core's way to one device. It is used by that core alone and lives as long as its operations.
+pub trait Channel {
+    /// Takes an operation over. Its completion, with `tag`, appears in `io`: perhaps at once, perhaps much later.
+    ///
+    /// # Errors
+    /// [`SubmitError::Full`]: nothing was done.
+    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError>;
+
+    /// Tries to end an operation early. Its one completion still comes: as [`IoError::Cancelled`], or as whatever
+    /// happened first.
+    fn cancel(&mut self, io: &mut Io, tag: Tag);
+
+    /// Does what is due by `io.now_ns()` (timers of wrappers). Returns the number of things done. Called once a pass.
+    fn poll(&mut self, io: &mut Io) -> usize {
+        let _ = io;
+        0
+    }
+
+    /// Nanoseconds on `io`'s clock at which [`Channel::poll`] next has something to do: bounds the sleep of an idle core.
+    fn next_deadline_ns(&self) -> Option<u64> {
+        None
+    }
+
+    /// Removes what the channel registered with `io`. No operation is in flight.
+    fn close(&mut self, io: &mut Io) {
+        let _ = io;
+    }
+}

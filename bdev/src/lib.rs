@@ -1,0 +1,15 @@
+//! Block devices: what a disk can do, a channel to it for each core, and the backends.
+//!
+//! This crate owns operations, completions and the I/O engine of a core. It never sees a SCSI command, a ring or a
+//! guest address: its caller hands it byte ranges of a device and [`Segment`]s of host memory.
+
+pub mod channel;
+pub mod info;
+mod io;
+pub mod op;
+pub mod segment;
+
+pub use channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+pub use info::{Info, WriteCache};
+pub use op::{IoError, Op, OpKind};
+pub use segment::{Segment, SegmentSlice};

@@ -1,0 +1,1 @@
+//! A virtio-scsi driver in user space.

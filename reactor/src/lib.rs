@@ -1,0 +1,1 @@
+//! Pinned busy-poll threads, one a CPU.

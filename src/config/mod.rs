@@ -1,0 +1,1 @@
+//! Command line, CPU masks, disk strings and the configuration file.

@@ -1,0 +1,312 @@
+//! The snapshot of guest memory that a core works with, and translation through it.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use bdev::Segment;
+
+/// An address in the guest's memory, as the device sees it (an I/O virtual address).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Gpa(pub u64);
+
+impl Gpa {
+    /// The address `offset` bytes on, if there is one.
+    pub fn checked_add(self, offset: u64) -> Option<Self> {
+        self.0.checked_add(offset).map(Self)
+    }
+}
+
+impl std::fmt::Display for Gpa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// What the device wants to do with memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The device reads what the guest wrote.
+    Read,
+    /// The device writes for the guest to read.
+    Write,
+}
+
+/// Why a guest address could not be translated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TranslateError {
+    /// No region holds this address.
+    #[error("guest address {0} is not mapped")]
+    Unmapped(Gpa),
+    /// The region does not allow the access.
+    #[error("guest address {0} does not allow this access")]
+    Denied(Gpa),
+    /// Address plus length is past 2^64.
+    #[error("guest address {0} plus length wraps around")]
+    Wraps(Gpa),
+    /// The range is in memory that the client gave no file for, and the use needs shared memory.
+    #[error("guest address {0} is in memory that the client does not share")]
+    NotShared(Gpa),
+    /// The range is in more pieces than the caller has room for.
+    #[error("guest address {0} is in too many pieces")]
+    TooManyPieces(Gpa),
+}
+
+/// Host memory behind a region. Dropping it unmaps.
+pub trait Mapping: Send + Sync + std::fmt::Debug {
+    /// First byte; stays valid, with the length that the region has, until the drop.
+    fn base(&self) -> NonNull<u8>;
+
+    /// Whether the client shares this memory. If not, it is a shadow that has to be brought in step by messages.
+    fn is_shared(&self) -> bool;
+}
+
+/// One region of guest memory.
+#[derive(Debug, Clone)]
+pub struct Region {
+    /// First guest address.
+    pub start: Gpa,
+    /// Length in bytes, never 0; `start + len` does not wrap.
+    pub len: u64,
+    /// The client lets the device read.
+    pub readable: bool,
+    /// The client lets the device write.
+    pub writable: bool,
+    /// Where it is in our own address space.
+    pub mapping: Arc<dyn Mapping>,
+}
+
+impl Region {
+    fn end(&self) -> u64 {
+        self.start.0 + self.len
+    }
+}
+
+/// What translation needs of a region, in one cache line.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    start: u64,
+    len: u64,
+    base: NonNull<u8>,
+    readable: bool,
+    writable: bool,
+    shared: bool,
+}
+
+/// An immutable picture of guest memory. Holding it keeps every mapping in it alive.
+#[derive(Debug, Default)]
+pub struct MemMap {
+    windows: Vec<Window>,
+    regions: Vec<Region>,
+}
+
+// SAFETY: the raw pointers in `windows` point into the mappings that `regions` keeps alive, and those are Send.
+unsafe impl Send for MemMap {}
+// SAFETY: the map is immutable.
+unsafe impl Sync for MemMap {}
+
+/// Remembers the region of the last hit: most translations of one ring hit one region.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RegionCache(usize);
+
+impl MemMap {
+    /// A map of `regions`, which do not overlap.
+    ///
+    /// # Panics
+    /// If they overlap: the table checks that before.
+    pub fn new(mut regions: Vec<Region>) -> Self {
+        regions.sort_by_key(|region| region.start);
+        assert!(regions.windows(2).all(|pair| pair[0].end() <= pair[1].start.0));
+        let windows = regions
+            .iter()
+            .map(|region| Window {
+                start: region.start.0,
+                len: region.len,
+                base: region.mapping.base(),
+                readable: region.readable,
+                writable: region.writable,
+                shared: region.mapping.is_shared(),
+            })
+            .collect();
+        Self { windows, regions }
+    }
+
+    /// The regions, by address.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Translates `len` bytes at `gpa` and hands `emit` each piece of host memory in order. A range may lie in several
+    /// regions that touch. `remote` tells whether a piece is in memory that the client does not share.
+    ///
+    /// # Errors
+    /// [`TranslateError`]; pieces before the fault have been emitted.
+    #[inline]
+    pub fn translate(
+        &self,
+        cache: &mut RegionCache,
+        (gpa, len): (Gpa, u64),
+        access: Access,
+        mut emit: impl FnMut(Segment, bool) -> Result<(), TranslateError>,
+    ) -> Result<(), TranslateError> {
+        let (mut at, mut left) = (gpa.0, len);
+        if at.checked_add(len).is_none() {
+            return Err(TranslateError::Wraps(gpa));
+        }
+        while left > 0 {
+            let window = self.window(cache, at)?;
+            if !match access {
+                Access::Read => window.readable,
+                Access::Write => window.writable,
+            } {
+                return Err(TranslateError::Denied(Gpa(at)));
+            }
+            let offset = at - window.start;
+            let part = left.min(window.len - offset);
+            // SAFETY: `offset + part` is within the mapping, which `self.regions` keeps alive; whoever holds the segment
+            // keeps the snapshot until it is done (the quiesce protocol).
+            let segment = unsafe { Segment::new(window.base.add(offset as usize), part as usize) };
+            emit(segment, !window.shared)?;
+            at = at.wrapping_add(part);
+            left -= part;
+        }
+        Ok(())
+    }
+
+    /// Translates a range that must be one piece of shared memory, as rings are.
+    ///
+    /// # Errors
+    /// [`TranslateError`], also if the range is in several pieces or not shared.
+    pub fn contiguous(&self, gpa: Gpa, len: u64, access: Access) -> Result<Segment, TranslateError> {
+        let mut found: Option<Segment> = None;
+        self.translate(&mut RegionCache::default(), (gpa, len), access, |segment, remote| {
+            if remote {
+                return Err(TranslateError::NotShared(gpa));
+            }
+            found = Some(match found {
+                None => segment,
+                Some(before) if before.as_ptr().wrapping_add(before.len()) == segment.as_ptr() => {
+                    let base = NonNull::new(before.as_ptr()).expect("a segment's base is not null");
+                    // SAFETY: both pieces are mapped, one right behind the other.
+                    unsafe { Segment::new(base, before.len() + segment.len()) }
+                }
+                Some(_) => return Err(TranslateError::TooManyPieces(gpa)),
+            });
+            Ok(())
+        })?;
+        Ok(found.unwrap_or(Segment::EMPTY))
+    }
+
+    #[inline]
+    fn window(&self, cache: &mut RegionCache, at: u64) -> Result<&Window, TranslateError> {
+        if let Some(window) = self.windows.get(cache.0)
+            && at.wrapping_sub(window.start) < window.len
+        {
+            return Ok(window);
+        }
+        self.search(cache, at)
+    }
+
+    #[cold]
+    fn search(&self, cache: &mut RegionCache, at: u64) -> Result<&Window, TranslateError> {
+        let after = self.windows.partition_point(|window| window.start <= at);
+        let window = after
+            .checked_sub(1)
+            .map(|index| (index, &self.windows[index]))
+            .filter(|(_, window)| at - window.start < window.len);
+        let (index, window) = window.ok_or(TranslateError::Unmapped(Gpa(at)))?;
+        cache.0 = index;
+        Ok(window)
+    }
+}
+
+/// Guest memory on the heap, for the tests of every room.
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+
+    /// A mapping of zeroed heap memory.
+    #[derive(Debug)]
+    pub struct HeapMapping {
+        bytes: Box<[std::cell::UnsafeCell<u8>]>,
+        shared: bool,
+    }
+    // SAFETY: used by tests as memory shared with a guest, through raw pointers only.
+    unsafe impl Send for HeapMapping {}
+    // SAFETY: as above.
+    unsafe impl Sync for HeapMapping {}
+
+    impl Mapping for HeapMapping {
+        fn base(&self) -> NonNull<u8> {
+            NonNull::new(self.bytes.as_ptr() as *mut u8).expect("a box is not null")
+        }
+        fn is_shared(&self) -> bool {
+            self.shared
+        }
+    }
+
+    /// A readable, writable, shared region of `len` zero bytes at `start`.
+    pub fn region(start: u64, len: usize) -> Region {
+        region_with(start, len, true)
+    }
+
+    /// As [`region`], shared or not.
+    pub fn region_with(start: u64, len: usize, shared: bool) -> Region {
+        let bytes = (0..len).map(|_| std::cell::UnsafeCell::new(0)).collect();
+        Region {
+            start: Gpa(start),
+            len: len as u64,
+            readable: true,
+            writable: true,
+            mapping: Arc::new(HeapMapping { bytes, shared }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{region, region_with};
+    use super::*;
+
+    fn pieces(map: &MemMap, gpa: u64, len: u64, access: Access) -> Result<Vec<usize>, TranslateError> {
+        let mut lens = Vec::new();
+        map.translate(&mut RegionCache::default(), (Gpa(gpa), len), access, |segment, _| {
+            lens.push(segment.len());
+            Ok(())
+        })?;
+        Ok(lens)
+    }
+
+    #[test]
+    fn a_range_may_cross_regions_that_touch() {
+        let map = MemMap::new(vec![region(0x2000, 0x1000), region(0x1000, 0x1000)]);
+        assert_eq!(pieces(&map, 0x1f00, 0x200, Access::Read), Ok(vec![0x100, 0x100]));
+        assert_eq!(pieces(&map, 0x1000, 0x2000, Access::Write), Ok(vec![0x1000, 0x1000]));
+    }
+
+    #[test]
+    fn holes_ends_and_wraps_are_errors() {
+        let map = MemMap::new(vec![region(0x1000, 0x1000), region(0x3000, 0x1000)]);
+        assert_eq!(pieces(&map, 0xfff, 1, Access::Read), Err(TranslateError::Unmapped(Gpa(0xfff))));
+        assert_eq!(pieces(&map, 0x1fff, 2, Access::Read), Err(TranslateError::Unmapped(Gpa(0x2000))));
+        assert_eq!(pieces(&map, 0x4000, 1, Access::Read), Err(TranslateError::Unmapped(Gpa(0x4000))));
+        assert_eq!(pieces(&map, u64::MAX, 2, Access::Read), Err(TranslateError::Wraps(Gpa(u64::MAX))));
+        assert_eq!(pieces(&map, 0x1800, 0, Access::Read), Ok(vec![]));
+    }
+
+    #[test]
+    fn access_is_checked() {
+        let mut read_only = region(0, 16);
+        read_only.writable = false;
+        let map = MemMap::new(vec![read_only]);
+        assert_eq!(pieces(&map, 0, 16, Access::Read), Ok(vec![16]));
+        assert_eq!(pieces(&map, 4, 1, Access::Write), Err(TranslateError::Denied(Gpa(4))));
+    }
+
+    #[test]
+    fn rings_must_be_one_piece_of_shared_memory() {
+        let map = MemMap::new(vec![region(0, 16), region(16, 16), region_with(64, 16, false)]);
+        assert_eq!(map.contiguous(Gpa(4), 12, Access::Write).map(|s| s.len()), Ok(12));
+        assert_eq!(map.contiguous(Gpa(64), 4, Access::Read), Err(TranslateError::NotShared(Gpa(64))));
+    }
+}

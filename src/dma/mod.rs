@@ -1,0 +1,8 @@
+//! Guest memory: what the client mapped, an immutable snapshot of it for each core, and guest address to host segments.
+//!
+//! Owns the mappings. Knows nothing of rings, SCSI or the wire. The control thread changes the table; cores only hold
+//! snapshots ([`MemMap`]), and a mapping goes away when the last snapshot that shows it does.
+
+mod map;
+
+pub use map::{Access, Gpa, Mapping, MemMap, Region, RegionCache, TranslateError};

@@ -1,0 +1,3 @@
+//! The `annulus` command.
+
+fn main() {}

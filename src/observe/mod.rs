@@ -1,0 +1,1 @@
+//! Counters and rate-limited logs.

@@ -1,0 +1,3 @@
+//! virtio: the transport's registers and status machine, rings, chains, notification.
+
+pub mod ring;

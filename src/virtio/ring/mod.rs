@@ -1,0 +1,1 @@
+//! Virtqueues: the split ring, descriptor chains.

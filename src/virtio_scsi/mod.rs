@@ -1,0 +1,1 @@
+//! The wire format of virtio-scsi: requests, responses, task management, events, device configuration.
