@@ -1,1 +1,155 @@
-//! Command line, CPU masks, disk strings and the configuration file.
+//! Command line, CPU masks, disk strings and the configuration file: from text to a checked [`ServeConfig`].
+//!
+//! Owns every rule about what a user may write. Opens no disk and no socket; `target` does that with the result.
+
+mod cli;
+mod cpumask;
+mod disk;
+mod file;
+mod scope;
+mod units;
+
+pub use cli::{Cli, CliError, Command, parse};
+pub use cpumask::CpuSet;
+pub use disk::{BackendConfig, DirectMode, DiskConfig};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Targets are addressed by one byte of the eight LUN bytes (virtio 1.2, 5.6.6.1).
+pub const MAX_TARGETS: u16 = 256;
+/// LUNs that the flat addressing format can name (SAM-5, 4.7.7.3).
+pub const MAX_LUNS: u16 = 16384;
+/// Request queues that one controller can have.
+pub const MAX_QUEUES: u16 = 64;
+
+/// All that `annulus serve` was asked to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServeConfig {
+    /// At least one; sockets are distinct.
+    pub controllers: Vec<ControllerConfig>,
+    /// What reactors do when there is no work.
+    pub idle: Idle,
+}
+
+/// One virtio-scsi controller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControllerConfig {
+    /// Where its client connects.
+    pub socket: PathBuf,
+    /// CPUs whose reactors serve its queues.
+    pub cpus: CpuSet,
+    /// Request queues that it offers, 1 to [`MAX_QUEUES`].
+    pub queues: u16,
+    /// Its disks, each at its own address. One that several controllers share is the same `Arc` in each.
+    pub disks: Vec<PlacedDisk>,
+}
+
+/// A disk and where the guest finds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlacedDisk {
+    /// Target, 0 to 255.
+    pub target: u8,
+    /// Logical unit, below [`MAX_LUNS`].
+    pub lun: u16,
+    /// The disk.
+    pub disk: Arc<DiskConfig>,
+}
+
+/// What a reactor does when there is no work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// Never sleep.
+    Spin,
+    /// Spin while there is work and for a short time after, then sleep until a doorbell, a completion or a message.
+    #[default]
+    Adaptive,
+    /// Sleep as soon as there is nothing to do.
+    Sleep,
+}
+
+impl Idle {
+    /// How long a reactor spins without work before it sleeps; `None` means for ever.
+    pub const fn spin(self) -> Option<Duration> {
+        match self {
+            Self::Spin => None,
+            Self::Adaptive => Some(Duration::from_micros(200)),
+            Self::Sleep => Some(Duration::ZERO),
+        }
+    }
+}
+
+/// What is wrong with what the user wrote, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A CPU mask that cannot be read.
+    #[error("bad CPU mask '{mask}': {why}; write it as a hexadecimal mask (0x5) or a list ([0,2-3])")]
+    CpuMask {
+        /// As written.
+        mask: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A disk string that cannot be read.
+    #[error("bad disk '{disk}': {why}")]
+    Disk {
+        /// As written.
+        disk: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// Two disks at one address.
+    #[error(
+        "controller {socket}: two disks at target {target}, lun {lun} ({first} and {second}); give one of them another target= or lun="
+    )]
+    SameAddress {
+        /// The controller's socket.
+        socket: String,
+        /// Shared target.
+        target: u8,
+        /// Shared LUN.
+        lun: u16,
+        /// One disk.
+        first: String,
+        /// The other disk.
+        second: String,
+    },
+    /// More disks than there are targets.
+    #[error("controller {0}: no target is left for a disk without target=; give it one and a lun= of its own")]
+    NoTargetLeft(String),
+    /// A controller without a disk.
+    #[error("controller {0} has no disk; add --disk PATH (or --disk null:size=1T to try it out)")]
+    NoDisk(String),
+    /// No controller at all.
+    #[error("nothing to serve: give --socket PATH and --disk PATH, or --config FILE")]
+    NoController,
+    /// Two controllers on one socket.
+    #[error("socket {0} stands twice; each controller needs a socket of its own")]
+    SameSocket(String),
+    /// A queue count out of range.
+    #[error("controller {socket}: --queues {queues} is out of range; it can be 1 to {MAX_QUEUES}")]
+    Queues {
+        /// The controller's socket.
+        socket: String,
+        /// As written.
+        queues: u32,
+    },
+    /// An option given twice for one controller.
+    #[error("{option} stands twice for {scope}; keep one of them")]
+    Twice {
+        /// The option.
+        option: &'static str,
+        /// The controller, or all of them.
+        scope: String,
+    },
+    /// The configuration file cannot be read.
+    #[error("cannot read the configuration file {path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+}

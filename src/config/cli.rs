@@ -1,0 +1,168 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::scope::{self, Scoped};
+use super::{ConfigError, CpuSet, DiskConfig, Idle, ServeConfig, file};
+
+const EXAMPLES: &str = "\
+Examples:
+  # One disk file, served by CPU 0:
+  annulus serve --cpumask 0x1 --socket vm0.sock --disk disk.img
+
+  # A read-only disk with a serial number and a 1 TiB disk of nothing, four queues on three CPUs:
+  annulus serve -m '[0,2-3]' --socket a.sock --disk path=disk.img,target=0,lun=0,serial=A1,ro \\
+      --disk null:size=1T,block-size=4096 --queues 4
+
+  # Two controllers that share one disk:
+  annulus serve --disk shared.img,ro --socket a.sock --disk a.img --socket b.sock --disk b.img
+
+  # The same from a file:
+  annulus serve --config annulus.toml
+
+Disks:
+  [KIND:]PATH or [KIND:]KEY=VALUE,...   KIND is file, null or mem; a comma in a value is written twice
+  path=FILE            the file (also: the first field alone)
+  size=SIZE            size of a null or mem disk: 512M, 10G, 1T
+  block-size=512|4096  logical block size (default 512)
+  target=N, lun=N      address, 0 to 255 and 0 to 16383 (default: LUN 0 of the next free target)
+  ro                   refuse writes
+  direct=auto|on|off   go around the page cache (default: where the file system can)
+  delay=TIME           answer each operation late, for tests: 5ms, 60s
+  serial=, vendor=, product=, revision=, naa=   what the guest is told";
+
+/// A userspace, polled-mode virtio-scsi storage target over vfio-user.
+#[derive(Debug, Parser)]
+#[command(name = "annulus", version, after_help = "See 'annulus serve --help' for options and examples.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: CliCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CliCommand {
+    /// Serve disks to virtual machines.
+    #[command(after_help = EXAMPLES)]
+    Serve(ServeArgs),
+}
+
+/// Options of `annulus serve`. Those that belong to a controller are read in their order, see [`scoped`].
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Socket that a controller's client connects to; stands once for each controller. Each --disk, --queues and
+    /// --cpumask after it belongs to that controller, those before the first socket belong to all
+    #[arg(short, long, value_name = "PATH")]
+    socket: Vec<PathBuf>,
+
+    /// CPUs that serve the queues, one reactor thread each: a mask (0x5) or a list ([0,2-3]) [default: CPU 0]
+    #[arg(short = 'm', long, value_name = "MASK")]
+    cpumask: Vec<CpuSet>,
+
+    /// Request queues, 1 to 64 [default: one for each CPU]
+    #[arg(short, long, value_name = "N")]
+    queues: Vec<u32>,
+
+    /// A disk: a path, or a kind and keys (see below); stands once for each disk
+    #[arg(short, long, value_name = "DISK", value_parser = DiskConfig::parse)]
+    disk: Vec<DiskConfig>,
+
+    /// What a reactor does without work: never sleep, sleep after a while, sleep at once [default: adaptive]
+    #[arg(long, value_enum, value_name = "POLICY")]
+    idle: Option<Idle>,
+
+    /// Read controllers from a file instead
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "disk"])]
+    config: Option<PathBuf>,
+}
+
+/// What the user wants.
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    /// Serve disks.
+    Serve(ServeConfig),
+}
+
+/// What keeps us from knowing it.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Words that are no options; help and version come this way, too.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// Options that do not make sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// [`CliError`], with a message for the user.
+pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, CliError> {
+    let matches = Cli::command().try_get_matches_from(words)?;
+    let CliCommand::Serve(args) = Cli::from_arg_matches(&matches)?.command;
+    let matches = matches.subcommand_matches("serve").expect("serve is the only subcommand");
+    if let Some(path) = &args.config {
+        let mut config = file::read(path)?;
+        config.idle = args.idle.unwrap_or(config.idle);
+        return Ok(Command::Serve(config));
+    }
+    let idle = args.idle.unwrap_or_default();
+    let drafts = scope::gather(scoped(args, matches))?;
+    Ok(Command::Serve(ServeConfig { controllers: scope::finish(&drafts[0], &drafts[1..])?, idle }))
+}
+
+/// The options that belong to a controller, in the order in which they stand.
+fn scoped(args: ServeArgs, matches: &ArgMatches) -> Vec<Scoped> {
+    let mut options: Vec<(usize, Scoped)> = Vec::new();
+    let mut add = |id: &str, found: Vec<Scoped>| {
+        options.extend(matches.indices_of(id).into_iter().flatten().zip(found));
+    };
+    add("socket", args.socket.into_iter().map(Scoped::Socket).collect());
+    add("cpumask", args.cpumask.into_iter().map(Scoped::CpuMask).collect());
+    add("queues", args.queues.into_iter().map(Scoped::Queues).collect());
+    add("disk", args.disk.into_iter().map(Scoped::Disk).collect());
+    options.sort_by_key(|&(index, _)| index);
+    options.into_iter().map(|(_, option)| option).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(words: &str) -> Result<ServeConfig, CliError> {
+        let Command::Serve(config) = parse(["annulus", "serve"].into_iter().chain(words.split_whitespace()))?;
+        Ok(config)
+    }
+
+    #[test]
+    fn the_order_of_options_counts() {
+        let config = serve("-m 0x3 --socket a --disk x --socket b --disk y --queues 4").unwrap();
+        let found: Vec<_> =
+            config.controllers.iter().map(|c| (c.queues, c.disks[0].disk.text.as_str(), c.cpus.cpus().len())).collect();
+        assert_eq!(found, [(2, "x", 2), (4, "y", 2)]);
+        assert_eq!(config.idle, Idle::Adaptive);
+    }
+
+    #[test]
+    fn usage_errors_name_the_word() {
+        for (words, part) in [
+            ("--socket a --disk x,colour=red", "colour"),
+            ("--socket a --disk x --cpumask 7", "bad CPU mask '7'"),
+            ("--socket a --disk x --idle never", "never"),
+            ("--config f --socket a", "--config"),
+            ("--sokcet a", "--sokcet"),
+            ("", "nothing to serve"),
+        ] {
+            let error = serve(words).expect_err(words).to_string();
+            assert!(error.contains(part), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_definition_of_the_options_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,131 @@
+//! The configuration file, in TOML.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::scope::{self, Draft};
+use super::{ConfigError, CpuSet, DiskConfig, Idle, ServeConfig};
+
+/// The whole file. The keys outside of `[[controller]]` are for all controllers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    idle: Idle,
+    #[serde(default, deserialize_with = "cpumask")]
+    cpumask: Option<CpuSet>,
+    queues: Option<u32>,
+    #[serde(default)]
+    disks: Vec<Disk>,
+    #[serde(default)]
+    controller: Vec<Controller>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Controller {
+    socket: PathBuf,
+    #[serde(default, deserialize_with = "cpumask")]
+    cpumask: Option<CpuSet>,
+    queues: Option<u32>,
+    #[serde(default)]
+    disks: Vec<Disk>,
+}
+
+/// A disk string, as `--disk` takes it.
+#[derive(Debug)]
+struct Disk(Arc<DiskConfig>);
+
+impl<'de> Deserialize<'de> for Disk {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let disk = DiskConfig::parse(&text).map_err(serde::de::Error::custom)?;
+        Ok(Self(Arc::new(disk)))
+    }
+}
+
+fn cpumask<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<CpuSet>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// [`ConfigError`]: what is wrong, with the line where it stands.
+pub(super) fn read(path: &Path) -> Result<ServeConfig, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::File { path: path.display().to_string(), why: error.to_string() })?;
+    parse(&text).map_err(|error| match error {
+        FileError::Toml(error) => {
+            ConfigError::File { path: path.display().to_string(), why: error.to_string().trim_end().to_string() }
+        }
+        FileError::Config(error) => error,
+    })
+}
+
+#[derive(Debug)]
+enum FileError {
+    Toml(toml::de::Error),
+    Config(ConfigError),
+}
+
+fn parse(text: &str) -> Result<ServeConfig, FileError> {
+    let file: File = toml::from_str(text).map_err(FileError::Toml)?;
+    let draft = |socket, cpus, queues, disks: Vec<Disk>| {
+        let disks = disks.into_iter().map(|disk| disk.0).collect();
+        Draft { socket, cpus, queues, disks }
+    };
+    let common = draft(None, file.cpumask, file.queues, file.disks);
+    let drafts: Vec<_> =
+        file.controller.into_iter().map(|c| draft(Some(c.socket), c.cpumask, c.queues, c.disks)).collect();
+    let controllers = scope::finish(&common, &drafts).map_err(FileError::Config)?;
+    Ok(ServeConfig { controllers, idle: file.idle })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_controllers() {
+        let config = parse(
+            r#"
+            idle = "spin"
+            cpumask = "[0-1]"
+            disks = ["null:size=1G"]
+
+            [[controller]]
+            socket = "a.sock"
+            queues = 4
+            disks = ["path=a.img,serial=A1", "mem:size=64M"]
+
+            [[controller]]
+            socket = "b.sock"
+            cpumask = "0x2"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.idle, Idle::Spin);
+        let [a, b] = &config.controllers[..] else { panic!("two controllers") };
+        assert_eq!((a.queues, a.disks.len(), b.queues, b.disks.len()), (4, 3, 1, 1));
+        assert!(Arc::ptr_eq(&a.disks[0].disk, &b.disks[0].disk));
+    }
+
+    #[test]
+    fn mistakes_name_the_line() {
+        for (text, part) in [
+            ("[[controller]]\nsocket = \"a\"\ncolour = 1", "colour"),
+            ("[[controller]]\nsocket = \"a\"\ndisks = [\"x,colour=1\"]", "colour"),
+            ("[[controller]]\nsocket = \"a\"\ncpumask = \"9\"", "bad CPU mask '9'"),
+            ("[[controller]]\nqueues = 1", "socket"),
+        ] {
+            let Err(FileError::Toml(error)) = parse(text) else { panic!("{text}") };
+            let error = error.to_string();
+            assert!(error.contains(part) && error.contains("line"), "{text}: {error}");
+        }
+        assert!(matches!(parse(""), Err(FileError::Config(ConfigError::NoController))));
+    }
+}

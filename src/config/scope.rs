@@ -1,0 +1,191 @@
+//! From options in their order, or the tables of a file, to controllers: which option belongs to whom, and where each
+//! disk goes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{ConfigError, ControllerConfig, CpuSet, DiskConfig, MAX_QUEUES, MAX_TARGETS, PlacedDisk};
+
+/// What was said for one controller, or (without a socket) for all.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Draft {
+    pub(super) socket: Option<PathBuf>,
+    pub(super) cpus: Option<CpuSet>,
+    pub(super) queues: Option<u32>,
+    pub(super) disks: Vec<Arc<DiskConfig>>,
+}
+
+/// One option of the command line that belongs to the controller whose `--socket` stands before it.
+#[derive(Debug, Clone)]
+pub(super) enum Scoped {
+    Socket(PathBuf),
+    CpuMask(CpuSet),
+    Queues(u32),
+    Disk(DiskConfig),
+}
+
+/// Gives each option to its controller. The first draft holds what stands before the first socket: it is for all.
+pub(super) fn gather(options: Vec<Scoped>) -> Result<Vec<Draft>, ConfigError> {
+    let mut drafts = vec![Draft::default()];
+    for option in options {
+        if let Scoped::Socket(socket) = option {
+            drafts.push(Draft { socket: Some(socket), ..Draft::default() });
+            continue;
+        }
+        let draft = drafts.last_mut().expect("the first draft is always there");
+        match option {
+            Scoped::CpuMask(cpus) => set_once(&mut draft.cpus, cpus, "--cpumask", &draft.socket)?,
+            Scoped::Queues(queues) => set_once(&mut draft.queues, queues, "--queues", &draft.socket)?,
+            Scoped::Disk(disk) => draft.disks.push(Arc::new(disk)),
+            Scoped::Socket(_) => unreachable!("handled above"),
+        }
+    }
+    Ok(drafts)
+}
+
+fn set_once<T>(
+    place: &mut Option<T>,
+    value: T,
+    option: &'static str,
+    socket: &Option<PathBuf>,
+) -> Result<(), ConfigError> {
+    if place.replace(value).is_some() {
+        let scope = socket.as_deref().map_or("all controllers".into(), |socket| format!("controller {}", show(socket)));
+        return Err(ConfigError::Twice { option, scope });
+    }
+    Ok(())
+}
+
+/// Finished controllers from `common`, which is for all, and one draft for each.
+pub(super) fn finish(common: &Draft, drafts: &[Draft]) -> Result<Vec<ControllerConfig>, ConfigError> {
+    if drafts.is_empty() {
+        return Err(ConfigError::NoController);
+    }
+    let controllers: Vec<_> = drafts.iter().map(|draft| finish_one(common, draft)).collect::<Result<_, _>>()?;
+    for (index, controller) in controllers.iter().enumerate() {
+        if controllers[..index].iter().any(|before| before.socket == controller.socket) {
+            return Err(ConfigError::SameSocket(show(&controller.socket)));
+        }
+    }
+    Ok(controllers)
+}
+
+fn finish_one(common: &Draft, draft: &Draft) -> Result<ControllerConfig, ConfigError> {
+    let socket = draft.socket.clone().ok_or(ConfigError::NoController)?;
+    let cpus = draft.cpus.clone().or_else(|| common.cpus.clone()).unwrap_or_else(|| CpuSet::single(0));
+    let queues = draft.queues.or(common.queues).unwrap_or(cpus.cpus().len().min(MAX_QUEUES.into()) as u32);
+    if queues == 0 || queues > MAX_QUEUES.into() {
+        return Err(ConfigError::Queues { socket: show(&socket), queues });
+    }
+    let disks: Vec<_> = common.disks.iter().chain(&draft.disks).cloned().collect();
+    if disks.is_empty() {
+        return Err(ConfigError::NoDisk(show(&socket)));
+    }
+    let disks = place(&socket, disks)?;
+    Ok(ControllerConfig { socket, cpus, queues: queues as u16, disks })
+}
+
+/// Gives each disk its address: the one that it asked for, else LUN 0 of the next target that no disk has.
+fn place(socket: &Path, disks: Vec<Arc<DiskConfig>>) -> Result<Vec<PlacedDisk>, ConfigError> {
+    let mut placed: BTreeMap<(u8, u16), Arc<DiskConfig>> = BTreeMap::new();
+    let (fixed, floating): (Vec<_>, Vec<_>) =
+        disks.into_iter().partition(|disk| disk.target.is_some() || disk.lun.is_some());
+    for disk in fixed {
+        let (target, lun) = (disk.target.unwrap_or(0), disk.lun.unwrap_or(0));
+        if let Some(first) = placed.insert((target, lun), disk.clone()) {
+            let (first, second) = (first.text.clone(), disk.text.clone());
+            return Err(ConfigError::SameAddress { socket: show(socket), target, lun, first, second });
+        }
+    }
+    let mut next = 0_u16;
+    for disk in floating {
+        while next < MAX_TARGETS && placed.keys().any(|&(target, _)| u16::from(target) == next) {
+            next += 1;
+        }
+        if next == MAX_TARGETS {
+            return Err(ConfigError::NoTargetLeft(show(socket)));
+        }
+        placed.insert((next as u8, 0), disk);
+    }
+    Ok(placed.into_iter().map(|((target, lun), disk)| PlacedDisk { target, lun, disk }).collect())
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn controllers(options: Vec<Scoped>) -> Result<Vec<ControllerConfig>, ConfigError> {
+        let drafts = gather(options)?;
+        finish(&drafts[0], &drafts[1..])
+    }
+
+    fn socket(path: &str) -> Scoped {
+        Scoped::Socket(path.into())
+    }
+
+    fn disk(text: &str) -> Scoped {
+        Scoped::Disk(DiskConfig::parse(text).expect(text))
+    }
+
+    fn addresses(controller: &ControllerConfig) -> Vec<(u8, u16, &str)> {
+        controller.disks.iter().map(|placed| (placed.target, placed.lun, placed.disk.text.as_str())).collect()
+    }
+
+    #[test]
+    fn options_belong_to_the_socket_before_them_and_the_first_ones_to_all() {
+        let found = controllers(vec![
+            Scoped::Queues(2),
+            disk("all.img"),
+            socket("a"),
+            disk("a.img"),
+            socket("b"),
+            Scoped::Queues(3),
+            Scoped::CpuMask("0x2".parse().unwrap()),
+        ])
+        .unwrap();
+        assert_eq!(addresses(&found[0]), [(0, 0, "all.img"), (1, 0, "a.img")]);
+        assert_eq!(addresses(&found[1]), [(0, 0, "all.img")]);
+        assert_eq!((found[0].queues, found[1].queues), (2, 3));
+        assert_eq!((found[0].cpus.cpus(), found[1].cpus.cpus()), (&[0][..], &[1][..]));
+        assert!(Arc::ptr_eq(&found[0].disks[0].disk, &found[1].disks[0].disk));
+    }
+
+    #[test]
+    fn disks_without_an_address_fill_the_free_targets() {
+        let found =
+            controllers(vec![socket("a"), disk("x"), disk("y,target=0,lun=1"), disk("z"), disk("v,target=2")]).unwrap();
+        assert_eq!(addresses(&found[0]), [(0, 1, "y,target=0,lun=1"), (1, 0, "x"), (2, 0, "v,target=2"), (3, 0, "z")]);
+    }
+
+    #[test]
+    fn queues_default_to_the_number_of_cpus() {
+        let found = controllers(vec![socket("a"), disk("x"), Scoped::CpuMask("[0-2]".parse().unwrap())]).unwrap();
+        assert_eq!(found[0].queues, 3);
+    }
+
+    #[test]
+    fn mistakes() {
+        assert_eq!(controllers(vec![]), Err(ConfigError::NoController));
+        assert_eq!(controllers(vec![socket("a")]), Err(ConfigError::NoDisk("a".into())));
+        let same = controllers(vec![socket("a"), disk("x,lun=1"), disk("y,target=0,lun=1")]).unwrap_err().to_string();
+        assert!(same.contains("target 0, lun 1 (x,lun=1 and y,target=0,lun=1)"), "{same}");
+        let twice = controllers(vec![disk("x"), socket("a"), socket("a")]);
+        assert_eq!(twice, Err(ConfigError::SameSocket("a".into())));
+        let queues = controllers(vec![disk("x"), socket("a"), Scoped::Queues(65)]);
+        assert_eq!(queues, Err(ConfigError::Queues { socket: "a".into(), queues: 65 }));
+        let masks = vec![socket("a"), Scoped::Queues(1), Scoped::Queues(1)];
+        assert!(matches!(controllers(masks), Err(ConfigError::Twice { option: "--queues", .. })));
+    }
+
+    #[test]
+    fn two_hundred_and_fifty_seven_disks_do_not_fit() {
+        let mut options = vec![socket("a")];
+        options.extend((0..257).map(|index| disk(&format!("d{index}"))));
+        assert_eq!(controllers(options), Err(ConfigError::NoTargetLeft("a".into())));
+    }
+}
