@@ -1,0 +1,174 @@
+//! The rules of the house, checked on the source tree: who may import whom, where `unsafe` may stand, how long a file
+//! may be. ARCHITECTURE.md says why.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms of the root crate and what each may import of the others and of the workspace's crates.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("config", &[]),
+    ("dma", &["bdev"]),
+    ("observe", &[]),
+    ("pci", &[]),
+    ("scsi", &["bdev"]),
+    ("target", &["bdev", "config", "dma", "observe", "pci", "reactor", "scsi", "vfio_user", "virtio", "virtio_scsi"]),
+    ("vfio_user", &["dma", "observe", "pci"]),
+    ("virtio", &["bdev", "dma", "observe"]),
+    ("virtio_scsi", &["bdev", "dma", "observe", "virtio"]),
+    ("main.rs", &["annulus", "config", "observe", "target"]),
+    ("lib.rs", &[]),
+];
+
+/// Names that count as one of ours when a path starts with them.
+const OURS: &[&str] = &["annulus", "annulus_bench", "bdev", "reactor"];
+
+/// Files and folders that may hold `unsafe`: mapped memory, rings, io_uring.
+const MAY_BE_UNSAFE: &[&str] = &[
+    "bdev/src/segment.rs",
+    "bdev/src/uring",
+    "bdev/src/file",
+    "bdev/src/mem.rs",
+    "bench/src/guest/memory.rs",
+    "src/dma",
+    "src/virtio/ring",
+];
+
+/// Longest file, in lines. A longer one has more than one idea.
+const MAX_LINES: usize = 800;
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    let mut breaches = Vec::new();
+    for (path, text) in sources("src") {
+        let room = room_of(&path);
+        let allowed = MAY_IMPORT.iter().find(|(name, _)| *name == room);
+        let (_, allowed) =
+            allowed.unwrap_or_else(|| panic!("{} is in no known room; add it to MAY_IMPORT", path.display()));
+        for name in imports(&text) {
+            if name != room && !allowed.contains(&name.as_str()) {
+                breaches.push(format!("{} imports {name}", path.display()));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+}
+
+#[test]
+fn crates_of_the_workspace_stand_on_their_own() {
+    for (folder, allowed) in [("bdev", vec![]), ("reactor", vec![]), ("bench", vec!["annulus_bench"])] {
+        for (path, text) in sources(folder) {
+            for name in imports(&text).into_iter().filter(|name| OURS.contains(&name.as_str())) {
+                let itself = name == folder || allowed.contains(&name.as_str());
+                assert!(itself, "{} imports {name}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_stands_only_where_it_may() {
+    for (path, text) in ["src", "bdev/src", "reactor/src", "bench/src"].into_iter().flat_map(sources) {
+        let allowed = MAY_BE_UNSAFE.iter().any(|place| path.starts_with(place));
+        let uses = text.lines().any(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains("unsafe ") || code.contains("allow(unsafe_code)")
+        });
+        assert!(allowed || !uses, "{} holds unsafe code; see MAY_BE_UNSAFE", path.display());
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for (path, text) in ["src", "bdev", "reactor", "bench", "tests"].into_iter().flat_map(sources) {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines; split it", path.display());
+    }
+}
+
+#[test]
+fn the_checker_sees_imports_in_every_form() {
+    let text = "
+        use crate::dma::{Gpa, MemMap};
+        use crate::{pci, virtio::ring};
+        pub use bdev::Op;
+        let x = crate::scsi::decode(y);
+        // use crate::target;
+        let z = reactor::spawn();
+    ";
+    let found: Vec<_> = imports(text).into_iter().collect();
+    assert_eq!(found, ["bdev", "dma", "pci", "reactor", "scsi", "virtio"]);
+}
+
+/// Names of rooms and of our crates that `text` mentions as the start of a path.
+fn imports(text: &str) -> BTreeSet<String> {
+    let code: String =
+        text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n");
+    let mut found = BTreeSet::new();
+    for (position, _) in code.match_indices("crate::") {
+        let rest = &code[position + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => found.extend(group_heads(group)),
+            None => found.extend(identifier(rest)),
+        }
+    }
+    for name in OURS {
+        let path = format!("{name}::");
+        let starts = code.match_indices(&path).any(|(position, _)| {
+            let before = code[..position].chars().next_back().unwrap_or(' ');
+            !before.is_alphanumeric() && before != '_' && before != ':'
+        });
+        if starts {
+            found.insert((*name).to_string());
+        }
+    }
+    found
+}
+
+/// First names of the members of a `{a::x, b::{y, z}}` group, from behind its brace.
+fn group_heads(group: &str) -> Vec<String> {
+    let (mut depth, mut heads, mut at_start) = (0, Vec::new(), true);
+    for (position, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => at_start = true,
+            c if at_start && depth == 0 && !c.is_whitespace() => {
+                heads.extend(identifier(&group[position..]));
+                at_start = false;
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+fn identifier(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    (end > 0).then(|| text[..end].to_string())
+}
+
+fn room_of(path: &Path) -> String {
+    let inside = path.strip_prefix("src").expect("a path below src");
+    inside.components().next().expect("a file name").as_os_str().to_string_lossy().into_owned()
+}
+
+/// Every Rust file below `folder`, with a path relative to the project.
+fn sources(folder: &str) -> BTreeMap<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut folders) = (BTreeMap::new(), vec![root.join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("a directory entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source file is text");
+                found.insert(path.strip_prefix(root).expect("below the root").to_path_buf(), text);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no source in {folder}");
+    found
+}
