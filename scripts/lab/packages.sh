@@ -48,6 +48,7 @@ apt_prepare() {
     keyring=$(debian_keyring)
     mkdir -p "$dir"/{state/lists/partial,cache/archives/partial}
     : >"$dir/status"
+    write_apt_configuration "$dir" >"$dir/apt.conf"
     for suite in "$LAB_RELEASE" "$LAB_RELEASE-backports"; do
         printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite"
     done >"$dir/sources.list"
@@ -55,16 +56,35 @@ apt_prepare() {
     apt_private "$dir" apt-get -qq update --error-on=any || die "cannot read Debian's package lists from $mirror"
 }
 
+# Proxies and certificates stay as this machine's apt has them; its state, sources, preferences and hooks do not count.
+write_apt_configuration() {
+    cat <<CONFIGURATION
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear APT::Default-Release;
+Dir::State "$1/state";
+Dir::State::status "$1/status";
+Dir::Cache "$1/cache";
+Dir::Etc::sourcelist "$1/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+APT::Sandbox::User "$(id -un)";
+APT::Architecture "amd64";
+APT::Architectures { "amd64"; };
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+CONFIGURATION
+}
+
 # apt_private DIR PROGRAM ARGUMENT...: an apt program that sees only DIR's state, not what is installed here.
 apt_private() {
     local dir=$1 program=$2
     shift 2
-    "$program" -o Dir::State="$dir/state" -o Dir::State::status="$dir/status" -o Dir::Cache="$dir/cache" \
-        -o Dir::Etc::sourcelist="$dir/sources.list" -o Dir::Etc::sourceparts=/dev/null \
-        -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null \
-        -o APT::Sandbox::User="$(id -un)" -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
-        -o APT::Install-Recommends=0 -o Acquire::Languages=none -o Acquire::Retries=3 \
-        -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
+    "$program" -c "$dir/apt.conf" "$@"
 }
 
 # unpack_archives DIR TREE: every package that apt has fetched into DIR, laid out in TREE.
