@@ -146,10 +146,7 @@ impl Function {
         let mut effects = differences(before, after);
         if effects.contains(Effects::POWER_STATE) && after.powered && !self.keeps_state() {
             self.reset();
-            // What a reset takes away, bus mastering foremost, is off in D3hot already: only the reset is news.
-            effects |= Effects::SOFT_RESET;
-            effects |= differences(before, self.state());
-            return effects;
+            return differences(before, self.state()) | Effects::SOFT_RESET;
         }
         if effects != Effects::empty() {
             self.apply_gates();
