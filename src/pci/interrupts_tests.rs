@@ -246,6 +246,14 @@ fn a_client_that_leaves_takes_its_eventfds() {
     assert_eq!(count(&fd), 0);
 }
 
+#[test]
+fn a_mask_that_goes_while_an_interrupt_is_being_kept_loses_nothing() {
+    let (interrupts, fd) = attached();
+    // What `signal` does having seen a mask that is gone by now.
+    assert!(interrupts.pend(&interrupts.vectors[1]));
+    assert_eq!((count(&fd), pending(&interrupts)), (1, 0));
+}
+
 /// Masking and signalling race; whatever the order, the last unmask leaves nothing pending, and nothing is sent that was
 /// not asked for.
 #[test]

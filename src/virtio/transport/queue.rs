@@ -95,6 +95,8 @@ mod tests {
 
     #[test]
     fn sizes() {
+        let three = QueueConfig { size: 3, ..split(0x1000, 0x2000, 0x3000) };
+        assert!(!three.is_valid(false) && three.is_valid(true));
         for size in [0, 3, 256, 65535] {
             assert!(!size_is_valid(size, 128, false), "{size}");
         }
