@@ -1,1 +1,224 @@
-//! Virtqueues: the split ring, descriptor chains.
+//! Virtqueues (virtio 1.2, section 2.6 on): from what the driver made available to chains of host memory, and back.
+//!
+//! Owns the positions in a ring and the host addresses of its areas. Never looks into a buffer, never signals anybody,
+//! never waits. The queue workers in `target` call it, each ring from one thread.
+//!
+//! One pass over a ring: [`Ring::available`] once, [`Ring::pop`] as often as there is work and room for it,
+//! [`Ring::push`] for what is finished, [`Ring::publish`] once; its answer says whether the driver wants an interrupt.
+//!
+//! [`Ring`] is an enumeration and not a trait, so that every call is direct: the ring format is chosen once a device and
+//! the branch on it is always predicted.
+
+mod areas;
+pub mod chain;
+mod error;
+mod split;
+
+#[cfg(test)]
+mod garbage_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+pub mod testing;
+
+pub use chain::{Chain, MAX_SEGMENTS, RemoteRange};
+pub use error::{Area, ChainFault, RingError};
+pub use split::SplitRing;
+
+use crate::dma::{Gpa, MemMap};
+
+/// Where a ring lies in the guest's memory, as the driver programmed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingLayout {
+    /// Entries: a power of two, at most 32768.
+    pub size: u16,
+    /// Descriptor table, on a 16-byte boundary.
+    pub desc: Gpa,
+    /// Available ring ("driver area"), on a 2-byte boundary.
+    pub avail: Gpa,
+    /// Used ring ("device area"), on a 4-byte boundary.
+    pub used: Gpa,
+}
+
+/// The negotiated features that change how a ring is read and written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RingFeatures {
+    /// `VIRTIO_F_EVENT_IDX`: notifications are suppressed by index, not by flag.
+    pub event_idx: bool,
+    /// `VIRTIO_F_INDIRECT_DESC`: a descriptor may point to a table of descriptors.
+    pub indirect: bool,
+}
+
+/// The right to give one chain back, exactly once, with [`Ring::push`] on the ring that it came from.
+///
+/// It cannot be copied, so that a request that is finished twice does not compile.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a chain that is not given back is lost to the driver"]
+pub struct Head {
+    id: u16,
+    descriptors: u16,
+}
+
+impl Head {
+    /// The chain's name in the ring: index of its first descriptor (split).
+    pub fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Descriptors of the ring itself that the chain takes, those in an indirect table not counted.
+    pub fn descriptors(&self) -> u16 {
+        self.descriptors
+    }
+}
+
+/// What [`Ring::pop`] found.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Popped {
+    /// Nothing is left of the batch that [`Ring::available`] saw.
+    Empty,
+    /// A chain, now described by the caller's [`Chain`].
+    Chain(Head),
+    /// The next chain's indirect table is in memory that the client does not share. Nothing was taken: bring `len` bytes
+    /// at `gpa` of our copy in step, say so with [`Ring::table_fetched`], and pop again.
+    NeedsFetch {
+        /// First byte of the table.
+        gpa: Gpa,
+        /// Its length in bytes.
+        len: u32,
+    },
+}
+
+/// A virtqueue of either format.
+///
+/// The host addresses in it come from a [`MemMap`]. Whoever binds the ring keeps that snapshot, or a later one with the
+/// same mappings, alive until the ring is unbound or dropped: the quiesce protocol sees to it.
+#[derive(Debug)]
+pub enum Ring {
+    /// Section 2.7.
+    Split(SplitRing),
+}
+
+impl Ring {
+    /// A split ring, bound to `map`.
+    ///
+    /// # Errors
+    /// [`RingError`]: the size is not legal, or an area is not aligned or not in shared memory.
+    pub fn split(layout: RingLayout, features: RingFeatures, map: &MemMap) -> Result<Self, RingError> {
+        SplitRing::new(layout, features, map).map(Self::Split)
+    }
+
+    /// Finds the areas in `map`. The positions stay: a ring goes on where it stopped.
+    ///
+    /// # Errors
+    /// [`RingError`]; the ring is then unbound.
+    pub fn rebind(&mut self, map: &MemMap) -> Result<(), RingError> {
+        match self {
+            Self::Split(ring) => ring.rebind(map),
+        }
+    }
+
+    /// Forgets the host addresses: the ring is paused, nothing is read or written until [`Ring::rebind`].
+    pub fn unbind(&mut self) {
+        match self {
+            Self::Split(ring) => ring.unbind(),
+        }
+    }
+
+    /// Whether the ring has host addresses.
+    pub fn is_bound(&self) -> bool {
+        match self {
+            Self::Split(ring) => ring.is_bound(),
+        }
+    }
+
+    /// The driver is ready (`DRIVER_OK`): tells it that the ring is polled. Not sooner, for some drivers clear the ring
+    /// after they have enabled the queue.
+    pub fn start(&mut self) {
+        match self {
+            Self::Split(ring) => ring.start(),
+        }
+    }
+
+    /// Chains that wait, looked up with one read of the driver's index.
+    ///
+    /// # Errors
+    /// [`RingError::AvailJump`].
+    #[inline]
+    pub fn available(&mut self) -> Result<u16, RingError> {
+        match self {
+            Self::Split(ring) => ring.available(),
+        }
+    }
+
+    /// Takes the next chain of the batch that [`Ring::available`] saw into `chain`.
+    ///
+    /// # Errors
+    /// [`RingError`]: the ring is broken, the device needs a reset. Nothing was taken.
+    #[inline]
+    pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
+        match self {
+            Self::Split(ring) => ring.pop(map, chain),
+        }
+    }
+
+    /// The table that [`Popped::NeedsFetch`] named is in step now.
+    pub fn table_fetched(&mut self, gpa: Gpa, len: u32) {
+        match self {
+            Self::Split(ring) => ring.table_fetched(gpa, len),
+        }
+    }
+
+    /// Gives a chain back, with the number of bytes written to its writable part, counted from its first byte.
+    /// The driver sees it after [`Ring::publish`]. On an unbound ring the chain is lost.
+    #[inline]
+    pub fn push(&mut self, head: Head, written: u32) {
+        match self {
+            Self::Split(ring) => ring.push(head, written),
+        }
+    }
+
+    /// Shows the driver everything pushed since the last time. True if it wants an interrupt for it.
+    #[inline]
+    #[must_use = "the driver waits for its interrupt"]
+    pub fn publish(&mut self) -> bool {
+        match self {
+            Self::Split(ring) => ring.publish(),
+        }
+    }
+
+    /// Asks for doorbells, then looks again. True if there is work already: do not sleep.
+    ///
+    /// # Errors
+    /// As [`Ring::available`].
+    pub fn enable_notify(&mut self) -> Result<bool, RingError> {
+        match self {
+            Self::Split(ring) => ring.enable_notify(),
+        }
+    }
+
+    /// Asks for no more doorbells: the ring is polled.
+    pub fn disable_notify(&mut self) {
+        match self {
+            Self::Split(ring) => ring.disable_notify(),
+        }
+    }
+
+    /// Chains taken and not given back.
+    #[inline]
+    pub fn in_flight(&self) -> u16 {
+        match self {
+            Self::Split(ring) => ring.in_flight(),
+        }
+    }
+
+    /// Entries.
+    #[inline]
+    pub fn size(&self) -> u16 {
+        match self {
+            Self::Split(ring) => ring.size(),
+        }
+    }
+}

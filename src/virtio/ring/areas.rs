@@ -1,0 +1,225 @@
+//! The memory of a split ring: the only place that reads and writes it.
+//!
+//! The driver may write any of it at any time, so that each value is loaded once, with a volatile or atomic access, into
+//! private memory and judged there. An index is masked or checked here, whoever calls.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+
+use super::{Area, RingError, RingFeatures, RingLayout};
+use crate::dma::{Access, Gpa, MemMap};
+
+/// `VIRTQ_DESC_F_NEXT`.
+pub(super) const DESC_F_NEXT: u16 = 1;
+/// `VIRTQ_DESC_F_WRITE`.
+pub(super) const DESC_F_WRITE: u16 = 2;
+/// `VIRTQ_DESC_F_INDIRECT`.
+pub(super) const DESC_F_INDIRECT: u16 = 4;
+/// Bytes of a descriptor.
+pub(super) const DESC_SIZE: u32 = 16;
+/// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
+const AVAIL_F_NO_INTERRUPT: u16 = 1;
+/// `VIRTQ_USED_F_NO_NOTIFY`.
+const USED_F_NO_NOTIFY: u16 = 1;
+/// Bytes of `flags` and `idx`, before the entries of either ring.
+const ENTRIES_AT: usize = 4;
+
+/// A descriptor in the guest's byte order; nothing promises that an indirect table is aligned.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct RawDescriptor {
+    addr: u64,
+    rest: u64,
+}
+
+/// A descriptor, fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Descriptor {
+    pub addr: Gpa,
+    pub len: u32,
+    pub flags: u16,
+    pub next: u16,
+}
+
+impl Descriptor {
+    /// From the 16 bytes of the wire format (2.7.5).
+    #[inline]
+    pub fn parse(bytes: [u8; 16]) -> Self {
+        let wide = u128::from_le_bytes(bytes);
+        Self {
+            addr: Gpa(wide as u64),
+            len: (wide >> 64) as u32,
+            flags: (wide >> 96) as u16,
+            next: (wide >> 112) as u16,
+        }
+    }
+
+    /// Reads a descriptor once.
+    ///
+    /// # Safety
+    /// 16 bytes at `at` are mapped and readable.
+    #[inline]
+    pub unsafe fn fetch(at: *const u8) -> Self {
+        // SAFETY: by the promise of the caller; the type asks for no alignment.
+        let raw = unsafe { at.cast::<RawDescriptor>().read_volatile() };
+        let (addr, rest) = (u64::from_le(raw.addr), u64::from_le(raw.rest));
+        Self { addr: Gpa(addr), len: rest as u32, flags: (rest >> 32) as u16, next: (rest >> 48) as u16 }
+    }
+}
+
+/// Host addresses of the three areas.
+#[derive(Debug)]
+pub(super) struct Areas {
+    desc: NonNull<u8>,
+    avail: NonNull<u8>,
+    used: NonNull<u8>,
+    size: u16,
+    event_idx: bool,
+}
+
+// SAFETY: addresses of memory that is shared with the guest; whoever binds the ring keeps it mapped, on any thread.
+unsafe impl Send for Areas {}
+
+impl Areas {
+    /// Looks the areas up in `map`.
+    pub fn resolve(layout: &RingLayout, features: RingFeatures, map: &MemMap) -> Result<Self, RingError> {
+        if !layout.size.is_power_of_two() {
+            return Err(RingError::Size(layout.size));
+        }
+        let (size, event) = (u64::from(layout.size), if features.event_idx { 2 } else { 0 });
+        let place = |area, gpa: Gpa, align: u64, len, access| {
+            let segment = map.contiguous(gpa, len, access).map_err(|error| RingError::Unreachable { area, error })?;
+            let base = NonNull::new(segment.as_ptr()).expect("a segment's base is not null");
+            // Atomic accesses need the host address aligned too; a mapping of whole pages keeps the guest's alignment.
+            if gpa.0.is_multiple_of(align) && (base.as_ptr() as u64).is_multiple_of(align) {
+                Ok(base)
+            } else {
+                Err(RingError::Misaligned { area, gpa })
+            }
+        };
+        Ok(Self {
+            desc: place(Area::Desc, layout.desc, 16, u64::from(DESC_SIZE) * size, Access::Read)?,
+            avail: place(Area::Avail, layout.avail, 2, ENTRIES_AT as u64 + 2 * size + event, Access::Read)?,
+            used: place(Area::Used, layout.used, 4, ENTRIES_AT as u64 + 8 * size + event, Access::Write)?,
+            size: layout.size,
+            event_idx: features.event_idx,
+        })
+    }
+
+    /// Descriptor `index`, if the table has it.
+    #[inline]
+    pub fn descriptor(&self, index: u16) -> Option<Descriptor> {
+        if index >= self.size {
+            return None;
+        }
+        // SAFETY: the table has `size` descriptors of 16 bytes and was resolved whole.
+        Some(unsafe { Descriptor::fetch(self.desc.as_ptr().add(usize::from(index) * DESC_SIZE as usize)) })
+    }
+
+    /// The driver's index. Acquire: entries and descriptors up to it are seen as the driver wrote them.
+    #[inline]
+    pub fn avail_index(&self) -> u16 {
+        u16::from_le(self.avail_u16(2).load(Ordering::Acquire))
+    }
+
+    /// The head that the driver put at `position`.
+    #[inline]
+    pub fn avail_head(&self, position: u16) -> u16 {
+        let slot = usize::from(position & (self.size - 1));
+        u16::from_le(self.avail_u16(ENTRIES_AT + 2 * slot).load(Ordering::Relaxed))
+    }
+
+    /// Whether the driver wants an interrupt for the used entries from `old` to `new` (2.7.7, 2.7.10).
+    #[inline]
+    pub fn wants_interrupt(&self, old: u16, new: u16) -> bool {
+        if self.event_idx {
+            let event = self.avail_u16(ENTRIES_AT + 2 * usize::from(self.size)).load(Ordering::Relaxed);
+            need_event(u16::from_le(event), new, old)
+        } else {
+            u16::from_le(self.avail_u16(0).load(Ordering::Relaxed)) & AVAIL_F_NO_INTERRUPT == 0
+        }
+    }
+
+    /// Writes the used entry at `position`.
+    #[inline]
+    pub fn set_used(&self, position: u16, id: u16, written: u32) {
+        let at = ENTRIES_AT + 8 * usize::from(position & (self.size - 1));
+        self.used_u32(at).store(u32::from(id).to_le(), Ordering::Relaxed);
+        self.used_u32(at + 4).store(written.to_le(), Ordering::Relaxed);
+    }
+
+    /// Publishes the used entries before `index`. Release: they, and the buffers, are seen by whoever sees the index.
+    #[inline]
+    pub fn set_used_index(&self, index: u16) {
+        self.used_u16(2).store(index.to_le(), Ordering::Release);
+    }
+
+    /// Sets `used.flags`. With event indexes it has to stay 0 (2.7.10.1).
+    pub fn set_no_notify(&self, no_notify: bool) {
+        let flags = if no_notify && !self.event_idx { USED_F_NO_NOTIFY } else { 0 };
+        self.used_u16(0).store(flags.to_le(), Ordering::Relaxed);
+    }
+
+    /// Asks for a doorbell when the driver passes `index`. Only with event indexes.
+    pub fn set_avail_event(&self, index: u16) {
+        assert!(self.event_idx, "the field exists only with event indexes");
+        self.used_u16(ENTRIES_AT + 8 * usize::from(self.size)).store(index.to_le(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn avail_u16(&self, at: usize) -> &AtomicU16 {
+        // SAFETY: every caller's offset is even and inside the area, which was resolved whole, aligned, and stays
+        // mapped while the ring is bound.
+        unsafe { AtomicU16::from_ptr(self.avail.as_ptr().add(at).cast()) }
+    }
+
+    #[inline]
+    fn used_u16(&self, at: usize) -> &AtomicU16 {
+        // SAFETY: as for `avail_u16`.
+        unsafe { AtomicU16::from_ptr(self.used.as_ptr().add(at).cast()) }
+    }
+
+    #[inline]
+    fn used_u32(&self, at: usize) -> &AtomicU32 {
+        // SAFETY: as for `avail_u16`; the offset is a multiple of 4.
+        unsafe { AtomicU32::from_ptr(self.used.as_ptr().add(at).cast()) }
+    }
+}
+
+/// Whether the step from `old` to `new` passes `event` (2.7.10): all three go around at 65536.
+#[inline]
+fn need_event(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_needed_when_the_index_passes_it() {
+        for (event, old, new, needed) in [
+            (0, 0, 1, true),
+            (1, 0, 1, false),
+            (4, 0, 4, false),
+            (4, 0, 5, true),
+            (4, 5, 6, false),
+            (0xffff, 0xfffe, 0, true),
+            (0xfffe, 0xfffe, 0, true),
+            (0, 0xfffe, 0, false),
+            (0xfffd, 0xfffe, 3, false),
+        ] {
+            assert_eq!(need_event(event, new, old), needed, "event {event} old {old} new {new}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_is_sixteen_bytes_little_endian() {
+        let bytes = [8, 7, 6, 5, 4, 3, 2, 1, 0x44, 0x33, 0x22, 0x11, 0x03, 0x80, 0x0a, 0x0b];
+        let expected = Descriptor { addr: Gpa(0x0102_0304_0506_0708), len: 0x1122_3344, flags: 0x8003, next: 0x0b0a };
+        assert_eq!(Descriptor::parse(bytes), expected);
+        // SAFETY: the array has 16 bytes.
+        assert_eq!(unsafe { Descriptor::fetch(bytes.as_ptr()) }, expected);
+    }
+}
