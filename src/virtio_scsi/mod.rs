@@ -1,1 +1,25 @@
-//! The wire format of virtio-scsi: requests, responses, task management, events, device configuration.
+//! The wire format of virtio-scsi (virtio 1.2, section 5.6): command requests and responses, task management, events,
+//! device configuration.
+//!
+//! Owns the layout of bytes in chains, in any framing. Never executes anything, never touches a ring, never decides
+//! whether a logical unit exists. The queue workers and the control queue in `target` call it.
+//!
+//! A request is copied into private memory once and judged there; a response is built in private memory, padded with
+//! zeros, and written once.
+
+pub mod config;
+pub mod control;
+pub mod event;
+mod gather;
+pub mod lun;
+pub mod request;
+pub mod response;
+pub mod spec;
+
+pub use config::{ConfigError, DeviceConfig, Limits};
+pub use control::{ControlRequest, TmfFunction};
+pub use gather::Pieces;
+pub use lun::{Address, Destination, InvalidLun, LunAddress};
+pub use request::{CDB_MAX, Cdb, CommandRequest, DataLayout, Direction, Framing, RequestError};
+pub use response::{CommandResponse, SENSE_SIZE_MAX, write_command_response};
+pub use spec::ResponseCode;
