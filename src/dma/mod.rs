@@ -5,4 +5,6 @@
 
 mod map;
 
+#[cfg(test)]
+pub use map::testing;
 pub use map::{Access, Gpa, Mapping, MemMap, Region, RegionCache, TranslateError};

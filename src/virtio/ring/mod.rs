@@ -21,6 +21,8 @@ mod hostile_tests;
 #[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]
+mod split_tests;
+#[cfg(test)]
 pub mod testing;
 
 pub use chain::{Chain, MAX_SEGMENTS, RemoteRange};
