@@ -1,1 +1,43 @@
-//! The SCSI target, with no I/O inside: commands, sense data, logical units.
+//! The SCSI target, with no I/O inside: command descriptor blocks, sense data, logical units.
+//!
+//! It owns what bytes mean: [`decode`] turns a CDB into a [`Command`], [`Unit::start`] turns a command into an
+//! [`Outcome`] with its data-in, or into a [`BlockOp`] for the block device, and [`Unit::resume`] turns what became of
+//! that operation into the next [`Step`]. It never touches a device, guest memory, a clock or a thread, and a read or a
+//! write allocates nothing on its way through. `target` calls it.
+//!
+//! What one READ(10) takes:
+//!
+//! ```text
+//! unit.decode(cdb) -> Command::Read -> unit.start(..) -> Step::Block(op)   the caller does the I/O
+//!                                      unit.resume(..) -> Step::Done(GOOD)
+//! ```
+
+pub mod attention;
+pub mod cdb;
+pub mod command;
+pub mod identity;
+pub mod outcome;
+pub mod reply;
+pub mod sense;
+pub mod spec;
+pub mod unit;
+
+mod capacity;
+mod inquiry;
+mod logical_unit;
+mod luns;
+mod missing;
+mod mode;
+mod vpd;
+
+pub use attention::{Attention, AttentionRule, Attentions};
+pub use cdb::decode;
+pub use command::{CdbForm, Command, DataDirection};
+pub use identity::{Identity, IdentityError, Naa};
+pub use logical_unit::LogicalUnit;
+pub use missing::MissingUnit;
+pub use outcome::{BlockOp, Condition, Effect, Outcome, Step};
+pub use reply::Reply;
+pub use sense::{FieldPointer, Sense};
+pub use spec::{Asc, Opcode, SenseKey, Status};
+pub use unit::Unit;

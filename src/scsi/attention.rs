@@ -1,0 +1,169 @@
+//! Unit attention: what happened to a logical unit that an initiator has not been told yet (SAM-5 5.14).
+//!
+//! A [`Attentions`] belongs to one initiator and one logical unit. It is a set, so it is bounded by nature: the same
+//! thing happening twice is reported once, as SAM-5 allows.
+
+use super::sense::Sense;
+use super::spec::{Asc, SenseKey};
+
+/// Something to report, in order of precedence: the first is reported first (SAM-5 5.14.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Attention {
+    /// The target has started: POWER ON OCCURRED.
+    PowerOn,
+    /// The host adapter was reset: SCSI BUS RESET OCCURRED.
+    HardReset,
+    /// LOGICAL UNIT RESET: BUS DEVICE RESET FUNCTION OCCURRED.
+    LogicalUnitReset,
+    /// I_T NEXUS RESET: I_T NEXUS LOSS OCCURRED.
+    NexusLoss,
+    /// COMMANDS CLEARED BY ANOTHER INITIATOR.
+    CommandsCleared,
+    /// REPORTED LUNS DATA HAS CHANGED.
+    ReportedLunsChanged,
+    /// INQUIRY DATA HAS CHANGED.
+    InquiryDataChanged,
+    /// CAPACITY DATA HAS CHANGED.
+    CapacityChanged,
+    /// MODE PARAMETERS CHANGED.
+    ModeParametersChanged,
+}
+
+/// What a pending unit attention does to a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttentionRule {
+    /// The command ends with the attention as its sense data and does nothing else.
+    Report,
+    /// The command is processed and the attention stays.
+    Ignore,
+    /// The command (REQUEST SENSE) returns the attention as its data: hand it over in
+    /// [`Condition::attention`](super::Condition::attention).
+    AsData,
+}
+
+impl Attention {
+    const ALL: [Self; 9] = [
+        Self::PowerOn,
+        Self::HardReset,
+        Self::LogicalUnitReset,
+        Self::NexusLoss,
+        Self::CommandsCleared,
+        Self::ReportedLunsChanged,
+        Self::InquiryDataChanged,
+        Self::CapacityChanged,
+        Self::ModeParametersChanged,
+    ];
+
+    /// Those that say "you start anew", of which one is enough.
+    const RESETS: u16 =
+        Self::PowerOn.bit() | Self::HardReset.bit() | Self::LogicalUnitReset.bit() | Self::NexusLoss.bit();
+
+    const fn bit(self) -> u16 {
+        1 << self as u8
+    }
+
+    /// Additional sense code.
+    pub const fn asc(self) -> Asc {
+        match self {
+            Self::PowerOn => Asc::POWER_ON_OCCURRED,
+            Self::HardReset => Asc::SCSI_BUS_RESET_OCCURRED,
+            Self::LogicalUnitReset => Asc::BUS_DEVICE_RESET_OCCURRED,
+            Self::NexusLoss => Asc::NEXUS_LOSS_OCCURRED,
+            Self::CommandsCleared => Asc::COMMANDS_CLEARED,
+            Self::ReportedLunsChanged => Asc::REPORTED_LUNS_CHANGED,
+            Self::InquiryDataChanged => Asc::INQUIRY_DATA_CHANGED,
+            Self::CapacityChanged => Asc::CAPACITY_DATA_CHANGED,
+            Self::ModeParametersChanged => Asc::MODE_PARAMETERS_CHANGED,
+        }
+    }
+
+    /// Sense data that reports it.
+    pub const fn sense(self) -> Sense {
+        Sense::new(SenseKey::UNIT_ATTENTION, self.asc())
+    }
+}
+
+/// The pending unit attentions of one initiator at one logical unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attentions(u16);
+
+impl Attentions {
+    /// None pending.
+    pub const NONE: Self = Self(0);
+
+    /// Whether none is pending.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Adds one.
+    pub const fn raise(&mut self, attention: Attention) {
+        self.0 |= attention.bit();
+    }
+
+    /// Removes one without reporting it, as REPORT LUNS does with REPORTED LUNS DATA HAS CHANGED (SPC-5 6.33).
+    pub const fn clear(&mut self, attention: Attention) {
+        self.0 &= !attention.bit();
+    }
+
+    /// Takes the one to report next. A reset that is reported takes the lesser resets with it (SAM-5 5.14.5): to the
+    /// initiator they are one event.
+    pub fn take(&mut self) -> Option<Attention> {
+        let first = Attention::ALL.into_iter().find(|attention| self.0 & attention.bit() != 0)?;
+        self.0 &= !first.bit();
+        if first.bit() & Attention::RESETS != 0 {
+            self.0 &= !Attention::RESETS;
+        }
+        Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_in_order_of_precedence() {
+        let mut pending = Attentions::NONE;
+        for attention in Attention::ALL.into_iter().rev() {
+            pending.raise(attention);
+        }
+        let mut taken = Vec::new();
+        while let Some(attention) = pending.take() {
+            taken.push(attention);
+        }
+        let mut expected = vec![Attention::PowerOn];
+        expected.extend(&Attention::ALL[4..]);
+        assert_eq!(taken, expected, "one reset stands for all, the others follow");
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn twice_is_reported_once() {
+        let mut pending = Attentions::default();
+        assert!(pending.is_empty());
+        pending.raise(Attention::CapacityChanged);
+        pending.raise(Attention::CapacityChanged);
+        assert!(!pending.is_empty());
+        assert_eq!(pending.take(), Some(Attention::CapacityChanged));
+        assert_eq!(pending.take(), None);
+    }
+
+    #[test]
+    fn clear_removes_only_its_own() {
+        let mut pending = Attentions::NONE;
+        pending.raise(Attention::ReportedLunsChanged);
+        pending.raise(Attention::LogicalUnitReset);
+        pending.clear(Attention::ReportedLunsChanged);
+        assert_eq!(pending.take(), Some(Attention::LogicalUnitReset));
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn sense_of_each() {
+        let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
+        let expected = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x3f0e, 0x3f03, 0x2a09, 0x2a01].map(|asc| (6, asc));
+        assert_eq!(codes, expected);
+    }
+}

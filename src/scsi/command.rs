@@ -1,0 +1,189 @@
+//! What a CDB asks for, as fields with names: behind this type no raw CDB byte is ever read again.
+
+use super::attention::AttentionRule;
+
+/// Which of the four shapes of a READ or WRITE carried the command: sense data must point into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CdbForm {
+    /// 6 bytes.
+    Six,
+    /// 10 bytes.
+    Ten,
+    /// 12 bytes.
+    Twelve,
+    /// 16 bytes.
+    Sixteen,
+}
+
+impl CdbForm {
+    /// First byte of the TRANSFER LENGTH field.
+    pub const fn transfer_length_byte(self) -> u16 {
+        match self {
+            Self::Six => 4,
+            Self::Ten => 7,
+            Self::Twelve => 6,
+            Self::Sixteen => 10,
+        }
+    }
+}
+
+/// Which values of the mode pages MODE SENSE returns (SPC-5 6.14.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageControl {
+    /// The values in force.
+    Current,
+    /// A mask of what MODE SELECT may change.
+    Changeable,
+    /// The values after power on.
+    Default,
+    /// The values kept over a power cycle.
+    Saved,
+}
+
+/// A decoded command. Its fields are the CDB's, in its units: addresses and lengths of the medium count logical blocks,
+/// allocation lengths count bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// TEST UNIT READY.
+    TestUnitReady,
+    /// REQUEST SENSE.
+    RequestSense {
+        /// Descriptor format is wanted.
+        desc: bool,
+        /// Bytes that the initiator has room for.
+        allocation_length: u8,
+    },
+    /// INQUIRY.
+    Inquiry {
+        /// A vital product data page is wanted.
+        evpd: bool,
+        /// Which.
+        page: u8,
+        /// Bytes that the initiator has room for.
+        allocation_length: u16,
+    },
+    /// READ (6), (10), (12) and (16).
+    Read {
+        /// First block.
+        lba: u64,
+        /// Blocks to read; 0 reads nothing.
+        blocks: u32,
+        /// The blocks will not be wanted soon again.
+        dpo: bool,
+        /// The blocks must come from the medium.
+        fua: bool,
+        /// Shape of the CDB.
+        form: CdbForm,
+    },
+    /// WRITE (6), (10), (12) and (16).
+    Write {
+        /// First block.
+        lba: u64,
+        /// Blocks to write; 0 writes nothing.
+        blocks: u32,
+        /// The blocks will not be wanted soon again.
+        dpo: bool,
+        /// The blocks must be on the medium before the command ends.
+        fua: bool,
+        /// Shape of the CDB.
+        form: CdbForm,
+    },
+    /// SYNCHRONIZE CACHE (10) and (16).
+    SynchronizeCache {
+        /// First block.
+        lba: u64,
+        /// Blocks; 0 means up to the last of the medium.
+        blocks: u32,
+        /// Status may come before the cache is written.
+        immed: bool,
+    },
+    /// READ CAPACITY (10).
+    ReadCapacity10,
+    /// READ CAPACITY (16).
+    ReadCapacity16 {
+        /// Bytes that the initiator has room for.
+        allocation_length: u32,
+    },
+    /// MODE SENSE (6).
+    ModeSense6 {
+        /// No block descriptors.
+        dbd: bool,
+        /// Which values.
+        control: PageControl,
+        /// Page code.
+        page: u8,
+        /// Subpage code.
+        subpage: u8,
+        /// Bytes that the initiator has room for.
+        allocation_length: u8,
+    },
+    /// MODE SENSE (10).
+    ModeSense10 {
+        /// A long block descriptor is accepted.
+        llbaa: bool,
+        /// No block descriptors.
+        dbd: bool,
+        /// Which values.
+        control: PageControl,
+        /// Page code.
+        page: u8,
+        /// Subpage code.
+        subpage: u8,
+        /// Bytes that the initiator has room for.
+        allocation_length: u16,
+    },
+    /// START STOP UNIT, with POWER CONDITION and LOEJ zero: this disk has neither power conditions nor a tray.
+    StartStopUnit {
+        /// Status may come before the unit is there.
+        immed: bool,
+        /// When stopping, the cache need not be written first.
+        no_flush: bool,
+        /// Start; otherwise stop.
+        start: bool,
+    },
+    /// REPORT LUNS.
+    ReportLuns {
+        /// Which logical units.
+        select_report: u8,
+        /// Bytes that the initiator has room for.
+        allocation_length: u32,
+    },
+}
+
+/// Which way a command's data goes, seen from the initiator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataDirection {
+    /// No data.
+    None,
+    /// To the initiator.
+    In,
+    /// From the initiator.
+    Out,
+}
+
+impl Command {
+    /// Which way the data goes. A read or write of no blocks still has its direction.
+    pub const fn direction(&self) -> DataDirection {
+        match self {
+            Self::TestUnitReady | Self::SynchronizeCache { .. } | Self::StartStopUnit { .. } => DataDirection::None,
+            Self::Write { .. } => DataDirection::Out,
+            Self::RequestSense { .. }
+            | Self::Inquiry { .. }
+            | Self::Read { .. }
+            | Self::ReadCapacity10
+            | Self::ReadCapacity16 { .. }
+            | Self::ModeSense6 { .. }
+            | Self::ModeSense10 { .. }
+            | Self::ReportLuns { .. } => DataDirection::In,
+        }
+    }
+
+    /// What a pending unit attention does to this command (SAM-5 5.14, SPC-5 6.7, 6.33, 6.39).
+    pub const fn attention_rule(&self) -> AttentionRule {
+        match self {
+            Self::Inquiry { .. } | Self::ReportLuns { .. } => AttentionRule::Ignore,
+            Self::RequestSense { .. } => AttentionRule::AsData,
+            _ => AttentionRule::Report,
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Who a disk says it is: vendor, product, revision, serial number and NAA identifier.
+//!
+//! A guest finds its disk again by these, so they never change behind its back: what nobody sets is derived from a
+//! string that the caller keeps stable, such as the path of the backing file, by a hash that is fixed for good.
+
+/// Longest serial number in bytes.
+pub const SERIAL_LEN_MAX: usize = 36;
+
+/// Why an identity was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// A text is empty.
+    #[error("{field} is empty")]
+    Empty {
+        /// Which.
+        field: &'static str,
+    },
+    /// A text does not fit its field.
+    #[error("{field} {text:?} has {len} bytes: at most {len_max} fit")]
+    TooLong {
+        /// Which.
+        field: &'static str,
+        /// What was given.
+        text: String,
+        /// Its bytes.
+        len: usize,
+        /// Bytes that fit.
+        len_max: usize,
+    },
+    /// A text has a character that SCSI does not allow there.
+    #[error("{field} {text:?} has a character that is not printable ASCII: SCSI allows 20h to 7Eh")]
+    NotPrintable {
+        /// Which.
+        field: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// A serial number begins or ends with a space, which initiators trim.
+    #[error("{field} {text:?} begins or ends with a space, which initiators cut off")]
+    OuterSpace {
+        /// Which.
+        field: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// An NAA identifier is not one.
+    #[error("naa {text:?} is not an NAA identifier: 16 hexadecimal digits that begin with 2, 3 or 5, or 32 with 6")]
+    Naa {
+        /// What was given.
+        text: String,
+    },
+}
+
+/// A name address authority identifier (SPC-5 7.7.6.6): 8 bytes with NAA 2, 3 or 5, 16 bytes with NAA 6.
+///
+/// A derived one has NAA 3, *locally assigned*: NAA 2, 5 and 6 contain a company identifier that the IEEE gave to its
+/// owner, and this project owns none. Whoever does can set such a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Naa {
+    bytes: [u8; 16],
+    len: u8,
+}
+
+impl Naa {
+    /// Locally assigned (NAA 3): the low 60 bits are the value.
+    pub const fn local(value: u64) -> Self {
+        let name = (value & (u64::MAX >> 4) | 0x3 << 60).to_be_bytes();
+        let mut bytes = [0; 16];
+        let mut at = 0;
+        while at < name.len() {
+            bytes[at] = name[at];
+            at += 1;
+        }
+        Self { bytes, len: 8 }
+    }
+
+    /// Reads hexadecimal digits, with or without `0x`.
+    pub fn parse(text: &str) -> Result<Self, IdentityError> {
+        let wrong = || IdentityError::Naa { text: text.to_owned() };
+        let digits = text.strip_prefix("0x").unwrap_or(text).as_bytes();
+        let len = match (digits.len(), digits.first()) {
+            (16, Some(b'2' | b'3' | b'5')) => 8,
+            (32, Some(b'6')) => 16,
+            _ => return Err(wrong()),
+        };
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let nibble = |digit: u8| (digit as char).to_digit(16).ok_or_else(wrong);
+            *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
+        }
+        Ok(Self { bytes, len })
+    }
+
+    /// Its 8 or 16 bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+}
+
+impl std::fmt::Display for Naa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// The names of a disk. Text fields are padded with spaces, as INQUIRY wants them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    vendor: [u8; 8],
+    product: [u8; 16],
+    revision: [u8; 4],
+    serial: String,
+    naa: Naa,
+}
+
+impl Identity {
+    /// The default identity of the disk that `stable` names: serial number and NAA identifier are hashes of it. The
+    /// same string gives the same identity on every machine and in every version of this program.
+    pub fn derive(stable: &str) -> Self {
+        Self {
+            vendor: *b"ANNULUS ",
+            product: *b"ANNULUS DISK    ",
+            revision: *b"1.0 ",
+            serial: format!("{:016x}", fnv1a_64(&["serial:", stable])),
+            naa: Naa::local(fnv1a_64(&["naa:", stable])),
+        }
+    }
+
+    /// Sets the T10 vendor identification: 1 to 8 printable ASCII characters.
+    pub fn with_vendor(self, vendor: &str) -> Result<Self, IdentityError> {
+        Ok(Self { vendor: padded("vendor", vendor)?, ..self })
+    }
+
+    /// Sets the product identification: 1 to 16 printable ASCII characters.
+    pub fn with_product(self, product: &str) -> Result<Self, IdentityError> {
+        Ok(Self { product: padded("product", product)?, ..self })
+    }
+
+    /// Sets the product revision level: 1 to 4 printable ASCII characters.
+    pub fn with_revision(self, revision: &str) -> Result<Self, IdentityError> {
+        Ok(Self { revision: padded("revision", revision)?, ..self })
+    }
+
+    /// Sets the serial number: 1 to [`SERIAL_LEN_MAX`] printable ASCII characters, no space at either end.
+    pub fn with_serial(self, serial: &str) -> Result<Self, IdentityError> {
+        check_text("serial", serial, SERIAL_LEN_MAX)?;
+        Ok(Self { serial: serial.to_owned(), ..self })
+    }
+
+    /// Sets the NAA identifier.
+    pub fn with_naa(self, naa: Naa) -> Self {
+        Self { naa, ..self }
+    }
+
+    /// T10 vendor identification.
+    pub fn vendor(&self) -> &[u8; 8] {
+        &self.vendor
+    }
+
+    /// Product identification.
+    pub fn product(&self) -> &[u8; 16] {
+        &self.product
+    }
+
+    /// Product revision level.
+    pub fn revision(&self) -> &[u8; 4] {
+        &self.revision
+    }
+
+    /// Serial number.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
+    /// NAA identifier.
+    pub fn naa(&self) -> Naa {
+        self.naa
+    }
+}
+
+fn check_text(field: &'static str, text: &str, len_max: usize) -> Result<(), IdentityError> {
+    let owned = || text.to_owned();
+    if text.is_empty() {
+        return Err(IdentityError::Empty { field });
+    }
+    if text.len() > len_max {
+        return Err(IdentityError::TooLong { field, text: owned(), len: text.len(), len_max });
+    }
+    if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+        return Err(IdentityError::NotPrintable { field, text: owned() });
+    }
+    if text.trim_matches(' ').len() != text.len() {
+        return Err(IdentityError::OuterSpace { field, text: owned() });
+    }
+    Ok(())
+}
+
+fn padded<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], IdentityError> {
+    check_text(field, text, N)?;
+    let mut out = [b' '; N];
+    out[..text.len()].copy_from_slice(text.as_bytes());
+    Ok(out)
+}
+
+/// FNV-1a, 64 bits, over the parts one after the other. Fixed for good: guests find their disks by what it gives.
+fn fnv1a_64(parts: &[&str]) -> u64 {
+    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let bytes = parts.iter().flat_map(|part| part.bytes());
+    bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+}
+
+#[cfg(test)]
+mod tests;

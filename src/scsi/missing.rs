@@ -1,0 +1,54 @@
+//! The unit that answers where no logical unit is, so that the rules for a wrong LUN live in one place.
+//!
+//! SPC-5 6.7, 6.33, 6.39 and SAM-5 4.6.4: INQUIRY says that nothing is here, REQUEST SENSE returns LOGICAL UNIT NOT
+//! SUPPORTED as data, REPORT LUNS works at LUN 0, and all else is refused with that sense.
+
+use super::command::Command;
+use super::outcome::{Condition, Outcome};
+use super::reply::Reply;
+use super::sense::Sense;
+use super::spec::{Asc, vpd_page};
+use super::{inquiry, luns};
+
+/// Answers for a logical unit number without a logical unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MissingUnit {
+    lun_zero: bool,
+}
+
+impl MissingUnit {
+    /// How every command ends that has nothing to say about a missing unit.
+    pub const NOT_SUPPORTED: Outcome = Outcome::check(Self::SENSE);
+
+    const SENSE: Sense = Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED);
+
+    /// The unit that stands in at LUN 0 of an existing target (`lun_zero`), or at another LUN.
+    pub const fn new(lun_zero: bool) -> Self {
+        Self { lun_zero }
+    }
+
+    /// Answers a command.
+    pub fn answer(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Outcome {
+        reply.begin(0);
+        match *command {
+            Command::Inquiry { evpd, page, allocation_length } => {
+                reply.begin(allocation_length.into());
+                match (evpd, page) {
+                    (false, 0) => inquiry::missing(reply),
+                    (true, vpd_page::SUPPORTED_PAGES) => reply.put(&[inquiry::NO_DEVICE, 0, 0, 1, 0]),
+                    _ => return Outcome::check(inquiry::UNKNOWN_PAGE),
+                }
+                Outcome::GOOD
+            }
+            Command::RequestSense { desc, allocation_length } => {
+                reply.begin(allocation_length.into());
+                reply.put_sense(&Self::SENSE, desc);
+                Outcome::GOOD
+            }
+            Command::ReportLuns { select_report, allocation_length } if self.lun_zero => {
+                luns::report(select_report, allocation_length, condition.luns, reply)
+            }
+            _ => Self::NOT_SUPPORTED,
+        }
+    }
+}

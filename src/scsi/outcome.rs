@@ -1,0 +1,114 @@
+//! What a command came to, what it needs next, and how a backend's failure looks to an initiator.
+
+use bdev::{IoError, OpKind};
+
+use super::attention::Attention;
+use super::sense::Sense;
+use super::spec::{Asc, SenseKey, Status};
+
+/// What holds for a logical unit at the moment a command starts. The caller owns this state; here it is only read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Condition<'a> {
+    /// The unit was stopped by START STOP UNIT ([`Effect::Stopped`]).
+    pub stopped: bool,
+    /// The unit attention that REQUEST SENSE is to return: set only where the command's
+    /// [`AttentionRule`](super::AttentionRule) is `AsData`, and taken from the pending ones.
+    pub attention: Option<Attention>,
+    /// Logical unit numbers of this target, in the form of SAM-5 4.7, ascending: read by REPORT LUNS alone.
+    pub luns: &'a [[u8; 8]],
+}
+
+/// A change that the caller must make before it reports the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// The unit is stopped (true) or started from now on.
+    Stopped(bool),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Status.
+    pub status: Status,
+    /// Sense data: present exactly with CHECK CONDITION.
+    pub sense: Option<Sense>,
+    /// What changes.
+    pub effect: Option<Effect>,
+}
+
+impl Outcome {
+    /// Success, without effects.
+    pub const GOOD: Self = Self { status: Status::GOOD, sense: None, effect: None };
+
+    /// The logical unit cannot take the command now.
+    pub const BUSY: Self = Self { status: Status::BUSY, sense: None, effect: None };
+
+    /// CHECK CONDITION with sense data.
+    pub const fn check(sense: Sense) -> Self {
+        Self { status: Status::CHECK_CONDITION, sense: Some(sense), effect: None }
+    }
+
+    /// Success that changes something.
+    pub const fn good_with(effect: Effect) -> Self {
+        Self { status: Status::GOOD, sense: None, effect: Some(effect) }
+    }
+
+    /// The one place where a failure of a block device becomes status and sense. No INFORMATION is given: which block
+    /// failed is not known, and a wrong address would be worse than none.
+    pub const fn of_io_error(kind: OpKind, error: IoError) -> Self {
+        let (key, asc) = match error {
+            IoError::Medium => match kind {
+                OpKind::Read => (SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR),
+                OpKind::Write { .. } | OpKind::Flush => (SenseKey::MEDIUM_ERROR, Asc::WRITE_ERROR),
+            },
+            IoError::NoSpace => (SenseKey::DATA_PROTECT, Asc::SPACE_ALLOCATION_FAILED),
+            IoError::BeyondEnd => (SenseKey::ILLEGAL_REQUEST, Asc::LBA_OUT_OF_RANGE),
+            IoError::ReadOnly => (SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED),
+            // MEDIUM NOT PRESENT is for units with a removable medium, and NOT READY invites to wait: this is final.
+            IoError::Gone => (SenseKey::HARDWARE_ERROR, Asc::LOGICAL_UNIT_FAILURE),
+            IoError::Busy => return Self::BUSY,
+            // What a task management function cancels, the transport answers. Anything else may simply be sent again.
+            IoError::Cancelled => (SenseKey::ABORTED_COMMAND, Asc::NO_ADDITIONAL_SENSE),
+            IoError::Unsupported => (SenseKey::ILLEGAL_REQUEST, Asc::INVALID_COMMAND_OPERATION_CODE),
+        };
+        Self::check(Sense::new(key, asc))
+    }
+}
+
+impl From<Sense> for Outcome {
+    fn from(sense: Sense) -> Self {
+        Self::check(sense)
+    }
+}
+
+/// An operation that the block device must do for a command. It lies within the device and within its largest transfer,
+/// in whole logical blocks; a flush has neither offset nor length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockOp {
+    /// What to do.
+    pub kind: OpKind,
+    /// First byte on the device.
+    pub offset: u64,
+    /// Bytes to move.
+    pub len: u64,
+}
+
+impl BlockOp {
+    /// A flush.
+    pub const FLUSH: Self = Self { kind: OpKind::Flush, offset: 0, len: 0 };
+}
+
+/// What to do next for a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: it has ended.
+    Done(Outcome),
+    /// A block operation, then `resume`.
+    Block(BlockOp),
+}
+
+impl From<Sense> for Step {
+    fn from(sense: Sense) -> Self {
+        Self::Done(Outcome::check(sense))
+    }
+}

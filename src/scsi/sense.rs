@@ -1,0 +1,144 @@
+//! Sense data: the one value that says why a command failed, and its two encodings (SPC-5 4.4).
+//!
+//! Everything that refuses a command makes a [`Sense`]; only this file knows how it looks in memory.
+
+use super::spec::{Asc, SenseKey};
+
+/// Which field of the CDB or of the parameter list is wrong (SPC-5 4.4.2.4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldPointer {
+    /// Whether `byte` counts in the CDB; otherwise in the parameter list.
+    pub in_cdb: bool,
+    /// First byte of the field.
+    pub byte: u16,
+    /// Most significant bit of the field in that byte, 7 to 0; none if the field is whole bytes.
+    pub bit: Option<u8>,
+}
+
+/// The sense-key-specific field: what it holds depends on the sense key (SPC-5 4.4.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SenseKeySpecific {
+    /// With ILLEGAL REQUEST: the field in error.
+    Field(FieldPointer),
+}
+
+/// Why a command ended with CHECK CONDITION, or what is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sense {
+    /// Sense key.
+    pub key: SenseKey,
+    /// Additional sense code and qualifier.
+    pub asc: Asc,
+    /// INFORMATION field: for most of a disk's errors the first LBA concerned.
+    pub information: Option<u64>,
+    /// Sense-key-specific field.
+    pub specific: Option<SenseKeySpecific>,
+}
+
+/// Bytes of sense data in fixed format, as this target builds it: up to and including the sense-key-specific field.
+pub const FIXED_SENSE_LEN: usize = 18;
+
+/// Most bytes of sense data in descriptor format, as this target builds it: header, INFORMATION, sense-key specific.
+pub const DESCRIPTOR_SENSE_LEN_MAX: usize = 8 + 12 + 8;
+
+/// Sense data in descriptor format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DescriptorSense {
+    bytes: [u8; DESCRIPTOR_SENSE_LEN_MAX],
+    len: usize,
+}
+
+impl DescriptorSense {
+    /// The encoded bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+}
+
+impl FieldPointer {
+    /// The three bytes of the sense-key-specific field: SKSV, C/D, BPV and bit pointer, then the field pointer.
+    fn encode(self) -> [u8; 3] {
+        let cdb = if self.in_cdb { 0x40 } else { 0 };
+        let bit = self.bit.map_or(0, |bit| 0x08 | bit & 0x07);
+        let byte = self.byte.to_be_bytes();
+        [0x80 | cdb | bit, byte[0], byte[1]]
+    }
+}
+
+impl SenseKeySpecific {
+    fn encode(self) -> [u8; 3] {
+        match self {
+            Self::Field(pointer) => pointer.encode(),
+        }
+    }
+}
+
+impl Sense {
+    /// Nothing to report: what REQUEST SENSE returns when all is well.
+    pub const NONE: Self = Self::new(SenseKey::NO_SENSE, Asc::NO_ADDITIONAL_SENSE);
+
+    /// Sense data of a key and a code alone.
+    pub const fn new(key: SenseKey, asc: Asc) -> Self {
+        Self { key, asc, information: None, specific: None }
+    }
+
+    /// ILLEGAL REQUEST with a code.
+    pub const fn illegal(asc: Asc) -> Self {
+        Self::new(SenseKey::ILLEGAL_REQUEST, asc)
+    }
+
+    /// INVALID FIELD IN CDB for the field that starts at `byte`; `bit` is its most significant bit, if it is smaller
+    /// than a byte.
+    pub const fn invalid_field(byte: u16, bit: Option<u8>) -> Self {
+        let pointer = FieldPointer { in_cdb: true, byte, bit };
+        Self { specific: Some(SenseKeySpecific::Field(pointer)), ..Self::illegal(Asc::INVALID_FIELD_IN_CDB) }
+    }
+
+    /// LOGICAL BLOCK ADDRESS OUT OF RANGE, with the first address that is.
+    pub const fn lba_out_of_range(first_bad_lba: u64) -> Self {
+        Self { information: Some(first_bad_lba), ..Self::illegal(Asc::LBA_OUT_OF_RANGE) }
+    }
+
+    /// Fixed format, current error (SPC-5 4.4.3). An INFORMATION value that needs more than four bytes is left out and
+    /// VALID stays 0, as the format demands.
+    pub fn encode_fixed(&self) -> [u8; FIXED_SENSE_LEN] {
+        let mut out = [0; FIXED_SENSE_LEN];
+        out[0] = 0x70;
+        out[2] = self.key.0;
+        if let Some(Ok(information)) = self.information.map(u32::try_from) {
+            out[0] |= 0x80;
+            out[3..7].copy_from_slice(&information.to_be_bytes());
+        }
+        out[7] = (FIXED_SENSE_LEN - 8) as u8;
+        out[12..14].copy_from_slice(&self.asc.0.to_be_bytes());
+        if let Some(specific) = self.specific {
+            out[15..18].copy_from_slice(&specific.encode());
+        }
+        out
+    }
+
+    /// Descriptor format, current error (SPC-5 4.4.2).
+    pub fn encode_descriptor(&self) -> DescriptorSense {
+        let mut out = DescriptorSense { bytes: [0; DESCRIPTOR_SENSE_LEN_MAX], len: 0 };
+        let asc = self.asc.0.to_be_bytes();
+        out.push(&[0x72, self.key.0, asc[0], asc[1], 0, 0, 0, 0]);
+        if let Some(information) = self.information {
+            out.push(&[0x00, 0x0a, 0x80, 0x00]);
+            out.push(&information.to_be_bytes());
+        }
+        if let Some(specific) = self.specific {
+            let [a, b, c] = specific.encode();
+            out.push(&[0x02, 0x06, 0x00, 0x00, a, b, c, 0x00]);
+        }
+        out.bytes[7] = (out.len - 8) as u8;
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

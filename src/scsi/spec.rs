@@ -1,0 +1,185 @@
+//! Numbers of SCSI: SAM-5 (status), SPC-5 (commands for all devices, sense), SBC-4 (disks). No logic.
+//!
+//! Each is an open newtype: a value without a name here stays a value.
+
+/// Operation code, byte 0 of a CDB (SPC-5 4.2.5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Opcode(pub u8);
+
+impl Opcode {
+    /// TEST UNIT READY (SPC-5 6.47).
+    pub const TEST_UNIT_READY: Self = Self(0x00);
+    /// REQUEST SENSE (SPC-5 6.39).
+    pub const REQUEST_SENSE: Self = Self(0x03);
+    /// READ (6) (SBC-3 5.7).
+    pub const READ_6: Self = Self(0x08);
+    /// WRITE (6) (SBC-3 5.32).
+    pub const WRITE_6: Self = Self(0x0a);
+    /// INQUIRY (SPC-5 6.7).
+    pub const INQUIRY: Self = Self(0x12);
+    /// MODE SENSE (6) (SPC-5 6.14).
+    pub const MODE_SENSE_6: Self = Self(0x1a);
+    /// START STOP UNIT (SBC-4 5.31).
+    pub const START_STOP_UNIT: Self = Self(0x1b);
+    /// READ CAPACITY (10) (SBC-4 5.20).
+    pub const READ_CAPACITY_10: Self = Self(0x25);
+    /// READ (10) (SBC-4 5.16).
+    pub const READ_10: Self = Self(0x28);
+    /// WRITE (10) (SBC-4 5.40).
+    pub const WRITE_10: Self = Self(0x2a);
+    /// SYNCHRONIZE CACHE (10) (SBC-4 5.33).
+    pub const SYNCHRONIZE_CACHE_10: Self = Self(0x35);
+    /// MODE SENSE (10) (SPC-5 6.15).
+    pub const MODE_SENSE_10: Self = Self(0x5a);
+    /// READ (16) (SBC-4 5.18).
+    pub const READ_16: Self = Self(0x88);
+    /// WRITE (16) (SBC-4 5.42).
+    pub const WRITE_16: Self = Self(0x8a);
+    /// SYNCHRONIZE CACHE (16) (SBC-4 5.34).
+    pub const SYNCHRONIZE_CACHE_16: Self = Self(0x91);
+    /// SERVICE ACTION IN (16) (SPC-5 table of operation codes).
+    pub const SERVICE_ACTION_IN_16: Self = Self(0x9e);
+    /// REPORT LUNS (SPC-5 6.33).
+    pub const REPORT_LUNS: Self = Self(0xa0);
+    /// READ (12) (SBC-4 5.17).
+    pub const READ_12: Self = Self(0xa8);
+    /// WRITE (12) (SBC-4 5.41).
+    pub const WRITE_12: Self = Self(0xaa);
+}
+
+/// Service action of SERVICE ACTION IN (16) that is READ CAPACITY (16) (SBC-4 5.21).
+pub const SERVICE_ACTION_READ_CAPACITY_16: u8 = 0x10;
+
+/// Status code (SAM-5 5.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Status(pub u8);
+
+impl Status {
+    /// The command succeeded.
+    pub const GOOD: Self = Self(0x00);
+    /// Sense data says what happened.
+    pub const CHECK_CONDITION: Self = Self(0x02);
+    /// The condition that the command asked about holds.
+    pub const CONDITION_MET: Self = Self(0x04);
+    /// The logical unit cannot take the command now; it may be sent again.
+    pub const BUSY: Self = Self(0x08);
+    /// A reservation of another nexus is in the way.
+    pub const RESERVATION_CONFLICT: Self = Self(0x18);
+    /// The task set has no room for the command.
+    pub const TASK_SET_FULL: Self = Self(0x28);
+    /// An auto contingent allegiance exists.
+    pub const ACA_ACTIVE: Self = Self(0x30);
+    /// Another nexus aborted the command, and the control mode page asks to say so.
+    pub const TASK_ABORTED: Self = Self(0x40);
+}
+
+/// Sense key (SPC-5 4.4.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SenseKey(pub u8);
+
+impl SenseKey {
+    /// Nothing to report.
+    pub const NO_SENSE: Self = Self(0x0);
+    /// Succeeded after recovery.
+    pub const RECOVERED_ERROR: Self = Self(0x1);
+    /// The logical unit is not accessible.
+    pub const NOT_READY: Self = Self(0x2);
+    /// The medium failed.
+    pub const MEDIUM_ERROR: Self = Self(0x3);
+    /// The device failed.
+    pub const HARDWARE_ERROR: Self = Self(0x4);
+    /// The command is wrong.
+    pub const ILLEGAL_REQUEST: Self = Self(0x5);
+    /// Something happened that the initiator must know first.
+    pub const UNIT_ATTENTION: Self = Self(0x6);
+    /// The blocks are protected from what was asked.
+    pub const DATA_PROTECT: Self = Self(0x7);
+    /// Blank or written medium where the other was expected.
+    pub const BLANK_CHECK: Self = Self(0x8);
+    /// EXTENDED COPY failed.
+    pub const COPY_ABORTED: Self = Self(0xa);
+    /// The device server ended the command; it may be sent again.
+    pub const ABORTED_COMMAND: Self = Self(0xb);
+    /// The compared data differ.
+    pub const MISCOMPARE: Self = Self(0xe);
+}
+
+/// Additional sense code and qualifier: `asc << 8 | ascq` (SPC-5 4.4.8 and annex F).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Asc(pub u16);
+
+impl Asc {
+    /// NO ADDITIONAL SENSE INFORMATION.
+    pub const NO_ADDITIONAL_SENSE: Self = Self(0x0000);
+    /// LOGICAL UNIT NOT READY, INITIALIZING COMMAND REQUIRED.
+    pub const INITIALIZING_COMMAND_REQUIRED: Self = Self(0x0402);
+    /// WRITE ERROR.
+    pub const WRITE_ERROR: Self = Self(0x0c00);
+    /// UNRECOVERED READ ERROR.
+    pub const UNRECOVERED_READ_ERROR: Self = Self(0x1100);
+    /// INVALID COMMAND OPERATION CODE.
+    pub const INVALID_COMMAND_OPERATION_CODE: Self = Self(0x2000);
+    /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
+    pub const LBA_OUT_OF_RANGE: Self = Self(0x2100);
+    /// INVALID FIELD IN CDB.
+    pub const INVALID_FIELD_IN_CDB: Self = Self(0x2400);
+    /// LOGICAL UNIT NOT SUPPORTED.
+    pub const LOGICAL_UNIT_NOT_SUPPORTED: Self = Self(0x2500);
+    /// WRITE PROTECTED.
+    pub const WRITE_PROTECTED: Self = Self(0x2700);
+    /// SPACE ALLOCATION FAILED WRITE PROTECT.
+    pub const SPACE_ALLOCATION_FAILED: Self = Self(0x2707);
+    /// POWER ON OCCURRED.
+    pub const POWER_ON_OCCURRED: Self = Self(0x2901);
+    /// SCSI BUS RESET OCCURRED, which SAM-5 calls a hard reset.
+    pub const SCSI_BUS_RESET_OCCURRED: Self = Self(0x2902);
+    /// BUS DEVICE RESET FUNCTION OCCURRED, which SAM-5 calls a logical unit reset.
+    pub const BUS_DEVICE_RESET_OCCURRED: Self = Self(0x2903);
+    /// I_T NEXUS LOSS OCCURRED.
+    pub const NEXUS_LOSS_OCCURRED: Self = Self(0x2907);
+    /// MODE PARAMETERS CHANGED.
+    pub const MODE_PARAMETERS_CHANGED: Self = Self(0x2a01);
+    /// CAPACITY DATA HAS CHANGED.
+    pub const CAPACITY_DATA_CHANGED: Self = Self(0x2a09);
+    /// COMMANDS CLEARED BY ANOTHER INITIATOR.
+    pub const COMMANDS_CLEARED: Self = Self(0x2f00);
+    /// SAVING PARAMETERS NOT SUPPORTED.
+    pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self(0x3900);
+    /// LOGICAL UNIT FAILURE.
+    pub const LOGICAL_UNIT_FAILURE: Self = Self(0x3e01);
+    /// INQUIRY DATA HAS CHANGED.
+    pub const INQUIRY_DATA_CHANGED: Self = Self(0x3f03);
+    /// REPORTED LUNS DATA HAS CHANGED.
+    pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
+}
+
+/// Vital product data page codes (SPC-5 7.7, SBC-4 6.6).
+pub mod vpd_page {
+    /// Supported VPD pages.
+    pub const SUPPORTED_PAGES: u8 = 0x00;
+    /// Unit serial number.
+    pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
+    /// Device identification.
+    pub const DEVICE_IDENTIFICATION: u8 = 0x83;
+    /// Block limits.
+    pub const BLOCK_LIMITS: u8 = 0xb0;
+    /// Block device characteristics.
+    pub const BLOCK_DEVICE_CHARACTERISTICS: u8 = 0xb1;
+    /// Logical block provisioning.
+    pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0xb2;
+}
+
+/// Mode page codes (SPC-5 7.5, SBC-4 6.5).
+pub mod mode_page {
+    /// Caching.
+    pub const CACHING: u8 = 0x08;
+    /// Control.
+    pub const CONTROL: u8 = 0x0a;
+    /// Not a page: all of them.
+    pub const ALL: u8 = 0x3f;
+    /// Not a subpage: all of them.
+    pub const ALL_SUBPAGES: u8 = 0xff;
+}
+
+#[cfg(test)]
+mod tests;
