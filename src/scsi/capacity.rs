@@ -1,1 +1,30 @@
-//! Soon.
+//! READ CAPACITY (10) and (16) (SBC-4 5.20, 5.21).
+
+use super::logical_unit::LogicalUnit;
+use super::reply::Reply;
+use super::sense::Sense;
+
+/// Address of the last block; a disk without blocks has none, and says 0.
+fn last_lba(unit: &LogicalUnit) -> u64 {
+    unit.blocks.saturating_sub(1)
+}
+
+/// READ CAPACITY (10): 8 bytes, and an address that is too large says FFFFFFFFh: ask with READ CAPACITY (16).
+pub(super) fn read_capacity_10(unit: &LogicalUnit, reply: &mut Reply) -> Result<(), Sense> {
+    let last_lba = u32::try_from(last_lba(unit)).unwrap_or(u32::MAX);
+    reply.begin(8);
+    reply.put(&last_lba.to_be_bytes());
+    reply.put(&unit.block_size.to_be_bytes());
+    Ok(())
+}
+
+/// READ CAPACITY (16): no protection information, no logical block provisioning management, and the first block begins
+/// a physical one.
+pub(super) fn read_capacity_16(unit: &LogicalUnit, reply: &mut Reply) -> Result<(), Sense> {
+    let mut data = [0; 32];
+    data[0..8].copy_from_slice(&last_lba(unit).to_be_bytes());
+    data[8..12].copy_from_slice(&unit.block_size.to_be_bytes());
+    data[13] = unit.physical_exponent;
+    reply.put(&data);
+    Ok(())
+}

@@ -1,10 +1,67 @@
 //! `decode`: a CDB to a [`Command`], driven by one table of commands.
+//!
+//! An entry of the table is the command's *CDB usage data*: the bytes that REPORT SUPPORTED OPERATION CODES is defined
+//! to return for it (SPC-5 6.36.3), with a 1 for each bit that the device server looks at. The same bytes are the check:
+//! a bit that is set in a CDB and not there is INVALID FIELD IN CDB. So a field that this disk does not have, such as
+//! RDPROTECT or NACA, is refused by leaving it out, and a decoder never fails.
 
 use super::command::Command;
 use super::sense::Sense;
 use super::spec::Asc;
 
-/// Decodes a CDB. Bytes past the command's own length are ignored: transports hand over a fixed number.
-pub fn decode(_cdb: &[u8]) -> Result<Command, Sense> {
-    Err(Sense::illegal(Asc::INVALID_COMMAND_OPERATION_CODE))
+mod decoders;
+mod table;
+
+use table::{Entry, entries_of};
+
+/// The first 16 bytes of a CDB, zeros where it was shorter.
+type Cdb = [u8; 16];
+
+/// Decodes a CDB. Bytes past the command's own length are ignored: a transport hands over a fixed number of them.
+///
+/// # Errors
+///
+/// ILLEGAL REQUEST: INVALID COMMAND OPERATION CODE, or INVALID FIELD IN CDB with a pointer to the first bit that must
+/// not be set, to an unknown service action, or to the first byte that a CDB which is too short lacks.
+#[inline]
+pub fn decode(cdb: &[u8]) -> Result<Command, Sense> {
+    const UNKNOWN: Sense = Sense::illegal(Asc::INVALID_COMMAND_OPERATION_CODE);
+    let opcode = *cdb.first().ok_or(UNKNOWN)?;
+    let entries = entries_of(opcode);
+    let mut entry = entries.first().ok_or(UNKNOWN)?;
+    let bytes = padded(cdb);
+    if entry.service_action.is_some() {
+        let wanted = Some(bytes[1] & 0x1f);
+        entry = entries.iter().find(|entry| entry.service_action == wanted).ok_or(Sense::invalid_field(1, Some(4)))?;
+    }
+    let wrong = u128::from_be_bytes(bytes) & entry.reserved;
+    if wrong != 0 || cdb.len() < entry.usage.len() {
+        return Err(refusal(entry, cdb.len(), wrong));
+    }
+    Ok((entry.decode)(&bytes))
 }
+
+fn padded(cdb: &[u8]) -> Cdb {
+    if let Some(bytes) = cdb.first_chunk() {
+        return *bytes;
+    }
+    let mut bytes = [0; 16];
+    bytes[..cdb.len()].copy_from_slice(cdb);
+    bytes
+}
+
+/// Sense data for a CDB of `len` bytes with the bits `wrong`, of which there are none if it is only too short.
+#[cold]
+fn refusal(entry: &Entry, len: usize, wrong: u128) -> Sense {
+    if wrong == 0 {
+        return Sense::invalid_field(len as u16, None);
+    }
+    let position = wrong.leading_zeros() as u16;
+    let byte = position / 8;
+    let bit = 7 - (position % 8) as u8;
+    let field = entry.refused.iter().find(|field| field.byte == byte && (field.low..=field.high).contains(&bit));
+    Sense::invalid_field(byte, Some(field.map_or(bit, |field| field.high)))
+}
+
+#[cfg(test)]
+mod tests;

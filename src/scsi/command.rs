@@ -40,6 +40,25 @@ pub enum PageControl {
     Saved,
 }
 
+/// MODE SENSE (6) and (10) (SPC-5 6.14, 6.15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModeSense {
+    /// The parameter list has the header of MODE SENSE (10).
+    pub ten: bool,
+    /// A long block descriptor is accepted.
+    pub llbaa: bool,
+    /// No block descriptors.
+    pub dbd: bool,
+    /// Which values.
+    pub control: PageControl,
+    /// Page code.
+    pub page: u8,
+    /// Subpage code.
+    pub subpage: u8,
+    /// Bytes that the initiator has room for.
+    pub allocation_length: u16,
+}
+
 /// A decoded command. Its fields are the CDB's, in its units: addresses and lengths of the medium count logical blocks,
 /// allocation lengths count bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,34 +123,8 @@ pub enum Command {
         /// Bytes that the initiator has room for.
         allocation_length: u32,
     },
-    /// MODE SENSE (6).
-    ModeSense6 {
-        /// No block descriptors.
-        dbd: bool,
-        /// Which values.
-        control: PageControl,
-        /// Page code.
-        page: u8,
-        /// Subpage code.
-        subpage: u8,
-        /// Bytes that the initiator has room for.
-        allocation_length: u8,
-    },
-    /// MODE SENSE (10).
-    ModeSense10 {
-        /// A long block descriptor is accepted.
-        llbaa: bool,
-        /// No block descriptors.
-        dbd: bool,
-        /// Which values.
-        control: PageControl,
-        /// Page code.
-        page: u8,
-        /// Subpage code.
-        subpage: u8,
-        /// Bytes that the initiator has room for.
-        allocation_length: u16,
-    },
+    /// MODE SENSE (6) and (10).
+    ModeSense(ModeSense),
     /// START STOP UNIT, with POWER CONDITION and LOEJ zero: this disk has neither power conditions nor a tray.
     StartStopUnit {
         /// Status may come before the unit is there.
@@ -172,8 +165,7 @@ impl Command {
             | Self::Read { .. }
             | Self::ReadCapacity10
             | Self::ReadCapacity16 { .. }
-            | Self::ModeSense6 { .. }
-            | Self::ModeSense10 { .. }
+            | Self::ModeSense(_)
             | Self::ReportLuns { .. } => DataDirection::In,
         }
     }

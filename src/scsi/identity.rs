@@ -6,6 +6,9 @@
 /// Longest serial number in bytes.
 pub const SERIAL_LEN_MAX: usize = 36;
 
+/// Vendor of a disk whose owner sets none.
+pub(super) const DEFAULT_VENDOR: &[u8; 8] = b"ANNULUS ";
+
 /// Why an identity was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
@@ -118,7 +121,7 @@ impl Identity {
     /// same string gives the same identity on every machine and in every version of this program.
     pub fn derive(stable: &str) -> Self {
         Self {
-            vendor: *b"ANNULUS ",
+            vendor: *DEFAULT_VENDOR,
             product: *b"ANNULUS DISK    ",
             revision: *b"1.0 ",
             serial: format!("{:016x}", fnv1a_64(&["serial:", stable])),

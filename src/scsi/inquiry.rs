@@ -1,7 +1,12 @@
 //! INQUIRY standard data (SPC-5 6.7.2).
 
+use super::identity::{DEFAULT_VENDOR, Identity};
 use super::reply::Reply;
 use super::sense::Sense;
+use super::spec::version_descriptor::{SAM_5, SBC_3, SPC_4};
+
+/// Peripheral qualifier 000b, device type 00h: a direct access block device is here.
+pub(super) const DISK: u8 = 0x00;
 
 /// Peripheral qualifier 011b, device type 1Fh: no device can be here.
 pub(super) const NO_DEVICE: u8 = 0x7f;
@@ -9,6 +14,68 @@ pub(super) const NO_DEVICE: u8 = 0x7f;
 /// PAGE CODE names no page of this unit, or is set without EVPD.
 pub(super) const UNKNOWN_PAGE: Sense = Sense::invalid_field(2, None);
 
-pub(super) fn missing(reply: &mut Reply) {
-    reply.put(&[NO_DEVICE]);
+/// With eight version descriptors.
+const STANDARD_LEN: usize = 96;
+
+/// Without them.
+const SHORT_LEN: usize = 36;
+
+/// The first 36 bytes, for data that are `N` bytes long in all.
+///
+/// VERSION says SPC-4: this disk keeps to SPC-5, but tools in use refuse the number that SPC-5 was given.
+fn head<const N: usize>(peripheral: u8, vendor: &[u8; 8], product: &[u8; 16], revision: &[u8; 4]) -> [u8; N] {
+    const VERSION_SPC_4: u8 = 0x06;
+    const HISUP: u8 = 0x10;
+    const RESPONSE_DATA_FORMAT: u8 = 0x02;
+    const CMDQUE: u8 = 0x02;
+    const { assert!(N >= SHORT_LEN && N - 5 <= u8::MAX as usize) };
+    let mut data = [0; N];
+    data[0] = peripheral;
+    data[2] = VERSION_SPC_4;
+    data[3] = HISUP | RESPONSE_DATA_FORMAT;
+    data[4] = (N - 5) as u8;
+    data[7] = CMDQUE;
+    data[8..16].copy_from_slice(vendor);
+    data[16..32].copy_from_slice(product);
+    data[32..36].copy_from_slice(revision);
+    data
+}
+
+/// Standard data of a disk.
+pub(super) fn standard(identity: &Identity, reply: &mut Reply) -> Result<(), Sense> {
+    let mut data: [u8; STANDARD_LEN] = head(DISK, identity.vendor(), identity.product(), identity.revision());
+    for (at, descriptor) in [SAM_5, SPC_4, SBC_3].into_iter().enumerate() {
+        data[58 + 2 * at..60 + 2 * at].copy_from_slice(&descriptor.to_be_bytes());
+    }
+    reply.put(&data);
+    Ok(())
+}
+
+/// Standard data where no logical unit is.
+pub(super) fn missing() -> [u8; SHORT_LEN] {
+    head(NO_DEVICE, DEFAULT_VENDOR, &[b' '; 16], &[b' '; 4])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_data() {
+        let identity = Identity::derive("x").with_product("DISK").unwrap().with_revision("7").unwrap();
+        let mut reply = Reply::new();
+        reply.begin(1000);
+        standard(&identity, &mut reply).unwrap();
+        let mut expected = b"\x00\x00\x06\x12\x5b\x00\x00\x02ANNULUS DISK            7   ".to_vec();
+        expected.resize(58, 0);
+        expected.extend([0x00, 0xa0, 0x04, 0x60, 0x04, 0xc0]);
+        expected.resize(96, 0);
+        assert_eq!(reply.as_bytes(), expected);
+    }
+
+    #[test]
+    fn missing_unit_data() {
+        let expected = b"\x7f\x00\x06\x12\x1f\x00\x00\x02ANNULUS                     ";
+        assert_eq!(missing(), *expected);
+    }
 }

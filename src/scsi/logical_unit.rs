@@ -1,23 +1,61 @@
-//! A disk: what it answers to each command. Immutable; whatever changes lives with the caller ([`Condition`]).
+//! A disk: what it does at each command.
+//!
+//! A [`LogicalUnit`] is immutable, so that every core can look at the same one without a lock. What changes, whether it
+//! is stopped and what attentions are pending, lives with the caller and comes in as a [`Condition`].
 
-use bdev::{Info, IoError};
+use bdev::{Info, IoError, OpKind, WriteCache};
 
-use super::command::Command;
+use super::command::{CdbForm, Command};
 use super::identity::Identity;
-use super::outcome::{BlockOp, Condition, Outcome, Step};
+use super::outcome::{BlockOp, Condition, Effect, Outcome, Step};
 use super::reply::Reply;
+use super::sense::Sense;
+use super::spec::{Asc, SenseKey};
+use super::{capacity, inquiry, luns, mode, vpd};
 
 /// A disk.
 #[derive(Debug)]
 pub struct LogicalUnit {
-    identity: Identity,
-    block_size: u32,
+    pub(super) identity: Identity,
+    /// Number of logical blocks; their bytes fit 64 bits.
+    pub(super) blocks: u64,
+    /// Bytes of a logical block.
+    pub(super) block_size: u32,
+    /// log2 of the logical blocks in a physical block, at most 15.
+    pub(super) physical_exponent: u8,
+    pub(super) read_only: bool,
+    /// Acknowledged writes may be lost with the power until a flush.
+    pub(super) write_back: bool,
+    pub(super) solid_state: bool,
+    /// Most blocks of one transfer; none if nothing limits it.
+    pub(super) transfer_blocks_max: Option<u32>,
+    /// Best blocks of one transfer, 0 if it does not matter.
+    pub(super) transfer_blocks_optimal: u32,
 }
+
+/// What is asked of a stopped unit has to wait for START STOP UNIT.
+const STOPPED: Sense = Sense::new(SenseKey::NOT_READY, Asc::INITIALIZING_COMMAND_REQUIRED);
 
 impl LogicalUnit {
     /// Describes a disk on a device with `info`.
     pub fn new(identity: Identity, info: &Info) -> Self {
-        Self { identity, block_size: info.block_size }
+        let block_size = info.block_size.max(1);
+        let transfer_blocks_max = match info.max_transfer {
+            0 => None,
+            bytes => Some((bytes / block_size).max(1)),
+        };
+        let physical_exponent = info.physical_exponent.min(15);
+        Self {
+            identity,
+            blocks: info.blocks.min(u64::MAX / u64::from(block_size)),
+            block_size,
+            physical_exponent,
+            read_only: info.read_only,
+            write_back: info.write_cache == WriteCache::WriteBack,
+            solid_state: info.solid_state,
+            transfer_blocks_max,
+            transfer_blocks_optimal: vpd::optimal_blocks(info, transfer_blocks_max, physical_exponent),
+        }
     }
 
     /// Its names.
@@ -30,13 +68,160 @@ impl LogicalUnit {
         self.block_size
     }
 
+    /// Number of logical blocks.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
     /// Starts a command: see [`Unit::start`](super::Unit::start).
-    pub fn start(&self, _command: &Command, _condition: &Condition<'_>, _reply: &mut Reply) -> Step {
-        Step::Done(Outcome::GOOD)
+    pub fn start(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Step {
+        reply.begin(0);
+        match *command {
+            Command::Read { lba, blocks, fua, form, .. } => self.read(lba, blocks, fua, form, condition),
+            Command::Write { lba, blocks, fua, form, .. } => self.write(lba, blocks, fua, form, condition),
+            Command::TestUnitReady if condition.stopped => STOPPED.into(),
+            Command::TestUnitReady => Step::Done(Outcome::GOOD),
+            Command::SynchronizeCache { lba, blocks, .. } => self.synchronize_cache(lba, blocks, condition),
+            Command::StartStopUnit { no_flush, start, .. } => self.start_stop(no_flush, start),
+            _ => Step::Done(self.answer(command, condition, reply)),
+        }
     }
 
     /// Goes on with a command: see [`Unit::resume`](super::Unit::resume).
-    pub fn resume(&self, _command: &Command, _finished: &BlockOp, _result: Result<(), IoError>) -> Step {
-        Step::Done(Outcome::GOOD)
+    pub fn resume(&self, command: &Command, finished: &BlockOp, result: Result<(), IoError>) -> Step {
+        if let Err(error) = result {
+            return Step::Done(Outcome::of_io_error(finished.kind, error));
+        }
+        match (command, finished.kind) {
+            (&Command::Read { lba, blocks, .. }, OpKind::Flush) => {
+                Step::Block(self.block_op(OpKind::Read, lba, blocks))
+            }
+            (Command::StartStopUnit { start, .. }, _) => Step::Done(Outcome::good_with(Effect::Stopped(!start))),
+            _ => Step::Done(Outcome::GOOD),
+        }
+    }
+
+    /// Commands that return what is known without the device.
+    fn answer(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Outcome {
+        let result = match *command {
+            Command::Inquiry { evpd: false, page: 0, allocation_length } => {
+                reply.begin(allocation_length.into());
+                inquiry::standard(&self.identity, reply)
+            }
+            Command::Inquiry { evpd: false, .. } => Err(inquiry::UNKNOWN_PAGE),
+            Command::Inquiry { evpd: true, page, allocation_length } => {
+                reply.begin(allocation_length.into());
+                vpd::page(self, page, reply)
+            }
+            Command::ModeSense(ref request) => mode::sense(self, request, reply),
+            Command::ReadCapacity10 => capacity::read_capacity_10(self, reply),
+            Command::ReadCapacity16 { allocation_length } => {
+                reply.begin(allocation_length);
+                capacity::read_capacity_16(self, reply)
+            }
+            Command::RequestSense { desc, allocation_length } => {
+                reply.begin(allocation_length.into());
+                reply.put_sense(&pending(condition), desc);
+                Ok(())
+            }
+            Command::ReportLuns { select_report, allocation_length } => {
+                reply.begin(allocation_length);
+                luns::report(select_report, condition.luns, reply)
+            }
+            Command::TestUnitReady
+            | Command::Read { .. }
+            | Command::Write { .. }
+            | Command::SynchronizeCache { .. }
+            | Command::StartStopUnit { .. } => Ok(()),
+        };
+        result.map_or_else(Outcome::check, |()| Outcome::GOOD)
+    }
+
+    fn read(&self, lba: u64, blocks: u32, fua: bool, form: CdbForm, condition: &Condition<'_>) -> Step {
+        if let Err(sense) = self.check_transfer(lba, blocks, form, condition) {
+            return sense.into();
+        }
+        if blocks == 0 {
+            return Step::Done(Outcome::GOOD);
+        }
+        // Blocks that a cache holds and the medium does not yet have to be written before they are read from there
+        // (SBC-4 5.16, FUA).
+        if fua && self.write_back && !self.read_only {
+            return Step::Block(BlockOp::FLUSH);
+        }
+        Step::Block(self.block_op(OpKind::Read, lba, blocks))
+    }
+
+    fn write(&self, lba: u64, blocks: u32, fua: bool, form: CdbForm, condition: &Condition<'_>) -> Step {
+        if let Err(sense) = self.check_transfer(lba, blocks, form, condition) {
+            return sense.into();
+        }
+        if blocks == 0 {
+            return Step::Done(Outcome::GOOD);
+        }
+        if self.read_only {
+            return Sense::new(SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED).into();
+        }
+        Step::Block(self.block_op(OpKind::Write { fua }, lba, blocks))
+    }
+
+    /// The whole cache is written, whatever the range. With IMMED the status may come before that is done, and need not.
+    fn synchronize_cache(&self, lba: u64, blocks: u32, condition: &Condition<'_>) -> Step {
+        if condition.stopped {
+            return STOPPED.into();
+        }
+        match self.check_range(lba, blocks) {
+            Err(sense) => sense.into(),
+            Ok(()) if self.read_only => Step::Done(Outcome::GOOD),
+            Ok(()) => Step::Block(BlockOp::FLUSH),
+        }
+    }
+
+    fn start_stop(&self, no_flush: bool, start: bool) -> Step {
+        if start || no_flush || self.read_only {
+            return Step::Done(Outcome::good_with(Effect::Stopped(!start)));
+        }
+        Step::Block(BlockOp::FLUSH)
+    }
+
+    /// Whether a transfer may be done: the unit runs, the range exists and is not too long.
+    #[inline]
+    fn check_transfer(&self, lba: u64, blocks: u32, form: CdbForm, condition: &Condition<'_>) -> Result<(), Sense> {
+        if condition.stopped {
+            return Err(STOPPED);
+        }
+        self.check_range(lba, blocks)?;
+        match self.transfer_blocks_max {
+            Some(blocks_max) if blocks > blocks_max => Err(Sense::invalid_field(form.transfer_length_byte(), None)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether all blocks of a range exist. A range of no blocks may begin right behind the last one.
+    #[inline]
+    fn check_range(&self, lba: u64, blocks: u32) -> Result<(), Sense> {
+        match self.blocks.checked_sub(lba) {
+            Some(left) if u64::from(blocks) <= left => Ok(()),
+            _ => Err(Sense::lba_out_of_range(lba.max(self.blocks))),
+        }
+    }
+
+    /// The operation on a range that has been checked: then nothing here can overflow.
+    #[inline]
+    fn block_op(&self, kind: OpKind, lba: u64, blocks: u32) -> BlockOp {
+        let block_size = u64::from(self.block_size);
+        BlockOp { kind, offset: lba * block_size, len: u64::from(blocks) * block_size }
     }
 }
+
+/// What REQUEST SENSE returns (SPC-5 6.39): a unit attention before the state of the unit.
+fn pending(condition: &Condition<'_>) -> Sense {
+    match condition.attention {
+        Some(attention) => attention.sense(),
+        None if condition.stopped => STOPPED,
+        None => Sense::NONE,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -32,10 +32,11 @@ impl MissingUnit {
         reply.begin(0);
         match *command {
             Command::Inquiry { evpd, page, allocation_length } => {
+                let supported_pages = [inquiry::NO_DEVICE, vpd_page::SUPPORTED_PAGES, 0, 1, vpd_page::SUPPORTED_PAGES];
                 reply.begin(allocation_length.into());
                 match (evpd, page) {
-                    (false, 0) => inquiry::missing(reply),
-                    (true, vpd_page::SUPPORTED_PAGES) => reply.put(&[inquiry::NO_DEVICE, 0, 0, 1, 0]),
+                    (false, 0) => reply.put(&inquiry::missing()),
+                    (true, vpd_page::SUPPORTED_PAGES) => reply.put(&supported_pages),
                     _ => return Outcome::check(inquiry::UNKNOWN_PAGE),
                 }
                 Outcome::GOOD
@@ -46,7 +47,8 @@ impl MissingUnit {
                 Outcome::GOOD
             }
             Command::ReportLuns { select_report, allocation_length } if self.lun_zero => {
-                luns::report(select_report, allocation_length, condition.luns, reply)
+                reply.begin(allocation_length);
+                luns::report(select_report, condition.luns, reply).map_or_else(Outcome::check, |()| Outcome::GOOD)
             }
             _ => Self::NOT_SUPPORTED,
         }

@@ -32,7 +32,7 @@ mod vpd;
 
 pub use attention::{Attention, AttentionRule, Attentions};
 pub use cdb::decode;
-pub use command::{CdbForm, Command, DataDirection};
+pub use command::{CdbForm, Command, DataDirection, ModeSense, PageControl};
 pub use identity::{Identity, IdentityError, Naa};
 pub use logical_unit::LogicalUnit;
 pub use missing::MissingUnit;

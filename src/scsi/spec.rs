@@ -153,6 +153,16 @@ impl Asc {
     pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
 }
 
+/// Version descriptors of standard INQUIRY data, without a revision (SPC-5 annex on numeric order codes).
+pub mod version_descriptor {
+    /// SAM-5.
+    pub const SAM_5: u16 = 0x00a0;
+    /// SPC-4.
+    pub const SPC_4: u16 = 0x0460;
+    /// SBC-3.
+    pub const SBC_3: u16 = 0x04c0;
+}
+
 /// Vital product data page codes (SPC-5 7.7, SBC-4 6.6).
 pub mod vpd_page {
     /// Supported VPD pages.

@@ -1,0 +1,111 @@
+//! Where each field stands in its CDB (SPC-5 6, SBC-4 5). All bits that may not be set have been found clear before.
+
+use super::super::command::{CdbForm, Command, ModeSense, PageControl};
+use super::Cdb;
+
+fn be16(cdb: &Cdb, at: usize) -> u16 {
+    u16::from_be_bytes([cdb[at], cdb[at + 1]])
+}
+
+fn be32(cdb: &Cdb, at: usize) -> u32 {
+    u32::from_be_bytes([cdb[at], cdb[at + 1], cdb[at + 2], cdb[at + 3]])
+}
+
+fn be64(cdb: &Cdb, at: usize) -> u64 {
+    u64::from(be32(cdb, at)) << 32 | u64::from(be32(cdb, at + 4))
+}
+
+const fn bit(byte: u8, bit: u8) -> bool {
+    byte & 1 << bit != 0
+}
+
+/// LBA and TRANSFER LENGTH of READ and WRITE. Only in the form of 6 bytes a length of 0 means 256 blocks.
+#[inline]
+fn range(cdb: &Cdb, form: CdbForm) -> (u64, u32) {
+    match form {
+        CdbForm::Six => {
+            let lba = be32(cdb, 0) & 0x001f_ffff;
+            (lba.into(), if cdb[4] == 0 { 256 } else { cdb[4].into() })
+        }
+        CdbForm::Ten => (be32(cdb, 2).into(), be16(cdb, 7).into()),
+        CdbForm::Twelve => (be32(cdb, 2).into(), be32(cdb, 6)),
+        CdbForm::Sixteen => (be64(cdb, 2), be32(cdb, 10)),
+    }
+}
+
+/// DPO and FUA; the form of 6 bytes has an address in their place.
+#[inline]
+fn dpo_fua(cdb: &Cdb, form: CdbForm) -> (bool, bool) {
+    match form {
+        CdbForm::Six => (false, false),
+        CdbForm::Ten | CdbForm::Twelve | CdbForm::Sixteen => (bit(cdb[1], 4), bit(cdb[1], 3)),
+    }
+}
+
+#[inline]
+pub(super) fn read(cdb: &Cdb, form: CdbForm) -> Command {
+    let (lba, blocks) = range(cdb, form);
+    let (dpo, fua) = dpo_fua(cdb, form);
+    Command::Read { lba, blocks, dpo, fua, form }
+}
+
+#[inline]
+pub(super) fn write(cdb: &Cdb, form: CdbForm) -> Command {
+    let (lba, blocks) = range(cdb, form);
+    let (dpo, fua) = dpo_fua(cdb, form);
+    Command::Write { lba, blocks, dpo, fua, form }
+}
+
+pub(super) fn synchronize_cache_10(cdb: &Cdb) -> Command {
+    Command::SynchronizeCache { lba: be32(cdb, 2).into(), blocks: be16(cdb, 7).into(), immed: bit(cdb[1], 1) }
+}
+
+pub(super) fn synchronize_cache_16(cdb: &Cdb) -> Command {
+    Command::SynchronizeCache { lba: be64(cdb, 2), blocks: be32(cdb, 10), immed: bit(cdb[1], 1) }
+}
+
+pub(super) fn request_sense(cdb: &Cdb) -> Command {
+    Command::RequestSense { desc: bit(cdb[1], 0), allocation_length: cdb[4] }
+}
+
+pub(super) fn inquiry(cdb: &Cdb) -> Command {
+    Command::Inquiry { evpd: bit(cdb[1], 0), page: cdb[2], allocation_length: be16(cdb, 3) }
+}
+
+fn mode_sense(cdb: &Cdb, ten: bool, allocation_length: u16) -> Command {
+    let control = match cdb[2] >> 6 {
+        0 => PageControl::Current,
+        1 => PageControl::Changeable,
+        2 => PageControl::Default,
+        _ => PageControl::Saved,
+    };
+    Command::ModeSense(ModeSense {
+        ten,
+        llbaa: bit(cdb[1], 4),
+        dbd: bit(cdb[1], 3),
+        control,
+        page: cdb[2] & 0x3f,
+        subpage: cdb[3],
+        allocation_length,
+    })
+}
+
+pub(super) fn mode_sense_6(cdb: &Cdb) -> Command {
+    mode_sense(cdb, false, cdb[4].into())
+}
+
+pub(super) fn mode_sense_10(cdb: &Cdb) -> Command {
+    mode_sense(cdb, true, be16(cdb, 7))
+}
+
+pub(super) fn start_stop_unit(cdb: &Cdb) -> Command {
+    Command::StartStopUnit { immed: bit(cdb[1], 0), no_flush: bit(cdb[4], 2), start: bit(cdb[4], 0) }
+}
+
+pub(super) fn read_capacity_16(cdb: &Cdb) -> Command {
+    Command::ReadCapacity16 { allocation_length: be32(cdb, 10) }
+}
+
+pub(super) fn report_luns(cdb: &Cdb) -> Command {
+    Command::ReportLuns { select_report: cdb[2], allocation_length: be32(cdb, 6) }
+}

@@ -1,0 +1,119 @@
+//! The table of commands: what may be in each CDB, and what reads it.
+
+use super::super::command::{CdbForm, Command};
+use super::super::spec::{Opcode, SERVICE_ACTION_READ_CAPACITY_16};
+use super::{Cdb, decoders as d};
+
+/// A command that is supported.
+pub(super) struct Entry {
+    /// Service action, for an operation code that has them.
+    pub(super) service_action: Option<u8>,
+    /// CDB usage data: operation code, service action, and a 1 for each bit of the CDB that may be set.
+    pub(super) usage: &'static [u8],
+    /// The bits that may not be set, over 16 bytes, most significant first.
+    pub(super) reserved: u128,
+    /// Fields of several bits that may not be set: a field pointer must point to the first bit of such a field.
+    pub(super) refused: &'static [Field],
+    /// Reads the fields of a CDB that has passed the checks above.
+    pub(super) decode: fn(&Cdb) -> Command,
+}
+
+/// A field within a byte.
+pub(super) struct Field {
+    pub(super) byte: u16,
+    pub(super) high: u8,
+    pub(super) low: u8,
+}
+
+/// RDPROTECT of READ and WRPROTECT of WRITE: there is no protection information.
+const PROTECT: &[Field] = &[Field { byte: 1, high: 7, low: 5 }];
+/// POWER CONDITION MODIFIER and POWER CONDITION of START STOP UNIT: there are no power conditions.
+const POWER_CONDITION: &[Field] = &[Field { byte: 3, high: 3, low: 0 }, Field { byte: 4, high: 7, low: 4 }];
+
+const fn entry(usage: &'static [u8], decode: fn(&Cdb) -> Command) -> Entry {
+    Entry { service_action: None, usage, reserved: reserved(usage, 0), refused: &[], decode }
+}
+
+const fn service_action(usage: &'static [u8], decode: fn(&Cdb) -> Command) -> Entry {
+    let action = Some(usage[1] & 0x1f);
+    Entry { service_action: action, usage, reserved: reserved(usage, 0x1f), refused: &[], decode }
+}
+
+const fn refusing(entry: Entry, refused: &'static [Field]) -> Entry {
+    Entry { refused, ..entry }
+}
+
+/// The complement of the usage data, without the operation code and the bits `action` of the service action.
+const fn reserved(usage: &[u8], action: u8) -> u128 {
+    let mut bits = 0;
+    let mut at = 1;
+    while at < usage.len() {
+        let allowed = if at == 1 { usage[1] | action } else { usage[at] };
+        bits |= (!allowed as u128) << (8 * (15 - at));
+        at += 1;
+    }
+    bits
+}
+
+/// All commands, ascending by operation code; service actions of one stand together.
+///
+/// GROUP NUMBER may be set and RARC of a READ too: both are hints to functions that this disk does not have, and are
+/// ignored by a disk without them (SBC-4 4.21, 4.22). NACA may not: there is no auto contingent allegiance.
+#[rustfmt::skip]
+pub(super) static TABLE: &[Entry] = &[
+    entry(&[Opcode::TEST_UNIT_READY.0, 0, 0, 0, 0, 0], |_| Command::TestUnitReady),
+    entry(&[Opcode::REQUEST_SENSE.0, 0x01, 0, 0, 0xff, 0], d::request_sense),
+    entry(&[Opcode::READ_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::read(cdb, CdbForm::Six)),
+    entry(&[Opcode::WRITE_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::write(cdb, CdbForm::Six)),
+    entry(&[Opcode::INQUIRY.0, 0x01, 0xff, 0xff, 0xff, 0], d::inquiry),
+    entry(&[Opcode::MODE_SENSE_6.0, 0x08, 0xff, 0xff, 0xff, 0], d::mode_sense_6),
+    refusing(entry(&[Opcode::START_STOP_UNIT.0, 0x01, 0, 0, 0x05, 0], d::start_stop_unit), POWER_CONDITION),
+    entry(&[Opcode::READ_CAPACITY_10.0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |_| Command::ReadCapacity10),
+    refusing(entry(&[Opcode::READ_10.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
+        |cdb| d::read(cdb, CdbForm::Ten)), PROTECT),
+    refusing(entry(&[Opcode::WRITE_10.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
+        |cdb| d::write(cdb, CdbForm::Ten)), PROTECT),
+    entry(&[Opcode::SYNCHRONIZE_CACHE_10.0, 0x02, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
+        d::synchronize_cache_10),
+    entry(&[Opcode::MODE_SENSE_10.0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], d::mode_sense_10),
+    refusing(entry(&[Opcode::READ_16.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0x3f, 0], |cdb| d::read(cdb, CdbForm::Sixteen)), PROTECT),
+    refusing(entry(&[Opcode::WRITE_16.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0x3f, 0], |cdb| d::write(cdb, CdbForm::Sixteen)), PROTECT),
+    entry(&[Opcode::SYNCHRONIZE_CACHE_16.0, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0x3f, 0], d::synchronize_cache_16),
+    service_action(&[Opcode::SERVICE_ACTION_IN_16.0, SERVICE_ACTION_READ_CAPACITY_16, 0, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, 0], d::read_capacity_16),
+    entry(&[Opcode::REPORT_LUNS.0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], d::report_luns),
+    refusing(entry(&[Opcode::READ_12.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
+        |cdb| d::read(cdb, CdbForm::Twelve)), PROTECT),
+    refusing(entry(&[Opcode::WRITE_12.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
+        |cdb| d::write(cdb, CdbForm::Twelve)), PROTECT),
+];
+
+/// Where the entries of each operation code begin and end.
+static RANGES: [(u8, u8); 256] = ranges();
+
+const fn ranges() -> [(u8, u8); 256] {
+    assert!(TABLE.len() <= u8::MAX as usize, "an index into the table fits a byte");
+    let mut ranges = [(0, 0); 256];
+    let mut at = 0;
+    while at < TABLE.len() {
+        let opcode = TABLE[at].usage[0] as usize;
+        if ranges[opcode].1 == 0 {
+            ranges[opcode].0 = at as u8;
+        } else {
+            assert!(ranges[opcode].1 == at as u8, "the entries of an operation code stand together");
+        }
+        ranges[opcode].1 = at as u8 + 1;
+        at += 1;
+    }
+    ranges
+}
+
+/// The entries of an operation code: none if it is not supported, several if it has service actions.
+#[inline]
+pub(super) fn entries_of(opcode: u8) -> &'static [Entry] {
+    let (first, end) = RANGES[opcode as usize];
+    &TABLE[first as usize..end as usize]
+}
