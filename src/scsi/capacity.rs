@@ -28,3 +28,6 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, reply: &mut Reply) -> Result<
     reply.put(&data);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

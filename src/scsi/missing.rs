@@ -54,3 +54,6 @@ impl MissingUnit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

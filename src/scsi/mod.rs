@@ -30,6 +30,11 @@ mod missing;
 mod mode;
 mod vpd;
 
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod testing;
+
 pub use attention::{Attention, AttentionRule, Attentions};
 pub use cdb::decode;
 pub use command::{CdbForm, Command, DataDirection, ModeSense, PageControl};

@@ -112,3 +112,6 @@ impl From<Sense> for Step {
         Self::Done(Outcome::check(sense))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,237 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::scsi::command::{CdbForm, ModeSense, PageControl};
+
+#[track_caller]
+fn decodes(cdb: &[u8], expected: Command) {
+    assert_eq!(decode(cdb), Ok(expected));
+    let mut longer = cdb.to_vec();
+    longer.resize(32, 0xff);
+    assert_eq!(decode(&longer), Ok(expected), "what follows the CDB is not looked at");
+    for len in 1..cdb.len() {
+        let missing = Sense::invalid_field(len as u16, None);
+        let too_short = decode(&cdb[..len]);
+        let action_missing = Sense::invalid_field(1, Some(4));
+        assert!(too_short == Err(missing) || (len == 1 && too_short == Err(action_missing)), "{too_short:?}");
+    }
+}
+
+#[test]
+fn read_6() {
+    let read = |lba, blocks| Command::Read { lba, blocks, dpo: false, fua: false, form: CdbForm::Six };
+    decodes(&[0x08, 0x1f, 0xff, 0xfe, 0x10, 0], read(0x1f_fffe, 16));
+    decodes(&[0x08, 0, 0, 1, 0, 0], read(1, 256));
+}
+
+#[test]
+fn write_6() {
+    let write = |lba, blocks| Command::Write { lba, blocks, dpo: false, fua: false, form: CdbForm::Six };
+    decodes(&[0x0a, 0x12, 0x34, 0x56, 0xff, 0], write(0x12_3456, 255));
+    decodes(&[0x0a, 0, 0, 1, 0, 0], write(1, 256));
+}
+
+#[test]
+fn read_10_12_16() {
+    decodes(
+        &[0x28, 0x08, 0x12, 0x34, 0x56, 0x78, 0, 0x01, 0x02, 0],
+        Command::Read { lba: 0x1234_5678, blocks: 0x102, dpo: false, fua: true, form: CdbForm::Ten },
+    );
+    decodes(
+        &[0xa8, 0x10, 0xff, 0xff, 0xff, 0xff, 0x01, 0x02, 0x03, 0x04, 0, 0],
+        Command::Read { lba: 0xffff_ffff, blocks: 0x0102_0304, dpo: true, fua: false, form: CdbForm::Twelve },
+    );
+    decodes(
+        &[0x88, 0x18, 1, 2, 3, 4, 5, 6, 7, 8, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        Command::Read { lba: 0x0102_0304_0506_0708, blocks: u32::MAX, dpo: true, fua: true, form: CdbForm::Sixteen },
+    );
+}
+
+#[test]
+fn write_10_12_16() {
+    decodes(
+        &[0x2a, 0x08, 0x12, 0x34, 0x56, 0x78, 0, 0x01, 0x02, 0],
+        Command::Write { lba: 0x1234_5678, blocks: 0x102, dpo: false, fua: true, form: CdbForm::Ten },
+    );
+    decodes(
+        &[0xaa, 0x10, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0],
+        Command::Write { lba: 9, blocks: 0, dpo: true, fua: false, form: CdbForm::Twelve },
+    );
+    decodes(
+        &[0x8a, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 0],
+        Command::Write { lba: u64::MAX, blocks: 1, dpo: false, fua: false, form: CdbForm::Sixteen },
+    );
+}
+
+#[test]
+fn hints_are_ignored() {
+    let read = |form| Command::Read { lba: 0, blocks: 1, dpo: false, fua: false, form };
+    decodes(&[0x28, 0x04, 0, 0, 0, 0, 0x3f, 0, 1, 0], read(CdbForm::Ten));
+    decodes(&[0xa8, 0x04, 0, 0, 0, 0, 0, 0, 0, 1, 0x3f, 0], read(CdbForm::Twelve));
+    decodes(&[0x88, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x3f, 0], read(CdbForm::Sixteen));
+}
+
+#[test]
+fn synchronize_cache() {
+    decodes(&[0x35, 0x02, 0, 1, 0, 0, 0, 0, 8, 0], Command::SynchronizeCache { lba: 0x1_0000, blocks: 8, immed: true });
+    decodes(
+        &[0x91, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0],
+        Command::SynchronizeCache { lba: 0x1_0000_0002, blocks: 0x1_0000, immed: false },
+    );
+}
+
+#[test]
+fn test_unit_ready_and_request_sense() {
+    decodes(&[0x00, 0, 0, 0, 0, 0], Command::TestUnitReady);
+    decodes(&[0x03, 0x01, 0, 0, 252, 0], Command::RequestSense { desc: true, allocation_length: 252 });
+    decodes(&[0x03, 0, 0, 0, 18, 0], Command::RequestSense { desc: false, allocation_length: 18 });
+}
+
+#[test]
+fn inquiry() {
+    decodes(&[0x12, 0, 0, 0, 36, 0], Command::Inquiry { evpd: false, page: 0, allocation_length: 36 });
+    decodes(&[0x12, 1, 0x83, 2, 1, 0], Command::Inquiry { evpd: true, page: 0x83, allocation_length: 0x201 });
+}
+
+#[test]
+fn mode_sense() {
+    decodes(
+        &[0x1a, 0x08, 0x48, 0xff, 192, 0],
+        Command::ModeSense(ModeSense {
+            ten: false,
+            llbaa: false,
+            dbd: true,
+            control: PageControl::Changeable,
+            page: 0x08,
+            subpage: 0xff,
+            allocation_length: 192,
+        }),
+    );
+    decodes(
+        &[0x5a, 0x10, 0xbf, 0x01, 0, 0, 0, 0x01, 0x02, 0],
+        Command::ModeSense(ModeSense {
+            ten: true,
+            llbaa: true,
+            dbd: false,
+            control: PageControl::Default,
+            page: 0x3f,
+            subpage: 0x01,
+            allocation_length: 0x102,
+        }),
+    );
+    let control = |byte| match decode(&[0x1a, 0, byte, 0, 0, 0]) {
+        Ok(Command::ModeSense(request)) => request.control,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((control(0x3f), control(0xc0)), (PageControl::Current, PageControl::Saved));
+}
+
+#[test]
+fn read_capacity() {
+    decodes(&[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], Command::ReadCapacity10);
+    decodes(
+        &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0],
+        Command::ReadCapacity16 { allocation_length: 0x0102_0304 },
+    );
+}
+
+#[test]
+fn start_stop_unit() {
+    let command = |immed, no_flush, start| Command::StartStopUnit { immed, no_flush, start };
+    decodes(&[0x1b, 0, 0, 0, 0, 0], command(false, false, false));
+    decodes(&[0x1b, 1, 0, 0, 1, 0], command(true, false, true));
+    decodes(&[0x1b, 0, 0, 0, 4, 0], command(false, true, false));
+}
+
+#[test]
+fn report_luns() {
+    decodes(
+        &[0xa0, 0, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0],
+        Command::ReportLuns { select_report: 2, allocation_length: 0x1_0000 },
+    );
+}
+
+#[test]
+fn fields_that_the_disk_does_not_have() {
+    let cases: [(&[u8], u16, u8); 13] = [
+        (&[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0], 1, 7),
+        (&[0x2a, 0xa0, 0, 0, 0, 0, 0, 0, 1, 0], 1, 7),
+        (&[0xa8, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
+        (&[0xaa, 0x20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
+        (&[0x88, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
+        (&[0x8a, 0x60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
+        (&[0x2a, 0x04, 0, 0, 0, 0, 0, 0, 1, 0], 1, 2),
+        (&[0x1b, 0, 0, 0, 0x10, 0], 4, 7),
+        (&[0x1b, 0, 0, 0x01, 0, 0], 3, 3),
+        (&[0x1b, 0, 0, 0, 0x02, 0], 4, 1),
+        (&[0x25, 0, 0, 0, 0, 0, 0, 0, 1, 0], 8, 0),
+        (&[0x00, 0, 0, 0, 0, 0x04], 5, 2),
+        (&[0x88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0x04], 15, 2),
+    ];
+    for (cdb, byte, bit) in cases {
+        assert_eq!(decode(cdb), Err(Sense::invalid_field(byte, Some(bit))), "{cdb:x?}");
+    }
+}
+
+#[test]
+fn unknown_commands() {
+    assert_eq!(decode(&[]), Err(Sense::illegal(Asc(0x2000))));
+    assert_eq!(decode(&[0xff; 16]), Err(Sense::illegal(Asc(0x2000))));
+    let mut cdb = [0; 16];
+    cdb[0] = 0x9e;
+    for action in (0..0x20).filter(|action| *action != 0x10) {
+        cdb[1] = action;
+        assert_eq!(decode(&cdb), Err(Sense::invalid_field(1, Some(4))));
+    }
+    cdb[1] = 0x90;
+    assert_eq!(decode(&cdb), Err(Sense::invalid_field(1, Some(7))), "the bits beside the service action count");
+}
+
+#[test]
+fn the_table_is_in_order_and_each_length_is_that_of_its_group() {
+    let codes: Vec<_> = table::TABLE.iter().map(|entry| (entry.usage[0], entry.service_action)).collect();
+    assert!(codes.is_sorted_by(|a, b| a < b));
+    for entry in table::TABLE {
+        let len = match entry.usage[0] >> 5 {
+            0 => 6,
+            1 | 2 => 10,
+            4 => 16,
+            5 => 12,
+            group => panic!("group {group} has no fixed length"),
+        };
+        assert_eq!(entry.usage.len(), len, "operation code {:02x}", entry.usage[0]);
+    }
+}
+
+/// SPC-5 4.2.5.1: every single bit that the usage data lack is refused with a pointer into its byte.
+#[test]
+fn each_bit_that_may_not_be_set() {
+    for entry in table::TABLE {
+        for position in 8..8 * entry.usage.len() {
+            let (byte, bit) = (position / 8, 7 - position % 8);
+            let is_action = byte == 1 && bit < 5 && entry.service_action.is_some();
+            let mut cdb = [0; 16];
+            cdb[0] = entry.usage[0];
+            cdb[1] = entry.service_action.unwrap_or(0);
+            cdb[byte] ^= 1 << bit;
+            let allowed = entry.usage[byte] & 1 << bit != 0;
+            match decode(&cdb) {
+                Ok(_) => assert!(allowed && !is_action, "{cdb:x?}"),
+                Err(sense) => {
+                    assert!(!allowed || is_action, "{cdb:x?}");
+                    assert_eq!(sense.encode_fixed()[16..], [0, byte as u8], "{cdb:x?}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_or_are_refused(cdb in proptest::collection::vec(any::<u8>(), 0..=40)) {
+        if let Err(sense) = decode(&cdb) {
+            prop_assert_eq!(sense.key.0, 5);
+            prop_assert!([0x2000, 0x2400].contains(&sense.asc.0));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Every operation code with every length and with zeros, ones and arbitrary bytes, from decoding to the last step.
+
+use bdev::{Info, IoError, OpKind};
+use proptest::prelude::*;
+
+use super::*;
+
+const LUNS: [[u8; 8]; 2] = [[0; 8], [0, 1, 0, 0, 0, 0, 0, 0]];
+
+/// The CDB's ALLOCATION LENGTH, found without the decoder under test; none if the command has no such field.
+fn allocation_length(cdb: &[u8]) -> Option<u64> {
+    let (first, len) = match cdb[0] {
+        0x03 | 0x1a => (4, 1),
+        0x12 => (3, 2),
+        0x5a => (7, 2),
+        0xa0 => (6, 4),
+        0x9e => (10, 4),
+        _ => return None,
+    };
+    Some(cdb[first..first + len].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+fn check_outcome(outcome: &Outcome, reply: &Reply) {
+    assert_eq!(outcome.status == Status::CHECK_CONDITION, outcome.sense.is_some());
+    if outcome.status != Status::GOOD {
+        assert_eq!(reply.as_bytes().len(), 0, "a command that fails has no data");
+        assert_eq!(outcome.effect, None, "and changes nothing");
+    }
+}
+
+fn check_block_op(op: &BlockOp, info: &Info) {
+    let block_size = u64::from(info.block_size);
+    assert!(op.offset.is_multiple_of(block_size) && op.len.is_multiple_of(block_size));
+    assert!(op.offset.checked_add(op.len).is_some_and(|end| end <= info.size()));
+    assert!(op.len <= u64::from(info.max_transfer));
+    assert_eq!(op.kind == OpKind::Flush, op.len == 0);
+    assert!(!(info.read_only && matches!(op.kind, OpKind::Write { .. })));
+}
+
+/// Takes a CDB through a unit. A disk refuses exactly what `decode` refuses, and with its sense data.
+fn run(unit: &Unit, cdb: &[u8], info: &Info, stopped: bool) {
+    let mut reply = Reply::new();
+    let command = match (unit.decode(cdb), decode(cdb)) {
+        (Ok(command), expected) => {
+            assert_eq!(Ok(command), expected);
+            command
+        }
+        (Err(outcome), expected) => {
+            let missing = Sense::illegal(Asc::LOGICAL_UNIT_NOT_SUPPORTED);
+            let sense = expected.map_err(|sense| if unit.disk().is_some() { sense } else { missing });
+            assert_eq!(outcome, Outcome::check(sense.expect_err("both refuse")));
+            return;
+        }
+    };
+    let attention = (command.attention_rule() == AttentionRule::AsData).then_some(Attention::PowerOn);
+    let condition = Condition { stopped, attention, luns: &LUNS };
+    let mut step = unit.start(&command, &condition, &mut reply);
+    let room = allocation_length(cdb).unwrap_or(8);
+    assert!(reply.as_bytes().len() as u64 <= room, "{} bytes of {room}", reply.as_bytes().len());
+    for result in [Ok(()), Ok(()), Err(IoError::Medium)] {
+        match step {
+            Step::Done(ref outcome) => return check_outcome(outcome, &reply),
+            Step::Block(ref op) => {
+                assert!(reply.as_bytes().is_empty());
+                check_block_op(op, info);
+                step = unit.resume(&command, op, result);
+            }
+        }
+    }
+    panic!("{command:?} does not end");
+}
+
+fn units() -> [(Unit, Info); 4] {
+    let plain = testing::info();
+    let protected = Info { read_only: true, block_size: 4096, ..testing::info() };
+    let disk = |info: &Info| Unit::Disk(testing::disk(info));
+    [
+        (disk(&plain), plain.clone()),
+        (disk(&protected), protected),
+        (Unit::Missing(MissingUnit::new(true)), plain.clone()),
+        (Unit::Missing(MissingUnit::new(false)), plain),
+    ]
+}
+
+fn run_everywhere(units: &[(Unit, Info)], cdb: &[u8]) {
+    for (unit, info) in units {
+        for stopped in [false, true] {
+            run(unit, cdb, info, stopped);
+        }
+    }
+}
+
+#[test]
+fn every_operation_code_and_length() {
+    let units = units();
+    for opcode in 0..=255 {
+        for fill in [0x00, 0xff] {
+            let mut cdb = [fill; 32];
+            cdb[0] = opcode;
+            for len in 0..=cdb.len() {
+                run_everywhere(&units, &cdb[..len]);
+            }
+        }
+    }
+}
+
+#[test]
+fn operation_codes_that_are_supported() {
+    let supported: Vec<u8> =
+        (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
+    let expected = [
+        0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x35, 0x5a, 0x88, 0x8a, 0x91, 0x9e, 0xa0, 0xa8,
+        0xaa,
+    ];
+    assert_eq!(supported, expected);
+}
+
+#[test]
+fn attention_rules_and_directions() {
+    use {AttentionRule as Rule, DataDirection as Direction};
+    let expected: [(u8, Rule, Direction); 19] = [
+        (0x00, Rule::Report, Direction::None),
+        (0x03, Rule::AsData, Direction::In),
+        (0x08, Rule::Report, Direction::In),
+        (0x0a, Rule::Report, Direction::Out),
+        (0x12, Rule::Ignore, Direction::In),
+        (0x1a, Rule::Report, Direction::In),
+        (0x1b, Rule::Report, Direction::None),
+        (0x25, Rule::Report, Direction::In),
+        (0x28, Rule::Report, Direction::In),
+        (0x2a, Rule::Report, Direction::Out),
+        (0x35, Rule::Report, Direction::None),
+        (0x5a, Rule::Report, Direction::In),
+        (0x88, Rule::Report, Direction::In),
+        (0x8a, Rule::Report, Direction::Out),
+        (0x91, Rule::Report, Direction::None),
+        (0x9e, Rule::Report, Direction::In),
+        (0xa0, Rule::Ignore, Direction::In),
+        (0xa8, Rule::Report, Direction::In),
+        (0xaa, Rule::Report, Direction::Out),
+    ];
+    for (opcode, rule, direction) in expected {
+        let mut cdb = [0; 16];
+        cdb[0] = opcode;
+        cdb[1] = if opcode == 0x9e { 0x10 } else { 0 };
+        let command = testing::command(&cdb);
+        assert_eq!((command.attention_rule(), command.direction()), (rule, direction), "{opcode:02x}");
+    }
+}
+
+/// Mostly valid CDBs: a supported operation code, and bits that are mostly allowed.
+fn likely_cdb() -> impl Strategy<Value = Vec<u8>> {
+    let opcodes = vec![0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x35, 0x5a, 0x88, 0x8a, 0x91, 0xa0];
+    let rest = proptest::collection::vec(prop_oneof![4 => Just(0_u8), 1 => any::<u8>()], 0..=31);
+    (proptest::sample::select(opcodes), rest).prop_map(|(opcode, rest)| [&[opcode][..], &rest].concat())
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_cdbs(cdb in proptest::collection::vec(any::<u8>(), 0..=32)) {
+        run_everywhere(&units(), &cdb);
+    }
+
+    #[test]
+    fn likely_cdbs(cdb in likely_cdb()) {
+        run_everywhere(&units(), &cdb);
+    }
+}
