@@ -36,7 +36,8 @@ use crate::context::WakeFds;
 pub(crate) trait Flag: Default {
     fn set(&self, value: bool);
     fn get(&self) -> bool;
-    fn swap(&self, value: bool) -> bool;
+    /// Makes it false; `true` for the one caller that found it true.
+    fn take(&self) -> bool;
     fn full_fence();
 }
 
@@ -48,8 +49,9 @@ impl Flag for AtomicBool {
     fn get(&self) -> bool {
         self.load(Ordering::Relaxed)
     }
-    fn swap(&self, value: bool) -> bool {
-        AtomicBool::swap(self, value, Ordering::Relaxed)
+    fn take(&self) -> bool {
+        // Not a swap: that would write false over false, and so dirty the line for nothing.
+        self.compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
     #[inline]
     fn full_fence() {
@@ -68,7 +70,7 @@ impl<F: Flag> Doze<F> {
     #[inline]
     pub(crate) fn rouse(&self, ring: impl FnOnce()) {
         F::full_fence();
-        if self.asleep.get() && self.asleep.swap(false) {
+        if self.asleep.get() && self.asleep.take() {
             ring();
         }
     }
@@ -137,8 +139,8 @@ mod tests {
         fn get(&self) -> bool {
             self.load(Ordering::Relaxed)
         }
-        fn swap(&self, value: bool) -> bool {
-            model::AtomicBool::swap(self, value, Ordering::Relaxed)
+        fn take(&self) -> bool {
+            self.compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         }
         fn full_fence() {
             model::fence(Ordering::SeqCst);
@@ -156,8 +158,8 @@ mod tests {
         fn get(&self) -> bool {
             self.0.get()
         }
-        fn swap(&self, value: bool) -> bool {
-            Flag::swap(&self.0, value)
+        fn take(&self) -> bool {
+            self.0.take()
         }
         fn full_fence() {}
     }
