@@ -59,6 +59,11 @@ pub trait Mapping: Send + Sync + std::fmt::Debug {
 
     /// Whether the client shares this memory. If not, it is a shadow that has to be brought in step by messages.
     fn is_shared(&self) -> bool;
+
+    /// Whether the client took the memory away behind our back. Then its bytes are garbage.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// One region of guest memory.
@@ -77,7 +82,8 @@ pub struct Region {
 }
 
 impl Region {
-    fn end(&self) -> u64 {
+    /// The address behind the last byte.
+    pub fn end(&self) -> u64 {
         self.start.0 + self.len
     }
 }
@@ -134,6 +140,11 @@ impl MemMap {
     /// The regions, by address.
     pub fn regions(&self) -> &[Region] {
         &self.regions
+    }
+
+    /// The first region whose memory the client took away, if there is one. The device that uses it cannot go on.
+    pub fn lost(&self) -> Option<Gpa> {
+        self.regions.iter().find(|region| region.mapping.is_lost()).map(|region| region.start)
     }
 
     /// Translates `len` bytes at `gpa` and hands `emit` each piece of host memory in order. A range may lie in several

@@ -3,8 +3,13 @@
 //! Owns the mappings. Knows nothing of rings, SCSI or the wire. The control thread changes the table; cores only hold
 //! snapshots ([`MemMap`]), and a mapping goes away when the last snapshot that shows it does.
 
+mod file;
+mod host;
 mod map;
+pub mod sigbus;
+mod table;
 
 #[cfg(test)]
 pub use map::testing;
 pub use map::{Access, Gpa, Mapping, MemMap, Region, RegionCache, TranslateError};
+pub use table::{Limits, MapError, MapRequest, PAGE_LEN, Table};
