@@ -25,3 +25,6 @@ pub use load::Load;
 pub use mailbox::Handle;
 pub use run::IdlePolicy;
 pub use thread::{Config, Panicked, Reactor, SpawnError, spawn};
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,7 @@ impl<C: Context> Runner<C> {
     }
 
     /// One pass. `None` when the context has stopped.
-    fn pass(&mut self, now_ns: u64) -> Option<Progress> {
+    pub(crate) fn pass(&mut self, now_ns: u64) -> Option<Progress> {
         let taken = self.take_messages(MESSAGES_PER_PASS);
         let polled = self.context.poll(now_ns);
         if !self.stopping && self.shared.stop_asked() {
@@ -95,7 +95,7 @@ impl<C: Context> Runner<C> {
     }
 
     /// Sleeps if, after all sources were asked to ring, there is still nothing to do. Returns whether it slept.
-    fn sleep(&mut self) -> bool {
+    pub(crate) fn sleep(&mut self) -> bool {
         let Self { context, shared, stopping, .. } = self;
         let slept = shared.doze.doze(|| {
             let quiet = context.arm() && shared.is_empty() && shared.stop_asked() == *stopping;
