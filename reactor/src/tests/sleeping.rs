@@ -67,6 +67,18 @@ fn a_deadline_that_has_passed_allows_no_sleep() {
 }
 
 #[test]
+fn a_stop_that_was_not_seen_yet_allows_no_sleep() {
+    let (mut probe, seen) = Probe::new();
+    probe.deadline_ns = Some(Clock::now_ns() + 1_000_000_000);
+    let shared = Arc::new(crate::mailbox::Shared::new(1).unwrap());
+    let mut runner =
+        crate::run::Runner { context: probe, shared: Arc::clone(&shared), idle: IdlePolicy::Sleep, stopping: false };
+    shared.ask_stop();
+    assert!(!runner.sleep());
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [Event::Disarmed]);
+}
+
+#[test]
 fn a_stop_ends_a_sleep() {
     let (probe, seen) = Probe::new();
     let reactor = start(IdlePolicy::Sleep, probe);
