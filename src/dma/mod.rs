@@ -8,6 +8,8 @@ mod host;
 mod map;
 pub mod sigbus;
 mod table;
+#[cfg(test)]
+mod testing;
 
 #[cfg(test)]
 pub use map::testing;

@@ -196,3 +196,6 @@ fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
         handler(signal);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -286,3 +286,6 @@ fn prot(request: &MapRequest) -> ProtFlags {
     prot.set(ProtFlags::WRITE, request.writable);
     prot
 }
+
+#[cfg(test)]
+mod tests;
