@@ -1,5 +1,10 @@
 //! What a block device is: size, block size, limits. Fixed while a channel to it is open.
 
+use crate::error::OpenError;
+
+/// Largest transfer of one operation that every backend of this crate takes, in bytes.
+pub const MAX_TRANSFER: u32 = 16 << 20;
+
 /// Whether acknowledged writes can still be lost with the power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteCache {
@@ -38,5 +43,59 @@ impl Info {
     /// Size in bytes.
     pub const fn size(&self) -> u64 {
         self.blocks * self.block_size as u64
+    }
+
+    /// Whether `len` bytes at `offset` are within the device.
+    pub const fn contains(&self, offset: u64, len: u64) -> bool {
+        let size = self.size();
+        offset <= size && len <= size - offset
+    }
+}
+
+/// The number of blocks in `size` bytes of `disk`.
+///
+/// # Errors
+/// [`OpenError::BlockSize`], [`OpenError::Empty`] or [`OpenError::Size`].
+pub(crate) fn blocks_of(disk: impl Fn() -> String, size: u64, block_size: u32) -> Result<u64, OpenError> {
+    if block_size != 512 && block_size != 4096 {
+        return Err(OpenError::BlockSize { disk: disk(), block_size });
+    }
+    if size == 0 {
+        return Err(OpenError::Empty { disk: disk() });
+    }
+    if !size.is_multiple_of(u64::from(block_size)) {
+        return Err(OpenError::Size { disk: disk(), size, block_size });
+    }
+    Ok(size / u64::from(block_size))
+}
+
+/// A number of bytes for people: exact, in the largest unit that divides it.
+pub(crate) fn bytes_for_people(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.into_iter().find(|(shift, _)| bytes != 0 && bytes.is_multiple_of(1 << shift)) {
+        Some((shift, unit)) => format!("{} {unit}", bytes >> shift),
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_blocks_and_refuses_what_has_none() {
+        let name = || "disk".to_owned();
+        assert_eq!(blocks_of(name, 8192, 512).unwrap(), 16);
+        assert_eq!(blocks_of(name, 8192, 4096).unwrap(), 2);
+        assert!(matches!(blocks_of(name, 8192, 1024), Err(OpenError::BlockSize { block_size: 1024, .. })));
+        assert!(matches!(blocks_of(name, 0, 512), Err(OpenError::Empty { .. })));
+        let error = blocks_of(name, 4608, 4096).unwrap_err().to_string();
+        assert_eq!(error, "disk: size 4608 is not a multiple of the block size 4096. Resize it, for example to 8192");
+    }
+
+    #[test]
+    fn says_sizes_exactly() {
+        let said: Vec<_> = [1 << 40, 3 << 29, 1536, 513, 0].into_iter().map(bytes_for_people).collect();
+        assert_eq!(said, ["1 TiB", "1536 MiB", "1536 bytes", "513 bytes", "0 bytes"]);
     }
 }

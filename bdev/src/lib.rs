@@ -4,12 +4,16 @@
 //! guest address: its caller hands it byte ranges of a device and [`Segment`]s of host memory.
 
 pub mod channel;
+mod errno;
+pub mod error;
 pub mod info;
 mod io;
+mod mapping;
 pub mod op;
 pub mod segment;
 
 pub use channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+pub use error::OpenError;
 pub use info::{Info, WriteCache};
 pub use op::{IoError, Op, OpKind};
 pub use segment::{Segment, SegmentSlice};

@@ -83,6 +83,16 @@ impl Segment {
         }
     }
 
+    /// Copies all of `from` into the segment, at byte `at`. Either may change meanwhile: each byte is read once.
+    ///
+    /// # Panics
+    /// If the range is past the end.
+    pub fn copy_from_segment(&self, at: usize, from: &Self) {
+        assert!(at <= self.len && from.len <= self.len - at);
+        // SAFETY: both ranges are mapped, by the promise of their makers; `copy` allows them to overlap.
+        unsafe { std::ptr::copy(from.as_ptr(), self.as_ptr().add(at), from.len) }
+    }
+
     /// Sets every byte to `value`.
     pub fn fill(&self, value: u8) {
         // SAFETY: the whole segment is mapped, by the promise of its maker.
@@ -158,6 +168,28 @@ pub fn copy_to(segments: &[Segment], offset: u64, from: &[u8]) -> usize {
     done
 }
 
+/// Collects bytes from `offset` of all `segments` together into `into`, until that is full or they end. Returns the number
+/// of bytes copied.
+pub fn gather(segments: &[Segment], offset: u64, into: &Segment) -> usize {
+    let mut done = 0;
+    walk(segments, offset, into.len, |segment, at, len| {
+        into.copy_from_segment(done, &segment.split_at(at).1.split_at(len).0);
+        done += len;
+    });
+    done
+}
+
+/// Spreads the bytes of `from` over `segments`, from byte `offset` of all of them together, until either ends. Returns the
+/// number of bytes copied.
+pub fn scatter(segments: &[Segment], offset: u64, from: &Segment) -> usize {
+    let mut done = 0;
+    walk(segments, offset, from.len, |segment, at, len| {
+        segment.copy_from_segment(at, &from.split_at(done).1.split_at(len).0);
+        done += len;
+    });
+    done
+}
+
 /// Calls `visit(segment, at, len)` for each piece of the `len` bytes at `offset`.
 fn walk(segments: &[Segment], offset: u64, len: usize, mut visit: impl FnMut(&Segment, usize, usize)) {
     let mut skip = offset;
@@ -205,6 +237,20 @@ mod tests {
         assert_eq!(copy_from(&list, 0, &mut out), 7);
         assert_eq!(out, [0, 0, 1, 2, 3, 4, 9, 0]);
         assert_eq!(total_len(&list), 7);
+    }
+
+    #[test]
+    fn gathers_and_scatters_between_segments() {
+        let (mut a, mut b, mut flat) = ([1_u8, 2, 3], [4_u8, 5], [0_u8; 3]);
+        let list = [segment_of(&mut a), Segment::EMPTY, segment_of(&mut b)];
+        assert_eq!(gather(&list, 1, &segment_of(&mut flat)), 3);
+        assert_eq!(flat, [2, 3, 4]);
+        assert_eq!(gather(&list, 4, &segment_of(&mut flat)), 1);
+        assert_eq!(flat, [5, 3, 4]);
+        flat = [7, 8, 9];
+        assert_eq!(scatter(&list, 2, &segment_of(&mut flat)), 3);
+        assert_eq!(scatter(&list, 4, &segment_of(&mut flat)), 1);
+        assert_eq!((a, b), ([1, 2, 7], [8, 7]));
     }
 
     #[test]
