@@ -11,9 +11,11 @@ mod io;
 mod mapping;
 pub mod op;
 pub mod segment;
+mod uring;
 
 pub use channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 pub use error::OpenError;
 pub use info::{Info, WriteCache};
 pub use op::{IoError, Op, OpKind};
 pub use segment::{Segment, SegmentSlice};
+pub use io::{IoConfig, IoStats};

@@ -1,0 +1,135 @@
+//! The files that a core's ring serves: bookkeeping for all, and their places in the kernel's table of registered files.
+//!
+//! Holds each file open until it is removed, so that a queued operation can never hit a descriptor that was reused.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+/// A file's place. Valid from [`FileTable::insert`] to [`FileTable::remove`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId(u32);
+
+impl FileId {
+    /// Its place in the kernel's table.
+    pub(crate) fn index(self) -> u32 {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(index: u32) -> Self {
+        Self(index)
+    }
+}
+
+/// How the kernel is told which file an operation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Place in the table of registered files: no reference is counted per operation.
+    Registered(u32),
+    /// A plain descriptor.
+    Descriptor(RawFd),
+}
+
+/// What is known of a file.
+#[derive(Debug)]
+pub(crate) struct FileSlot {
+    file: Arc<File>,
+    registered: bool,
+    /// Progress of an operation is a multiple of this plus one: what direct I/O demands of an offset. 0 if buffered.
+    pub(crate) offset_mask: u64,
+    /// Operations accepted and not completed.
+    pub(crate) in_flight: u32,
+    /// Bounce buffers held.
+    pub(crate) bounced: u32,
+}
+
+/// The files of a ring.
+#[derive(Debug)]
+pub(crate) struct FileTable {
+    slots: Box<[Option<FileSlot>]>,
+}
+
+impl FileTable {
+    /// Room for `count` files.
+    pub(crate) fn new(count: u32) -> Self {
+        Self { slots: (0..count).map(|_| None).collect() }
+    }
+
+    /// Takes a file up, if there is room.
+    pub(crate) fn insert(&mut self, file: Arc<File>, offset_mask: u64) -> Option<FileId> {
+        let index = self.slots.iter().position(Option::is_none)?;
+        self.slots[index] = Some(FileSlot { file, registered: false, offset_mask, in_flight: 0, bounced: 0 });
+        Some(FileId(index as u32))
+    }
+
+    /// The kernel knows the file by its place now.
+    pub(crate) fn set_registered(&mut self, id: FileId) {
+        self.get_mut(id).registered = true;
+    }
+
+    /// Forgets a file. Returns whether the kernel has it registered.
+    ///
+    /// # Panics
+    /// If it has operations in flight: a channel is closed after its last completion.
+    pub(crate) fn remove(&mut self, id: FileId) -> bool {
+        let slot = self.slots[id.0 as usize].take().expect("a channel is closed once");
+        assert_eq!(slot.in_flight, 0, "a channel is closed after its last completion");
+        slot.registered
+    }
+
+    pub(crate) fn get(&self, id: FileId) -> &FileSlot {
+        self.slots[id.0 as usize].as_ref().expect("a file is there until its channel is closed")
+    }
+
+    pub(crate) fn get_mut(&mut self, id: FileId) -> &mut FileSlot {
+        self.slots[id.0 as usize].as_mut().expect("a file is there until its channel is closed")
+    }
+
+    /// How to name the file to the kernel.
+    pub(crate) fn target(&self, id: FileId) -> Target {
+        let slot = self.get(id);
+        if slot.registered { Target::Registered(id.0) } else { Target::Descriptor(slot.file.as_raw_fd()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Arc<File> {
+        Arc::new(File::open("/dev/null").unwrap())
+    }
+
+    #[test]
+    fn names_a_file_by_its_place_once_it_is_registered() {
+        let mut table = FileTable::new(2);
+        let first = file();
+        let fd = first.as_raw_fd();
+        let id = table.insert(first, 511).unwrap();
+        assert_eq!(table.target(id), Target::Descriptor(fd));
+        table.set_registered(id);
+        assert_eq!(table.target(id), Target::Registered(id.index()));
+        assert!(table.remove(id));
+    }
+
+    #[test]
+    fn keeps_a_file_open_until_it_is_removed() {
+        let mut table = FileTable::new(1);
+        let shared = file();
+        let id = table.insert(Arc::clone(&shared), 0).unwrap();
+        assert!(table.insert(file(), 0).is_none());
+        assert_eq!(Arc::strong_count(&shared), 2);
+        assert!(!table.remove(id));
+        assert_eq!(Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "closed after its last completion")]
+    fn does_not_let_go_of_a_file_in_use() {
+        let mut table = FileTable::new(1);
+        let id = table.insert(file(), 0).unwrap();
+        table.get_mut(id).in_flight = 1;
+        table.remove(id);
+    }
+}

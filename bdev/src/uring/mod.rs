@@ -1,0 +1,252 @@
+//! The io_uring of one core: all files of the core share it.
+//!
+//! Owns the ring, the operations that it has accepted and the files that it serves. Everything of a pass is handed to the
+//! kernel with one system call; looking for results costs none unless the kernel asks for one. Used by [`Io`] and the
+//! channels of files, on the thread that made it and on no other.
+//!
+//! [`Io`]: crate::Io
+#![allow(unsafe_code)]
+
+mod bounce;
+mod files;
+mod ops;
+mod setup;
+mod slab;
+mod sqe;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::IoUring;
+use io_uring::squeue::Entry;
+use io_uring::types::{SubmitArgs, Timespec};
+
+use crate::channel::{Completion, SubmitError, Tag};
+use crate::io::{IoConfig, IoStats};
+use crate::op::{IoError, Op};
+
+pub(crate) use files::FileId;
+pub(crate) use slab::ENTRIES_MAX;
+
+use ops::{Next, Ops};
+use slab::{CANCEL, EntryId};
+
+/// `IORING_ENTER_GETEVENTS`: run what the kernel has put off for this thread.
+const GETEVENTS: u32 = 1;
+
+/// How long a ring that is dropped waits for what is still in flight.
+const DROP_WAIT: Duration = Duration::from_secs(2);
+
+pub(crate) struct Uring {
+    ring: IoUring,
+    ops: Ops,
+    /// Operations whose next part has found no place in the submission queue yet, oldest first. Never grows: each
+    /// operation is in it once.
+    waiting: VecDeque<EntryId>,
+    /// Cancel requests without an answer.
+    cancels: u32,
+    files_registered: bool,
+}
+
+impl Uring {
+    /// A ring for the calling thread.
+    pub(crate) fn new(config: &IoConfig) -> io::Result<Self> {
+        let ring = setup::ring(config.entries)?;
+        let files_registered = match ring.submitter().register_files_sparse(config.files) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::info!(%error, "files are not registered with io_uring: each operation costs a little more");
+                false
+            }
+        };
+        let ops = Ops::new(config)?;
+        let waiting = VecDeque::with_capacity(config.entries as usize);
+        Ok(Self { ring, ops, waiting, cancels: 0, files_registered })
+    }
+
+    /// Takes a file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
+    pub(crate) fn add_file(&mut self, file: &Arc<File>, offset_align: u32) -> io::Result<FileId> {
+        let Some(id) = self.ops.files.insert(Arc::clone(file), u64::from(offset_align) - 1) else {
+            return Err(io::Error::other("no room for another file on this CPU: spread the disks over more CPUs"));
+        };
+        if self.files_registered {
+            match self.ring.submitter().register_files_update(id.index(), &[file.as_raw_fd()]) {
+                Ok(_) => self.ops.files.set_registered(id),
+                Err(error) => tracing::info!(%error, "a file is not registered with io_uring"),
+            }
+        }
+        Ok(id)
+    }
+
+    /// Lets a file go that has no operation in flight.
+    pub(crate) fn remove_file(&mut self, id: FileId) {
+        if self.ops.files.remove(id)
+            && let Err(error) = self.ring.submitter().register_files_update(id.index(), &[-1])
+        {
+            tracing::warn!(%error, "a closed file stays registered with io_uring");
+        }
+    }
+
+    /// Takes an operation over. Its segments hold exactly `op.len` bytes, more than none, or it is a flush.
+    #[inline]
+    pub(crate) fn start(&mut self, file: FileId, op: &Op, tag: Tag, through_bounce: bool) -> Result<(), SubmitError> {
+        let id = self.ops.accept(file, op, tag, through_bounce)?;
+        if !self.push_part(id) {
+            self.waiting.push_back(id);
+        }
+        Ok(())
+    }
+
+    /// Queues the next part of an operation, if there is a place.
+    fn push_part(&mut self, id: EntryId) -> bool {
+        // A part is made only when it can be queued: a bounced write copies its data then.
+        if self.ring.submission().is_full() {
+            return false;
+        }
+        let entry = sqe::entry(&self.ops.part(id));
+        self.push(&entry)
+    }
+
+    fn push(&mut self, entry: &Entry) -> bool {
+        // SAFETY: the entry's memory is the segments of an accepted operation, their list, or a bounce buffer. The first
+        // two stay until its completion by the contract of `Segment::new` and `SegmentSlice::new`, the buffer until `end`
+        // puts it back, and no completion is given before the kernel's result has come. The file is held by the table.
+        unsafe { self.ring.submission().push(entry) }.is_ok()
+    }
+
+    /// Hands everything queued to the kernel. Returns how many entries it took.
+    pub(crate) fn submit(&mut self) -> usize {
+        while let Some(id) = self.waiting.front().copied() {
+            if !self.push_part(id) {
+                break;
+            }
+            self.waiting.pop_front();
+        }
+        let (queued, asked) = self.queued_and_asked();
+        if queued == 0 && !asked { 0 } else { self.enter(queued, asked) }
+    }
+
+    /// Entries that wait for the kernel, and whether the kernel has put work off for this thread.
+    fn queued_and_asked(&mut self) -> (u32, bool) {
+        let queue = self.ring.submission();
+        (queue.len() as u32, queue.taskrun() || queue.cq_overflow())
+    }
+
+    fn enter(&mut self, queued: u32, asked: bool) -> usize {
+        self.ops.stats.enters += 1;
+        let flags = if asked { GETEVENTS } else { 0 };
+        // SAFETY: no argument structure, and the queued entries were checked when they were pushed.
+        match unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, flags, None) } {
+            Ok(taken) => taken,
+            Err(error) => {
+                // What was not taken stays queued for the next pass. These say that the ring is used wrongly.
+                if let Some(libc::EEXIST | libc::EBADF | libc::EBADFD | libc::EFAULT | libc::EINVAL) =
+                    error.raw_os_error()
+                {
+                    panic!("io_uring is used by another thread than the one that made it, or was closed: {error}");
+                }
+                tracing::debug!(%error, queued, "io_uring takes nothing for now");
+                0
+            }
+        }
+    }
+
+    /// Moves results to `done`: at most as many as the completion queue holds.
+    #[inline]
+    pub(crate) fn reap(&mut self, done: &mut VecDeque<Completion>) {
+        if self.ops.in_flight() == 0 && self.cancels == 0 {
+            return;
+        }
+        if self.ring.completion().is_empty() {
+            let (_, asked) = self.queued_and_asked();
+            if !asked {
+                return;
+            }
+            self.enter(0, true);
+        }
+        self.collect(done);
+    }
+
+    fn collect(&mut self, done: &mut VecDeque<Completion>) {
+        // The queue sees what was there when it was borrowed, so that this ends.
+        for result in self.ring.completion() {
+            if result.user_data() == CANCEL {
+                self.cancels -= 1;
+                continue;
+            }
+            match self.ops.finish_part(result.user_data(), result.result()) {
+                Next::Done(completion) => done.push_back(completion),
+                Next::Again(id) => self.waiting.push_back(id),
+                Next::Nothing => {}
+            }
+        }
+    }
+
+    /// Tries to end an operation early. Gives its completion if the kernel does not have it.
+    pub(crate) fn cancel(&mut self, file: FileId, tag: Tag) -> Option<Completion> {
+        let id = self.ops.mark_cancelled(file, tag)?;
+        self.ops.stats.cancels += 1;
+        if let Some(at) = self.waiting.iter().position(|waiting| *waiting == id) {
+            self.waiting.remove(at);
+            return Some(self.ops.end(id, Err(IoError::Cancelled)));
+        }
+        // The completion queue has room for as many answers as there can be operations.
+        if self.cancels as usize == self.ops.capacity() {
+            return None;
+        }
+        if self.ring.submission().is_full() {
+            self.submit();
+        }
+        let entry = sqe::cancel(self.ops.user_data(id));
+        if self.push(&entry) {
+            self.cancels += 1;
+        }
+        None
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.ops.in_flight()
+    }
+
+    pub(crate) fn stats(&self) -> IoStats {
+        self.ops.stats
+    }
+
+    /// Readable when there are results to reap.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring owns the descriptor and is borrowed for as long.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+    }
+}
+
+impl Drop for Uring {
+    /// The kernel writes into the buffers of what is in flight even after the ring is closed. So this waits for it; what
+    /// takes too long keeps its bounce buffers for ever. (Segments are their maker's to keep.)
+    fn drop(&mut self) {
+        let deadline = Instant::now() + DROP_WAIT;
+        let mut done = VecDeque::with_capacity(self.in_flight());
+        while self.in_flight() > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::warn!(in_flight = self.in_flight(), "io_uring is closed before the disks have answered");
+                self.ops.abandon_buffers();
+                return;
+            }
+            self.submit();
+            let timeout = Timespec::from(left);
+            // The reason why it returned does not matter: results are looked for, and the deadline is.
+            let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
+            self.collect(&mut done);
+        }
+    }
+}
+
+impl std::fmt::Debug for Uring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uring").field("in_flight", &self.in_flight()).field("cancels", &self.cancels).finish()
+    }
+}

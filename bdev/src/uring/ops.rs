@@ -1,0 +1,253 @@
+//! What becomes of an operation between its acceptance and its completion: the parts it is cut into, what each part's
+//! result means, when to go on and when to stop.
+//!
+//! Owns every accepted operation, the files and the bounce buffers. It makes no system call and knows no ring: the ring
+//! asks for a [`Part`], hands it to the kernel, and brings back the result.
+
+use std::io;
+use std::ops::ControlFlow;
+
+use crate::channel::{Completion, SubmitError, Tag};
+use crate::io::{IoConfig, IoStats};
+use crate::op::{IoError, Op, OpKind};
+use crate::segment::{Segment, gather, scatter};
+use crate::uring::bounce::BouncePool;
+use crate::uring::files::{FileId, FileTable, Target};
+use crate::uring::slab::{Cursor, Entry, EntryId, Slab};
+
+/// Most segments of one vectored system call (`UIO_MAXIOV`).
+const SEGMENTS_MAX: usize = 1024;
+
+/// Most bytes of a part with one segment, within what the kernel moves at once.
+const PART_BYTES_MAX: usize = 1 << 30;
+
+/// How often in a row the kernel may say "try again" before the caller is told so.
+const RETRIES_MAX: u8 = 16;
+
+/// The next thing that the kernel is to do for an operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) target: Target,
+    pub(crate) user_data: u64,
+    pub(crate) what: What,
+}
+
+/// See [`Part`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    Sync,
+    Move { kind: OpKind, offset: u64, from: Buffers },
+}
+
+/// Where a part's bytes are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Buffers {
+    One(Segment),
+    /// `count` segments in the caller's list, at most 1,024. They stay there until the completion.
+    Many {
+        first: *const Segment,
+        count: u32,
+    },
+}
+
+/// What to do after a part's result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The operation has ended.
+    Done(Completion),
+    /// Ask for its next part.
+    Again(EntryId),
+    /// Nobody waits for this result.
+    Nothing,
+}
+
+/// The accepted operations of a ring.
+#[derive(Debug)]
+pub(crate) struct Ops {
+    slab: Slab,
+    pub(crate) files: FileTable,
+    bounce: BouncePool,
+    pub(crate) stats: IoStats,
+}
+
+impl Ops {
+    pub(crate) fn new(config: &IoConfig) -> io::Result<Self> {
+        Ok(Self {
+            slab: Slab::new(config.entries),
+            files: FileTable::new(config.files),
+            bounce: BouncePool::new(config.bounce_buffers, config.bounce_buffer_bytes as usize)?,
+            stats: IoStats::default(),
+        })
+    }
+
+    /// Most operations in flight.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.slab.in_use()
+    }
+
+    /// Accepts an operation. `through_bounce` if the file does not take its segments as they lie.
+    pub(crate) fn accept(
+        &mut self,
+        file: FileId,
+        op: &Op,
+        tag: Tag,
+        through_bounce: bool,
+    ) -> Result<EntryId, SubmitError> {
+        let slot = self.files.get_mut(file);
+        // One disk that has stopped answering leaves a quarter of the places to the others.
+        let share = (self.slab.capacity() - self.slab.capacity() / 4) as u32;
+        if self.slab.is_full() || slot.in_flight >= share {
+            self.stats.refused += 1;
+            return Err(SubmitError::Full);
+        }
+        let bounce = if through_bounce {
+            let buffer = if slot.bounced < self.bounce.share() { self.bounce.take() } else { None };
+            let Some(buffer) = buffer else {
+                self.stats.refused += 1;
+                return Err(SubmitError::Full);
+            };
+            slot.bounced += 1;
+            self.stats.bounced += 1;
+            Some(buffer)
+        } else {
+            None
+        };
+        slot.in_flight += 1;
+        self.stats.accepted += 1;
+        let cursor = Cursor::start(op.segments.as_slice());
+        Ok(self.slab.insert(Entry { tag, op: *op, file, done: 0, cursor, bounce, retries: 0, cancelled: false }))
+    }
+
+    /// What the kernel is to do next for an entry. For a bounced write this fills the buffer.
+    pub(crate) fn part(&mut self, id: EntryId) -> Part {
+        let entry = self.slab.get(id);
+        let what = match entry.op.kind {
+            OpKind::Flush => What::Sync,
+            kind => What::Move { kind, offset: entry.op.offset + entry.done, from: self.buffers(entry) },
+        };
+        Part { target: self.files.target(entry.file), user_data: self.slab.user_data(id), what }
+    }
+
+    fn buffers(&self, entry: &Entry) -> Buffers {
+        let segments = entry.op.segments.as_slice();
+        let left = entry.op.len - entry.done;
+        let rest = &segments[entry.cursor.segment..];
+        if let Some(id) = entry.bounce {
+            let len = left.min(self.bounce.buffer_bytes() as u64) as usize;
+            let buffer = self.bounce.segment(id, len);
+            if matches!(entry.op.kind, OpKind::Write { .. }) {
+                gather(rest, entry.cursor.at as u64, &buffer);
+            }
+            return Buffers::One(buffer);
+        }
+        let first = rest[0].split_at(entry.cursor.at).1;
+        // The caller's list is not ours to change: after a short count the rest of its segment goes alone.
+        if entry.cursor.at > 0 || first.len() as u64 >= left {
+            return Buffers::One(first.split_at(first.len().min(PART_BYTES_MAX)).0);
+        }
+        Buffers::Many { first: rest.as_ptr(), count: rest.len().min(SEGMENTS_MAX) as u32 }
+    }
+
+    /// Takes a part's result: the bytes moved, or a negative errno.
+    pub(crate) fn finish_part(&mut self, user_data: u64, result: i32) -> Next {
+        let Some(id) = self.slab.find(user_data) else {
+            tracing::debug!(user_data, result, "a result that nobody waits for");
+            return Next::Nothing;
+        };
+        let verdict = match u32::try_from(result) {
+            Ok(moved) => self.moved(id, moved as usize),
+            Err(_) => self.failed(id, result.wrapping_neg()),
+        };
+        match verdict {
+            ControlFlow::Continue(()) => {
+                self.stats.resubmitted += 1;
+                Next::Again(id)
+            }
+            ControlFlow::Break(result) => Next::Done(self.end(id, result)),
+        }
+    }
+
+    fn moved(&mut self, id: EntryId, moved: usize) -> ControlFlow<Result<(), IoError>> {
+        let entry = self.slab.get_mut(id);
+        if entry.op.kind == OpKind::Flush {
+            return ControlFlow::Break(Ok(()));
+        }
+        let reads = entry.op.kind == OpKind::Read;
+        if moved == 0 {
+            return ControlFlow::Break(Err(if reads { IoError::BeyondEnd } else { IoError::Medium }));
+        }
+        let segments = entry.op.segments.as_slice();
+        if let (Some(buffer), true) = (entry.bounce, reads) {
+            let filled = self.bounce.segment(buffer, moved);
+            scatter(&segments[entry.cursor.segment..], entry.cursor.at as u64, &filled);
+        }
+        entry.cursor.advance(segments, moved);
+        entry.done += moved as u64;
+        entry.retries = 0;
+        if entry.done == entry.op.len {
+            return ControlFlow::Break(Ok(()));
+        }
+        if entry.cancelled {
+            return ControlFlow::Break(Err(IoError::Cancelled));
+        }
+        // Direct I/O moves whole blocks except at the end of the file: there is nothing more to come, and the kernel would
+        // only complain of the odd offset.
+        if entry.done & self.files.get(entry.file).offset_mask != 0 {
+            return ControlFlow::Break(Err(if reads { IoError::BeyondEnd } else { IoError::Medium }));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn failed(&mut self, id: EntryId, errno: i32) -> ControlFlow<Result<(), IoError>> {
+        let entry = self.slab.get_mut(id);
+        let try_again = matches!(errno, libc::EAGAIN | libc::EINTR);
+        if entry.cancelled && (try_again || errno == libc::ECANCELED) {
+            return ControlFlow::Break(Err(IoError::Cancelled));
+        }
+        if try_again && entry.retries < RETRIES_MAX {
+            entry.retries += 1;
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(Err(IoError::from_errno(errno)))
+    }
+
+    /// Ends an operation that the kernel does not have.
+    pub(crate) fn end(&mut self, id: EntryId, result: Result<(), IoError>) -> Completion {
+        let entry = self.slab.remove(id);
+        let slot = self.files.get_mut(entry.file);
+        slot.in_flight -= 1;
+        if let Some(buffer) = entry.bounce {
+            slot.bounced -= 1;
+            self.bounce.put(buffer);
+        }
+        Completion { tag: entry.tag, result }
+    }
+
+    /// Marks the operation `tag` of `file` as unwanted, the first time it is asked for.
+    pub(crate) fn mark_cancelled(&mut self, file: FileId, tag: Tag) -> Option<EntryId> {
+        let id = self.slab.find_tag(file, tag)?;
+        let entry = self.slab.get_mut(id);
+        if entry.cancelled {
+            return None;
+        }
+        entry.cancelled = true;
+        Some(id)
+    }
+
+    pub(crate) fn user_data(&self, id: EntryId) -> u64 {
+        self.slab.user_data(id)
+    }
+
+    /// Leaves the bounce buffers to the kernel for ever.
+    pub(crate) fn abandon_buffers(&mut self) {
+        self.bounce.abandon();
+    }
+}
+
+#[cfg(test)]
+#[path = "ops_tests.rs"]
+mod tests;

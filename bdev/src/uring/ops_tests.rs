@@ -1,0 +1,221 @@
+//! The life of an operation with results that a kernel rarely gives.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::*;
+use crate::segment::SegmentSlice;
+
+/// Memory cut into segments, and their list.
+struct Memory {
+    bytes: Box<[u8]>,
+    list: Vec<Segment>,
+}
+
+impl Memory {
+    fn new(lengths: &[usize]) -> Self {
+        let mut bytes = vec![0_u8; lengths.iter().sum()].into_boxed_slice();
+        let mut rest = NonNull::new(bytes.as_mut_ptr()).unwrap();
+        let mut list = Vec::new();
+        for len in lengths {
+            // SAFETY: within `bytes`, which the test keeps.
+            unsafe {
+                list.push(Segment::new(rest, *len));
+                rest = rest.add(*len);
+            }
+        }
+        Self { bytes, list }
+    }
+
+    fn op(&self, kind: OpKind, offset: u64) -> Op {
+        // SAFETY: the test keeps the list.
+        Op { kind, offset, len: self.bytes.len() as u64, segments: unsafe { SegmentSlice::new(&self.list) } }
+    }
+}
+
+const WRITE: OpKind = OpKind::Write { fua: false };
+
+fn ops(entries: u32, offset_mask: u64) -> (Ops, FileId) {
+    let config = IoConfig { entries, files: 2, bounce_buffers: 8, bounce_buffer_bytes: 4096 };
+    let mut ops = Ops::new(&config).unwrap();
+    let file = ops.files.insert(Arc::new(File::open("/dev/null").unwrap()), offset_mask).unwrap();
+    (ops, file)
+}
+
+/// Offset, number of segments and bytes of a part.
+fn shape(ops: &mut Ops, id: EntryId) -> (u64, usize, usize) {
+    let What::Move { offset, from, .. } = ops.part(id).what else { panic!("a flush moves nothing") };
+    match from {
+        Buffers::One(segment) => (offset, 1, segment.len()),
+        Buffers::Many { first, count } => {
+            // SAFETY: points into the list of a test that is still there.
+            let list = unsafe { std::slice::from_raw_parts(first, count as usize) };
+            (offset, list.len(), crate::segment::total_len(list) as usize)
+        }
+    }
+}
+
+fn finish(ops: &mut Ops, id: EntryId, result: i32) -> Next {
+    let user_data = ops.user_data(id);
+    ops.finish_part(user_data, result)
+}
+
+fn done(tag: u64, result: Result<(), IoError>) -> Next {
+    Next::Done(Completion { tag: Tag(tag), result })
+}
+
+#[test]
+fn a_short_count_is_continued_where_it_stopped() {
+    let memory = Memory::new(&[512, 1024, 512]);
+    let (mut ops, file) = ops(4, 0);
+    let id = ops.accept(file, &memory.op(OpKind::Read, 4096), Tag(7), false).unwrap();
+    assert_eq!(shape(&mut ops, id), (4096, 3, 2048));
+    assert_eq!(finish(&mut ops, id, 1000), Next::Again(id));
+    assert_eq!(shape(&mut ops, id), (5096, 1, 536), "the rest of the segment goes alone");
+    assert_eq!(finish(&mut ops, id, 536), Next::Again(id));
+    assert_eq!(shape(&mut ops, id), (5632, 1, 512));
+    assert_eq!(finish(&mut ops, id, 512), done(7, Ok(())));
+    assert_eq!((ops.in_flight(), ops.stats.resubmitted), (0, 2));
+}
+
+#[test]
+fn more_segments_than_a_system_call_takes_go_in_turn() {
+    let memory = Memory::new(&[1; 2050]);
+    let (mut ops, file) = ops(4, 0);
+    let id = ops.accept(file, &memory.op(WRITE, 0), Tag(1), false).unwrap();
+    assert_eq!(shape(&mut ops, id), (0, 1024, 1024));
+    finish(&mut ops, id, 1024);
+    assert_eq!(shape(&mut ops, id), (1024, 1024, 1024));
+    finish(&mut ops, id, 1024);
+    assert_eq!(shape(&mut ops, id), (2048, 2, 2));
+    assert_eq!(finish(&mut ops, id, 2), done(1, Ok(())));
+}
+
+#[test]
+fn data_that_is_not_there_is_never_good() {
+    let memory = Memory::new(&[2048]);
+    let (mut ops, file) = ops(4, 511);
+    // A read at the end, in the middle of the range, and of a part of a block: direct I/O stops with an odd count.
+    for results in [&[0][..], &[512, 0], &[700]] {
+        let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
+        let last = results.iter().map(|result| finish(&mut ops, id, *result)).last();
+        assert_eq!(last, Some(done(1, Err(IoError::BeyondEnd))), "{results:?}");
+    }
+    for results in [&[0][..], &[512, 0], &[700]] {
+        let id = ops.accept(file, &memory.op(WRITE, 0), Tag(1), false).unwrap();
+        let last = results.iter().map(|result| finish(&mut ops, id, *result)).last();
+        assert_eq!(last, Some(done(1, Err(IoError::Medium))), "{results:?}");
+    }
+}
+
+#[test]
+fn try_again_is_tried_a_bounded_number_of_times_and_progress_starts_anew() {
+    let memory = Memory::new(&[1024]);
+    let (mut ops, file) = ops(4, 0);
+    let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
+    for _ in 0..RETRIES_MAX {
+        assert_eq!(finish(&mut ops, id, -libc::EAGAIN), Next::Again(id));
+    }
+    assert_eq!(finish(&mut ops, id, 512), Next::Again(id));
+    for _ in 0..RETRIES_MAX {
+        assert_eq!(finish(&mut ops, id, -libc::EINTR), Next::Again(id));
+    }
+    assert_eq!(finish(&mut ops, id, -libc::EAGAIN), done(1, Err(IoError::Busy)));
+}
+
+#[test]
+fn an_errno_ends_the_operation_with_its_meaning() {
+    let memory = Memory::new(&[512]);
+    let (mut ops, file) = ops(4, 0);
+    for (errno, meaning) in
+        [(libc::EIO, IoError::Medium), (libc::ENOSPC, IoError::NoSpace), (libc::ENXIO, IoError::Gone)]
+    {
+        let id = ops.accept(file, &memory.op(WRITE, 0), Tag(1), false).unwrap();
+        assert_eq!(finish(&mut ops, id, -errno), done(1, Err(meaning)));
+    }
+    let id = ops.accept(file, &Op::FLUSH, Tag(2), false).unwrap();
+    assert!(matches!(ops.part(id).what, What::Sync));
+    assert_eq!(finish(&mut ops, id, -libc::EIO), done(2, Err(IoError::Medium)));
+    let id = ops.accept(file, &Op::FLUSH, Tag(3), false).unwrap();
+    assert_eq!(finish(&mut ops, id, 0), done(3, Ok(())));
+    assert_eq!(finish(&mut ops, id, 0), Next::Nothing, "a second result of the same request");
+}
+
+#[test]
+fn a_bounced_read_brings_only_what_the_file_gave() {
+    let mut memory = Memory::new(&[3, 5000, 1, 92]);
+    memory.bytes.fill(0xee);
+    let (mut ops, file) = ops(4, 0);
+    let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), true).unwrap();
+    let What::Move { from: Buffers::One(buffer), .. } = ops.part(id).what else { panic!("one buffer") };
+    assert_eq!((buffer.len(), buffer.as_ptr().addr() % 4096), (4096, 0));
+    buffer.fill(0x11);
+    assert_eq!(finish(&mut ops, id, 4000), Next::Again(id));
+    assert_eq!(shape(&mut ops, id), (4000, 1, 1096));
+    buffer.fill(0x22);
+    assert_eq!(finish(&mut ops, id, 0), done(1, Err(IoError::BeyondEnd)));
+    assert!(memory.bytes[..4000].iter().all(|byte| *byte == 0x11));
+    assert!(memory.bytes[4000..].iter().all(|byte| *byte == 0xee), "bytes that the file did not give");
+}
+
+#[test]
+fn a_bounced_write_takes_each_part_from_where_the_last_one_stopped() {
+    let mut memory = Memory::new(&[4095, 2, 1023]);
+    for (at, byte) in memory.bytes.iter_mut().enumerate() {
+        *byte = (at / 1024) as u8;
+    }
+    let (mut ops, file) = ops(4, 511);
+    let id = ops.accept(file, &memory.op(WRITE, 0), Tag(1), true).unwrap();
+    let mut written = Vec::new();
+    for _ in 0..2 {
+        let What::Move { from: Buffers::One(buffer), .. } = ops.part(id).what else { panic!("one buffer") };
+        let mut bytes = vec![0; buffer.len().min(3072)];
+        buffer.read(0, &mut bytes);
+        written.extend_from_slice(&bytes);
+        finish(&mut ops, id, bytes.len() as i32);
+    }
+    assert_eq!(written, &memory.bytes[..]);
+    assert_eq!(ops.in_flight(), 0);
+}
+
+#[test]
+fn one_file_cannot_take_every_place_nor_every_buffer() {
+    let memory = Memory::new(&[512]);
+    let (mut ops, sick) = ops(8, 0);
+    let well = ops.files.insert(Arc::new(File::open("/dev/null").unwrap()), 0).unwrap();
+    let op = memory.op(OpKind::Read, 0);
+    let held: Vec<_> = (0..2).map(|tag| ops.accept(sick, &op, Tag(tag), true).unwrap()).collect();
+    assert_eq!(ops.accept(sick, &op, Tag(2), true), Err(SubmitError::Full), "a quarter of eight buffers");
+    for tag in 2..6 {
+        ops.accept(sick, &op, Tag(tag), false).unwrap();
+    }
+    assert_eq!(ops.accept(sick, &op, Tag(6), false), Err(SubmitError::Full), "three quarters of eight places");
+    ops.accept(well, &op, Tag(7), true).unwrap();
+    ops.accept(well, &op, Tag(8), false).unwrap();
+    assert_eq!(ops.accept(well, &op, Tag(9), false), Err(SubmitError::Full), "all places are taken");
+    finish(&mut ops, held[0], 512);
+    ops.accept(sick, &op, Tag(10), true).unwrap();
+    assert_eq!((ops.in_flight(), ops.stats.refused), (8, 3));
+}
+
+#[test]
+fn a_cancelled_operation_stops_at_the_next_result() {
+    let memory = Memory::new(&[1024]);
+    let (mut ops, file) = ops(8, 0);
+    for (result, ended) in [
+        (-libc::ECANCELED, Err(IoError::Cancelled)),
+        (-libc::EINTR, Err(IoError::Cancelled)),
+        (-libc::EAGAIN, Err(IoError::Cancelled)),
+        (512, Err(IoError::Cancelled)),
+        (1024, Ok(())),
+        (-libc::EIO, Err(IoError::Medium)),
+    ] {
+        let id = ops.accept(file, &memory.op(WRITE, 0), Tag(1), false).unwrap();
+        assert_eq!(ops.mark_cancelled(file, Tag(1)), Some(id));
+        assert_eq!(ops.mark_cancelled(file, Tag(1)), None, "asked for once is enough");
+        assert_eq!(finish(&mut ops, id, result), done(1, ended), "{result}");
+    }
+    assert_eq!(ops.mark_cancelled(file, Tag(1)), None);
+}

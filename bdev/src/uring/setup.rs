@@ -1,0 +1,116 @@
+//! Makes a ring that suits one thread which submits in batches, as well as the running kernel can.
+
+use std::io;
+
+use io_uring::{IoUring, Probe, opcode};
+
+/// How a ring is built, best first. Each step down drops what an older kernel does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Linux 6.1: results wait until this thread asks for them, nothing interrupts it.
+    DeferTaskrun,
+    /// Linux 6.0: one thread submits.
+    SingleIssuer,
+    /// Linux 5.19: results wait for the next system call of this thread.
+    CoopTaskrun,
+    /// Linux 5.6.
+    Plain,
+}
+
+const STEPS: [Step; 4] = [Step::DeferTaskrun, Step::SingleIssuer, Step::CoopTaskrun, Step::Plain];
+
+/// A ring with room for `entries` operations in flight, and as many cancel requests. The calling thread is the only one
+/// that may submit to it.
+///
+/// # Errors
+/// What the kernel says, with a hint for people.
+pub(crate) fn ring(entries: u32) -> io::Result<IoUring> {
+    let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
+    for step in STEPS {
+        match build(step, entries) {
+            Ok(ring) => {
+                check_opcodes(&ring)?;
+                tracing::debug!(?step, entries, "io_uring set up");
+                return Ok(ring);
+            }
+            // EINVAL is how a kernel refuses a flag that it does not know.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refusal = error,
+            Err(error) => return Err(explain(error)),
+        }
+    }
+    Err(explain(refusal))
+}
+
+fn build(step: Step, entries: u32) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    // Every operation in flight has at most one result and one cancel request to answer, so that the completion queue
+    // cannot overflow.
+    builder.setup_clamp().setup_cqsize(entries * 2);
+    match step {
+        Step::DeferTaskrun => {
+            builder.setup_submit_all().setup_taskrun_flag().setup_single_issuer().setup_defer_taskrun();
+        }
+        Step::SingleIssuer => {
+            builder.setup_submit_all().setup_taskrun_flag().setup_single_issuer().setup_coop_taskrun();
+        }
+        Step::CoopTaskrun => {
+            builder.setup_submit_all().setup_taskrun_flag().setup_coop_taskrun();
+        }
+        Step::Plain => {}
+    }
+    builder.build(entries)
+}
+
+fn check_opcodes(ring: &IoUring) -> io::Result<()> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(explain)?;
+    let needed = [
+        ("READ", opcode::Read::CODE),
+        ("WRITE", opcode::Write::CODE),
+        ("READV", opcode::Readv::CODE),
+        ("WRITEV", opcode::Writev::CODE),
+        ("FSYNC", opcode::Fsync::CODE),
+        ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
+    ];
+    match needed.into_iter().find(|(_, code)| !probe.is_supported(*code)) {
+        None => Ok(()),
+        Some((name, _)) => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("io_uring of this kernel cannot {name}: Linux 5.6 or later is needed"),
+        )),
+    }
+}
+
+fn explain(error: io::Error) -> io::Error {
+    let hint = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "is forbidden here: look at the sysctl kernel.io_uring_disabled and at the container's seccomp profile"
+        }
+        Some(libc::ENOSYS) => "is not in this kernel: Linux 5.6 or later is needed",
+        Some(libc::ENOMEM) => "got no memory: raise the limit of locked memory (ulimit -l) or serve on fewer CPUs",
+        Some(libc::EMFILE | libc::ENFILE) => "got no file descriptor: raise the limit of open files (ulimit -n)",
+        _ => "could not be set up",
+    };
+    io::Error::new(error.kind(), format!("io_uring {hint} ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_that_this_kernel_knows_gives_the_queues_that_were_asked_for() {
+        for step in STEPS {
+            let Ok(ring) = build(step, 8) else { continue };
+            assert_eq!((ring.params().sq_entries(), ring.params().cq_entries()), (8, 16), "{step:?}");
+        }
+        assert!(ring(8).is_ok());
+    }
+
+    #[test]
+    fn a_refusal_says_where_to_look() {
+        let said = explain(io::Error::from_raw_os_error(libc::EPERM));
+        assert_eq!(said.kind(), io::ErrorKind::PermissionDenied);
+        assert!(said.to_string().contains("kernel.io_uring_disabled"), "{said}");
+    }
+}

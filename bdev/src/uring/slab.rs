@@ -1,0 +1,223 @@
+//! The operations that the ring has accepted: preallocated entries, named towards the kernel by index and generation.
+//!
+//! Owns the entries and who is free. It does not know what an entry's operation needs next: that is `ops`.
+
+use crate::channel::Tag;
+use crate::op::Op;
+use crate::segment::Segment;
+use crate::uring::bounce::BounceId;
+use crate::uring::files::FileId;
+
+/// Place of an entry. Stays the same from acceptance to completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EntryId(u32);
+
+/// The `user_data` of a cancel request. No entry has it: an index never reaches 2^32 - 1.
+pub(crate) const CANCEL: u64 = u64::MAX;
+
+/// Largest number of entries: what the kernel allows a submission queue to have.
+pub(crate) const ENTRIES_MAX: u32 = 32768;
+
+/// Where in a list of segments an operation has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Cursor {
+    /// Segment that holds the next byte.
+    pub(crate) segment: usize,
+    /// The next byte in it.
+    pub(crate) at: usize,
+}
+
+impl Cursor {
+    /// The first byte of `segments` that is one.
+    pub(crate) fn start(segments: &[Segment]) -> Self {
+        let mut cursor = Self::default();
+        cursor.advance(segments, 0);
+        cursor
+    }
+
+    /// Goes on by `len` bytes, and past segments that are used up or empty.
+    pub(crate) fn advance(&mut self, segments: &[Segment], len: usize) {
+        let mut left = len;
+        while let Some(segment) = segments.get(self.segment) {
+            let here = segment.len() - self.at;
+            if left < here {
+                self.at += left;
+                return;
+            }
+            left -= here;
+            self.segment += 1;
+            self.at = 0;
+        }
+        assert_eq!(left, 0, "an operation never moves more than its segments hold");
+    }
+}
+
+/// An accepted operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) tag: Tag,
+    pub(crate) op: Op,
+    pub(crate) file: FileId,
+    /// Bytes moved so far.
+    pub(crate) done: u64,
+    pub(crate) cursor: Cursor,
+    /// The buffer that stands in for segments which the file does not take.
+    pub(crate) bounce: Option<BounceId>,
+    /// Tries that ended with "try again" since the last progress.
+    pub(crate) retries: u8,
+    /// The caller wants it to end early.
+    pub(crate) cancelled: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    generation: u32,
+    entry: Option<Entry>,
+}
+
+/// All entries of a ring.
+#[derive(Debug)]
+pub(crate) struct Slab {
+    places: Box<[Place]>,
+    free: Vec<u32>,
+}
+
+impl Slab {
+    /// Room for `count` operations, at most [`ENTRIES_MAX`].
+    pub(crate) fn new(count: u32) -> Self {
+        assert!((1..=ENTRIES_MAX).contains(&count));
+        Self {
+            places: (0..count).map(|_| Place { generation: 0, entry: None }).collect(),
+            free: (0..count).rev().collect(),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn in_use(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// Keeps `entry`.
+    ///
+    /// # Panics
+    /// If the slab is full: the caller has looked.
+    pub(crate) fn insert(&mut self, entry: Entry) -> EntryId {
+        let index = self.free.pop().expect("the caller looked for room");
+        self.places[index as usize].entry = Some(entry);
+        EntryId(index)
+    }
+
+    /// Ends an entry. From now on its `user_data` is stale.
+    pub(crate) fn remove(&mut self, id: EntryId) -> Entry {
+        let place = &mut self.places[id.0 as usize];
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(id.0);
+        place.entry.take().expect("an id is used until its entry is removed")
+    }
+
+    pub(crate) fn get(&self, id: EntryId) -> &Entry {
+        self.places[id.0 as usize].entry.as_ref().expect("an id is used until its entry is removed")
+    }
+
+    pub(crate) fn get_mut(&mut self, id: EntryId) -> &mut Entry {
+        self.places[id.0 as usize].entry.as_mut().expect("an id is used until its entry is removed")
+    }
+
+    /// What the kernel calls the entry.
+    pub(crate) fn user_data(&self, id: EntryId) -> u64 {
+        u64::from(self.places[id.0 as usize].generation) << 32 | u64::from(id.0)
+    }
+
+    /// The entry that the kernel means, if it is still that one.
+    pub(crate) fn find(&self, user_data: u64) -> Option<EntryId> {
+        let index = user_data as u32;
+        let place = self.places.get(index as usize)?;
+        (place.entry.is_some() && u64::from(place.generation) == user_data >> 32).then_some(EntryId(index))
+    }
+
+    /// The entry of `file` with the caller's `tag`. Looks at all of them: only for the rare cancel.
+    pub(crate) fn find_tag(&self, file: FileId, tag: Tag) -> Option<EntryId> {
+        let is_it = |place: &Place| place.entry.as_ref().is_some_and(|entry| entry.file == file && entry.tag == tag);
+        self.places.iter().position(is_it).map(|index| EntryId(index as u32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+
+    use super::*;
+
+    fn entry(tag: u64) -> Entry {
+        Entry {
+            tag: Tag(tag),
+            op: Op::FLUSH,
+            file: FileId::for_test(1),
+            done: 0,
+            cursor: Cursor::default(),
+            bounce: None,
+            retries: 0,
+            cancelled: false,
+        }
+    }
+
+    #[test]
+    fn a_completion_of_an_earlier_life_finds_nothing() {
+        let mut slab = Slab::new(1);
+        let first = slab.insert(entry(1));
+        let first_data = slab.user_data(first);
+        assert!(slab.is_full());
+        assert_eq!(slab.find(first_data), Some(first));
+        assert_eq!(slab.remove(first).tag, Tag(1));
+        assert_eq!(slab.find(first_data), None);
+        let second = slab.insert(entry(2));
+        assert_eq!(slab.find(first_data), None);
+        assert_eq!(slab.find(slab.user_data(second)), Some(second));
+        assert_eq!(slab.find(CANCEL), None);
+    }
+
+    #[test]
+    fn finds_by_tag_within_one_file() {
+        let mut slab = Slab::new(3);
+        slab.insert(entry(5));
+        let six = slab.insert(entry(6));
+        assert_eq!(slab.find_tag(FileId::for_test(1), Tag(6)), Some(six));
+        assert_eq!(slab.find_tag(FileId::for_test(2), Tag(6)), None);
+        slab.remove(six);
+        assert_eq!(slab.find_tag(FileId::for_test(1), Tag(6)), None);
+        assert_eq!(slab.in_use(), 1);
+    }
+
+    #[test]
+    fn the_cursor_never_rests_on_a_used_up_or_empty_segment() {
+        let of = |len| {
+            // SAFETY: never read nor written.
+            #[allow(unsafe_code)]
+            unsafe {
+                Segment::new(NonNull::dangling(), len)
+            }
+        };
+        let list = [Segment::EMPTY, of(4), Segment::EMPTY, of(2)];
+        let mut cursor = Cursor::start(&list);
+        assert_eq!((cursor.segment, cursor.at), (1, 0));
+        cursor.advance(&list, 3);
+        assert_eq!((cursor.segment, cursor.at), (1, 3));
+        cursor.advance(&list, 1);
+        assert_eq!((cursor.segment, cursor.at), (3, 0));
+        cursor.advance(&list, 2);
+        assert_eq!((cursor.segment, cursor.at), (4, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "never moves more")]
+    fn the_cursor_does_not_pass_the_end() {
+        Cursor::start(&[]).advance(&[], 1);
+    }
+}
