@@ -4,18 +4,24 @@
 //! guest address: its caller hands it byte ranges of a device and [`Segment`]s of host memory.
 
 pub mod channel;
+pub mod delay;
 mod errno;
 pub mod error;
 pub mod info;
 mod io;
 mod mapping;
+pub mod mem;
+pub mod null;
 pub mod op;
 pub mod segment;
 mod uring;
 
 pub use channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+pub use delay::{DelayBdev, Delays};
 pub use error::OpenError;
 pub use info::{Info, WriteCache};
+pub use io::{IoConfig, IoStats};
+pub use mem::MemBdev;
+pub use null::NullBdev;
 pub use op::{IoError, Op, OpKind};
 pub use segment::{Segment, SegmentSlice};
-pub use io::{IoConfig, IoStats};

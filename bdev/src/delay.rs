@@ -1,0 +1,246 @@
+//! The wrapper that makes a device slow: each operation waits for a fixed time before the device inside gets it.
+//!
+//! Owns the operations that wait, in one queue for each kind: as a kind has one delay, its queue is in the order of time.
+//! Operations whose times come together go on in the order in which they came. The completion is the inner channel's own.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::info::Info;
+use crate::op::{IoError, Op, OpKind};
+
+/// Most operations that wait in one channel.
+const WAITING_MAX: usize = 1024;
+
+/// How long each kind of operation waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delays {
+    /// Before a read.
+    pub read: Duration,
+    /// Before a write.
+    pub write: Duration,
+    /// Before a flush.
+    pub flush: Duration,
+}
+
+impl Delays {
+    /// The same for all.
+    pub const fn all(delay: Duration) -> Self {
+        Self { read: delay, write: delay, flush: delay }
+    }
+
+    fn of(&self, kind: OpKind) -> (usize, Duration) {
+        match kind {
+            OpKind::Read => (0, self.read),
+            OpKind::Write { .. } => (1, self.write),
+            OpKind::Flush => (2, self.flush),
+        }
+    }
+}
+
+/// A device that answers late.
+#[derive(Debug)]
+pub struct DelayBdev {
+    info: Info,
+    inner: Arc<dyn Bdev>,
+    delays: Delays,
+}
+
+impl DelayBdev {
+    /// `inner`, slowed down.
+    pub fn new(inner: Arc<dyn Bdev>, delays: Delays) -> Self {
+        let mut info = inner.info().clone();
+        let Delays { read, write, flush } = delays;
+        info.description =
+            format!("{}, delayed: reads {read:?}, writes {write:?}, flushes {flush:?}", info.description);
+        Self { info, inner, delays }
+    }
+}
+
+impl Bdev for DelayBdev {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        let inner = self.inner.channel(io)?;
+        let waiting = std::array::from_fn(|_| VecDeque::with_capacity(WAITING_MAX));
+        Ok(Box::new(DelayChannel { inner, delays: self.delays, waiting, next_order: 0 }))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    due_ns: u64,
+    /// Order of arrival.
+    order: u64,
+    op: Op,
+    tag: Tag,
+}
+
+struct DelayChannel {
+    inner: Box<dyn Channel>,
+    delays: Delays,
+    /// Reads, writes, flushes: each oldest first.
+    waiting: [VecDeque<Waiting>; 3],
+    next_order: u64,
+}
+
+impl DelayChannel {
+    /// The queue whose first operation is due next.
+    fn next_queue(&self) -> Option<(usize, u64)> {
+        let heads = self.waiting.iter().enumerate().filter_map(|(at, queue)| queue.front().map(|head| (at, head)));
+        heads.min_by_key(|(_, head)| (head.due_ns, head.order)).map(|(at, head)| (at, head.due_ns))
+    }
+
+    fn waiting_count(&self) -> usize {
+        self.waiting.iter().map(VecDeque::len).sum()
+    }
+}
+
+impl Channel for DelayChannel {
+    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+        let (queue, delay) = self.delays.of(op.kind);
+        if delay.is_zero() {
+            return self.inner.submit(io, op, tag);
+        }
+        if io.is_full() || self.waiting_count() >= WAITING_MAX {
+            return Err(SubmitError::Full);
+        }
+        io.hold();
+        let due_ns = io.now_ns().saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX));
+        self.waiting[queue].push_back(Waiting { due_ns, order: self.next_order, op: *op, tag });
+        self.next_order += 1;
+        Ok(())
+    }
+
+    fn cancel(&mut self, io: &mut Io, tag: Tag) {
+        for queue in &mut self.waiting {
+            if let Some(at) = queue.iter().position(|waiting| waiting.tag == tag) {
+                queue.remove(at);
+                io.release();
+                io.complete(Completion { tag, result: Err(IoError::Cancelled) });
+                return;
+            }
+        }
+        self.inner.cancel(io, tag);
+    }
+
+    fn poll(&mut self, io: &mut Io) -> usize {
+        let mut done = 0;
+        while let Some((queue, due_ns)) = self.next_queue()
+            && due_ns <= io.now_ns()
+        {
+            let head = self.waiting[queue][0];
+            // The inner channel counts the operation from here on.
+            io.release();
+            if self.inner.submit(io, &head.op, head.tag).is_err() {
+                io.hold();
+                break;
+            }
+            self.waiting[queue].pop_front();
+            done += 1;
+        }
+        done + self.inner.poll(io)
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        let own = self.next_queue().map(|(_, due_ns)| due_ns);
+        own.into_iter().chain(self.inner.next_deadline_ns()).min()
+    }
+
+    fn close(&mut self, io: &mut Io) {
+        self.inner.close(io);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::IoConfig;
+    use crate::null::NullBdev;
+    use crate::segment::SegmentSlice;
+
+    const READ: Op = Op { kind: OpKind::Read, offset: 0, len: 0, segments: SegmentSlice::EMPTY };
+    const WRITE: Op = Op { kind: OpKind::Write { fua: false }, ..READ };
+
+    fn open(delays: Delays, entries: u32) -> (Io, Box<dyn Channel>) {
+        let bdev = DelayBdev::new(Arc::new(NullBdev::new(1 << 20, 512).unwrap()), delays);
+        let mut io = Io::new(IoConfig { entries, ..IoConfig::default() });
+        let channel = bdev.channel(&mut io).unwrap();
+        (io, channel)
+    }
+
+    fn collect(io: &mut Io) -> Vec<(u64, Result<(), IoError>)> {
+        std::iter::from_fn(|| io.next_completion()).map(|completion| (completion.tag.0, completion.result)).collect()
+    }
+
+    #[test]
+    fn an_operation_goes_on_when_its_time_has_come_and_not_before() {
+        let minute = Duration::from_secs(60);
+        let (mut io, mut channel) = open(Delays::all(minute), 8);
+        io.set_now_ns(5);
+        channel.submit(&mut io, &READ, Tag(1)).unwrap();
+        assert_eq!(channel.next_deadline_ns(), Some(60_000_000_005));
+        io.set_now_ns(60_000_000_004);
+        assert_eq!((channel.poll(&mut io), io.in_flight()), (0, 1));
+        io.set_now_ns(60_000_000_005);
+        assert_eq!(channel.poll(&mut io), 1);
+        assert_eq!(collect(&mut io), [(1, Ok(()))]);
+        assert_eq!((channel.next_deadline_ns(), io.in_flight()), (None, 0));
+    }
+
+    #[test]
+    fn kinds_have_their_own_delays_and_equal_times_keep_the_order_of_arrival() {
+        let delays = Delays { read: Duration::from_nanos(10), write: Duration::from_nanos(4), flush: Duration::ZERO };
+        let (mut io, mut channel) = open(delays, 8);
+        channel.submit(&mut io, &READ, Tag(1)).unwrap();
+        channel.submit(&mut io, &READ, Tag(2)).unwrap();
+        channel.submit(&mut io, &Op::FLUSH, Tag(3)).unwrap();
+        assert_eq!(collect(&mut io), [(3, Ok(()))]);
+        io.set_now_ns(6);
+        channel.submit(&mut io, &WRITE, Tag(4)).unwrap();
+        io.set_now_ns(7);
+        channel.submit(&mut io, &WRITE, Tag(5)).unwrap();
+        io.set_now_ns(10);
+        assert_eq!(channel.poll(&mut io), 3);
+        assert_eq!(collect(&mut io), [(1, Ok(())), (2, Ok(())), (4, Ok(()))]);
+        assert_eq!(channel.next_deadline_ns(), Some(11));
+    }
+
+    #[test]
+    fn a_cancelled_operation_ends_at_once_and_only_once() {
+        let (mut io, mut channel) = open(Delays::all(Duration::from_secs(60)), 8);
+        channel.submit(&mut io, &READ, Tag(1)).unwrap();
+        channel.submit(&mut io, &READ, Tag(2)).unwrap();
+        channel.cancel(&mut io, Tag(1));
+        channel.cancel(&mut io, Tag(1));
+        assert_eq!(collect(&mut io), [(1, Err(IoError::Cancelled))]);
+        io.set_now_ns(u64::MAX);
+        channel.poll(&mut io);
+        assert_eq!(collect(&mut io), [(2, Ok(()))]);
+    }
+
+    #[test]
+    fn what_waits_counts_against_the_room_of_the_core() {
+        let (mut io, mut channel) = open(Delays::all(Duration::from_nanos(1)), 2);
+        channel.submit(&mut io, &READ, Tag(1)).unwrap();
+        channel.submit(&mut io, &READ, Tag(2)).unwrap();
+        assert_eq!(channel.submit(&mut io, &READ, Tag(3)), Err(SubmitError::Full));
+        io.set_now_ns(1);
+        assert_eq!(channel.poll(&mut io), 2);
+        assert_eq!(channel.submit(&mut io, &READ, Tag(3)), Err(SubmitError::Full));
+        assert_eq!(collect(&mut io).len(), 2);
+        channel.submit(&mut io, &READ, Tag(3)).unwrap();
+    }
+
+    #[test]
+    fn a_delay_without_end_is_no_overflow() {
+        let (mut io, mut channel) = open(Delays::all(Duration::MAX), 2);
+        io.set_now_ns(7);
+        channel.submit(&mut io, &READ, Tag(1)).unwrap();
+        assert_eq!(channel.next_deadline_ns(), Some(u64::MAX));
+    }
+}

@@ -1,0 +1,107 @@
+//! The device in memory: sparse, shared by all cores, gone with the process.
+//!
+//! One anonymous mapping is the store; a page exists once it has been written. Operations are copies that happen while
+//! they are submitted. There is no lock: when two cores write one block at the same time, or one reads what another
+//! writes, the bytes are those of either, in any mixture. Disks that a guest uses as guests do never see that: it waits
+//! for a write before it reads or writes the same block. Nothing outside the range of an operation is ever touched.
+
+use std::sync::Arc;
+
+use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::error::OpenError;
+use crate::info::{Info, blocks_of, bytes_for_people};
+use crate::mapping::Mapping;
+use crate::null::ram_info;
+use crate::op::{IoError, Op, OpKind};
+use crate::segment::{gather, scatter};
+
+/// A device in memory.
+#[derive(Debug)]
+pub struct MemBdev {
+    info: Info,
+    store: Arc<Mapping>,
+}
+
+impl MemBdev {
+    /// A device of `size` bytes in blocks of `block_size` bytes, all zero. It takes memory as it is written.
+    ///
+    /// # Errors
+    /// A block size other than 512 or 4096, a size that is no multiple of it or 0, or more than the address space holds.
+    pub fn new(size: u64, block_size: u32) -> Result<Self, OpenError> {
+        let blocks = blocks_of(|| "mem".to_owned(), size, block_size)?;
+        let store = usize::try_from(size)
+            .map_err(|_| std::io::ErrorKind::OutOfMemory.into())
+            .and_then(Mapping::new)
+            .map_err(|source| OpenError::Memory { disk: "mem".to_owned(), size, source })?;
+        let info = ram_info(format!("mem, {}", bytes_for_people(size)), blocks, block_size, true);
+        Ok(Self { info, store: Arc::new(store) })
+    }
+}
+
+impl Bdev for MemBdev {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        Ok(Box::new(MemChannel { store: Arc::clone(&self.store), size: self.info.size() }))
+    }
+}
+
+struct MemChannel {
+    store: Arc<Mapping>,
+    size: u64,
+}
+
+impl MemChannel {
+    fn run(&self, op: &Op) -> Result<(), IoError> {
+        if op.kind == OpKind::Flush {
+            return Ok(());
+        }
+        if op.offset > self.size || op.len > self.size - op.offset {
+            return Err(IoError::BeyondEnd);
+        }
+        let range = self.store.part(op.offset as usize, op.len as usize);
+        let segments = op.segments.as_slice();
+        let moved = match op.kind {
+            OpKind::Read => scatter(segments, 0, &range),
+            _ => gather(segments, 0, &range),
+        };
+        assert_eq!(moved as u64, op.len, "an operation's segments hold its length");
+        Ok(())
+    }
+}
+
+impl Channel for MemChannel {
+    #[inline]
+    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+        if io.is_full() {
+            return Err(SubmitError::Full);
+        }
+        let result = self.run(op);
+        io.complete(Completion { tag, result });
+        Ok(())
+    }
+
+    /// Nothing is ever in flight: the completion has been made.
+    fn cancel(&mut self, _io: &mut Io, _tag: Tag) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_huge_disk_takes_no_memory_until_it_is_written() {
+        let bdev = MemBdev::new(1 << 42, 4096).unwrap();
+        assert_eq!((bdev.info().blocks, bdev.info().thin), (1 << 30, true));
+        assert_eq!(bdev.info().description, "mem, 4 TiB");
+    }
+
+    #[test]
+    fn more_than_can_be_had_is_a_clear_error() {
+        let error = MemBdev::new(1 << 62, 512).unwrap_err().to_string();
+        assert!(error.starts_with("mem: no memory for 4611686018427387904 bytes"), "{error}");
+        assert!(MemBdev::new(513, 512).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! The device that keeps nothing: every operation within its size succeeds at once.
+//!
+//! It moves no byte either way: a read leaves the memory as it was, so that what a guest sees is what the guest had put
+//! there, and nothing of anybody else's. It is there to measure the way to a device without one.
+
+use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::error::OpenError;
+use crate::info::{Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
+use crate::op::{IoError, Op};
+
+/// A device that keeps nothing.
+#[derive(Debug)]
+pub struct NullBdev {
+    info: Info,
+}
+
+impl NullBdev {
+    /// A device of `size` bytes in blocks of `block_size` bytes.
+    ///
+    /// # Errors
+    /// A block size other than 512 or 4096, or a size that is no multiple of it or 0.
+    pub fn new(size: u64, block_size: u32) -> Result<Self, OpenError> {
+        let blocks = blocks_of(|| "null".to_owned(), size, block_size)?;
+        Ok(Self { info: ram_info(format!("null, {}", bytes_for_people(size)), blocks, block_size, false) })
+    }
+}
+
+/// What devices without a medium have in common.
+pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: bool) -> Info {
+    Info {
+        block_size,
+        blocks,
+        physical_exponent: 0,
+        read_only: false,
+        write_cache: WriteCache::WriteThrough,
+        thin,
+        max_transfer: MAX_TRANSFER,
+        optimal_transfer: 0,
+        solid_state: true,
+        description,
+    }
+}
+
+impl Bdev for NullBdev {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        Ok(Box::new(NullChannel { size: self.info.size() }))
+    }
+}
+
+struct NullChannel {
+    size: u64,
+}
+
+impl Channel for NullChannel {
+    #[inline]
+    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+        if io.is_full() {
+            return Err(SubmitError::Full);
+        }
+        let within = op.offset <= self.size && op.len <= self.size - op.offset;
+        io.complete(Completion { tag, result: if within { Ok(()) } else { Err(IoError::BeyondEnd) } });
+        Ok(())
+    }
+
+    /// Nothing is ever in flight: the completion has been made.
+    fn cancel(&mut self, _io: &mut Io, _tag: Tag) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::OpKind;
+    use crate::segment::SegmentSlice;
+
+    #[test]
+    fn completes_at_once_within_its_size_and_fails_past_it() {
+        let bdev = NullBdev::new(1 << 40, 4096).unwrap();
+        let mut io = Io::default();
+        let mut channel = bdev.channel(&mut io).unwrap();
+        let size = bdev.info().size();
+        for (offset, len, result) in [
+            (size - 4096, 4096, Ok(())),
+            (size - 4096, 8192, Err(IoError::BeyondEnd)),
+            (u64::MAX - 4095, 4096, Err(IoError::BeyondEnd)),
+        ] {
+            let op = Op { kind: OpKind::Read, offset, len, segments: SegmentSlice::EMPTY };
+            channel.submit(&mut io, &op, Tag(offset)).unwrap();
+            assert_eq!(io.next_completion(), Some(Completion { tag: Tag(offset), result }));
+        }
+        assert!(io.poll_fd().is_none(), "it needs no io_uring");
+    }
+
+    #[test]
+    fn refuses_a_size_that_is_none() {
+        assert_eq!(NullBdev::new(0, 512).unwrap_err().to_string().split(':').next(), Some("null"));
+        assert!(NullBdev::new(1000, 512).is_err());
+        assert!(NullBdev::new(1024, 1024).is_err());
+    }
+}
