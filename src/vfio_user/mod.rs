@@ -5,10 +5,18 @@
 //! itself, and is never on the way of an I/O. The controller's own thread runs it ([`Server::run`]): a bad or slow client
 //! holds up only itself.
 
+mod connection;
 mod device;
+mod dispatch;
+mod irq;
+mod message;
 mod server;
 mod socket;
 pub mod spec;
+mod version;
+
+#[cfg(test)]
+mod tests;
 
 pub use device::{
     ClientLimits, ClientMemory, Device, DmaMap, DmaUnmap, IrqAction, IrqChange, IrqFlags, IrqIndex, IrqInfo,
