@@ -19,11 +19,7 @@ const DATA_TYPES: u32 = IRQ_SET_DATA_NONE | IRQ_SET_DATA_BOOL | IRQ_SET_DATA_EVE
 ///
 /// # Errors
 /// `EINVAL` for whatever breaks the rules of the specification, and for descriptors that are no eventfds.
-pub fn decode(
-    payload: &[u8],
-    fds: Vec<OwnedFd>,
-    vectors: impl FnOnce(IrqIndex) -> u32,
-) -> Result<IrqChange, Errno> {
+pub fn decode(payload: &[u8], fds: Vec<OwnedFd>, vectors: impl FnOnce(IrqIndex) -> u32) -> Result<IrqChange, Errno> {
     let (set, data) = IrqSet::read_from_prefix(payload).map_err(|_| Errno::INVAL)?;
     let index = IrqIndex::from_wire(set.index).ok_or(Errno::INVAL)?;
     let action = action(set.flags)?;

@@ -1,5 +1,4 @@
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::pipe::pipe;
 use zerocopy::IntoBytes;
 
 use super::*;
@@ -52,8 +51,7 @@ fn an_index_that_is_not_there() {
 #[test]
 fn exactly_one_action_and_one_data_type() {
     for flags in 0..64_u32 {
-        let allowed =
-            (flags & 0x38).count_ones() == 1 && (flags & 0x7).count_ones() == 1 && flags & BOOL == 0;
+        let allowed = (flags & 0x38).count_ones() == 1 && (flags & 0x7).count_ones() == 1 && flags & BOOL == 0;
         assert_eq!(!refused(set(flags, MSIX, 0, 1)), allowed, "{flags:#x}");
     }
     assert!(refused(set(TRIGGER | NONE | 1 << 6, MSIX, 0, 1)));
@@ -138,8 +136,8 @@ fn eventfds_arrive_in_order_and_do_not_block() {
 
 #[test]
 fn what_is_no_eventfd_is_refused_and_closed() {
-    let (reader, writer) = pipe().unwrap();
-    let fds = vec![eventfd_pair().0, writer];
+    let (reader, writer) = std::io::pipe().unwrap();
+    let fds = vec![eventfd_pair().0, writer.into()];
     assert!(decode_set(set(TRIGGER | EVENTFD, MSIX, 0, 2), &[], fds).is_err());
     assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0), "the writing end is closed");
 }
@@ -148,7 +146,9 @@ fn what_is_no_eventfd_is_refused_and_closed() {
 fn booleans_select_vectors() {
     let ask = IrqSet { argsz: 23, ..set(TRIGGER | BOOL, MSIX, 1, 3) };
     let change = decode_set(ask, &[0, 1, 0xff], Vec::new()).unwrap();
-    let IrqChange::Perform { action: IrqAction::Trigger, start: 1, selected, .. } = change else { panic!("{change:?}") };
+    let IrqChange::Perform { action: IrqAction::Trigger, start: 1, selected, .. } = change else {
+        panic!("{change:?}")
+    };
     assert_eq!(selected, [false, true, true]);
     for (argsz, data) in [(22, &[0, 1][..]), (24, &[0; 4])] {
         assert!(decode_set(IrqSet { argsz, ..ask }, data, Vec::new()).is_err());

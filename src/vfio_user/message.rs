@@ -143,12 +143,8 @@ impl Receiver {
     }
 
     fn fill_header(&mut self, socket: BorrowedFd<'_>) -> Result<Progress, Errno> {
-        let progress = receive_with_fds(
-            socket,
-            &mut self.header[self.header_filled..],
-            &mut self.fds,
-            &mut self.too_many_fds,
-        )?;
+        let progress =
+            receive_with_fds(socket, &mut self.header[self.header_filled..], &mut self.fds, &mut self.too_many_fds)?;
         if let Progress::Bytes(count) = progress {
             self.header_filled += count;
         }
@@ -156,12 +152,8 @@ impl Receiver {
     }
 
     fn fill_payload(&mut self, socket: BorrowedFd<'_>) -> Result<Progress, Errno> {
-        let progress = receive_with_fds(
-            socket,
-            &mut self.payload[self.payload_filled..],
-            &mut self.fds,
-            &mut self.too_many_fds,
-        )?;
+        let progress =
+            receive_with_fds(socket, &mut self.payload[self.payload_filled..], &mut self.fds, &mut self.too_many_fds)?;
         if let Progress::Bytes(count) = progress {
             self.payload_filled += count;
         }

@@ -59,12 +59,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`] if the system refuses to poll.
-    pub fn run(
-        &mut self,
-        device: &mut dyn Device,
-        wake: BorrowedFd<'_>,
-        stop: &AtomicBool,
-    ) -> Result<(), ServeError> {
+    pub fn run(&mut self, device: &mut dyn Device, wake: BorrowedFd<'_>, stop: &AtomicBool) -> Result<(), ServeError> {
         let failed = |errno: Errno| ServeError { path: self.path().to_owned(), source: errno.into() };
         while let Some(socket) = self.next_client(device, wake, stop).map_err(failed)? {
             serve(socket, device, wake, stop).map_err(failed)?;
@@ -105,12 +100,7 @@ impl Server {
 }
 
 /// Serves one client until it goes or `stop` is set.
-pub fn serve(
-    socket: OwnedFd,
-    device: &mut dyn Device,
-    wake: BorrowedFd<'_>,
-    stop: &AtomicBool,
-) -> Result<(), Errno> {
+pub fn serve(socket: OwnedFd, device: &mut dyn Device, wake: BorrowedFd<'_>, stop: &AtomicBool) -> Result<(), Errno> {
     let mut connection = Connection::new(socket);
     let result = session(&mut connection, device, wake, stop);
     // In this order, a client that sees the end of the connection knows that its memory is not touched any more.
@@ -177,8 +167,7 @@ struct Ready {
 
 /// Waits for the socket or the wake eventfd.
 fn wait(socket: BorrowedFd<'_>, wake: BorrowedFd<'_>, timeout: Option<&Timespec>) -> Result<Ready, Errno> {
-    let mut fds =
-        [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
     match poll(&mut fds, timeout) {
         Ok(_) => {}
         Err(Errno::INTR) => return Ok(Ready { socket: false, wake: false }),

@@ -5,9 +5,7 @@ use serde_json::{Map, Value};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::device::ClientLimits;
-use super::spec::{
-    DATA_XFER_BYTES_MAX, DMA_MAPS_MAX, MSG_FDS_MAX, PAGE_SIZES, VERSION_MAJOR, VERSION_MINOR, Version,
-};
+use super::spec::{DATA_XFER_BYTES_MAX, DMA_MAPS_MAX, MSG_FDS_MAX, PAGE_SIZES, VERSION_MAJOR, VERSION_MINOR, Version};
 
 /// The most JSON, in bytes, that is looked at. Clients send about 200.
 const JSON_BYTES_MAX: usize = 4096;
