@@ -1,1 +1,15 @@
-//! A virtio-scsi driver in user space.
+//! A virtio-scsi driver in user space, over vfio-user: the guest that tests and load generators run.
+//!
+//! It is written from the specifications (virtio 1.2, vfio-user, SPC and SBC) and shares no code with the target that it
+//! drives, so that a mistake in one is not repeated in the other.
+//!
+//! - [`guest`] is a well-behaved driver whose every raw field can be reached, for those who want to misbehave.
+//! - [`spdk_like`] says message for message what SPDK's initiator says.
+//! - [`raw`] sends any bytes and file descriptors on the socket.
+
+pub mod guest;
+pub mod raw;
+pub mod spdk_like;
+pub mod wire;
+
+pub use guest::{Error, Guest, Options, Result};
