@@ -1,4 +1,5 @@
-//! Unit attention: what happened to a logical unit that an initiator has not been told yet (SAM-5 5.14).
+//! Unit attention: what happened to a logical unit that an initiator has not been told yet (SAM-5, unit attention
+//! conditions).
 //!
 //! A [`Attentions`] belongs to one initiator and one logical unit. It is a set, so it is bounded by nature: the same
 //! thing happening twice is reported once, as SAM-5 allows.
@@ -6,7 +7,7 @@
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey};
 
-/// Something to report, in order of precedence: the first is reported first (SAM-5 5.14.5).
+/// Something to report, in order of precedence: the first is reported first (SAM-5, unit attention conditions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Attention {
@@ -102,13 +103,13 @@ impl Attentions {
         self.0 |= attention.bit();
     }
 
-    /// Removes one without reporting it, as REPORT LUNS does with REPORTED LUNS DATA HAS CHANGED (SPC-5 6.33).
+    /// Removes one without reporting it, as REPORT LUNS does with REPORTED LUNS DATA HAS CHANGED (SPC-5).
     pub const fn clear(&mut self, attention: Attention) {
         self.0 &= !attention.bit();
     }
 
-    /// Takes the one to report next. A reset that is reported takes the lesser resets with it (SAM-5 5.14.5): to the
-    /// initiator they are one event.
+    /// Takes the one to report next. A reset that is reported takes the lesser resets with it (SAM-5, unit attention
+    /// conditions): to the initiator they are one event.
     pub fn take(&mut self) -> Option<Attention> {
         let first = Attention::ALL.into_iter().find(|attention| self.0 & attention.bit() != 0)?;
         self.0 &= !first.bit();

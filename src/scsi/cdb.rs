@@ -1,9 +1,9 @@
 //! `decode`: a CDB to a [`Command`], driven by one table of commands.
 //!
 //! An entry of the table is the command's *CDB usage data*: the bytes that REPORT SUPPORTED OPERATION CODES is defined
-//! to return for it (SPC-5 6.36.3), with a 1 for each bit that the device server looks at. The same bytes are the check:
-//! a bit that is set in a CDB and not there is INVALID FIELD IN CDB. So a field that this disk does not have, such as
-//! RDPROTECT or NACA, is refused by leaving it out, and a decoder never fails.
+//! to return for it (SPC-5, one_command parameter data), with a 1 for each bit that the device server looks at. The
+//! same bytes are the check: a bit that is set in a CDB and not there is INVALID FIELD IN CDB. So a field that this
+//! disk does not have, such as RDPROTECT or NACA, is refused by leaving it out, and a decoder never fails.
 
 use super::command::Command;
 use super::sense::Sense;

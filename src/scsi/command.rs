@@ -27,7 +27,7 @@ impl CdbForm {
     }
 }
 
-/// Which values of the mode pages MODE SENSE returns (SPC-5 6.14.1).
+/// Which values of the mode pages MODE SENSE returns (SPC-5, page control field of MODE SENSE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageControl {
     /// The values in force.
@@ -40,7 +40,7 @@ pub enum PageControl {
     Saved,
 }
 
-/// MODE SENSE (6) and (10) (SPC-5 6.14, 6.15).
+/// MODE SENSE (6) and (10) (SPC-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModeSense {
     /// The parameter list has the header of MODE SENSE (10).
@@ -170,7 +170,7 @@ impl Command {
         }
     }
 
-    /// What a pending unit attention does to this command (SAM-5 5.14, SPC-5 6.7, 6.33, 6.39).
+    /// What a pending unit attention does to this command (SAM-5, unit attention conditions).
     pub const fn attention_rule(&self) -> AttentionRule {
         match self {
             Self::Inquiry { .. } | Self::ReportLuns { .. } => AttentionRule::Ignore,

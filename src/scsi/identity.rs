@@ -54,7 +54,7 @@ pub enum IdentityError {
     },
 }
 
-/// A name address authority identifier (SPC-5 7.7.6.6): 8 bytes with NAA 2, 3 or 5, 16 bytes with NAA 6.
+/// A name address authority identifier (SPC-5, NAA designator format): 8 bytes with NAA 2, 3 or 5, 16 bytes with NAA 6.
 ///
 /// A derived one has NAA 3, *locally assigned*: NAA 2, 5 and 6 contain a company identifier that the IEEE gave to its
 /// owner, and this project owns none. Whoever does can set such a name.

@@ -1,4 +1,4 @@
-//! INQUIRY standard data (SPC-5 6.7.2).
+//! INQUIRY standard data (SPC-5, standard INQUIRY data).
 
 use super::identity::{DEFAULT_VENDOR, Identity};
 use super::reply::Reply;

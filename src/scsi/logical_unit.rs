@@ -145,7 +145,7 @@ impl LogicalUnit {
             return Step::Done(Outcome::GOOD);
         }
         // Blocks that a cache holds and the medium does not yet have to be written before they are read from there
-        // (SBC-4 5.16, FUA).
+        // (SBC-4, force unit access for read operations).
         if fua && self.write_back && !self.read_only {
             return Step::Block(BlockOp::FLUSH);
         }
@@ -165,7 +165,8 @@ impl LogicalUnit {
         Step::Block(self.block_op(OpKind::Write { fua }, lba, blocks))
     }
 
-    /// The whole cache is written, whatever the range. With IMMED the status may come before that is done, and need not.
+    /// The whole cache is written, whatever the range. With IMMED the status may come before that is done, and need
+    /// not.
     fn synchronize_cache(&self, lba: u64, blocks: u32, condition: &Condition<'_>) -> Step {
         if condition.stopped {
             return STOPPED.into();
@@ -214,7 +215,7 @@ impl LogicalUnit {
     }
 }
 
-/// What REQUEST SENSE returns (SPC-5 6.39): a unit attention before the state of the unit.
+/// What REQUEST SENSE returns (SPC-5): a unit attention before the state of the unit.
 fn pending(condition: &Condition<'_>) -> Sense {
     match condition.attention {
         Some(attention) => attention.sense(),

@@ -1,4 +1,4 @@
-//! REPORT LUNS (SPC-5 6.33).
+//! REPORT LUNS (SPC-5).
 
 use super::reply::Reply;
 use super::sense::Sense;

@@ -1,6 +1,6 @@
 //! The unit that answers where no logical unit is, so that the rules for a wrong LUN live in one place.
 //!
-//! SPC-5 6.7, 6.33, 6.39 and SAM-5 4.6.4: INQUIRY says that nothing is here, REQUEST SENSE returns LOGICAL UNIT NOT
+//! SAM-5, incorrect logical unit numbers: INQUIRY says that nothing is here, REQUEST SENSE returns LOGICAL UNIT NOT
 //! SUPPORTED as data, REPORT LUNS works at LUN 0, and all else is refused with that sense.
 
 use super::command::Command;

@@ -1,4 +1,5 @@
-//! MODE SENSE (6) and (10) (SPC-5 6.14, 6.15, 7.5; SBC-4 6.5). Nothing can be changed yet: there is no MODE SELECT.
+//! MODE SENSE (6) and (10) (SPC-5; SBC-4, mode parameters for direct access block devices). Nothing can be changed yet:
+//! there is no MODE SELECT.
 
 use super::command::{ModeSense, PageControl};
 use super::logical_unit::LogicalUnit;
@@ -17,7 +18,7 @@ struct Page {
 const PAGES: [Page; 2] =
     [Page { code: code::CACHING, subpage: 0, put: caching }, Page { code: code::CONTROL, subpage: 0, put: control }];
 
-/// DEVICE-SPECIFIC PARAMETER: the medium is write-protected (SBC-4 6.5.1).
+/// DEVICE-SPECIFIC PARAMETER: the medium is write-protected (SBC-4).
 const WP: u8 = 0x80;
 /// DEVICE-SPECIFIC PARAMETER: DPO and FUA are supported.
 const DPOFUA: u8 = 0x10;
@@ -79,7 +80,7 @@ fn put_header(unit: &LogicalUnit, request: &ModeSense, descriptor_len: u8, reply
 }
 
 /// The block descriptor, if one is wanted: long if the initiator accepts it, else short with a saturated number of
-/// blocks (SBC-4 6.5.2).
+/// blocks (SBC-4, mode parameter block descriptors).
 fn block_descriptor<'a>(unit: &LogicalUnit, request: &ModeSense, buffer: &'a mut [u8; 16]) -> &'a [u8] {
     let block_size = unit.block_size.to_be_bytes();
     if request.dbd {
@@ -102,7 +103,7 @@ fn put_page<const N: usize>(code: u8, values: [u8; N], control: PageControl, rep
     reply.put(if control == PageControl::Changeable { &[0; N] } else { &values });
 }
 
-/// Caching (SBC-4 6.5.6): WCE says whether a flush is needed.
+/// Caching (SBC-4, caching mode page): WCE says whether a flush is needed.
 fn caching(unit: &LogicalUnit, control: PageControl, reply: &mut Reply) {
     const WCE: u8 = 0x04;
     let mut values = [0; 18];
@@ -110,7 +111,7 @@ fn caching(unit: &LogicalUnit, control: PageControl, reply: &mut Reply) {
     put_page(code::CACHING, values, control, reply);
 }
 
-/// Control (SPC-5 7.5.10): one task set for all, commands reordered freely, sense data in fixed format.
+/// Control (SPC-5, control mode page): one task set for all, commands reordered freely, sense data in fixed format.
 fn control(_: &LogicalUnit, control: PageControl, reply: &mut Reply) {
     const GLTSD: u8 = 0x02;
     const UNRESTRICTED_REORDERING: u8 = 0x10;

@@ -14,7 +14,7 @@ pub struct Condition<'a> {
     /// The unit attention that REQUEST SENSE is to return: set only where the command's
     /// [`AttentionRule`](super::AttentionRule) is `AsData`, and taken from the pending ones.
     pub attention: Option<Attention>,
-    /// Logical unit numbers of this target, in the form of SAM-5 4.7, ascending: read by REPORT LUNS alone.
+    /// Logical unit numbers of this target, in the form of SAM-5, ascending: read by REPORT LUNS alone.
     pub luns: &'a [[u8; 8]],
 }
 

@@ -1,8 +1,8 @@
 //! The data-in of a command that is not a read: a reused buffer that knows ALLOCATION LENGTH.
 //!
-//! Truncation to the allocation length (SPC-5 4.2.5.6) happens here and nowhere else. Whoever builds a page writes all
-//! of it, so that the lengths inside it are those of the whole page, and the buffer keeps what the initiator has room
-//! for.
+//! Truncation to the allocation length (SPC-5, allocation length) happens here and nowhere else. Whoever builds a page
+//! writes all of it, so that the lengths inside it are those of the whole page, and the buffer keeps what the initiator
+//! has room for.
 
 use super::sense::Sense;
 

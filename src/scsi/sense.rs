@@ -1,10 +1,10 @@
-//! Sense data: the one value that says why a command failed, and its two encodings (SPC-5 4.4).
+//! Sense data: the one value that says why a command failed, and its two encodings (SPC-5, sense data).
 //!
 //! Everything that refuses a command makes a [`Sense`]; only this file knows how it looks in memory.
 
 use super::spec::{Asc, SenseKey};
 
-/// Which field of the CDB or of the parameter list is wrong (SPC-5 4.4.2.4.2).
+/// Which field of the CDB or of the parameter list is wrong (SPC-5, field pointer sense-key-specific information).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldPointer {
     /// Whether `byte` counts in the CDB; otherwise in the parameter list.
@@ -15,7 +15,7 @@ pub struct FieldPointer {
     pub bit: Option<u8>,
 }
 
-/// The sense-key-specific field: what it holds depends on the sense key (SPC-5 4.4.2.4).
+/// The sense-key-specific field: what it holds depends on the sense key (SPC-5, sense-key-specific sense data).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SenseKeySpecific {
     /// With ILLEGAL REQUEST: the field in error.
@@ -104,8 +104,8 @@ impl Sense {
         Self { information: Some(first_bad_lba), ..Self::illegal(Asc::LBA_OUT_OF_RANGE) }
     }
 
-    /// Fixed format, current error (SPC-5 4.4.3). An INFORMATION value that needs more than four bytes is left out and
-    /// VALID stays 0, as the format demands.
+    /// Fixed format, current error (SPC-5, fixed format sense data). An INFORMATION value that needs more than four
+    /// bytes is left out and VALID stays 0, as the format demands.
     pub fn encode_fixed(&self) -> [u8; FIXED_SENSE_LEN] {
         let mut out = [0; FIXED_SENSE_LEN];
         out[0] = 0x70;
@@ -122,7 +122,7 @@ impl Sense {
         out
     }
 
-    /// Descriptor format, current error (SPC-5 4.4.2).
+    /// Descriptor format, current error (SPC-5, descriptor format sense data).
     pub fn encode_descriptor(&self) -> DescriptorSense {
         let mut out = DescriptorSense { bytes: [0; DESCRIPTOR_SENSE_LEN_MAX], len: 0 };
         let asc = self.asc.0.to_be_bytes();

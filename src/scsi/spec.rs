@@ -1,56 +1,57 @@
 //! Numbers of SCSI: SAM-5 (status), SPC-5 (commands for all devices, sense), SBC-4 (disks). No logic.
 //!
-//! Each is an open newtype: a value without a name here stays a value.
+//! Each is an open newtype: a value without a name here stays a value. Clauses are cited by title, in this whole room:
+//! their numbers move from one revision of a standard to the next.
 
-/// Operation code, byte 0 of a CDB (SPC-5 4.2.5.1).
+/// Operation code, byte 0 of a CDB (SPC-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Opcode(pub u8);
 
 impl Opcode {
-    /// TEST UNIT READY (SPC-5 6.47).
+    /// TEST UNIT READY (SPC-5).
     pub const TEST_UNIT_READY: Self = Self(0x00);
-    /// REQUEST SENSE (SPC-5 6.39).
+    /// REQUEST SENSE (SPC-5).
     pub const REQUEST_SENSE: Self = Self(0x03);
-    /// READ (6) (SBC-3 5.7).
+    /// READ (6) (SBC-3).
     pub const READ_6: Self = Self(0x08);
-    /// WRITE (6) (SBC-3 5.32).
+    /// WRITE (6) (SBC-3).
     pub const WRITE_6: Self = Self(0x0a);
-    /// INQUIRY (SPC-5 6.7).
+    /// INQUIRY (SPC-5).
     pub const INQUIRY: Self = Self(0x12);
-    /// MODE SENSE (6) (SPC-5 6.14).
+    /// MODE SENSE (6) (SPC-5).
     pub const MODE_SENSE_6: Self = Self(0x1a);
-    /// START STOP UNIT (SBC-4 5.31).
+    /// START STOP UNIT (SBC-4).
     pub const START_STOP_UNIT: Self = Self(0x1b);
-    /// READ CAPACITY (10) (SBC-4 5.20).
+    /// READ CAPACITY (10) (SBC-4).
     pub const READ_CAPACITY_10: Self = Self(0x25);
-    /// READ (10) (SBC-4 5.16).
+    /// READ (10) (SBC-4).
     pub const READ_10: Self = Self(0x28);
-    /// WRITE (10) (SBC-4 5.40).
+    /// WRITE (10) (SBC-4).
     pub const WRITE_10: Self = Self(0x2a);
-    /// SYNCHRONIZE CACHE (10) (SBC-4 5.33).
+    /// SYNCHRONIZE CACHE (10) (SBC-4).
     pub const SYNCHRONIZE_CACHE_10: Self = Self(0x35);
-    /// MODE SENSE (10) (SPC-5 6.15).
+    /// MODE SENSE (10) (SPC-5).
     pub const MODE_SENSE_10: Self = Self(0x5a);
-    /// READ (16) (SBC-4 5.18).
+    /// READ (16) (SBC-4).
     pub const READ_16: Self = Self(0x88);
-    /// WRITE (16) (SBC-4 5.42).
+    /// WRITE (16) (SBC-4).
     pub const WRITE_16: Self = Self(0x8a);
-    /// SYNCHRONIZE CACHE (16) (SBC-4 5.34).
+    /// SYNCHRONIZE CACHE (16) (SBC-4).
     pub const SYNCHRONIZE_CACHE_16: Self = Self(0x91);
-    /// SERVICE ACTION IN (16) (SPC-5 table of operation codes).
+    /// SERVICE ACTION IN (16) (SPC-5).
     pub const SERVICE_ACTION_IN_16: Self = Self(0x9e);
-    /// REPORT LUNS (SPC-5 6.33).
+    /// REPORT LUNS (SPC-5).
     pub const REPORT_LUNS: Self = Self(0xa0);
-    /// READ (12) (SBC-4 5.17).
+    /// READ (12) (SBC-4).
     pub const READ_12: Self = Self(0xa8);
-    /// WRITE (12) (SBC-4 5.41).
+    /// WRITE (12) (SBC-4).
     pub const WRITE_12: Self = Self(0xaa);
 }
 
-/// Service action of SERVICE ACTION IN (16) that is READ CAPACITY (16) (SBC-4 5.21).
+/// Service action of SERVICE ACTION IN (16) that is READ CAPACITY (16) (SBC-4).
 pub const SERVICE_ACTION_READ_CAPACITY_16: u8 = 0x10;
 
-/// Status code (SAM-5 5.3.1).
+/// Status code (SAM-5, status codes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Status(pub u8);
 
@@ -73,7 +74,7 @@ impl Status {
     pub const TASK_ABORTED: Self = Self(0x40);
 }
 
-/// Sense key (SPC-5 4.4.7).
+/// Sense key (SPC-5, sense key and additional sense code definitions).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SenseKey(pub u8);
 
@@ -104,7 +105,7 @@ impl SenseKey {
     pub const MISCOMPARE: Self = Self(0xe);
 }
 
-/// Additional sense code and qualifier: `asc << 8 | ascq` (SPC-5 4.4.8 and annex F).
+/// Additional sense code and qualifier: `asc << 8 | ascq` (SPC-5, annex of numeric order codes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Asc(pub u16);
 
@@ -153,7 +154,7 @@ impl Asc {
     pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
 }
 
-/// Version descriptors of standard INQUIRY data, without a revision (SPC-5 annex on numeric order codes).
+/// Version descriptors of standard INQUIRY data, without a revision (SPC-5, annex of numeric order codes).
 pub mod version_descriptor {
     /// SAM-5.
     pub const SAM_5: u16 = 0x00a0;
@@ -163,7 +164,7 @@ pub mod version_descriptor {
     pub const SBC_3: u16 = 0x04c0;
 }
 
-/// Vital product data page codes (SPC-5 7.7, SBC-4 6.6).
+/// Vital product data page codes (SPC-5 and SBC-4, vital product data parameters).
 pub mod vpd_page {
     /// Supported VPD pages.
     pub const SUPPORTED_PAGES: u8 = 0x00;
@@ -179,7 +180,7 @@ pub mod vpd_page {
     pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0xb2;
 }
 
-/// Mode page codes (SPC-5 7.5, SBC-4 6.5).
+/// Mode page codes (SPC-5 and SBC-4, mode parameters).
 pub mod mode_page {
     /// Caching.
     pub const CACHING: u8 = 0x08;

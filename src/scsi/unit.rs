@@ -20,8 +20,8 @@ pub enum Unit {
 
 impl Unit {
     /// Decodes a CDB, or says how to end the command. Where nothing is there, everything that cannot be decoded is
-    /// LOGICAL UNIT NOT SUPPORTED before it is anything else (SAM-5 4.6.4). A pending unit attention goes before an
-    /// error (SAM-5 5.14): the caller looks for one first.
+    /// LOGICAL UNIT NOT SUPPORTED before it is anything else (SAM-5, incorrect logical unit numbers). A pending unit
+    /// attention goes before an error (SAM-5, unit attention conditions): the caller looks for one first.
     #[inline]
     pub fn decode(&self, cdb: &[u8]) -> Result<Command, Outcome> {
         cdb::decode(cdb).map_err(|sense| match self {

@@ -1,4 +1,4 @@
-//! INQUIRY vital product data pages (SPC-5 7.7, SBC-4 6.6).
+//! INQUIRY vital product data pages (SPC-5 and SBC-4, vital product data parameters).
 //!
 //! A page says what this disk does and nothing else: where a function is missing its fields are zero.
 

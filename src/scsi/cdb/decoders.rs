@@ -1,4 +1,4 @@
-//! Where each field stands in its CDB (SPC-5 6, SBC-4 5). All bits that may not be set have been found clear before.
+//! Where each field stands in its CDB (SPC-5, SBC-4). All bits that may not be set have been found clear before.
 
 use super::super::command::{CdbForm, Command, ModeSense, PageControl};
 use super::Cdb;

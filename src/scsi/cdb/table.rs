@@ -58,7 +58,8 @@ const fn reserved(usage: &[u8], action: u8) -> u128 {
 /// All commands, ascending by operation code; service actions of one stand together.
 ///
 /// GROUP NUMBER may be set and RARC of a READ too: both are hints to functions that this disk does not have, and are
-/// ignored by a disk without them (SBC-4 4.21, 4.22). NACA may not: there is no auto contingent allegiance.
+/// ignored by a disk without them (SBC-4, grouping function and rebuild assist mode). NACA may not: there is no auto
+/// contingent allegiance.
 #[rustfmt::skip]
 pub(super) static TABLE: &[Entry] = &[
     entry(&[Opcode::TEST_UNIT_READY.0, 0, 0, 0, 0, 0], |_| Command::TestUnitReady),

@@ -203,7 +203,7 @@ fn the_table_is_in_order_and_each_length_is_that_of_its_group() {
     }
 }
 
-/// SPC-5 4.2.5.1: every single bit that the usage data lack is refused with a pointer into its byte.
+/// Every single bit that the usage data lack is refused with a pointer into its byte.
 #[test]
 fn each_bit_that_may_not_be_set() {
     for entry in table::TABLE {
