@@ -97,7 +97,9 @@ where
                     let mut runner = Runner { context, shared: inside, idle: config.idle, stopping: false };
                     // The spawner waits for this; if it is gone all the same, the stop it left behind ends the run.
                     let _ = outcome.send(Ok(()));
+                    tracing::debug!(%cpu, "reactor runs");
                     runner.run();
+                    tracing::debug!(%cpu, "reactor has drained");
                 }
                 Err(error) => {
                     let _ = outcome.send(Err(error));

@@ -181,7 +181,9 @@ fn everything_can_be_unmapped_at_once() {
     let mut table = table();
     assert_eq!(table.unmap_all(), 0);
     table.map(&pages(1, 2, 0), Some(memfd("all", 2))).unwrap();
+    assert_eq!(table.snapshot().regions().len(), 1);
     table.map(&pages(5, 1, 0), None).unwrap();
+    assert_eq!(table.snapshot().regions().len(), 2);
     assert_eq!(table.unmap_all(), 3 * P);
     assert!(table.snapshot().regions().is_empty());
 }
