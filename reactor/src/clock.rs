@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 pub struct Clock;
 
 impl Clock {
-    /// Nanoseconds since some moment before this process began. Costs 20 ns or so and is no system call.
+    /// Nanoseconds since some moment before this process began. Costs 20 to 50 ns and is no system call.
     #[inline]
     pub fn now_ns() -> u64 {
         let now = clock_gettime(ClockId::Monotonic);
@@ -18,17 +18,17 @@ impl Clock {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::Clock;
 
     #[test]
     fn never_goes_back_and_counts_nanoseconds() {
-        let (before, started) = (Clock::now_ns(), std::time::Instant::now());
-        while started.elapsed().as_millis() < 3 {
-            let now = Clock::now_ns();
-            assert!(now <= Clock::now_ns());
-        }
-        let (passed_ns, outside_ns) = (Clock::now_ns() - before, started.elapsed().as_nanos() as u64);
-        assert!(passed_ns >= 3_000_000, "{passed_ns}");
-        assert!(outside_ns >= 3_000_000 && passed_ns < 60_000_000_000, "{passed_ns} {outside_ns}");
+        // Another reading of the same clock on either side: no matter how slow this is, the order holds.
+        let (outer, before, inner) = (Instant::now(), Clock::now_ns(), Instant::now());
+        while inner.elapsed().as_millis() < 3 {}
+        let passed_ns = Clock::now_ns() - before;
+        assert!(passed_ns >= 3_000_000);
+        assert!(u128::from(passed_ns) <= outer.elapsed().as_nanos());
     }
 }

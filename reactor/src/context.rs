@@ -52,7 +52,8 @@ pub trait Context {
     /// Handles one message. Messages of one sender arrive in the order in which they were posted.
     fn message(&mut self, message: Self::Message);
 
-    /// Does one bounded round of work. `now_ns` is [`Clock`](crate::Clock) time, read right before the pass.
+    /// Does one bounded round of work. `now_ns` is [`Clock`](crate::Clock) time, read before the pass: right before it
+    /// under load, some idle passes (a microsecond or so) before it else. It never goes back.
     fn poll(&mut self, now_ns: u64) -> Progress;
 
     /// Called once a pass, after `poll`, from when a stop was asked for until it returns [`Drain::Finished`]. The first

@@ -13,6 +13,7 @@ mod cpu;
 mod gate;
 mod load;
 mod mailbox;
+mod pace;
 mod run;
 mod sleep;
 mod thread;

@@ -40,12 +40,12 @@ fn add(counter: &AtomicU64, more: u64) {
 }
 
 impl Meter {
-    pub(crate) fn pass(&self, progress: Progress, spent_ns: u64) {
+    pub(crate) fn passes(&self, progress: Progress, count: u64, spent_ns: u64) {
         let (passes, ns) = match progress {
             Progress::Busy => (&self.busy_passes, &self.busy_ns),
             Progress::Idle => (&self.idle_passes, &self.idle_ns),
         };
-        add(passes, 1);
+        add(passes, count);
         add(ns, spent_ns);
     }
 
@@ -79,9 +79,9 @@ mod tests {
     #[test]
     fn each_number_has_its_place() {
         let meter = Meter::default();
-        meter.pass(Progress::Busy, 10);
-        meter.pass(Progress::Idle, 1);
-        meter.pass(Progress::Idle, 2);
+        meter.passes(Progress::Busy, 1, 10);
+        meter.passes(Progress::Idle, 1, 1);
+        meter.passes(Progress::Idle, 1, 2);
         meter.slept(100);
         meter.messages(5);
         let expected =

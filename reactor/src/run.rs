@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::context::{Context, Drain, Progress, WakeFds};
 use crate::mailbox::Shared;
+use crate::pace::Pace;
 
 /// The most messages handled in one pass, so that a busy mailbox cannot keep the context from being polled.
 pub(crate) const MESSAGES_PER_PASS: usize = 32;
@@ -44,20 +45,20 @@ pub(crate) struct Runner<C: Context> {
 impl<C: Context> Runner<C> {
     /// Runs until the context has drained after a stop.
     pub(crate) fn run(&mut self) {
-        let mut began_ns = Clock::now_ns();
-        let mut worked_ns = began_ns;
-        while let Some(progress) = self.pass(began_ns) {
-            let ended_ns = Clock::now_ns();
-            self.shared.meter.pass(progress, ended_ns - began_ns);
-            began_ns = ended_ns;
+        let mut pace = Pace::new(Clock::now_ns());
+        let mut worked_ns = pace.now_ns();
+        while let Some(progress) = self.pass(pace.now_ns()) {
+            let meter = &*self.shared.meter;
+            pace.passed(progress, meter, Clock::now_ns);
             if progress.is_busy() {
-                worked_ns = ended_ns;
-            } else if self.idle.sleeps_after(ended_ns - worked_ns) && self.context.may_sleep() {
+                worked_ns = pace.now_ns();
+            } else if self.idle.sleeps_after(pace.now_ns() - worked_ns) && self.context.may_sleep() {
+                pace.charge_idle(meter, Clock::now_ns);
                 let slept = self.sleep();
-                began_ns = Clock::now_ns();
-                worked_ns = began_ns;
+                let spent_ns = pace.advance(Clock::now_ns());
+                worked_ns = pace.now_ns();
                 if slept {
-                    self.shared.meter.slept(began_ns - ended_ns);
+                    self.shared.meter.slept(spent_ns);
                 }
             } else {
                 std::hint::spin_loop();
