@@ -6,10 +6,10 @@
 mod file;
 mod host;
 mod map;
+#[cfg(test)]
+mod memory_files;
 pub mod sigbus;
 mod table;
-#[cfg(test)]
-mod testing;
 
 #[cfg(test)]
 pub use map::testing;

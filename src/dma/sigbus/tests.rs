@@ -4,7 +4,7 @@ use std::process::{Command, ExitStatus};
 use rustix::fs::ftruncate;
 use rustix::mm::mmap;
 
-use super::super::testing::{memfd, pages, segment};
+use super::super::memory_files::{memfd, pages, segment};
 use super::super::{Gpa, PAGE_LEN, Table};
 use super::*;
 

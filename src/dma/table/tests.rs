@@ -1,7 +1,7 @@
 use rustix::fs::{MemfdFlags, Mode, OFlags, fstat, ftruncate, memfd_create, open};
 use rustix::io::{Errno, pread, pwrite};
 
-use super::super::testing::{memfd, pages, segment};
+use super::super::memory_files::{memfd, pages, segment};
 use super::super::{Access, RegionCache, TranslateError};
 use super::*;
 
