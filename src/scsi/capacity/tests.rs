@@ -26,7 +26,7 @@ fn sixteen() {
     assert_eq!(data(&large, &read_capacity_16(32)), expected);
     assert_eq!(data(&large, &read_capacity_16(255)), expected);
     assert_eq!(data(&large, &read_capacity_16(12)), expected[..12]);
-    assert_eq!(data(&large, &read_capacity_16(0)), []);
+    assert_eq!(data(&large, &read_capacity_16(0)), [0_u8; 0]);
 }
 
 #[test]

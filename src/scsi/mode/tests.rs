@@ -91,6 +91,6 @@ fn unknown_pages_are_refused() {
 fn the_data_length_is_that_of_the_whole() {
     let unit = disk(&info());
     assert_eq!(data(&unit, &[0x1a, 0, 0x3f, 0, 4, 0]), [43, 0, 0x10, 8]);
-    assert_eq!(data(&unit, &[0x1a, 0, 0x3f, 0, 0, 0]), []);
+    assert_eq!(data(&unit, &[0x1a, 0, 0x3f, 0, 0, 0]), [0_u8; 0]);
     assert_eq!(data(&unit, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 2, 0]), [0, 46]);
 }
