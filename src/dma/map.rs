@@ -184,6 +184,24 @@ impl MemMap {
         Ok(())
     }
 
+    /// The usual case of [`MemMap::translate`], and nothing else: the range has bytes, is whole in the region of the last
+    /// hit, shared, and the access allowed. None says only that it has to be looked up.
+    #[inline]
+    pub fn hit(&self, cache: RegionCache, (gpa, len): (Gpa, u64), access: Access) -> Option<Segment> {
+        let window = self.windows.get(cache.0)?;
+        let offset = gpa.0.wrapping_sub(window.start);
+        let allowed = match access {
+            Access::Read => window.readable,
+            Access::Write => window.writable,
+        };
+        if offset < window.len && len.wrapping_sub(1) < window.len - offset && allowed && window.shared {
+            // SAFETY: as in `translate`: the range was checked to be within the mapping.
+            Some(unsafe { Segment::new(window.base.add(offset as usize), len as usize) })
+        } else {
+            None
+        }
+    }
+
     /// Translates a range that must be one piece of shared memory, as rings are.
     ///
     /// # Errors
@@ -312,6 +330,27 @@ mod tests {
         let map = MemMap::new(vec![read_only]);
         assert_eq!(pieces(&map, 0, 16, Access::Read), Ok(vec![16]));
         assert_eq!(pieces(&map, 4, 1, Access::Write), Err(TranslateError::Denied(Gpa(4))));
+    }
+
+    #[test]
+    fn a_hit_is_whole_shared_allowed_and_in_the_last_region() {
+        let mut read_only = region(0x3000, 0x1000);
+        read_only.writable = false;
+        let map = MemMap::new(vec![region(0x1000, 0x1000), read_only, region_with(0x5000, 0x1000, false)]);
+        let hit = |last: u64, gpa, len, access| {
+            let mut cache = RegionCache::default();
+            map.translate(&mut cache, (Gpa(last), 1), Access::Read, |_, _| Ok(())).unwrap();
+            let found = map.hit(cache, (Gpa(gpa), len), access);
+            let translated = map.contiguous(Gpa(gpa), len, access);
+            assert!(found.is_none() || translated == Ok(found.unwrap()));
+            found.is_some()
+        };
+        let (read, write) = (Access::Read, Access::Write);
+        assert!(hit(0x1000, 0x1000, 0x1000, write) && hit(0x1000, 0x1fff, 1, read) && hit(0x3000, 0x3000, 1, read));
+        assert!(!hit(0x1000, 0x1001, 0x1000, read) && !hit(0x1000, 0xfff, 2, read) && !hit(0x1000, 0x2000, 0, read));
+        assert!(!hit(0x1000, 0x1000, 0, read) && !hit(0x1000, 0x1001, u64::MAX, read) && !hit(0x1000, 0x3000, 1, read));
+        assert!(!hit(0x3000, 0x3000, 1, write) && !hit(0x5000, 0x5000, 1, read));
+        assert_eq!(MemMap::default().hit(RegionCache::default(), (Gpa(0), 1), read), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::dma::{Access, Gpa, MemMap};
 /// `VIRTQ_DESC_F_NEXT`.
 pub(super) const DESC_F_NEXT: u16 = 1;
 /// `VIRTQ_DESC_F_WRITE`.
-pub(super) const DESC_F_WRITE: u16 = 2;
+const DESC_F_WRITE: u16 = 2;
 /// `VIRTQ_DESC_F_INDIRECT`.
 pub(super) const DESC_F_INDIRECT: u16 = 4;
 /// Bytes of a descriptor.
@@ -53,6 +53,12 @@ impl Descriptor {
             flags: (wide >> 96) as u16,
             next: (wide >> 112) as u16,
         }
+    }
+
+    /// What the device does with the buffer.
+    #[inline]
+    pub fn access(&self) -> Access {
+        if self.flags & DESC_F_WRITE != 0 { Access::Write } else { Access::Read }
     }
 
     /// Reads a descriptor once.
@@ -105,6 +111,12 @@ impl Areas {
             size: layout.size,
             event_idx: features.event_idx,
         })
+    }
+
+    /// Entries of the ring.
+    #[inline]
+    pub fn size(&self) -> u16 {
+        self.size
     }
 
     /// Descriptor `index`, if the table has it.

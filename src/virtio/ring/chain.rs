@@ -31,7 +31,6 @@ pub struct Chain {
     segments: Box<[Segment]>,
     count: usize,
     readable_count: usize,
-    writing: bool,
     readable_len: u64,
     writable_len: u64,
     remote: Vec<RemoteRange>,
@@ -50,7 +49,6 @@ impl Chain {
             segments: vec![Segment::EMPTY; MAX_SEGMENTS].into_boxed_slice(),
             count: 0,
             readable_count: 0,
-            writing: false,
             readable_len: 0,
             writable_len: 0,
             remote: Vec::with_capacity(MAX_SEGMENTS),
@@ -88,60 +86,114 @@ impl Chain {
     }
 
     /// Forgets everything.
-    #[inline]
     pub(super) fn clear(&mut self) {
         self.count = 0;
         self.readable_count = 0;
-        self.writing = false;
         self.readable_len = 0;
         self.writable_len = 0;
         self.remote.clear();
     }
 
-    /// Adds a descriptor's buffer. One of no bytes is legal and adds nothing, but keeps to the order.
-    ///
-    /// # Errors
-    /// [`ChainFault`]: order, total length, number of pieces, memory.
+    /// Starts over. The chain describes the new request when [`Filling::finish`] has been called.
     #[inline]
-    pub(super) fn add(
+    pub(super) fn fill(&mut self) -> Filling<'_> {
+        self.remote.clear();
+        Filling { chain: self, count: 0, total_len: 0, readable: None }
+    }
+
+    /// Puts the pieces of a buffer that is not simply in the region of the last hit behind `count` others. Returns how
+    /// many there are then.
+    #[cold]
+    #[inline(never)]
+    fn put_pieces(
         &mut self,
-        (map, cache): (&MemMap, &mut RegionCache),
+        mut count: usize,
+        memory: Memory<'_>,
         gpa: Gpa,
         len: u32,
         access: Access,
-    ) -> Result<(), ChainFault> {
-        match access {
-            Access::Read if self.writing => return Err(ChainFault::ReadableAfterWritable),
-            Access::Read => self.readable_len += u64::from(len),
-            Access::Write => {
-                self.writing = true;
-                self.writable_len += u64::from(len);
-            }
-        }
-        if self.readable_len + self.writable_len > MAX_TOTAL_LEN {
-            return Err(ChainFault::TotalLength);
-        }
-        let Self { segments, count, remote, .. } = self;
+    ) -> Result<usize, ChainFault> {
         let mut at = gpa.0;
-        map.translate(cache, (gpa, u64::from(len)), access, |segment, is_remote| {
-            let place = segments.get_mut(*count).ok_or(TranslateError::TooManyPieces(gpa))?;
+        memory.map.translate(memory.cache, (gpa, u64::from(len)), access, |segment, is_remote| {
+            let place = self.segments.get_mut(count).ok_or(TranslateError::TooManyPieces(gpa))?;
             *place = segment;
-            *count += 1;
+            count += 1;
             if is_remote {
-                note_remote(remote, RemoteRange { gpa: Gpa(at), len: segment.len() as u64, access });
+                // There are no more ranges than segments, so that the list never grows past what `new` set aside.
+                self.remote.push(RemoteRange { gpa: Gpa(at), len: segment.len() as u64, access });
             }
             at = at.wrapping_add(segment.len() as u64);
             Ok(())
         })?;
-        if access == Access::Read {
-            self.readable_count = self.count;
+        Ok(count)
+    }
+}
+
+/// A chain that is being filled. The counters are here and not in [`Chain`], so that they stay in registers for the length
+/// of a walk.
+pub(super) struct Filling<'a> {
+    chain: &'a mut Chain,
+    count: usize,
+    /// Cannot overflow: there are at most 2^16 descriptors of 2^32 bytes.
+    total_len: u64,
+    /// Segments and bytes of the readable part, once it has ended.
+    readable: Option<(usize, u64)>,
+}
+
+impl Filling<'_> {
+    /// Adds a descriptor's buffer. One of no bytes is legal and adds nothing, but keeps to the order.
+    ///
+    /// # Errors
+    /// [`ChainFault`]: order, number of pieces, memory.
+    #[inline]
+    pub fn add(&mut self, memory: Memory<'_>, gpa: Gpa, len: u32, access: Access) -> Result<(), ChainFault> {
+        match (access, self.readable) {
+            (Access::Read, Some(_)) => return Err(ChainFault::ReadableAfterWritable),
+            (Access::Write, None) => self.readable = Some((self.count, self.total_len)),
+            _ => {}
         }
+        self.total_len += u64::from(len);
+        let hit = memory.map.hit(*memory.cache, (gpa, u64::from(len)), access);
+        match (hit, self.chain.segments.get_mut(self.count)) {
+            (Some(segment), Some(place)) => {
+                *place = segment;
+                self.count += 1;
+            }
+            _ => self.count = self.chain.put_pieces(self.count, memory, gpa, len, access)?,
+        }
+        Ok(())
+    }
+
+    /// The last descriptor was added: the chain describes the request now.
+    ///
+    /// # Errors
+    /// [`ChainFault::TotalLength`].
+    #[inline]
+    pub fn finish(self) -> Result<(), ChainFault> {
+        if self.total_len > MAX_TOTAL_LEN {
+            return Err(ChainFault::TotalLength);
+        }
+        let (readable_count, readable_len) = self.readable.unwrap_or((self.count, self.total_len));
+        self.chain.count = self.count;
+        self.chain.readable_count = readable_count;
+        self.chain.readable_len = readable_len;
+        self.chain.writable_len = self.total_len - readable_len;
         Ok(())
     }
 }
 
-/// There are no more ranges than segments, so that the list never grows past what `new` set aside.
-#[cold]
-fn note_remote(remote: &mut Vec<RemoteRange>, range: RemoteRange) {
-    remote.push(range);
+/// What a walk along a chain looks addresses up in.
+pub(super) struct Memory<'a> {
+    /// Guest memory.
+    pub map: &'a MemMap,
+    /// The ring's last hit.
+    pub cache: &'a mut RegionCache,
+}
+
+impl Memory<'_> {
+    /// The same, for a call.
+    #[inline]
+    pub fn borrow(&mut self) -> Memory<'_> {
+        Memory { map: self.map, cache: self.cache }
+    }
 }

@@ -34,7 +34,7 @@ fn check_inside(map: &MemMap, chain: &Chain) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     #[test]
     fn nothing_leaves_the_map(

@@ -13,6 +13,7 @@ mod areas;
 pub mod chain;
 mod error;
 mod split;
+mod table;
 
 #[cfg(test)]
 mod garbage_tests;

@@ -1,13 +1,12 @@
 //! The split ring (virtio 1.2, section 2.7), seen from the device.
-#![allow(unsafe_code)]
 
 use std::sync::atomic::{Ordering, fence};
 
-use bdev::Segment;
-
-use super::areas::{Areas, DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, Descriptor};
-use super::{Chain, ChainFault, Head, MAX_SEGMENTS, Popped, RingError, RingFeatures, RingLayout};
-use crate::dma::{Access, Gpa, MemMap, RegionCache};
+use super::areas::{Areas, DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
+use super::chain::Memory;
+use super::table::{Stop, Tables};
+use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout};
+use crate::dma::{Gpa, MemMap, RegionCache};
 
 /// How far the driver may run past the event index before it is moved along: any distance well short of a full turn
 /// keeps it from ringing.
@@ -25,22 +24,13 @@ pub struct SplitRing {
     published: u16,
     in_flight: u16,
     size: u16,
-    indirect: bool,
     cache: RegionCache,
+    tables: Tables,
     avail_event: u16,
     started: bool,
     polled: bool,
-    /// The indirect table in unshared memory of which our copy is in step.
-    fetched: Option<(Gpa, u32)>,
     layout: RingLayout,
     features: RingFeatures,
-}
-
-/// How a walk along a chain ended.
-enum Walked {
-    /// Descriptors of the ring that it took.
-    Whole(u16),
-    NeedsFetch(Gpa, u32),
 }
 
 impl SplitRing {
@@ -58,12 +48,11 @@ impl SplitRing {
             published: 0,
             in_flight: 0,
             size: layout.size,
-            indirect: features.indirect,
             cache: RegionCache::default(),
+            tables: Tables::new(features.indirect),
             avail_event: 0,
             started: false,
             polled: true,
-            fetched: None,
             layout,
             features,
         })
@@ -86,7 +75,7 @@ impl SplitRing {
     pub fn unbind(&mut self) {
         self.areas = None;
         self.avail_seen = self.next_avail;
-        self.fetched = None;
+        self.tables.forget();
     }
 
     /// See [`Ring::is_bound`](super::Ring::is_bound).
@@ -127,28 +116,32 @@ impl SplitRing {
     /// [`RingError`].
     #[inline]
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
-        if self.next_avail == self.avail_seen {
+        let Some(areas) = self.areas.as_ref().filter(|_| self.next_avail != self.avail_seen) else {
             return Ok(Popped::Empty);
-        }
-        let areas = self.areas.as_ref().expect("an unbound ring has seen nothing");
+        };
         let head = areas.avail_head(self.next_avail);
         let Some(first) = areas.descriptor(head) else {
             return Err(RingError::HeadOutOfRange { head, size: self.size });
         };
-        match self.walk(first, map, chain) {
-            Ok(Walked::Whole(descriptors)) => {
+        match walk(areas, &mut self.tables, first, Memory { map, cache: &mut self.cache }, chain) {
+            Ok(descriptors) => {
                 self.next_avail = self.next_avail.wrapping_add(1);
                 self.in_flight += 1;
                 Ok(Popped::Chain(Head { id: head, descriptors }))
             }
-            Ok(Walked::NeedsFetch(gpa, len)) => Ok(Popped::NeedsFetch { gpa, len }),
-            Err(fault) => Err(RingError::Chain { head, fault }),
+            Err(stop) => {
+                chain.clear();
+                match stop {
+                    Stop::NeedsFetch { gpa, len } => Ok(Popped::NeedsFetch { gpa, len }),
+                    Stop::Fault(fault) => Err(RingError::Chain { head, fault }),
+                }
+            }
         }
     }
 
     /// See [`Ring::table_fetched`](super::Ring::table_fetched).
     pub fn table_fetched(&mut self, gpa: Gpa, len: u32) {
-        self.fetched = Some((gpa, len));
+        self.tables.fetched(gpa, len);
     }
 
     /// See [`Ring::push`](super::Ring::push).
@@ -217,128 +210,32 @@ impl SplitRing {
             areas.set_avail_event(self.avail_event);
         }
     }
-
-    /// Follows the chain that starts with `descriptor`.
-    #[inline]
-    fn walk(&mut self, mut descriptor: Descriptor, map: &MemMap, chain: &mut Chain) -> Result<Walked, ChainFault> {
-        chain.clear();
-        for taken in 1..=self.size {
-            if descriptor.flags & DESC_F_INDIRECT != 0 {
-                return self.walk_table(taken, descriptor, map, chain);
-            }
-            add(chain, (map, &mut self.cache), &descriptor)?;
-            if descriptor.flags & DESC_F_NEXT == 0 {
-                return Ok(Walked::Whole(taken));
-            }
-            let areas = self.areas.as_ref().expect("checked by the caller");
-            let next = descriptor.next;
-            descriptor = areas.descriptor(next).ok_or(ChainFault::NextOutOfRange { next, entries: self.size })?;
-        }
-        Err(ChainFault::Loop)
-    }
-
-    /// Follows the rest of a chain in the indirect table that `pointer`, descriptor number `taken`, points to (2.7.5.3).
-    /// The direction in `pointer` means nothing.
-    #[inline]
-    fn walk_table(
-        &mut self,
-        taken: u16,
-        pointer: Descriptor,
-        map: &MemMap,
-        chain: &mut Chain,
-    ) -> Result<Walked, ChainFault> {
-        let entries = self.check_table(&pointer)?;
-        let Some(table) = self.find_table(&pointer, map)? else {
-            return Ok(Walked::NeedsFetch(pointer.addr, pointer.len));
-        };
-        let mut index = 0;
-        for _ in 0..entries {
-            let descriptor = table.fetch(index, (map, &mut self.cache))?;
-            if descriptor.flags & DESC_F_INDIRECT != 0 {
-                return Err(ChainFault::NestedIndirect);
-            }
-            add(chain, (map, &mut self.cache), &descriptor)?;
-            if descriptor.flags & DESC_F_NEXT == 0 {
-                return Ok(Walked::Whole(taken));
-            }
-            index = descriptor.next;
-            if index >= entries {
-                return Err(ChainFault::NextOutOfRange { next: index, entries });
-            }
-        }
-        Err(ChainFault::Loop)
-    }
-
-    /// The number of descriptors in a table, if its pointer keeps to the rules.
-    #[inline]
-    fn check_table(&self, pointer: &Descriptor) -> Result<u16, ChainFault> {
-        if !self.indirect {
-            return Err(ChainFault::IndirectNotNegotiated);
-        }
-        if pointer.flags & DESC_F_NEXT != 0 {
-            return Err(ChainFault::IndirectAndNext);
-        }
-        if pointer.len == 0 || !pointer.len.is_multiple_of(DESC_SIZE) {
-            return Err(ChainFault::TableLength(pointer.len));
-        }
-        let entries = pointer.len / DESC_SIZE;
-        if entries as usize > MAX_SEGMENTS {
-            return Err(ChainFault::TableTooLong(pointer.len));
-        }
-        Ok(entries as u16)
-    }
-
-    /// The table in host memory; none if it is remote and has not been fetched.
-    #[inline]
-    fn find_table(&mut self, pointer: &Descriptor, map: &MemMap) -> Result<Option<Table>, ChainFault> {
-        let (gpa, len) = (pointer.addr, pointer.len);
-        let (mut first, mut remote) = (None, false);
-        map.translate(&mut self.cache, (gpa, u64::from(len)), Access::Read, |segment, is_remote| {
-            first.get_or_insert(segment);
-            remote |= is_remote;
-            Ok(())
-        })?;
-        if remote && self.fetched.take() != Some((gpa, len)) {
-            return Ok(None);
-        }
-        Ok(Some(Table { gpa, whole: first.filter(|segment| segment.len() == len as usize) }))
-    }
 }
 
-/// An indirect table: at one host address, or, if it crosses regions, looked up descriptor by descriptor.
-struct Table {
-    gpa: Gpa,
-    whole: Option<Segment>,
-}
-
-impl Table {
-    /// Descriptor `index`, which is inside the table.
-    #[inline]
-    fn fetch(&self, index: u16, (map, cache): (&MemMap, &mut RegionCache)) -> Result<Descriptor, ChainFault> {
-        let at = usize::from(index) * DESC_SIZE as usize;
-        let Some(whole) = self.whole else {
-            return fetch_in_pieces(Gpa(self.gpa.0 + at as u64), map, cache);
-        };
-        assert!(at + DESC_SIZE as usize <= whole.len(), "the index was checked against the table");
-        // SAFETY: the 16 bytes are inside the segment, as just checked, and that is mapped.
-        Ok(unsafe { Descriptor::fetch(whole.as_ptr().add(at)) })
-    }
-}
-
-#[cold]
-fn fetch_in_pieces(gpa: Gpa, map: &MemMap, cache: &mut RegionCache) -> Result<Descriptor, ChainFault> {
-    let (mut bytes, mut done) = ([0; DESC_SIZE as usize], 0);
-    map.translate(cache, (gpa, u64::from(DESC_SIZE)), Access::Read, |segment, _| {
-        segment.read(0, &mut bytes[done..done + segment.len()]);
-        done += segment.len();
-        Ok(())
-    })?;
-    Ok(Descriptor::parse(bytes))
-}
-
-/// Adds what a descriptor points to.
+/// Follows the chain that starts with `descriptor` to its end. Returns the number of the ring's own descriptors in it.
 #[inline]
-fn add(chain: &mut Chain, memory: (&MemMap, &mut RegionCache), descriptor: &Descriptor) -> Result<(), ChainFault> {
-    let access = if descriptor.flags & DESC_F_WRITE != 0 { Access::Write } else { Access::Read };
-    chain.add(memory, descriptor.addr, descriptor.len, access)
+fn walk(
+    areas: &Areas,
+    tables: &mut Tables,
+    mut descriptor: Descriptor,
+    mut memory: Memory<'_>,
+    chain: &mut Chain,
+) -> Result<u16, Stop> {
+    let (mut filling, entries) = (chain.fill(), areas.size());
+    let mut taken = 1;
+    while descriptor.flags & DESC_F_INDIRECT == 0 {
+        filling.add(memory.borrow(), descriptor.addr, descriptor.len, descriptor.access())?;
+        if descriptor.flags & DESC_F_NEXT == 0 {
+            filling.finish()?;
+            return Ok(taken);
+        }
+        if taken == entries {
+            return Err(ChainFault::Loop.into());
+        }
+        taken += 1;
+        let next = descriptor.next;
+        descriptor = areas.descriptor(next).ok_or(ChainFault::NextOutOfRange { next, entries })?;
+    }
+    tables.walk(descriptor, memory, filling)?;
+    Ok(taken)
 }

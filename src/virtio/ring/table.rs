@@ -1,0 +1,149 @@
+//! Indirect tables (virtio 1.2, section 2.7.5.3): the rest of a chain, in memory of its own.
+#![allow(unsafe_code)]
+
+use bdev::Segment;
+
+use super::areas::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_SIZE, Descriptor};
+use super::chain::{Filling, Memory};
+use super::{ChainFault, MAX_SEGMENTS};
+use crate::dma::{Access, Gpa};
+
+/// Why a chain could not be taken.
+pub(super) enum Stop {
+    /// It breaks the rules.
+    Fault(ChainFault),
+    /// Its table is not in shared memory: see [`Popped::NeedsFetch`](super::Popped::NeedsFetch).
+    NeedsFetch { gpa: Gpa, len: u32 },
+}
+
+impl From<ChainFault> for Stop {
+    fn from(fault: ChainFault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What a ring knows of indirect tables.
+#[derive(Debug)]
+pub(super) struct Tables {
+    negotiated: bool,
+    /// The table in unshared memory of which our copy is in step.
+    fetched: Option<(Gpa, u32)>,
+}
+
+impl Tables {
+    /// Whether there may be any is `negotiated`.
+    pub fn new(negotiated: bool) -> Self {
+        Self { negotiated, fetched: None }
+    }
+
+    /// Our copy of this table is in step.
+    pub fn fetched(&mut self, gpa: Gpa, len: u32) {
+        self.fetched = Some((gpa, len));
+    }
+
+    /// Memory has changed: no copy is in step.
+    pub fn forget(&mut self) {
+        self.fetched = None;
+    }
+
+    /// Follows the rest of a chain in the table that `pointer` points to. The direction in `pointer` means nothing.
+    #[inline]
+    pub fn walk(&mut self, pointer: Descriptor, mut memory: Memory<'_>, mut filling: Filling<'_>) -> Result<(), Stop> {
+        let entries = self.check(&pointer)?;
+        let table = self.find(&pointer, memory.borrow())?;
+        let mut index = 0;
+        for _ in 0..entries {
+            let descriptor = table.fetch(index, memory.borrow())?;
+            if descriptor.flags & DESC_F_INDIRECT != 0 {
+                return Err(ChainFault::NestedIndirect.into());
+            }
+            filling.add(memory.borrow(), descriptor.addr, descriptor.len, descriptor.access())?;
+            if descriptor.flags & DESC_F_NEXT == 0 {
+                return Ok(filling.finish()?);
+            }
+            index = descriptor.next;
+            if index >= entries {
+                return Err(ChainFault::NextOutOfRange { next: index, entries }.into());
+            }
+        }
+        Err(ChainFault::Loop.into())
+    }
+
+    /// The number of descriptors in a table, if its pointer keeps to the rules.
+    #[inline]
+    fn check(&self, pointer: &Descriptor) -> Result<u16, ChainFault> {
+        if !self.negotiated {
+            return Err(ChainFault::IndirectNotNegotiated);
+        }
+        if pointer.flags & DESC_F_NEXT != 0 {
+            return Err(ChainFault::IndirectAndNext);
+        }
+        if pointer.len == 0 || !pointer.len.is_multiple_of(DESC_SIZE) {
+            return Err(ChainFault::TableLength(pointer.len));
+        }
+        let entries = pointer.len / DESC_SIZE;
+        if entries as usize > MAX_SEGMENTS {
+            return Err(ChainFault::TableTooLong(pointer.len));
+        }
+        Ok(entries as u16)
+    }
+
+    /// The table in host memory.
+    #[inline]
+    fn find(&mut self, pointer: &Descriptor, memory: Memory<'_>) -> Result<Table, Stop> {
+        let gpa = pointer.addr;
+        match memory.map.hit(*memory.cache, (gpa, u64::from(pointer.len)), Access::Read) {
+            Some(whole) => Ok(Table { gpa, whole: Some(whole) }),
+            None => self.search(pointer, memory),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn search(&mut self, pointer: &Descriptor, memory: Memory<'_>) -> Result<Table, Stop> {
+        let (gpa, len) = (pointer.addr, pointer.len);
+        let (mut first, mut remote) = (None, false);
+        let note = |segment, is_remote| {
+            first.get_or_insert(segment);
+            remote |= is_remote;
+            Ok(())
+        };
+        memory.map.translate(memory.cache, (gpa, u64::from(len)), Access::Read, note).map_err(ChainFault::from)?;
+        if remote && self.fetched.take() != Some((gpa, len)) {
+            return Err(Stop::NeedsFetch { gpa, len });
+        }
+        Ok(Table { gpa, whole: first.filter(|segment: &Segment| segment.len() == len as usize) })
+    }
+}
+
+/// An indirect table: at one host address, or, if it crosses regions, looked up descriptor by descriptor.
+struct Table {
+    gpa: Gpa,
+    whole: Option<Segment>,
+}
+
+impl Table {
+    /// Descriptor `index`, which is inside the table.
+    #[inline]
+    fn fetch(&self, index: u16, memory: Memory<'_>) -> Result<Descriptor, ChainFault> {
+        let at = usize::from(index) * DESC_SIZE as usize;
+        let Some(whole) = self.whole else {
+            return fetch_in_pieces(Gpa(self.gpa.0 + at as u64), memory);
+        };
+        assert!(at + DESC_SIZE as usize <= whole.len(), "the index was checked against the table");
+        // SAFETY: the 16 bytes are inside the segment, as just checked, and that is mapped.
+        Ok(unsafe { Descriptor::fetch(whole.as_ptr().add(at)) })
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn fetch_in_pieces(gpa: Gpa, memory: Memory<'_>) -> Result<Descriptor, ChainFault> {
+    let (mut bytes, mut done) = ([0; DESC_SIZE as usize], 0);
+    memory.map.translate(memory.cache, (gpa, u64::from(DESC_SIZE)), Access::Read, |segment, _| {
+        segment.read(0, &mut bytes[done..done + segment.len()]);
+        done += segment.len();
+        Ok(())
+    })?;
+    Ok(Descriptor::parse(bytes))
+}
