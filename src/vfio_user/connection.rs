@@ -21,12 +21,16 @@ use super::spec::{
 };
 use crate::dma::Gpa;
 
+/// How long a client may leave a reply unread before it is given up.
+const SEND_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the client may take for all of one DMA_READ or DMA_WRITE of the device.
 const DMA_TIMEOUT: Duration = Duration::from_secs(2);
 /// Commands that are kept while a reply is awaited.
 const QUEUE_MESSAGES_MAX: usize = 256;
 /// Payload of those, in bytes: one message of the longest kind always fits.
 const QUEUE_BYTES_MAX: usize = 4 << 20;
+/// File descriptors that came with those: the whole process has only so many.
+const QUEUE_FDS_MAX: usize = 64;
 /// Replies that may still be due to commands of ours that were given up.
 const ABANDONED_MAX: usize = 64;
 
@@ -131,7 +135,8 @@ impl Connection {
         }
         let sent = if request.wants_reply() {
             seal(&mut out, header);
-            send(self.socket.as_fd(), &out, result.ok().flatten().as_ref().map(AsFd::as_fd))
+            let deadline = Instant::now() + SEND_TIMEOUT;
+            send(self.socket.as_fd(), &out, result.ok().flatten().as_ref().map(AsFd::as_fd), deadline)
         } else {
             Ok(())
         };
@@ -170,7 +175,7 @@ impl Connection {
         out.extend_from_slice(access.as_bytes());
         out.extend_from_slice(data);
         seal(&mut out, Header { message_id: id, command, message_size: 0, flags: FLAG_TYPE_COMMAND, error: 0 });
-        let sent = send(self.socket.as_fd(), &out, None);
+        let sent = send(self.socket.as_fd(), &out, None, deadline);
         self.out = out;
         sent.map_err(|errno| self.break_off(errno))?;
         let reply = self.await_reply(id, deadline)?;
@@ -223,6 +228,7 @@ impl Connection {
     fn client_waits(&self) -> bool {
         self.queue.len() >= QUEUE_MESSAGES_MAX
             || self.queue_bytes >= QUEUE_BYTES_MAX
+            || self.queue.iter().map(|message| message.fds.len()).sum::<usize>() >= QUEUE_FDS_MAX
             || self.queue.iter().any(|message| message.header.wants_reply())
     }
 
@@ -294,4 +300,23 @@ impl ClientMemory for Connection {
 fn seal(out: &mut [u8], header: Header) {
     let message_size = u32::try_from(out.len()).expect("replies are bounded");
     out[..HEADER_BYTES].copy_from_slice(Header { message_size, ..header }.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_serve_its_memory_in_time_is_given_up() {
+        let (ours, _theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let mut connection = Connection::new(ours);
+        connection.agree(ClientLimits::default());
+        let access = DmaAccess { address: 0x1000, count: 4 };
+        let result = connection.dma(Command::DMA_READ, access, &[], Instant::now());
+        assert_eq!(result, Err(Errno::NOTCONN));
+        assert!(connection.is_broken());
+        assert_eq!(connection.dma_read(Gpa(0), &mut [0]), Err(Errno::NOTCONN));
+    }
 }

@@ -7,7 +7,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
@@ -24,8 +24,6 @@ pub const MESSAGE_BYTES_MAX: usize = HEADER_BYTES + DATA_XFER_BYTES_MAX as usize
 /// A message longer than [`MESSAGE_BYTES_MAX`] is read and thrown away up to this length, in bytes; one that claims to be
 /// longer still is nonsense, and so is the rest of the stream.
 pub const DISCARD_BYTES_MAX: usize = 16 << 20;
-/// How long a client may leave a reply unread before it is given up.
-const SEND_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// One message as it came.
 #[derive(Debug)]
@@ -212,10 +210,9 @@ fn receive_with_fds(
 /// Sends one message, with at most one descriptor, in one `sendmsg` unless the socket's buffer has no room for all of it.
 ///
 /// # Errors
-/// `ETIMEDOUT` if the client does not read; what the socket says otherwise. Part may have been sent, so that the
-/// connection has to be closed.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-    let deadline = Instant::now() + SEND_TIMEOUT;
+/// `ETIMEDOUT` if the client has not read enough at `deadline`; what the socket says otherwise. Part may have been sent,
+/// so that the connection has to be closed.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>, deadline: Instant) -> Result<(), Errno> {
     let mut sent = 0;
     while sent < bytes.len() {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -254,5 +251,24 @@ pub fn wait_until(socket: BorrowedFd<'_>, events: PollFlags, deadline: Instant) 
             Ok(_) => return Ok(()),
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_read_is_given_up() {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let now = Instant::now();
+        assert_eq!(send(ours.as_fd(), &[1; 16], None, now), Ok(()), "what fits needs no time");
+        assert_eq!(send(ours.as_fd(), &vec![0; 16 << 20], None, now), Err(Errno::TIMEDOUT));
+        drop(theirs);
+        assert_eq!(send(ours.as_fd(), &[1; 16], None, now), Err(Errno::PIPE));
     }
 }

@@ -71,7 +71,7 @@ fn descriptors_that_do_not_belong_are_closed() {
             assert!(count <= 16 || reply.header.flags & FLAG_ERROR != 0);
         }
     }
-    // The same with a message that is cut off, and one that is passed over.
+    // The same with a message that is passed over, and whose end never comes.
     client.send(command_header(Command::DMA_MAP, MESSAGE_BYTES_MAX as u32 + 1, 0), &[], &many[..3]);
     assert!(client.receive().is_some());
     drop(writer);
@@ -154,6 +154,28 @@ fn a_client_that_leaves_before_a_version_was_never_there() {
     drop(client);
     control.join();
     assert_eq!(*control.events.lock().unwrap(), []);
+}
+
+/// While the device waits for the client's memory, descriptors are not hoarded.
+#[test]
+fn commands_that_are_kept_for_later_are_bounded() {
+    let (control, mut client) = connect_and_negotiate();
+    let (sender, done) = channel();
+    control.wake_with(move |memory| {
+        let result = memory.dma_read(crate::dma::Gpa(0), &mut [0]);
+        sender.send(result).unwrap();
+        true
+    });
+    assert_eq!(client.receive().unwrap().header.command, Command::DMA_READ);
+    let (reader, writer) = std::io::pipe().unwrap();
+    for _ in 0..4 {
+        let header = client.header(Command::DMA_MAP, &[], FLAG_NO_REPLY);
+        client.send(header, &[], &[writer.as_fd(); 16]);
+    }
+    assert_eq!(done.recv().unwrap(), Err(Errno::AGAIN));
+    drop(writer);
+    assert!(is_closed(reader));
+    client.check_alive();
 }
 
 /// Mostly whole messages, of commands that exist.

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, eventfd};
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -22,6 +22,7 @@ use rustix::net::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::message::wait_until;
 use super::server::serve;
 use super::spec::{self, Command, FLAG_ERROR, FLAG_NO_REPLY, FLAG_TYPE_COMMAND, FLAG_TYPE_REPLY, HEADER_BYTES, Header};
 use super::{
@@ -259,6 +260,9 @@ impl Incoming {
     }
 }
 
+/// A test that would hang fails after this.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The client's end.
 struct Client {
     socket: OwnedFd,
@@ -267,8 +271,7 @@ struct Client {
 
 impl Client {
     fn new(socket: OwnedFd) -> Self {
-        // A test that would hang fails instead.
-        let timeout = Some(Duration::from_secs(20));
+        let timeout = Some(TEST_TIMEOUT);
         rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, timeout).unwrap();
         Self { socket, next_id: 0x1000 }
     }
@@ -394,8 +397,8 @@ fn connect_and_negotiate() -> (Control, Client) {
     (control, client)
 }
 
-/// Whether everybody who had the writing end of this pipe has closed it: reading it gives the end of file.
+/// Whether everybody who had the writing end of this pipe closes it within the time that a test may take.
 fn is_closed(reader: impl AsFd) -> bool {
-    assert!(reader.as_fd().as_raw_fd() >= 0);
-    rustix::io::read(reader, &mut [0; 1]) == Ok(0)
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    wait_until(reader.as_fd(), PollFlags::IN, deadline).is_ok()
 }
