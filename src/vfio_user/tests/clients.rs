@@ -126,7 +126,8 @@ fn a_client_that_dies_in_the_middle_of_a_message_makes_room_for_the_next() {
         client.command(Command::REGION_READ, spec::RegionAccess { offset: 0, region: BAR, count: 4096 }.as_bytes());
         rustix::net::send(&client.socket, &[1; 20], SendFlags::empty()).unwrap();
     }
-    connect_to(&path).check_alive();
+    let mut last = connect_to(&path);
+    last.check_alive();
     assert_eq!(control.events(), vec![Event::Disconnected; 10]);
 }
 

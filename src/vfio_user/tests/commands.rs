@@ -57,6 +57,7 @@ fn every_region_answers_and_the_tenth_is_refused() {
         let (size, flags, argsz) = match index {
             BAR => (BAR_BYTES, 3, 32),
             MAPPABLE => (0x8000, 15, 80),
+            LARGE => (4 << 20, 3, 32),
             spec::PCI_CONFIG_REGION => (256, 3, 32),
             _ => (0, 0, 32),
         };
@@ -163,6 +164,23 @@ fn where_nothing_answers_reads_are_ones_and_writes_are_lost() {
     let access = spec::RegionAccess { offset: DEAF_FROM, region: BAR, count: 1 };
     assert_eq!(client.ask(Command::REGION_WRITE, &[access.as_bytes(), &[1]].concat()), access.as_bytes());
     assert_eq!(control.events(), [Event::Write(BAR, DEAF_FROM, vec![1])]);
+}
+
+#[test]
+fn an_access_is_at_most_as_long_as_we_said() {
+    let (control, mut client) = connect_and_negotiate();
+    for (count, allowed) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+        let access = spec::RegionAccess { offset: 8, region: LARGE, count };
+        let write = [access.as_bytes(), &vec![1; count as usize]].concat();
+        if allowed {
+            assert_eq!(client.ask(Command::REGION_READ, access.as_bytes())[16..], vec![0xff; count as usize]);
+            assert_eq!(client.ask_at_length(Command::REGION_WRITE, &write).payload, access.as_bytes());
+        } else {
+            assert_eq!(client.refused(Command::REGION_READ, access.as_bytes()), invalid());
+            assert_eq!(client.ask_at_length(Command::REGION_WRITE, &write).errno(), invalid());
+        }
+    }
+    assert_eq!(control.events(), [Event::Write(LARGE, 8, vec![1; 1 << 20])]);
 }
 
 #[test]

@@ -101,6 +101,22 @@ fn a_client_that_waits_for_us_comes_first() {
     client.check_alive();
 }
 
+/// However often that happens, as long as the client does reply in the end.
+#[test]
+fn a_client_may_come_first_again_and_again() {
+    let (control, mut client) = connect_and_negotiate();
+    let done = start_read(&control, 0x1000, 1);
+    for _ in 0..200 {
+        let (header, access, _) = expect(&mut client, Command::DMA_READ);
+        client.read(0, 1);
+        answer(&mut client, header, access, &[1]);
+    }
+    let (header, access, _) = expect(&mut client, Command::DMA_READ);
+    answer(&mut client, header, access, &[2]);
+    assert_eq!(done.iter().last().unwrap(), (Ok(()), vec![2]));
+    client.check_alive();
+}
+
 #[test]
 fn the_clients_error_reaches_the_device() {
     let (control, mut client) = connect_and_negotiate();

@@ -28,8 +28,7 @@ fn a_message_that_is_too_long_is_passed_over() {
         client.send(command_header(Command::REGION_WRITE, len as u32, 0), &[], &[]);
         // Refused at once, before the rest of it has come.
         assert_eq!(client.receive().unwrap().errno(), Errno::INVAL.raw_os_error());
-        let mut stream = std::os::unix::net::UnixStream::from(client.socket.try_clone().unwrap());
-        std::io::Write::write_all(&mut stream, &vec![0x55; len - HEADER_BYTES]).unwrap();
+        client.send_at_length(&vec![0x55; len - HEADER_BYTES]);
         client.check_alive();
     }
     assert_eq!(control.events(), []);
@@ -42,8 +41,7 @@ fn the_longest_message_is_taken() {
     let mut payload = vec![0; MESSAGE_BYTES_MAX - HEADER_BYTES];
     payload[..16].copy_from_slice(read.as_bytes());
     let header = command_header(Command::REGION_READ, MESSAGE_BYTES_MAX as u32, 0);
-    let mut stream = std::os::unix::net::UnixStream::from(client.socket.try_clone().unwrap());
-    std::io::Write::write_all(&mut stream, &[header.as_bytes(), &payload].concat()).unwrap();
+    client.send_at_length(&[header.as_bytes(), &payload].concat());
     assert_eq!(client.receive().unwrap().payload.len(), 16 + BAR_BYTES as usize);
     assert_eq!(control.events(), []);
 }

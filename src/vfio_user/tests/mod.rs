@@ -34,6 +34,8 @@ use super::{
 const BAR: u32 = 4;
 const BAR_BYTES: u64 = 0x4000;
 const DEAF_FROM: u64 = 0x3000;
+/// A region longer than one message may read or write; nothing answers in it.
+const LARGE: u32 = 5;
 /// A region that can be mapped in parts.
 const MAPPABLE: u32 = 2;
 
@@ -83,6 +85,7 @@ impl Device for TestDevice {
                     SparseArea { offset: 0x4000, size: 0x2000 },
                 ],
             },
+            LARGE => RegionInfo { size: 4 << 20, flags, sparse_areas: Vec::new() },
             spec::PCI_CONFIG_REGION => RegionInfo { size: 256, flags, sparse_areas: Vec::new() },
             _ => RegionInfo::default(),
         }
@@ -346,6 +349,18 @@ impl Client {
         let reply = self.receive().expect("a reply");
         assert_eq!((reply.header.message_id, reply.header.command), (header.message_id, command));
         reply
+    }
+
+    /// A command too long for one `sendmsg`, and the reply to it.
+    fn ask_at_length(&mut self, command: Command, payload: &[u8]) -> Incoming {
+        let header = self.header(command, payload, FLAG_TYPE_COMMAND);
+        self.send_at_length(&[header.as_bytes(), payload].concat());
+        self.receive().expect("a reply")
+    }
+
+    fn send_at_length(&self, bytes: &[u8]) {
+        let mut stream = std::os::unix::net::UnixStream::from(self.socket.try_clone().unwrap());
+        std::io::Write::write_all(&mut stream, bytes).unwrap();
     }
 
     /// The payload of a successful reply.
