@@ -189,6 +189,14 @@ impl Guest {
     pub fn negotiate(&mut self) -> Result<()> {
         self.device.reset(&mut self.connection, self.options.limit)?;
         self.features = self.device.negotiate(&mut self.connection, self.options.features)?;
+        self.read_config()
+    }
+
+    /// Reads the device specific configuration again, after some of it was changed by hand.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn read_config(&mut self) -> Result<()> {
         self.config = Some(self.device.config(&mut self.connection)?);
         Ok(())
     }
@@ -289,7 +297,7 @@ impl Guest {
         (self.lanes.len() as u16).saturating_sub(spec::scsi::FIRST_REQUEST_QUEUE)
     }
 
-    /// The device specific configuration as it was when features were agreed.
+    /// The device specific configuration as it was last read.
     ///
     /// # Panics
     /// Before that.
