@@ -1,3 +1,65 @@
-//! The `annulus` command.
+//! The `annulus` command: parse, build, run.
 
-fn main() {}
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use annulus::config::{self, CliError, Command, ServeConfig};
+use annulus::target::Target;
+use anyhow::Context;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+/// Names a filter for log lines, as `tracing` writes them: `ANNULUS_LOG=debug`.
+const LOG_VARIABLE: &str = "ANNULUS_LOG";
+/// Exit code for a second signal: what a shell gives for SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let command = match config::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(CliError::Usage(error)) => error.exit(),
+        Err(CliError::Config(error)) => return fail(2, &error),
+    };
+    start_log();
+    let Command::Serve(config) = command;
+    match serve(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(1, &format_args!("{error:#}")),
+    }
+}
+
+/// Serves until the first SIGINT or SIGTERM, and then ends in order. A second one ends at once.
+fn serve(config: &ServeConfig) -> anyhow::Result<()> {
+    let again = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the first signal only sets the flag, the second finds it set.
+        signal_hook::flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, again.clone())?;
+        signal_hook::flag::register(signal, again.clone())?;
+    }
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
+    let target = Target::start(config)?;
+    // Nobody may be reading: that is no reason to stop.
+    let _ = writeln!(std::io::stdout(), "{}ready", target.summary());
+    signals.forever().next();
+    tracing::info!("stopping: ending what is in flight and flushing the disks; a second signal stops at once");
+    target.stop();
+    Ok(())
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("annulus: {error}");
+    ExitCode::from(code)
+}

@@ -28,9 +28,10 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/src/segment.rs",
     "bdev/src/uring",
     "bdev/src/file",
-    "bdev/src/mem.rs",
+    "bdev/src/mapping.rs",
     "bench/src/guest/memory.rs",
     "src/dma",
+    "src/target/slots.rs",
     "src/virtio/ring",
 ];
 

@@ -170,9 +170,30 @@ impl Io {
         Ok(())
     }
 
-    /// What a sleeping core watches: readable when [`Io::reap`] would find something. `None` if there is no ring.
-    pub fn poll_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.ring.as_ref().map(|ring| ring.fd())
+    /// The core is about to sleep: from now on [`Io::bell`] becomes readable when [`Io::reap`] would find something. True
+    /// if there is nothing yet: it may sleep. [`Io::disarm`] follows.
+    pub fn arm(&mut self) -> bool {
+        if !self.done.is_empty() {
+            return false;
+        }
+        self.ring.as_mut().is_none_or(|ring| {
+            ring.arm().unwrap_or_else(|error| {
+                tracing::debug!(%error, "io_uring rings no bell: this CPU does not sleep");
+                false
+            })
+        })
+    }
+
+    /// The core is awake again and looks for results itself.
+    pub fn disarm(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.disarm();
+        }
+    }
+
+    /// What a sleeping core watches, after [`Io::arm`]. `None` if there is no ring.
+    pub fn bell(&self) -> Option<BorrowedFd<'_>> {
+        self.ring.as_ref().map(|ring| ring.bell())
     }
 
     /// What the ring has done; all zero if there is none.
@@ -228,11 +249,11 @@ mod tests {
     #[test]
     fn has_no_ring_until_one_is_needed() {
         let mut io = Io::default();
-        assert!(io.poll_fd().is_none());
+        assert!(io.bell().is_none());
         assert_eq!(io.submit(), 0);
         io.reap();
         io.open_ring().unwrap();
-        assert!(io.poll_fd().is_some());
+        assert!(io.bell().is_some());
     }
 
     #[test]

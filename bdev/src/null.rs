@@ -91,7 +91,7 @@ mod tests {
             channel.submit(&mut io, &op, Tag(offset)).unwrap();
             assert_eq!(io.next_completion(), Some(Completion { tag: Tag(offset), result }));
         }
-        assert!(io.poll_fd().is_none(), "it needs no io_uring");
+        assert!(io.bell().is_none(), "it needs no io_uring");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::scope::{self, Scoped};
-use super::{ConfigError, CpuSet, DiskConfig, Idle, ServeConfig, file};
+use super::{ConfigError, DiskConfig, Idle, ServeConfig, file};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,15 +59,15 @@ struct ServeArgs {
 
     /// CPUs that serve the queues, one reactor thread each: a mask (0x5) or a list ([0,2-3]) [default: CPU 0]
     #[arg(short = 'm', long, value_name = "MASK")]
-    cpumask: Vec<CpuSet>,
+    cpumask: Vec<String>,
 
     /// Request queues, 1 to 64 [default: one for each CPU]
     #[arg(short, long, value_name = "N")]
     queues: Vec<u32>,
 
     /// A disk: a path, or a kind and keys (see below); stands once for each disk
-    #[arg(short, long, value_name = "DISK", value_parser = DiskConfig::parse)]
-    disk: Vec<DiskConfig>,
+    #[arg(short, long, value_name = "DISK")]
+    disk: Vec<String>,
 
     /// What a reactor does without work: never sleep, sleep after a while, sleep at once [default: adaptive]
     #[arg(long, value_enum, value_name = "POLICY")]
@@ -110,22 +110,25 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Re
         return Ok(Command::Serve(config));
     }
     let idle = args.idle.unwrap_or_default();
-    let drafts = scope::gather(scoped(args, matches))?;
+    let drafts = scope::gather(scoped(args, matches)?)?;
     Ok(Command::Serve(ServeConfig { controllers: scope::finish(&drafts[0], &drafts[1..])?, idle }))
 }
 
-/// The options that belong to a controller, in the order in which they stand.
-fn scoped(args: ServeArgs, matches: &ArgMatches) -> Vec<Scoped> {
+/// The options that belong to a controller, in the order in which they stand. Masks and disks are read here and not by
+/// the parser, so that what is wrong with one is a single line.
+fn scoped(args: ServeArgs, matches: &ArgMatches) -> Result<Vec<Scoped>, ConfigError> {
     let mut options: Vec<(usize, Scoped)> = Vec::new();
     let mut add = |id: &str, found: Vec<Scoped>| {
         options.extend(matches.indices_of(id).into_iter().flatten().zip(found));
     };
+    let masks = args.cpumask.iter().map(|mask| mask.parse().map(Scoped::CpuMask));
+    let disks = args.disk.iter().map(|disk| DiskConfig::parse(disk).map(Scoped::Disk));
     add("socket", args.socket.into_iter().map(Scoped::Socket).collect());
-    add("cpumask", args.cpumask.into_iter().map(Scoped::CpuMask).collect());
+    add("cpumask", masks.collect::<Result<_, _>>()?);
     add("queues", args.queues.into_iter().map(Scoped::Queues).collect());
-    add("disk", args.disk.into_iter().map(Scoped::Disk).collect());
+    add("disk", disks.collect::<Result<_, _>>()?);
     options.sort_by_key(|&(index, _)| index);
-    options.into_iter().map(|(_, option)| option).collect()
+    Ok(options.into_iter().map(|(_, option)| option).collect())
 }
 
 #[cfg(test)]

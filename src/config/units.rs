@@ -38,13 +38,6 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A size for people: exact, in the largest unit that divides it.
-pub(super) fn format_size(bytes: u64) -> String {
-    let units = ["", "K", "M", "G", "T", "P"];
-    let step = if bytes == 0 { 0 } else { (bytes.trailing_zeros() as usize / 10).min(units.len() - 1) };
-    format!("{}{}", bytes >> (10 * step), units[step])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,10 +52,6 @@ mod tests {
         for text in ["", "G", "1.5G", "-1", "1X", "1 G", "20000P"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
-        assert_eq!(
-            (format_size(1 << 40), format_size(1536), format_size(513)),
-            ("1T".into(), "1536".into(), "513".into())
-        );
     }
 
     #[test]

@@ -1,1 +1,5 @@
 //! Counters and rate-limited logs.
+
+mod limit;
+
+pub use limit::LogLimit;

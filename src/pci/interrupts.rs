@@ -161,6 +161,11 @@ impl Interrupts {
         Ok(())
     }
 
+    /// Whether INTx has an eventfd. If there is none, and no MSI-X either, the driver polls.
+    pub fn has_intx(&self) -> bool {
+        self.intx.is_attached()
+    }
+
     /// Takes all eventfds away, when the client is gone.
     pub fn detach_all(&self) {
         for entry in &self.vectors {

@@ -27,6 +27,10 @@ impl Intx {
         self.clear(AUTO_MASKED | CLIENT_MASKED, errors)
     }
 
+    pub(super) fn is_attached(&self) -> bool {
+        !self.slot.is_empty()
+    }
+
     pub(super) fn is_asserted(&self) -> bool {
         self.state.load(Ordering::SeqCst) & ASSERTED != 0
     }

@@ -1,1 +1,33 @@
-//! The one room that joins the others: controllers, queue workers, slots, logical units.
+//! The one room that joins the others: controllers on their control threads, queues on their reactors, and the disks
+//! behind them.
+//!
+//! | on a control thread | on a reactor |
+//! |---|---|
+//! | [`controller`], [`registers`]: what a client sees | [`core`]: one pass, messages |
+//! | [`live`]: bringing queues to rest | [`worker`], [`request_queue`], [`control_queue`] |
+//! | [`serve`]: start and end of it all | [`execute`]: one command; [`slots`]: requests in progress |
+//!
+//! [`adapter`], [`lun_map`] and [`disk`] are shared and read-mostly; [`message`] is all that goes between.
+
+mod adapter;
+mod control_queue;
+mod controller;
+mod core;
+mod cx;
+mod disk;
+mod execute;
+mod function;
+mod live;
+mod lun_map;
+mod message;
+mod registers;
+mod request_queue;
+mod serve;
+mod slots;
+mod summary;
+mod tag;
+mod worker;
+
+pub use disk::DiskError;
+pub use serve::{StartError, Target};
+pub use summary::Summary;

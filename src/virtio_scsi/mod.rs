@@ -19,7 +19,7 @@ pub mod spec;
 pub use config::{ConfigError, DeviceConfig, Limits};
 pub use control::{ControlRequest, TmfFunction};
 pub use gather::Pieces;
-pub use lun::{Address, Destination, InvalidLun, LunAddress};
+pub use lun::{Address, Destination, InvalidLun, LUN_MAX, LunAddress};
 pub use request::{CDB_MAX, Cdb, CommandRequest, DataLayout, Direction, Framing, RequestError};
 pub use response::{CommandResponse, SENSE_SIZE_MAX, write_command_response};
 pub use spec::ResponseCode;

@@ -17,13 +17,14 @@ mod sqe;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::IoUring;
 use io_uring::squeue::Entry;
 use io_uring::types::{SubmitArgs, Timespec};
+use rustix::event::{EventfdFlags, eventfd};
 
 use crate::channel::{Completion, SubmitError, Tag};
 use crate::io::{IoConfig, IoStats};
@@ -50,6 +51,9 @@ pub(crate) struct Uring {
     /// Cancel requests without an answer.
     cancels: u32,
     files_registered: bool,
+    /// An eventfd that the kernel signals while the core sleeps.
+    bell: OwnedFd,
+    armed: bool,
 }
 
 impl Uring {
@@ -65,7 +69,8 @@ impl Uring {
         };
         let ops = Ops::new(config)?;
         let waiting = VecDeque::with_capacity(config.entries as usize);
-        Ok(Self { ring, ops, waiting, cancels: 0, files_registered })
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { ring, ops, waiting, cancels: 0, files_registered, bell, armed: false })
     }
 
     /// Takes a file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
@@ -216,10 +221,39 @@ impl Uring {
         self.ops.stats
     }
 
-    /// Readable when there are results to reap.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring owns the descriptor and is borrowed for as long.
-        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+    /// From now on [`Uring::bell`] becomes readable when there is something to reap; then looks. True if there is nothing
+    /// yet, and nothing left to submit: a core may wait for the bell.
+    ///
+    /// The ring's own descriptor is no bell: with `DEFER_TASKRUN` the kernel puts results off for this thread without
+    /// waking those who poll it.
+    pub(crate) fn arm(&mut self) -> io::Result<bool> {
+        if self.in_flight() == 0 && self.cancels == 0 {
+            return Ok(true);
+        }
+        if !self.armed {
+            self.ring.submitter().register_eventfd(self.bell.as_raw_fd())?;
+            self.armed = true;
+        }
+        let (queued, asked) = self.queued_and_asked();
+        Ok(queued == 0 && !asked && self.waiting.is_empty() && self.ring.completion().is_empty())
+    }
+
+    /// The core looks for results itself again: a bell for each would only cost.
+    pub(crate) fn disarm(&mut self) {
+        if !self.armed {
+            return;
+        }
+        self.armed = false;
+        if let Err(error) = self.ring.submitter().unregister_eventfd() {
+            tracing::warn!(%error, "the bell of an io_uring stays registered");
+        }
+        // Not readable, most of the time: nothing has rung.
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    /// See [`Uring::arm`].
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
     }
 }
 

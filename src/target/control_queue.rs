@@ -1,0 +1,208 @@
+//! The control queue: task management functions, each answered after what it ended; asynchronous notification.
+//!
+//! A function is broadcast to every reactor of the controller. Each bars the commands in its scope, ends those that it
+//! has, and lets its pass arrive when the last of them can be seen by the driver. Only then does the function take
+//! effect (unit attention), only after that is it answered, and only then may new commands in its scope start.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bdev::Segment;
+use reactor::{Gate, Handle};
+
+use crate::scsi::Attention;
+use crate::virtio::ring::{Chain, Head, Popped};
+use crate::virtio_scsi::control::{write_an_response, write_tmf_response};
+use crate::virtio_scsi::{ControlRequest, Destination, LunAddress, ResponseCode, TmfFunction};
+
+use super::lun_map::LunMap;
+use super::message::{BarId, Message, Scope};
+use super::slots::Verdict;
+use super::worker::Queue;
+
+/// Task management functions of one controller that can be in progress at a time; further ones wait in the ring.
+const IN_PROGRESS_MAX: usize = 64;
+
+/// The control queue of a controller.
+#[derive(Debug)]
+pub(crate) struct ControlQueue {
+    pub(crate) queue: Queue,
+    peers: Peers,
+    in_progress: Vec<InProgress>,
+    chain: Chain,
+}
+
+/// The reactors that serve request queues of this controller, and what could not be posted to them yet, in order.
+#[derive(Debug)]
+struct Peers {
+    home: Handle<Message>,
+    reactors: Arc<[Handle<Message>]>,
+    outbox: VecDeque<(usize, Message)>,
+}
+
+/// A function that waits for the reactors.
+#[derive(Debug)]
+struct InProgress {
+    head: Head,
+    response: Vec<Segment>,
+    gate: Gate,
+    bar: BarId,
+    function: Ending,
+}
+
+/// A function that ends commands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ending {
+    scope: Scope,
+    verdict: Verdict,
+    /// What the driver is told at the logical units in scope.
+    attention: Option<Attention>,
+}
+
+impl ControlQueue {
+    /// A control queue on the reactor of `home`; the request queues are on `reactors`.
+    pub(crate) fn new(queue: Queue, home: Handle<Message>, reactors: Arc<[Handle<Message>]>) -> Self {
+        let peers = Peers { home, reactors, outbox: VecDeque::new() };
+        Self { queue, peers, in_progress: Vec::new(), chain: Chain::new() }
+    }
+
+    /// One bounded round.
+    #[inline]
+    pub(crate) fn poll(&mut self) -> usize {
+        let finished = if self.in_progress.is_empty() { 0 } else { self.finish_ready() };
+        self.peers.flush();
+        finished + self.take()
+    }
+
+    /// Whether nothing is in progress.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_progress.is_empty() && self.peers.outbox.is_empty()
+    }
+
+    /// Whether it has to try again, whatever the driver does.
+    pub(crate) fn must_be_polled(&self) -> bool {
+        !self.peers.outbox.is_empty()
+    }
+
+    fn take(&mut self) -> usize {
+        let mut taken = 0;
+        for _ in 0..self.queue.available() {
+            if self.in_progress.len() == IN_PROGRESS_MAX {
+                break;
+            }
+            match self.queue.ring.pop(&self.queue.memory, &mut self.chain) {
+                Ok(Popped::Chain(head)) => self.begin(head),
+                Ok(Popped::Empty) => break,
+                Ok(Popped::NeedsFetch { gpa, .. }) => {
+                    self.queue.fail_unshared(gpa);
+                    break;
+                }
+                Err(error) => {
+                    self.queue.fail(&error);
+                    break;
+                }
+            }
+            taken += 1;
+        }
+        taken
+    }
+
+    fn begin(&mut self, head: Head) {
+        if let Some(range) = self.chain.remote().first() {
+            self.queue.fail_unshared(range.gpa);
+            return self.queue.ring.push(head, 0);
+        }
+        let written = match ControlRequest::parse(&self.chain) {
+            Ok(ControlRequest::Tmf { function, lun }) => match plan(function, lun, &self.queue.adapter.luns) {
+                Ok(ending) => return self.broadcast(head, ending),
+                Err(response) => write_tmf_response(self.chain.writable(), response),
+            },
+            Ok(ControlRequest::AnQuery { .. } | ControlRequest::AnSubscribe { .. }) => {
+                write_an_response(self.chain.writable(), 0, ResponseCode::OK)
+            }
+            Ok(ControlRequest::Unknown(_)) => 0,
+            Err(error) => {
+                self.queue.fail(&error);
+                0
+            }
+        };
+        self.queue.ring.push(head, written);
+    }
+
+    fn broadcast(&mut self, head: Head, function: Ending) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let bar = BarId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let (gate, passes) = Gate::new(self.peers.reactors.len());
+        let life = self.queue.life;
+        for (reactor, pass) in passes.into_iter().enumerate() {
+            let Ending { scope, verdict, .. } = function;
+            let origin = self.peers.home.clone();
+            self.peers.post(reactor, Message::EndTasks { life, bar, scope, verdict, pass, origin });
+        }
+        let response = self.chain.writable().to_vec();
+        self.in_progress.push(InProgress { head, response, gate, bar, function });
+    }
+
+    /// Answers the functions whose commands have all ended.
+    #[cold]
+    fn finish_ready(&mut self) -> usize {
+        let ready: Vec<_> = self.in_progress.extract_if(.., |function| function.gate.is_open()).collect();
+        let count = ready.len();
+        for InProgress { head, response, bar, function, .. } in ready {
+            if let Some(attention) = function.attention {
+                self.queue.adapter.luns.raise(attention, |address| match function.scope {
+                    Scope::Task { .. } => false,
+                    Scope::Unit(unit) => unit == address,
+                    Scope::Target(target) => target == address.target,
+                });
+            }
+            let written = write_tmf_response(&response, ResponseCode::OK);
+            self.queue.ring.push(head, written);
+            for reactor in 0..self.peers.reactors.len() {
+                self.peers.post(reactor, Message::Lift { life: self.queue.life, bar });
+            }
+        }
+        count
+    }
+}
+
+impl Peers {
+    fn post(&mut self, reactor: usize, message: Message) {
+        self.outbox.push_back((reactor, message));
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        while let Some((reactor, message)) = self.outbox.pop_front() {
+            let peer = &self.reactors[reactor];
+            match peer.try_post(message) {
+                Ok(()) => {}
+                // It has ended, so that it has no command any more; the message and its pass go with it.
+                Err(_) if peer.is_closed() => {}
+                Err(message) => return self.outbox.push_front((reactor, message)),
+            }
+        }
+    }
+}
+
+/// What a function has to end, or the response for one that cannot be done (virtio 1.2, 5.6.6.2).
+fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Ending, ResponseCode> {
+    let address = match lun.parse() {
+        Ok(Destination::Unit(address)) => address,
+        Ok(Destination::ReportLuns) => return Err(ResponseCode::INCORRECT_LUN),
+        Err(invalid) => return Err(invalid.response()),
+    };
+    let entry = luns.find(address).ok_or(ResponseCode::BAD_TARGET)?;
+    let is_disk = luns.entry(entry).disk.is_some();
+    let ending = |scope, verdict, attention| Ending { scope, verdict, attention };
+    let (scope, verdict) = (Scope::Unit(address), Verdict::Reset);
+    match function {
+        TmfFunction::ItNexusReset => Ok(ending(Scope::Target(address.target), verdict, Some(Attention::NexusLoss))),
+        _ if !is_disk => Err(ResponseCode::INCORRECT_LUN),
+        TmfFunction::AbortTask { id } => Ok(ending(Scope::Task { address, id }, Verdict::Aborted, None)),
+        TmfFunction::AbortTaskSet => Ok(ending(scope, Verdict::Aborted, None)),
+        TmfFunction::LogicalUnitReset => Ok(ending(scope, verdict, Some(Attention::LogicalUnitReset))),
+        _ => Err(ResponseCode::FUNCTION_REJECTED),
+    }
+}

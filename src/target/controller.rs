@@ -1,0 +1,244 @@
+//! One controller on its control thread: the device that a vfio-user client sees.
+//!
+//! Owns the PCI function, the virtio registers and the table of guest memory. Follows what the driver writes to its
+//! registers by building queues, moving them to reactors, and bringing them to rest. Never on the way of an I/O.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reactor::{Gate, Handle};
+
+use crate::dma::Table;
+use crate::pci::Function;
+use crate::scsi::Attention;
+use crate::virtio::ring::{Ring, RingFeatures, RingLayout};
+use crate::virtio::spec::feature;
+use crate::virtio::transport::{Action, Isr, Transport, TransportSpec};
+use crate::virtio_scsi::spec::{CONTROL_QUEUE, EVENT_QUEUE, FIRST_REQUEST_QUEUE};
+use crate::virtio_scsi::{DeviceConfig, LUN_MAX, Limits};
+
+use super::adapter::Adapter;
+use super::control_queue::ControlQueue;
+use super::function;
+use super::live::{Live, REST_MAX};
+use super::lun_map::LunMap;
+use super::message::Message;
+use super::request_queue::RequestQueue;
+use super::worker::{Queue, Worker};
+
+/// Entries of a virtqueue, at most.
+pub(crate) const QUEUE_SIZE_MAX: u16 = 256;
+/// Data segments that a driver is told to use at most: what fits a queue beside request and response. More are served.
+const SEG_MAX: u32 = QUEUE_SIZE_MAX as u32 - 2;
+/// Bytes of a sector in the device configuration (virtio 1.2, 5.6.4).
+const SECTOR_LEN: u32 = 512;
+/// How long a write of 0 to the status register waits for the reset, for drivers that do not ask whether it is done.
+const RESET_WAIT: Duration = Duration::from_millis(500);
+/// What is offered.
+const FEATURES: u64 = feature::VERSION_1 | feature::RING_INDIRECT_DESC | feature::RING_EVENT_IDX;
+
+/// One controller.
+#[derive(Debug)]
+pub(crate) struct Controller {
+    pub(super) adapter: Arc<Adapter>,
+    pub(super) function: Function,
+    pub(super) transport: Transport,
+    pub(super) config: DeviceConfig,
+    pub(super) memory: Table,
+    pub(super) live: Option<Live>,
+    /// `DRIVER_OK` came while bus mastering was off: the queues start when it comes on.
+    start_pending: bool,
+    /// Queues of a former life that have not come to their end.
+    retired: Vec<Gate>,
+    reactors: Arc<[Handle<Message>]>,
+    /// Place of the reactor that serves the control queue and the first request queue.
+    first: usize,
+}
+
+impl Controller {
+    /// A controller with `queues` request queues, spread over `reactors` from place `first` on.
+    pub(crate) fn new(name: String, luns: LunMap, queues: u16, reactors: Arc<[Handle<Message>]>, first: usize) -> Self {
+        let virtqueues = FIRST_REQUEST_QUEUE + queues;
+        // One for each queue and one for changes of the configuration.
+        let vectors = virtqueues + 1;
+        let config = DeviceConfig::new(&limits(&luns, queues));
+        let function = function::build(vectors, crate::virtio_scsi::config::CONFIG_LEN as u32);
+        let spec = TransportSpec { features: FEATURES, queues: virtqueues, queue_size_max: QUEUE_SIZE_MAX, vectors };
+        let transport = Transport::new(spec);
+        let shared = (transport.status().clone(), Isr::default());
+        let adapter = Arc::new(Adapter::new(name, luns, function.interrupts().clone(), shared, virtqueues));
+        let memory = Table::new(crate::dma::Limits::default());
+        Self {
+            adapter,
+            function,
+            transport,
+            config,
+            memory,
+            live: None,
+            start_pending: false,
+            retired: Vec::new(),
+            reactors,
+            first,
+        }
+    }
+
+    /// Follows what the driver wrote to the common configuration.
+    pub(super) fn act(&mut self, action: Action) {
+        match action {
+            Action::Reset => self.driver_reset(),
+            Action::DriverOk => self.start(),
+            Action::QueueEnabled(number) if self.live.is_some() => self.start_queue(number),
+            Action::DriverFailed => self.retire(),
+            Action::NeedsReset => self.adapter.report_failure(&"the driver broke a rule of virtio"),
+            Action::QueueEnabled(_) | Action::FeaturesOk => {}
+            // RING_RESET is not offered, so that this cannot come.
+            Action::QueueReset(number) => self.transport.queue_reset_done(number),
+            Action::QueueVector(_) | Action::ConfigVector => self.take_vectors(),
+        }
+    }
+
+    fn take_vectors(&self) {
+        let transport = &self.transport;
+        let queues = (0..transport.queue_count())
+            .map(|number| transport.queue(number).map_or(crate::virtio::spec::NO_VECTOR, |queue| queue.vector));
+        self.adapter.set_vectors(transport.config_vector(), queues);
+    }
+
+    /// The driver is ready: every queue that it has enabled goes to its reactor.
+    fn start(&mut self) {
+        if !self.function.may_master() {
+            self.start_pending = true;
+            return;
+        }
+        self.start_pending = false;
+        self.take_vectors();
+        self.live = Some(Live::new(self.reactors.clone()));
+        for number in 0..self.transport.queue_count() {
+            self.start_queue(number);
+        }
+    }
+
+    fn start_queue(&mut self, number: u16) {
+        let Some(layout) = self.transport.queue(number).filter(|queue| queue.enabled) else { return };
+        let Some(live) = &mut self.live else { return };
+        // There is nothing to tell the driver through the event queue: its buffers stay where they are.
+        if number == EVENT_QUEUE || live.has(number) {
+            return;
+        }
+        let memory = self.memory.snapshot();
+        let features = RingFeatures {
+            event_idx: self.transport.has(feature::RING_EVENT_IDX),
+            indirect: self.transport.has(feature::RING_INDIRECT_DESC),
+        };
+        let layout = RingLayout { size: layout.size, desc: layout.desc, avail: layout.avail, used: layout.used };
+        let ring = match Ring::split(layout, features, &memory) {
+            Ok(ring) => ring,
+            Err(error) => return self.adapter.fail(&format_args!("queue {number}: {error}")),
+        };
+        let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, memory);
+        let place = (self.first + usize::from(number.saturating_sub(FIRST_REQUEST_QUEUE))) % self.reactors.len();
+        let worker = if number == CONTROL_QUEUE {
+            let home = self.reactors[place].clone();
+            Worker::Control(Box::new(ControlQueue::new(queue, home, self.reactors.clone())))
+        } else {
+            Worker::Request(Box::new(RequestQueue::new(queue, self.config.framing())))
+        };
+        live.add(number, place, worker);
+    }
+
+    /// Bus mastering went on or off, by the command register or the power state.
+    pub(super) fn bus_master_changed(&mut self) {
+        if self.function.may_master() {
+            if self.start_pending {
+                self.start();
+            } else {
+                self.go_on();
+            }
+        } else {
+            self.rest();
+        }
+    }
+
+    /// Brings the queues to rest, so that memory may change. A device whose disks do not let it is failed: its queues are
+    /// left behind with the memory that they use, until their disks answer.
+    pub(super) fn rest(&mut self) {
+        if self.live.as_mut().is_some_and(|live| !live.rest()) {
+            self.adapter.fail(&format_args!("its disks did not answer within {} s", REST_MAX.as_secs()));
+            self.retire();
+        }
+    }
+
+    /// Lets the queues go on with the memory that there is now.
+    pub(super) fn go_on(&mut self) {
+        if self.function.may_master()
+            && let Some(live) = &mut self.live
+        {
+            live.go_on(&self.memory.snapshot());
+        }
+    }
+
+    /// Sends the queues to their end.
+    fn retire(&mut self) {
+        self.start_pending = false;
+        self.retired.extend(self.live.take().map(Live::retire));
+    }
+
+    /// The driver wrote 0 to the status.
+    fn driver_reset(&mut self) {
+        self.retire();
+        self.wait_retired(RESET_WAIT);
+        self.finish_reset();
+    }
+
+    /// Waits until queues of former lives are gone, if that is soon.
+    fn wait_retired(&self, longest: Duration) {
+        let deadline = Instant::now() + longest;
+        for gate in &self.retired {
+            gate.wait_until(deadline);
+        }
+    }
+
+    /// Ends a reset that is in progress if nothing is in flight any more: only then does the status read 0.
+    pub(super) fn finish_reset(&mut self) {
+        self.retired.retain(|gate| !gate.is_open());
+        if self.retired.is_empty() && self.transport.is_resetting() {
+            self.transport.reset_done();
+            self.config.reset();
+            self.take_vectors();
+            self.adapter.luns.raise(Attention::HardReset, |_| true);
+        }
+    }
+
+    /// Resets device and function, as the client asked or because it is gone. What does not come to rest in time is left
+    /// behind.
+    pub(super) fn reset_function(&mut self) {
+        self.transport.begin_reset();
+        self.retire();
+        self.wait_retired(REST_MAX);
+        self.finish_reset();
+        self.function.reset();
+    }
+
+    /// Forgets a client, and with it whatever of its device does not come to an end: that has no effect on the next one.
+    pub(super) fn forget_client(&mut self) {
+        self.reset_function();
+        self.retired.clear();
+        self.finish_reset();
+        self.memory.unmap_all();
+        self.adapter.interrupts.detach_all();
+        self.adapter.luns.raise(Attention::PowerOn, |_| true);
+    }
+}
+
+/// What the driver is told of limits: the smallest of what is behind the controller.
+fn limits(luns: &LunMap, queues: u16) -> Limits {
+    let max_transfer = luns.disks().map(|disk| disk.bdev.info().max_transfer).min().unwrap_or(SECTOR_LEN);
+    Limits {
+        num_queues: queues.into(),
+        seg_max: SEG_MAX,
+        max_sectors: max_transfer / SECTOR_LEN,
+        cmd_per_lun: QUEUE_SIZE_MAX.into(),
+        max_target: luns.max_target().into(),
+        max_lun: LUN_MAX.into(),
+    }
+}

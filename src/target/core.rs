@@ -1,0 +1,255 @@
+//! What one reactor runs: its queues, its channels, and the messages that change them.
+//!
+//! One pass: completions, timers, new chains, one submission, what completed at once, publication. Everything that the
+//! driver or the kernel has to see is shown to it once a pass.
+
+use std::sync::Arc;
+
+use bdev::{Completion, Io, IoConfig, Op};
+use reactor::{Context, Drain, Handle, Pass, Progress, WakeFds};
+
+use crate::scsi::Reply;
+
+use super::cx::{Bar, Cx};
+use super::disk::Disk;
+use super::message::{BarId, Life, Message, QueueName, Scope};
+use super::slots::Verdict;
+use super::tag::{RequestName, WorkerIndex};
+use super::worker::Worker;
+
+/// The worker named in the tags of our own operations. No worker has this place.
+const NOBODY: WorkerIndex = WorkerIndex(u16::MAX);
+
+/// The context of a reactor.
+pub(crate) struct Core {
+    cx: Cx,
+    /// By [`WorkerIndex`].
+    workers: Vec<Option<Box<Worker>>>,
+    endings: Vec<Ending>,
+    disks: Arc<[Arc<Disk>]>,
+    stop: Stop,
+}
+
+/// Task management that waits for commands of this reactor.
+struct Ending {
+    life: Life,
+    scope: Scope,
+    verdict: Verdict,
+    pending: Vec<RequestName>,
+    /// A ring still holds commands that were there before the function.
+    untaken: bool,
+    pass: Pass,
+    origin: Handle<Message>,
+}
+
+/// How far the reactor is with its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Stop {
+    NotAsked,
+    /// Disks that are still to be flushed, by place.
+    Flushing(usize),
+}
+
+impl Core {
+    /// A core with a channel to each of `disks`. To be called on its reactor's own thread.
+    ///
+    /// # Errors
+    /// What the kernel says about the ring or a file.
+    pub(crate) fn new(disks: Arc<[Arc<Disk>]>) -> std::io::Result<Self> {
+        let mut io = Io::new(IoConfig::default());
+        let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
+        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), ended: Vec::new() };
+        Ok(Self { cx, workers: Vec::new(), endings: Vec::new(), disks, stop: Stop::NotAsked })
+    }
+
+    /// Hands completions to their requests, those that come meanwhile included.
+    fn deliver(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(Completion { tag, result }) = self.cx.io.next_completion() {
+            count += 1;
+            let name = RequestName::from_tag(tag);
+            if name.worker == NOBODY {
+                self.flushed(name, result);
+                continue;
+            }
+            let worker = self.workers[usize::from(name.worker.0)].as_mut().expect("a worker outlives its requests");
+            worker.complete(name, result, &mut self.cx);
+        }
+        count
+    }
+
+    fn find(&mut self, queue: QueueName) -> Option<(&mut Worker, &mut Cx)> {
+        let worker = self.workers.iter_mut().flatten().find(|worker| worker.name() == queue)?;
+        Some((worker, &mut self.cx))
+    }
+
+    fn adopt(&mut self, mut worker: Box<Worker>) {
+        let free = self.workers.iter().position(Option::is_none).unwrap_or(self.workers.len());
+        worker.adopt(WorkerIndex(free as u16));
+        if free == self.workers.len() {
+            self.workers.push(None);
+        }
+        self.workers[free] = Some(worker);
+    }
+
+    /// Ends commands for task management; see [`Message::EndTasks`].
+    fn end_tasks(&mut self, bar: BarId, mut ending: Ending) {
+        self.cx.bars.push(Bar { life: ending.life, id: bar, scope: ending.scope });
+        ending.collect(&mut self.workers, &mut self.cx);
+        self.endings.push(ending);
+    }
+
+    fn lift(&mut self, life: Life, bar: BarId) {
+        self.cx.bars.retain(|other| other.id != bar);
+        for worker in self.workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
+            if let Worker::Request(worker) = &mut **worker {
+                worker.start_lifted(&mut self.cx);
+            }
+        }
+    }
+
+    /// Lets the passes arrive whose commands have all been answered. After publication: the driver can see them.
+    #[cold]
+    fn settle_endings(&mut self) {
+        let Self { cx, workers, endings, .. } = self;
+        for ending in endings.iter_mut() {
+            ending.pending.retain(|name| !cx.ended.contains(name));
+            if ending.untaken {
+                ending.collect(workers, cx);
+            }
+        }
+        for done in endings.extract_if(.., |ending| ending.pending.is_empty() && !ending.untaken) {
+            done.pass.arrive();
+            done.origin.wake();
+        }
+    }
+
+    /// Flushes the disks one after the other, then says that all is done.
+    fn flush_next(&mut self, next: usize) -> Drain {
+        let Some(disk) = self.disks.get(next) else { return Drain::Finished };
+        let name = RequestName { worker: NOBODY, slot: super::tag::SlotIndex(0), generation: Default::default() };
+        let (channel, io) = self.cx.channel(disk.index);
+        if !disk.bdev.info().read_only && channel.submit(io, &Op::FLUSH, name.tag()).is_err() {
+            return Drain::Pending;
+        }
+        self.stop = Stop::Flushing(next + 1);
+        Drain::Pending
+    }
+
+    #[cold]
+    fn flushed(&self, _name: RequestName, result: Result<(), bdev::IoError>) {
+        if let Err(error) = result {
+            tracing::error!("flushing a disk at the end failed: {error}; its last writes may be lost");
+        }
+    }
+}
+
+impl Ending {
+    /// Takes what is in the rings and ends what is in scope.
+    fn collect(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
+        self.untaken = false;
+        for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == self.life) {
+            if let Worker::Request(worker) = &mut **worker {
+                self.untaken |= !worker.take_all(cx);
+                worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
+            }
+        }
+    }
+}
+
+impl Context for Core {
+    type Message = Message;
+
+    fn message(&mut self, message: Message) {
+        match message {
+            Message::Adopt(worker) => self.adopt(worker),
+            Message::Memory { queue, memory } => {
+                if let Some((worker, _)) = self.find(queue) {
+                    worker.add_memory(memory);
+                }
+            }
+            Message::Quiesce { queue, pass } => {
+                if let Some((worker, _)) = self.find(queue) {
+                    worker.quiesce(pass);
+                }
+            }
+            Message::Resume { queue, memory } => {
+                if let Some((worker, _)) = self.find(queue) {
+                    worker.resume(memory);
+                }
+            }
+            Message::Retire { queue, pass } => {
+                if let Some((worker, cx)) = self.find(queue) {
+                    worker.retire(pass, cx);
+                }
+            }
+            Message::EndTasks { life, bar, scope, verdict, pass, origin } => {
+                let pending = Vec::new();
+                self.end_tasks(bar, Ending { life, scope, verdict, pending, untaken: false, pass, origin });
+            }
+            Message::Lift { life, bar } => self.lift(life, bar),
+        }
+    }
+
+    fn poll(&mut self, now_ns: u64) -> Progress {
+        self.cx.io.set_now_ns(now_ns);
+        self.cx.io.reap();
+        let mut work = self.deliver();
+        for channel in &mut self.cx.channels {
+            work += channel.poll(&mut self.cx.io);
+        }
+        for worker in self.workers.iter_mut().flatten() {
+            work += worker.poll(&mut self.cx);
+        }
+        work += self.cx.io.submit();
+        // What a backend completed at once is answered in this pass.
+        work += self.deliver();
+        for place in &mut self.workers {
+            if place.as_mut().is_some_and(|worker| !worker.finish_pass()) {
+                *place = None;
+                work += 1;
+            }
+        }
+        if !self.endings.is_empty() {
+            self.settle_endings();
+        }
+        self.cx.ended.clear();
+        Progress::from_busy(work > 0)
+    }
+
+    fn drain(&mut self, _now_ns: u64) -> Drain {
+        if self.workers.iter().any(Option::is_some) || self.cx.io.in_flight() > 0 {
+            return Drain::Pending;
+        }
+        let next = match self.stop {
+            Stop::NotAsked => 0,
+            Stop::Flushing(next) => next,
+        };
+        self.flush_next(next)
+    }
+
+    fn may_sleep(&self) -> bool {
+        self.stop == Stop::NotAsked && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
+    }
+
+    fn arm(&mut self) -> bool {
+        self.workers.iter_mut().flatten().all(|worker| !worker.arm()) && self.cx.io.arm()
+    }
+
+    fn disarm(&mut self) {
+        self.cx.io.disarm();
+        for worker in self.workers.iter_mut().flatten() {
+            worker.disarm();
+        }
+    }
+
+    fn wake_fds<'a>(&'a self, fds: &mut WakeFds<'a>) {
+        if let Some(fd) = self.cx.io.bell() {
+            fds.push(fd);
+        }
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        self.cx.channels.iter().filter_map(|channel| channel.next_deadline_ns()).min()
+    }
+}

@@ -1,0 +1,221 @@
+//! One command, from its header to its response: the meeting of virtio-scsi, SCSI and the block device.
+
+use bdev::segment::copy_to;
+use bdev::{IoError, Op, SubmitError};
+
+use crate::scsi::{AttentionRule, Command, Condition, DataDirection, Effect, Outcome, Step};
+use crate::virtio_scsi::{CommandRequest, CommandResponse, Destination, Direction, ResponseCode};
+
+use super::adapter::Adapter;
+use super::cx::Cx;
+use super::request_queue::RequestQueue;
+use super::slots::{Phase, Verdict};
+use super::tag::SlotIndex;
+
+impl RequestQueue {
+    /// Finds out what a request wants and starts it, unless task management holds it back.
+    #[inline]
+    pub(crate) fn execute(&mut self, slot: SlotIndex, request: &CommandRequest, cx: &mut Cx) {
+        let address = match request.lun.parse() {
+            Ok(Destination::Unit(address)) => address,
+            Ok(Destination::ReportLuns) => return self.refuse(slot, ResponseCode::BAD_TARGET, cx),
+            Err(invalid) => return self.refuse(slot, invalid.response(), cx),
+        };
+        let Some(entry) = self.queue.adapter.luns.find(address) else {
+            return self.refuse(slot, ResponseCode::BAD_TARGET, cx);
+        };
+        let state = self.slots.get(slot);
+        (state.id, state.address, state.entry) = (request.id, address, entry);
+        if request.layout.direction() == Direction::Both {
+            return self.refuse(slot, ResponseCode::FAILURE, cx);
+        }
+        let unit = self.queue.adapter.luns.entry(entry);
+        match unit.unit.decode(request.cdb.as_bytes()) {
+            Ok(command) => state.command = command,
+            Err(outcome) => return self.fail_decode(slot, outcome, cx),
+        }
+        state.data_out = request.layout.direction() == Direction::Out;
+        if cx.is_barred(self.queue.life, address, request.id) {
+            state.phase = Phase::Barred;
+            return;
+        }
+        self.start(slot, cx);
+    }
+
+    /// A CDB that cannot be decoded: a pending unit attention goes before its error (SAM-5 5.14).
+    #[cold]
+    fn fail_decode(&mut self, slot: SlotIndex, outcome: Outcome, cx: &mut Cx) {
+        let entry = self.slots.get(slot).entry;
+        let attention = self.queue.adapter.luns.entry(entry).take_attention();
+        let outcome = attention.map_or(outcome, |attention| Outcome::check(attention.sense()));
+        self.end(slot, &outcome, 0, cx);
+    }
+
+    /// Starts a decoded command.
+    #[inline]
+    pub(crate) fn start(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let adapter: &Adapter = &self.queue.adapter;
+        let state = self.slots.get(slot);
+        let command = state.command;
+        let entry = adapter.luns.entry(state.entry);
+        let mut condition = Condition { stopped: false, attention: None, luns: &[] };
+        if entry.has_attention() {
+            match command.attention_rule() {
+                AttentionRule::Ignore => {}
+                AttentionRule::AsData => condition.attention = entry.take_attention(),
+                AttentionRule::Report => {
+                    if let Some(attention) = entry.take_attention() {
+                        let outcome = Outcome::check(attention.sense());
+                        return self.end(slot, &outcome, 0, cx);
+                    }
+                }
+            }
+        }
+        condition.stopped = entry.disk.as_ref().is_some_and(|disk| disk.is_stopped());
+        if matches!(command, Command::ReportLuns { .. }) {
+            condition.luns = adapter.luns.report(entry);
+        }
+        let step = entry.unit.start(&command, &condition, &mut cx.reply);
+        self.follow(slot, step, cx);
+    }
+
+    /// Does what the SCSI room says comes next.
+    #[inline]
+    fn follow(&mut self, slot: SlotIndex, step: Step, cx: &mut Cx) {
+        match step {
+            Step::Block(op) => {
+                let state = self.slots.get(slot);
+                let is_out = state.command.direction() == DataDirection::Out;
+                let room = if is_out == state.data_out { state.data_len } else { 0 };
+                if op.len > room {
+                    return self.refuse(slot, ResponseCode::OVERRUN, cx);
+                }
+                state.op = op;
+                self.submit(slot, cx);
+            }
+            Step::Done(outcome) => self.reply(slot, &outcome, cx),
+        }
+    }
+
+    /// A command has ended without an operation, with its data in the reply.
+    fn reply(&mut self, slot: SlotIndex, outcome: &Outcome, cx: &mut Cx) {
+        self.apply(slot, outcome);
+        let state = self.slots.get(slot);
+        let room = if state.data_out { 0 } else { state.data_len };
+        let reply = cx.reply.as_bytes();
+        if outcome.sense.is_some() || reply.is_empty() {
+            return self.end(slot, outcome, 0, cx);
+        }
+        if reply.len() as u64 > room {
+            return self.refuse(slot, ResponseCode::OVERRUN, cx);
+        }
+        let copied = copy_to(self.slots.data(slot), 0, reply) as u64;
+        self.end(slot, outcome, copied, cx);
+    }
+
+    /// Makes the change that a command brings, before its response tells of it.
+    #[inline]
+    fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
+        let Some(Effect::Stopped(stopped)) = outcome.effect else { return };
+        let entry = self.slots.get(slot).entry;
+        if let Some(disk) = &self.queue.adapter.luns.entry(entry).disk {
+            disk.set_stopped(stopped);
+        }
+    }
+
+    /// Gives the slot's operation to its channel.
+    #[inline]
+    fn submit(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        if !self.try_submit(slot, cx) {
+            self.slots.get(slot).phase = Phase::Waiting;
+            self.waiting.push_back(slot);
+        }
+    }
+
+    /// Gives operations that had to wait to their channels, the oldest first; how many were taken. One whose channel is
+    /// still full does not hold up those of other disks.
+    pub(crate) fn submit_waiting(&mut self, cx: &mut Cx) -> usize {
+        let mut taken = 0;
+        for _ in 0..self.waiting.len() {
+            let slot = self.waiting.pop_front().expect("counted");
+            if self.try_submit(slot, cx) {
+                taken += 1;
+            } else {
+                self.waiting.push_back(slot);
+            }
+        }
+        taken
+    }
+
+    fn try_submit(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
+        let tag = self.name(slot).tag();
+        let scsi_op = self.slots.get(slot).op;
+        let segments = self.slots.operation_data(slot, scsi_op.len);
+        let op = Op { kind: scsi_op.kind, offset: scsi_op.offset, len: scsi_op.len, segments };
+        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+        let disk = entry.disk.as_ref().expect("only a disk has operations").index;
+        let (channel, io) = cx.channel(disk);
+        match channel.submit(io, &op, tag) {
+            Ok(()) => {
+                self.slots.get(slot).phase = Phase::InFlight;
+                true
+            }
+            Err(SubmitError::Full) => false,
+        }
+    }
+
+    /// A channel has given an operation back.
+    #[inline]
+    pub(crate) fn complete(&mut self, slot: SlotIndex, result: Result<(), IoError>, cx: &mut Cx) {
+        let state = self.slots.get(slot);
+        if state.verdict.is_some() {
+            return self.end_with_verdict(slot, cx);
+        }
+        let (command, op) = (state.command, state.op);
+        let entry = self.queue.adapter.luns.entry(state.entry);
+        match entry.unit.resume(&command, &op, result) {
+            Step::Done(outcome) => {
+                let moved = if result.is_ok() { op.len } else { 0 };
+                self.apply(slot, &outcome);
+                self.end(slot, &outcome, moved, cx);
+            }
+            next => self.follow(slot, next, cx),
+        }
+    }
+
+    /// Ends a command with `moved` bytes of its data buffer used.
+    fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64, cx: &mut Cx) {
+        let state = self.slots.get(slot);
+        let data_in = if state.data_out { 0 } else { moved };
+        let resid = state.data_len - moved;
+        let sense = outcome.sense.map(|sense| sense.encode_fixed());
+        let response = CommandResponse {
+            response: ResponseCode::OK,
+            status: outcome.status.0,
+            status_qualifier: 0,
+            resid,
+            sense: sense.as_ref().map_or(&[], |sense| &sense[..]),
+        };
+        self.respond(slot, &response, data_in, cx);
+    }
+
+    /// Ends a command as task management, or a reset, wants it.
+    #[cold]
+    pub(crate) fn end_with_verdict(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let response = match self.slots.get(slot).verdict {
+            Some(Verdict::Aborted) => ResponseCode::ABORTED,
+            Some(Verdict::Reset) | None => ResponseCode::RESET,
+        };
+        self.refuse(slot, response, cx);
+    }
+
+    /// Tries to get an operation back from its channel.
+    #[cold]
+    pub(crate) fn cancel(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let tag = self.name(slot).tag();
+        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+        let disk = entry.disk.as_ref().expect("only a disk has operations").index;
+        let (channel, io) = cx.channel(disk);
+        channel.cancel(io, tag);
+    }
+}

@@ -1,0 +1,137 @@
+//! What a control thread, or another reactor, can tell a reactor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use reactor::{Handle, Pass};
+
+use crate::dma::MemMap;
+use crate::virtio_scsi::Address;
+
+use super::slots::Verdict;
+use super::worker::Worker;
+
+/// One life of a device, from `DRIVER_OK` to the next reset: what messages are about. No two are the same in a process,
+/// so that a queue which outlives its device (its disk does not answer) is never taken for one of the next life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Life(u64);
+
+impl Life {
+    /// A new one.
+    pub(crate) fn begin() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A queue of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct QueueName {
+    /// The device's life.
+    pub(crate) life: Life,
+    /// Number of the virtqueue.
+    pub(crate) number: u16,
+}
+
+/// One task management function in progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct BarId(pub(crate) u64);
+
+/// Which commands a task management function is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// One command.
+    Task {
+        /// Its logical unit.
+        address: Address,
+        /// Its name.
+        id: u64,
+    },
+    /// All commands of a logical unit.
+    Unit(Address),
+    /// All commands of a target.
+    Target(u8),
+}
+
+impl Scope {
+    /// Whether it holds the command `id` of the logical unit at `address`.
+    pub(crate) fn holds(self, address: Address, id: u64) -> bool {
+        match self {
+            Self::Task { address: its, id: its_id } => its == address && its_id == id,
+            Self::Unit(its) => its == address,
+            Self::Target(target) => target == address.target,
+        }
+    }
+}
+
+/// A message to a reactor. Each pass arrives at its gate when what was asked for is done; a message that comes too late
+/// drops it, which says the same.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Serve this queue.
+    Adopt(Box<Worker>),
+    /// Guest memory has grown: nothing that was there has changed.
+    Memory {
+        /// For which queue.
+        queue: QueueName,
+        /// All of it.
+        memory: Arc<MemMap>,
+    },
+    /// Stop taking commands, end those in flight, forget the guest's memory.
+    Quiesce {
+        /// Which queue.
+        queue: QueueName,
+        /// Arrives when nothing touches the memory any more.
+        pass: Pass,
+    },
+    /// Go on after a quiesce, in this memory.
+    Resume {
+        /// Which queue.
+        queue: QueueName,
+        /// All of it.
+        memory: Arc<MemMap>,
+    },
+    /// Stop taking commands, end those in flight as fast as possible, and drop the queue.
+    Retire {
+        /// Which queue.
+        queue: QueueName,
+        /// Arrives when the queue is gone.
+        pass: Pass,
+    },
+    /// End the commands in scope, and hold back those that come until [`Message::Lift`].
+    EndTasks {
+        /// Whose.
+        life: Life,
+        /// What for.
+        bar: BarId,
+        /// Which commands.
+        scope: Scope,
+        /// How to answer them.
+        verdict: Verdict,
+        /// Arrives when the last of them has been answered, and the driver can see it.
+        pass: Pass,
+        /// The reactor to wake then.
+        origin: Handle<Message>,
+    },
+    /// Commands that were held back may start.
+    Lift {
+        /// Of whom.
+        life: Life,
+        /// What held them back.
+        bar: BarId,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes() {
+        let (a, b) = (Address { target: 1, lun: 2 }, Address { target: 1, lun: 3 });
+        assert!(Scope::Task { address: a, id: 7 }.holds(a, 7));
+        assert!(!Scope::Task { address: a, id: 7 }.holds(a, 8) && !Scope::Task { address: a, id: 7 }.holds(b, 7));
+        assert!(Scope::Unit(a).holds(a, 1) && !Scope::Unit(a).holds(b, 1));
+        assert!(Scope::Target(1).holds(b, 1) && !Scope::Target(2).holds(b, 1));
+    }
+}

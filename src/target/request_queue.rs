@@ -1,0 +1,209 @@
+//! A request queue on its reactor: takes chains from the ring, gives answers back. What happens in between is in
+//! [`execute`](super::execute).
+//!
+//! Order within one queue: chains start in the order in which the driver made them available, and end in whatever order
+//! their operations do, as virtio and SAM allow for SIMPLE tasks.
+
+use std::collections::VecDeque;
+
+use crate::virtio::ring::{Chain, Head, Popped};
+use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction, Framing, ResponseCode};
+use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
+
+use super::cx::Cx;
+use super::message::Scope;
+use super::slots::{Phase, Slots, Verdict};
+use super::tag::{RequestName, SlotIndex, WorkerIndex};
+use super::worker::Queue;
+
+/// Chains that one queue takes in one pass, so that the others of its reactor get their turn.
+const BATCH: u16 = 64;
+
+/// A request queue.
+#[derive(Debug)]
+pub(crate) struct RequestQueue {
+    pub(crate) queue: Queue,
+    pub(crate) index: WorkerIndex,
+    pub(crate) framing: Framing,
+    pub(crate) slots: Slots,
+    /// Operations that wait for room in their channel, in order.
+    pub(crate) waiting: VecDeque<SlotIndex>,
+    chain: Chain,
+}
+
+impl RequestQueue {
+    pub(crate) fn new(queue: Queue, framing: Framing) -> Self {
+        debug_assert!(framing.sense_size <= SENSE_SIZE_MAX);
+        let size = queue.ring.size();
+        Self {
+            queue,
+            index: WorkerIndex(0),
+            framing,
+            slots: Slots::new(size),
+            waiting: VecDeque::with_capacity(size.into()),
+            chain: Chain::new(),
+        }
+    }
+
+    /// One bounded round: operations that had to wait, then new chains.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
+        let retried = if self.waiting.is_empty() { 0 } else { self.submit_waiting(cx) };
+        let available = self.queue.available().min(BATCH);
+        retried + if available == 0 { 0 } else { self.take(available, cx) }
+    }
+
+    /// Takes up to `count` chains; how many it took.
+    fn take(&mut self, count: u16, cx: &mut Cx) -> usize {
+        for taken in 0..count {
+            if !self.slots.has_room() {
+                return taken.into();
+            }
+            match self.queue.ring.pop(&self.queue.memory, &mut self.chain) {
+                Ok(Popped::Chain(head)) => self.begin(head, cx),
+                Ok(Popped::Empty) => return taken.into(),
+                Ok(Popped::NeedsFetch { gpa, .. }) => {
+                    self.queue.fail_unshared(gpa);
+                    return taken.into();
+                }
+                Err(error) => {
+                    self.queue.fail(&error);
+                    return taken.into();
+                }
+            }
+        }
+        count.into()
+    }
+
+    /// A chain becomes a request.
+    #[inline]
+    fn begin(&mut self, head: Head, cx: &mut Cx) {
+        if let Some(range) = self.chain.remote().first() {
+            self.queue.fail_unshared(range.gpa);
+            return self.queue.ring.push(head, 0);
+        }
+        let request = match CommandRequest::parse(&self.chain, self.framing) {
+            Ok(request) => request,
+            Err(error) => {
+                self.queue.fail(&error);
+                return self.queue.ring.push(head, 0);
+            }
+        };
+        let slot = self.fill_slot(head, &request.layout);
+        self.execute(slot, &request, cx);
+    }
+
+    /// Moves the chain's segments to a slot: those of the response, then those of the data.
+    fn fill_slot(&mut self, head: Head, layout: &DataLayout) -> SlotIndex {
+        let chain = &self.chain;
+        let slot = self.slots.take(head, chain.readable().len() + chain.writable().len());
+        self.slots.get(slot).data_len = layout.data_in_len.max(layout.data_out_len);
+        self.slots.fill(slot, |list| {
+            let mut count = 0;
+            for segment in layout.response(chain) {
+                list[count] = segment;
+                count += 1;
+            }
+            let response = count;
+            let data = match layout.direction() {
+                Direction::Out => layout.data_out(chain),
+                Direction::None | Direction::In | Direction::Both => layout.data_in(chain),
+            };
+            for segment in data {
+                list[count] = segment;
+                count += 1;
+            }
+            (response, count - response)
+        });
+        slot
+    }
+
+    /// Ends a request: writes its response, and gives its chain back with `data_in` bytes of data behind the response.
+    pub(crate) fn respond(&mut self, slot: SlotIndex, response: &CommandResponse<'_>, data_in: u64, cx: &mut Cx) {
+        let written = write_command_response(self.slots.response(slot), response, self.framing.sense_size);
+        if self.slots.get(slot).verdict.is_some() {
+            cx.ended.push(self.name(slot));
+        }
+        let head = self.slots.give_back(slot);
+        self.queue.ring.push(head, written + data_in as u32);
+    }
+
+    /// Ends a request that was not executed.
+    #[cold]
+    pub(crate) fn refuse(&mut self, slot: SlotIndex, response: ResponseCode, cx: &mut Cx) {
+        let data_len = self.slots.get(slot).data_len;
+        self.respond(slot, &CommandResponse::not_executed(response, data_len), 0, cx);
+    }
+
+    /// The name of the request in `slot`.
+    pub(crate) fn name(&mut self, slot: SlotIndex) -> RequestName {
+        RequestName { worker: self.index, slot, generation: self.slots.get(slot).generation }
+    }
+
+    /// Whether nothing is in flight.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.slots.busy() == 0
+    }
+
+    /// Takes all that the driver made available, so that task management finds it: commands in its scope are barred by
+    /// now and do not start. False if there was no room for all.
+    pub(crate) fn take_all(&mut self, cx: &mut Cx) -> bool {
+        loop {
+            let available = self.queue.available();
+            if available == 0 {
+                return true;
+            }
+            if self.take(available, cx) == 0 {
+                // Either there is no room, or the ring is broken and takes nothing any more.
+                return !self.queue.is_accepting();
+            }
+        }
+    }
+
+    /// Ends the requests in `scope`: those not yet started at once, the others as soon as their channel gives them back;
+    /// `pending` gets the names of those.
+    pub(crate) fn end_tasks(&mut self, scope: Scope, verdict: Verdict, pending: &mut Vec<RequestName>, cx: &mut Cx) {
+        let matches = |slot: &super::slots::Slot| scope.holds(slot.address, slot.id);
+        let found: Vec<_> = self.slots.iter_busy().filter(|(_, slot)| matches(slot)).map(|(index, _)| index).collect();
+        for index in found {
+            let name = self.name(index);
+            pending.push(name);
+            let slot = self.slots.get(index);
+            let phase = slot.phase;
+            slot.verdict.get_or_insert(verdict);
+            match phase {
+                Phase::Barred | Phase::Waiting => {
+                    self.waiting.retain(|&other| other != index);
+                    self.end_with_verdict(index, cx);
+                }
+                Phase::InFlight => self.cancel(index, cx),
+                Phase::Free => unreachable!("iter_busy gives no free slot"),
+            }
+        }
+    }
+
+    /// Starts requests that were held back and are no more.
+    pub(crate) fn start_lifted(&mut self, cx: &mut Cx) {
+        let barred: Vec<_> =
+            self.slots.iter_busy().filter(|(_, slot)| slot.phase == Phase::Barred).map(|(index, _)| index).collect();
+        for index in barred {
+            let slot = self.slots.get(index);
+            if !cx.is_barred(self.queue.life, slot.address, slot.id) {
+                self.start(index, cx);
+            }
+        }
+    }
+
+    /// Asks the channels for everything in flight; the device is being reset.
+    pub(crate) fn cancel_all(&mut self, cx: &mut Cx) {
+        let busy: Vec<_> = self.slots.iter_busy().map(|(index, slot)| (index, slot.phase)).collect();
+        for (index, phase) in busy {
+            self.slots.get(index).verdict.get_or_insert(Verdict::Reset);
+            match phase {
+                Phase::InFlight => self.cancel(index, cx),
+                _ => self.end_with_verdict(index, cx),
+            }
+        }
+        self.waiting.clear();
+    }
+}

@@ -1,0 +1,205 @@
+//! Start and end of everything: disks, reactors, controllers and their threads.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use reactor::{Config, Cpu, CpuError, Handle, IdlePolicy, Reactor, SpawnError};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::config::{ControllerConfig, DiskConfig, Idle, ServeConfig};
+use crate::vfio_user::{BindError, Server};
+use crate::virtio_scsi::Address;
+
+use super::controller::Controller;
+use super::core::Core;
+use super::disk::{Disk, DiskError, DiskIndex};
+use super::lun_map::{LunMap, Placement};
+use super::message::Message;
+use super::summary::Summary;
+
+/// Why the target cannot start: one line for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A CPU of a mask.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
+    /// A disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A socket.
+    #[error(transparent)]
+    Socket(#[from] BindError),
+    /// A reactor.
+    #[error(transparent)]
+    Reactor(#[from] SpawnError<io::Error>),
+    /// A controller's thread, or the eventfd that wakes it.
+    #[error("cannot start a thread for controller {name}: {error}")]
+    Thread {
+        /// The controller's socket.
+        name: String,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+/// A running target. [`Target::stop`] ends it in order.
+#[derive(Debug)]
+pub struct Target {
+    reactors: Vec<Reactor<Message>>,
+    controllers: Vec<Running>,
+    summary: Summary,
+}
+
+/// A controller with its thread.
+#[derive(Debug)]
+struct Running {
+    thread: JoinHandle<()>,
+    bell: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Target {
+    /// Opens the disks, listens on the sockets and starts all threads.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running.
+    pub fn start(config: &ServeConfig) -> Result<Self, StartError> {
+        let cpus = all_cpus(config);
+        cpus.iter().try_for_each(|cpu| cpu.check())?;
+        let disks = Disks::open(config)?;
+        let summary = Summary::new(config, &disks.opened);
+        let servers = bind_all(config)?;
+        let reactors = spawn_reactors(&cpus, config.idle, &disks.opened)?;
+        let mut target = Self { reactors, controllers: Vec::new(), summary };
+        for (number, (config, server)) in config.controllers.iter().zip(servers).enumerate() {
+            match target.spawn_controller(number, config, server, &disks) {
+                Ok(running) => target.controllers.push(running),
+                Err(error) => {
+                    target.stop();
+                    return Err(StartError::Thread { name: config.socket.display().to_string(), error });
+                }
+            }
+        }
+        Ok(target)
+    }
+
+    /// What is served, and how to attach to it, for the user.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Lets go of the clients, ends what is in flight, flushes the disks and removes the sockets.
+    pub fn stop(self) {
+        for controller in &self.controllers {
+            controller.stop.store(true, Ordering::Release);
+            // A full counter is a bell that rings already.
+            let _ = rustix::io::write(&*controller.bell, &1_u64.to_ne_bytes());
+        }
+        for controller in self.controllers {
+            if controller.thread.join().is_err() {
+                tracing::error!("a controller's thread panicked");
+            }
+        }
+        self.reactors.iter().for_each(Reactor::stop);
+        for reactor in self.reactors {
+            if let Err(panicked) = reactor.join() {
+                tracing::error!("the reactor of CPU {} panicked", panicked.0.0);
+            }
+        }
+    }
+
+    fn spawn_controller(
+        &self,
+        number: usize,
+        config: &ControllerConfig,
+        mut server: Server,
+        disks: &Disks,
+    ) -> io::Result<Running> {
+        let name = config.socket.display().to_string();
+        let reactors: Arc<[Handle<Message>]> = self
+            .reactors
+            .iter()
+            .filter(|reactor| config.cpus.cpus().contains(&reactor.cpu().0))
+            .map(Reactor::handle)
+            .collect();
+        // Controllers begin at different reactors, so that those with few queues do not all sit on the first one.
+        let first = number % reactors.len();
+        let luns = LunMap::new(disks.placements(config));
+        let mut controller = Controller::new(name.clone(), luns, config.queues, reactors, first);
+        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (thread_bell, thread_stop) = (bell.clone(), stop.clone());
+        let thread = std::thread::Builder::new().name(format!("ctrl-{number}")).spawn(move || {
+            if let Err(error) = server.run(&mut controller, thread_bell.as_fd(), &thread_stop) {
+                tracing::error!(controller = name, "stopped serving: {error}");
+            }
+        })?;
+        Ok(Running { thread, bell, stop })
+    }
+}
+
+/// The disks of all controllers, each opened once.
+struct Disks {
+    opened: Arc<[Arc<Disk>]>,
+    configs: Vec<Arc<DiskConfig>>,
+}
+
+impl Disks {
+    fn open(config: &ServeConfig) -> Result<Self, DiskError> {
+        let mut configs: Vec<Arc<DiskConfig>> = Vec::new();
+        for placed in config.controllers.iter().flat_map(|controller| &controller.disks) {
+            if !configs.iter().any(|known| Arc::ptr_eq(known, &placed.disk)) {
+                configs.push(placed.disk.clone());
+            }
+        }
+        let opened = configs
+            .iter()
+            .enumerate()
+            .map(|(index, config)| Disk::open(config, DiskIndex(index)).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { opened, configs })
+    }
+
+    fn placements(&self, controller: &ControllerConfig) -> Vec<Placement> {
+        let place = |placed: &crate::config::PlacedDisk| {
+            let known = |config: &Arc<DiskConfig>| Arc::ptr_eq(config, &placed.disk);
+            let index = self.configs.iter().position(known).expect("every disk was opened");
+            let address = Address { target: placed.target, lun: placed.lun };
+            Placement { address, disk: self.opened[index].clone() }
+        };
+        controller.disks.iter().map(place).collect()
+    }
+}
+
+fn all_cpus(config: &ServeConfig) -> Vec<Cpu> {
+    let mut cpus: Vec<usize> =
+        config.controllers.iter().flat_map(|controller| controller.cpus.cpus()).copied().collect();
+    cpus.sort_unstable();
+    cpus.dedup();
+    cpus.into_iter().map(Cpu).collect()
+}
+
+fn bind_all(config: &ServeConfig) -> Result<Vec<Server>, BindError> {
+    config.controllers.iter().map(|controller| Server::bind(&controller.socket)).collect()
+}
+
+fn spawn_reactors(
+    cpus: &[Cpu],
+    idle: Idle,
+    disks: &Arc<[Arc<Disk>]>,
+) -> Result<Vec<Reactor<Message>>, SpawnError<io::Error>> {
+    let idle = match idle.spin() {
+        None => IdlePolicy::Spin,
+        Some(spin) if spin.is_zero() => IdlePolicy::Sleep,
+        Some(spin) => IdlePolicy::Adaptive { spin_ns: spin.as_nanos() as u64 },
+    };
+    cpus.iter()
+        .map(|&cpu| {
+            let disks = disks.clone();
+            reactor::spawn(Config::new(cpu, format!("reactor-{}", cpu.0), idle), move || Core::new(disks))
+        })
+        .collect()
+}

@@ -1,0 +1,99 @@
+//! What is served and how to attach to it: printed at start.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{ControllerConfig, Idle, ServeConfig};
+
+use super::controller::QUEUE_SIZE_MAX;
+use super::disk::Disk;
+
+/// The effective set-up, for people.
+#[derive(Debug)]
+pub struct Summary {
+    controllers: Vec<ControllerConfig>,
+    idle: Idle,
+    disks: Arc<[Arc<Disk>]>,
+}
+
+impl Summary {
+    pub(super) fn new(config: &ServeConfig, disks: &Arc<[Arc<Disk>]>) -> Self {
+        Self { controllers: config.controllers.clone(), idle: config.idle, disks: disks.clone() }
+    }
+
+    fn write_controller(&self, f: &mut fmt::Formatter<'_>, controller: &ControllerConfig) -> fmt::Result {
+        let ControllerConfig { socket, cpus, queues, disks } = controller;
+        let plural = if *queues == 1 { "" } else { "s" };
+        writeln!(f, "controller {}", socket.display())?;
+        writeln!(
+            f,
+            "  CPUs {cpus}, {queues} request queue{plural} of up to {QUEUE_SIZE_MAX} entries, idle {:?}",
+            self.idle
+        )?;
+        for placed in disks {
+            let disk = self.disks.iter().find(|disk| Arc::ptr_eq(&disk.config, &placed.disk));
+            let disk = disk.expect("every disk was opened");
+            let info = disk.bdev.info();
+            let read_only = if info.read_only { ", read-only" } else { "" };
+            writeln!(
+                f,
+                "  target {} lun {}: {} of {} bytes{read_only}, {} ({})",
+                placed.target,
+                placed.lun,
+                size(info.size()),
+                info.block_size,
+                info.description,
+                disk.identity.serial(),
+            )?;
+        }
+        writeln!(f, "  attach with:")?;
+        writeln!(f, "    qemu-system-x86_64 -m 1G -object memory-backend-memfd,id=mem,size=1G,share=on \\")?;
+        writeln!(f, "      -machine q35,memory-backend=mem \\")?;
+        writeln!(f, "      -device {}", qemu_device(socket))
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.controllers.iter().try_for_each(|controller| self.write_controller(f, controller))
+    }
+}
+
+/// The argument of QEMU's `-device`, quoted for a shell.
+fn qemu_device(socket: &Path) -> String {
+    let path = std::path::absolute(socket).unwrap_or_else(|_| PathBuf::from(socket));
+    let socket = serde_json::json!({ "type": "unix", "path": path.to_string_lossy() });
+    let device = serde_json::json!({ "driver": "vfio-user-pci", "socket": socket });
+    format!("'{}'", device.to_string().replace('\'', "'\\''"))
+}
+
+/// A size in the largest unit that leaves a whole number or two digits behind the point.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let unit = (bytes.max(1).ilog2() as usize / 10).min(units.len() - 1);
+    let step = 1_u64 << (10 * unit);
+    if bytes.is_multiple_of(step) {
+        format!("{} {}", bytes / step, units[unit])
+    } else {
+        format!("{:.2} {}", bytes as f64 / step as f64, units[unit])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        let said: Vec<_> = [512, 1 << 30, 3 << 29, 1 << 40].into_iter().map(size).collect();
+        assert_eq!(said, ["512 B", "1 GiB", "1.50 GiB", "1 TiB"]);
+    }
+
+    #[test]
+    fn the_device_argument_survives_a_shell() {
+        let argument = qemu_device(Path::new("/run/it's \"here\".sock"));
+        let expected = r#"'{"driver":"vfio-user-pci","socket":{"path":"/run/it'\''s \"here\".sock","type":"unix"}}'"#;
+        assert_eq!(argument, expected);
+    }
+}

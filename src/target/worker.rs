@@ -1,0 +1,250 @@
+//! A virtqueue on its reactor: request queue or control queue, and the states that both go through.
+
+use std::sync::Arc;
+
+use bdev::IoError;
+use reactor::Pass;
+
+use crate::dma::{Gpa, MemMap};
+use crate::virtio::ring::{Ring, RingError};
+
+use super::adapter::Adapter;
+use super::control_queue::ControlQueue;
+use super::cx::Cx;
+use super::message::{Life, QueueName};
+use super::request_queue::RequestQueue;
+use super::tag::{RequestName, WorkerIndex};
+
+/// A queue that a reactor serves.
+#[derive(Debug)]
+pub(crate) enum Worker {
+    /// Commands.
+    Request(Box<RequestQueue>),
+    /// Task management.
+    Control(Box<ControlQueue>),
+}
+
+/// What every queue is made of.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) life: Life,
+    /// Number of the virtqueue.
+    pub(crate) number: u16,
+    pub(crate) adapter: Arc<Adapter>,
+    pub(crate) ring: Ring,
+    pub(crate) memory: Arc<MemMap>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Takes what the driver makes available.
+    Running,
+    /// Ends what is in flight; then the memory may change.
+    Draining(Pass),
+    /// Has no memory.
+    Paused,
+    /// Ends what is in flight; then it is dropped, and the pass arrives with that.
+    Retiring { _pass: Pass },
+}
+
+impl Queue {
+    /// A queue that takes work as soon as a reactor has it.
+    pub(crate) fn new(life: Life, number: u16, adapter: Arc<Adapter>, ring: Ring, memory: Arc<MemMap>) -> Self {
+        Self { life, number, adapter, ring, memory, state: State::Running }
+    }
+
+    /// Whether it may take new work.
+    #[inline]
+    pub(crate) fn is_accepting(&self) -> bool {
+        matches!(self.state, State::Running) && self.ring.is_bound() && !self.adapter.is_broken()
+    }
+
+    /// Chains that wait in the ring, none if it may not take any.
+    #[inline]
+    pub(crate) fn available(&mut self) -> u16 {
+        if !self.is_accepting() {
+            return 0;
+        }
+        self.ring.available().unwrap_or_else(|error| {
+            self.fail(&error);
+            0
+        })
+    }
+
+    /// The driver broke the ring, or what is in it.
+    #[cold]
+    pub(crate) fn fail(&self, why: &dyn std::fmt::Display) {
+        // A queue of a former life must not fail the device of the next one.
+        if !matches!(self.state, State::Retiring { .. }) {
+            self.adapter.fail(&format_args!("queue {}: {why}", self.number));
+        }
+    }
+
+    /// Guest memory that the client does not share cannot be reached from a reactor.
+    #[cold]
+    pub(crate) fn fail_unshared(&self, gpa: Gpa) {
+        self.fail(&format_args!(
+            "guest address {gpa} is in memory that the client does not share; start the virtual machine with shared memory"
+        ));
+    }
+
+    /// Shows the driver what was finished in this pass.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        if self.ring.publish() && !matches!(self.state, State::Retiring { .. }) {
+            self.adapter.signal_queue(self.number);
+        }
+    }
+
+    /// Nothing is in flight: if that was waited for, the memory may change now.
+    fn come_to_rest(&mut self) {
+        if !matches!(self.state, State::Draining(_)) {
+            return;
+        }
+        self.ring.unbind();
+        self.memory = Arc::default();
+        if let State::Draining(pass) = std::mem::replace(&mut self.state, State::Paused) {
+            pass.arrive();
+        }
+    }
+
+    fn set_memory(&mut self, memory: Arc<MemMap>) {
+        if let Err(error) = self.ring.rebind(&memory) {
+            // The client takes memory away and gives it back in pieces, under a live ring: this one waits for its own.
+            tracing::debug!(controller = self.adapter.name, queue = self.number, "queue waits for its memory: {error}");
+        }
+        self.memory = memory;
+    }
+}
+
+impl Worker {
+    pub(crate) fn name(&self) -> QueueName {
+        let queue = self.queue();
+        QueueName { life: queue.life, number: queue.number }
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        match self {
+            Self::Request(worker) => &worker.queue,
+            Self::Control(worker) => &worker.queue,
+        }
+    }
+
+    fn queue_mut(&mut self) -> &mut Queue {
+        match self {
+            Self::Request(worker) => &mut worker.queue,
+            Self::Control(worker) => &mut worker.queue,
+        }
+    }
+
+    /// A reactor takes it over.
+    pub(crate) fn adopt(&mut self, index: WorkerIndex) {
+        if let Self::Request(worker) = self {
+            worker.index = index;
+        }
+        self.queue_mut().ring.start();
+    }
+
+    /// One bounded round of work; how much was done.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
+        match self {
+            Self::Request(worker) => worker.poll(cx),
+            Self::Control(worker) => worker.poll(),
+        }
+    }
+
+    /// A channel has given the operation of a request back.
+    #[inline]
+    pub(crate) fn complete(&mut self, name: RequestName, result: Result<(), IoError>, cx: &mut Cx) {
+        let Self::Request(worker) = self else { panic!("{name:?}: a control queue has no operations") };
+        let generation = worker.slots.get(name.slot).generation;
+        assert_eq!(generation, name.generation, "a channel completes each operation once");
+        worker.complete(name.slot, result, cx);
+    }
+
+    /// Ends a pass: what was finished becomes visible. False if the worker is to be dropped.
+    #[inline]
+    pub(crate) fn finish_pass(&mut self) -> bool {
+        let idle = self.is_idle();
+        let queue = self.queue_mut();
+        queue.publish();
+        if idle {
+            queue.come_to_rest();
+        }
+        !(idle && matches!(queue.state, State::Retiring { .. }))
+    }
+
+    /// Whether nothing is in flight.
+    fn is_idle(&self) -> bool {
+        match self {
+            Self::Request(worker) => worker.is_idle(),
+            Self::Control(worker) => worker.is_idle(),
+        }
+    }
+
+    pub(crate) fn quiesce(&mut self, pass: Pass) {
+        let queue = self.queue_mut();
+        match queue.state {
+            State::Running => queue.state = State::Draining(pass),
+            // Nothing touches memory, so that the pass may arrive.
+            State::Paused => {}
+            // It does until its end, and says so to whoever retired it; its memory stays mapped as long.
+            State::Draining(_) | State::Retiring { .. } => {}
+        }
+    }
+
+    pub(crate) fn resume(&mut self, memory: Arc<MemMap>) {
+        let queue = self.queue_mut();
+        if !matches!(queue.state, State::Retiring { .. }) {
+            queue.state = State::Running;
+            queue.set_memory(memory);
+        }
+    }
+
+    pub(crate) fn retire(&mut self, pass: Pass, cx: &mut Cx) {
+        self.queue_mut().state = State::Retiring { _pass: pass };
+        if let Self::Request(worker) = self {
+            worker.cancel_all(cx);
+        }
+    }
+
+    pub(crate) fn add_memory(&mut self, memory: Arc<MemMap>) {
+        let queue = self.queue_mut();
+        match queue.state {
+            State::Running if queue.ring.is_bound() => queue.memory = memory,
+            State::Running => queue.set_memory(memory),
+            State::Draining(_) | State::Paused | State::Retiring { .. } => {}
+        }
+    }
+
+    /// Whether its driver rings no bell, so that it must be polled.
+    pub(crate) fn must_be_polled(&self) -> bool {
+        let queue = self.queue();
+        let retries = match self {
+            Self::Request(worker) => !worker.waiting.is_empty(),
+            Self::Control(worker) => worker.must_be_polled(),
+        };
+        retries || queue.is_accepting() && queue.adapter.is_polled(queue.number)
+    }
+
+    /// Asks the driver for a bell and looks again. True if there is work.
+    pub(crate) fn arm(&mut self) -> bool {
+        if !self.queue().is_accepting() {
+            return false;
+        }
+        let queue = self.queue_mut();
+        queue.ring.enable_notify().unwrap_or_else(|error: RingError| {
+            queue.fail(&error);
+            false
+        })
+    }
+
+    /// The ring is polled again.
+    pub(crate) fn disarm(&mut self) {
+        if self.queue().ring.is_bound() {
+            self.queue_mut().ring.disable_notify();
+        }
+    }
+}
