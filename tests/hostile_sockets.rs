@@ -326,7 +326,9 @@ fn interrupts_that_cannot_be() {
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
     let null = File::open("/dev/null").unwrap();
     let mut set = |flags: u32, index: u32, range: (u32, u32), data: &[u8], fds: &[BorrowedFd<'_>]| {
-        let payload = [&wire::set_irqs(flags, index, range.0, range.1)[..], data].concat();
+        let mut payload = [&wire::set_irqs(flags, index, range.0, range.1)[..], data].concat();
+        let argsz = payload.len() as u32;
+        payload[..4].copy_from_slice(&argsz.to_le_bytes());
         let reply = client.call(command::DEVICE_SET_IRQS, &payload, fds).unwrap();
         assert_ne!(reply.error(), Some(0));
         reply.error()

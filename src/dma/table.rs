@@ -103,9 +103,6 @@ pub enum MapError {
     /// Nothing is mapped there.
     #[error("nothing is mapped there")]
     NotMapped,
-    /// The range ends within a region.
-    #[error("the range holds only a part of the region at {0}")]
-    PartOfRegion(Gpa),
     /// The kernel refused.
     #[error("the kernel refused: {0}")]
     Os(#[from] Errno),
@@ -116,7 +113,7 @@ impl MapError {
     pub fn errno(&self) -> Errno {
         match self {
             Self::Empty | Self::Wraps | Self::Unaligned { .. } | Self::NoAccess => Errno::INVAL,
-            Self::FileKind(_) | Self::BeyondFile { .. } | Self::PartOfRegion(_) => Errno::INVAL,
+            Self::FileKind(_) | Self::BeyondFile { .. } => Errno::INVAL,
             Self::Overlap(_) => Errno::EXIST,
             Self::TooManyRegions(_) | Self::TooManyBytes(_) => Errno::NOSPC,
             Self::FileAccess => Errno::ACCESS,
@@ -204,24 +201,16 @@ impl Table {
         Ok(())
     }
 
-    /// Takes out the regions that lie in `len` bytes at `gpa`, none of which may stick out. Returns how many bytes they
-    /// were. Their memory stays mapped until the last snapshot that shows it has gone.
+    /// Takes out the region of exactly `len` bytes at `gpa`. Returns its length. Its memory stays mapped until the last
+    /// snapshot that shows it has gone.
     ///
     /// # Errors
-    /// [`MapError`]; [`MapError::NotMapped`] if there is no region in the range.
+    /// [`MapError::NotMapped`] if there is no such region.
     pub fn unmap(&mut self, gpa: Gpa, len: u64) -> Result<u64, MapError> {
-        let end = check_range(gpa, len)?;
-        let sticks_out = |entry: &&Entry| entry.region.start < gpa || entry.region.end() > end;
-        let before = self.entries.range(..gpa.0).next_back().filter(|(_, entry)| entry.region.end() > gpa.0);
-        let last = self.entries.range(gpa.0..end).next_back();
-        if let Some(entry) = before.into_iter().chain(last).map(|(_, entry)| entry).find(sticks_out) {
-            return Err(MapError::PartOfRegion(entry.region.start));
+        match self.entries.get(&gpa.0) {
+            Some(entry) if entry.region.len == len => Ok(self.remove(gpa.0)),
+            _ => Err(MapError::NotMapped),
         }
-        let mut bytes = 0;
-        while let Some((&start, _)) = self.entries.range(gpa.0..end).next() {
-            bytes += self.remove(start);
-        }
-        if bytes == 0 { Err(MapError::NotMapped) } else { Ok(bytes) }
     }
 
     /// Takes out everything. Returns how many bytes that were.

@@ -14,7 +14,7 @@ use super::cx::{Bar, Cx};
 use super::disk::Disk;
 use super::message::{BarId, Life, Message, QueueName, Scope};
 use super::slots::Verdict;
-use super::tag::{RequestName, WorkerIndex};
+use super::tag::{Generation, RequestName, SlotIndex, WorkerIndex};
 use super::worker::Worker;
 
 /// The worker named in the tags of our own operations. No worker has this place.
@@ -27,7 +27,7 @@ pub(crate) struct Core {
     workers: Vec<Option<Box<Worker>>>,
     endings: Vec<Ending>,
     disks: Arc<[Arc<Disk>]>,
-    stop: Stop,
+    stop: Option<Stop>,
 }
 
 /// Task management that waits for commands of this reactor.
@@ -43,12 +43,16 @@ struct Ending {
 }
 
 /// How far the reactor is with its end.
-#[derive(Debug, PartialEq, Eq)]
-enum Stop {
-    NotAsked,
-    /// Disks that are still to be flushed, by place.
-    Flushing(usize),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stop {
+    /// When it was first asked to end.
+    since_ns: u64,
+    /// The disk to flush next.
+    next: usize,
 }
+
+/// How long the end waits for disks that do not answer.
+const STOP_MAX_NS: u64 = 10_000_000_000;
 
 impl Core {
     /// A core with a channel to each of `disks`. To be called on its reactor's own thread.
@@ -59,7 +63,7 @@ impl Core {
         let mut io = Io::new(IoConfig::default());
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
         let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), ended: Vec::new() };
-        Ok(Self { cx, workers: Vec::new(), endings: Vec::new(), disks, stop: Stop::NotAsked })
+        Ok(Self { cx, workers: Vec::new(), endings: Vec::new(), disks, stop: None })
     }
 
     /// Hands completions to their requests, those that come meanwhile included.
@@ -125,15 +129,23 @@ impl Core {
     }
 
     /// Flushes the disks one after the other, then says that all is done.
-    fn flush_next(&mut self, next: usize) -> Drain {
-        let Some(disk) = self.disks.get(next) else { return Drain::Finished };
-        let name = RequestName { worker: NOBODY, slot: super::tag::SlotIndex(0), generation: Default::default() };
+    fn flush_next(&mut self, stop: &mut Stop) -> Drain {
+        let Some(disk) = self.disks.get(stop.next) else { return Drain::Finished };
+        let name = RequestName { worker: NOBODY, slot: SlotIndex(0), generation: Generation::default() };
         let (channel, io) = self.cx.channel(disk.index);
-        if !disk.bdev.info().read_only && channel.submit(io, &Op::FLUSH, name.tag()).is_err() {
-            return Drain::Pending;
+        if disk.bdev.info().read_only || channel.submit(io, &Op::FLUSH, name.tag()).is_ok() {
+            stop.next += 1;
         }
-        self.stop = Stop::Flushing(next + 1);
         Drain::Pending
+    }
+
+    /// The end comes although disks have not answered: what the kernel may still write to stays where it is.
+    #[cold]
+    fn give_up(&mut self) -> Drain {
+        let operations = self.cx.io.in_flight();
+        tracing::error!(operations, "stopping without an answer to operations: unflushed writes may be lost");
+        self.workers.drain(..).for_each(std::mem::forget);
+        Drain::Finished
     }
 
     #[cold]
@@ -217,19 +229,22 @@ impl Context for Core {
         Progress::from_busy(work > 0)
     }
 
-    fn drain(&mut self, _now_ns: u64) -> Drain {
-        if self.workers.iter().any(Option::is_some) || self.cx.io.in_flight() > 0 {
-            return Drain::Pending;
-        }
-        let next = match self.stop {
-            Stop::NotAsked => 0,
-            Stop::Flushing(next) => next,
+    fn drain(&mut self, now_ns: u64) -> Drain {
+        let mut stop = self.stop.unwrap_or(Stop { since_ns: now_ns, next: 0 });
+        let busy = self.workers.iter().any(Option::is_some) || self.cx.io.in_flight() > 0;
+        let drain = if !busy {
+            self.flush_next(&mut stop)
+        } else if now_ns.saturating_sub(stop.since_ns) < STOP_MAX_NS {
+            Drain::Pending
+        } else {
+            self.give_up()
         };
-        self.flush_next(next)
+        self.stop = Some(stop);
+        drain
     }
 
     fn may_sleep(&self) -> bool {
-        self.stop == Stop::NotAsked && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
+        self.stop.is_none() && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
     }
 
     fn arm(&mut self) -> bool {

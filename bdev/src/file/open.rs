@@ -7,13 +7,18 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation, OFlags, StatxFlags};
+use rustix::io::Errno;
 
 use crate::error::OpenError;
 use crate::file::{Alignment, Direct, FileBdev, FileOptions};
 use crate::info::{Info, MAX_TRANSFER, WriteCache, blocks_of};
 
+/// How long to wait for the lock of a target that was killed, and how long between two looks.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Size of the blocks that a file system or a modern disk works in, in bytes.
 const PHYSICAL_BLOCK: u32 = 4096;
 
@@ -110,15 +115,22 @@ fn open_file(path: &Path, read_only: bool) -> Result<File, OpenError> {
 }
 
 /// Keeps others from serving the same file: they would not know of each other's writes.
+///
+/// A target that was killed holds its locks a little longer than it lives: the kernel takes its rings, and the files
+/// registered with them, apart in the background. So this asks again for a while.
 fn lock(path: &Path, file: &File, read_only: bool) -> Result<(), OpenError> {
     let operation =
         if read_only { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-    match rustix::fs::flock(file, operation) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked { path: path.to_owned() }),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "cannot lock the disk: see that nothing else serves it");
-            Ok(())
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match rustix::fs::flock(file, operation) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) => return Err(OpenError::Locked { path: path.to_owned() }),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "cannot lock the disk: see that nothing else serves it");
+                return Ok(());
+            }
         }
     }
 }
