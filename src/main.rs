@@ -20,7 +20,8 @@ const EXIT_INTERRUPTED: i32 = 130;
 fn main() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {
         Ok(command) => command,
-        Err(CliError::Usage(error)) => error.exit(),
+        Err(CliError::Usage(error)) if shows_help(&error) => error.exit(),
+        Err(CliError::Usage(error)) => return fail(2, &one_line(&error.to_string())),
         Err(CliError::Config(error)) => return fail(2, &error),
     };
     start_log();
@@ -47,6 +48,17 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
     tracing::info!("stopping: ending what is in flight and flushing the disks; a second signal stops at once");
     target.stop();
     Ok(())
+}
+
+/// Whether the parser's "error" is help or the version.
+fn shows_help(error: &clap::Error) -> bool {
+    !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+}
+
+/// What the parser says, without its paragraph on usage.
+fn one_line(message: &str) -> String {
+    let said = message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+    format!("{} (see 'annulus serve --help')", said.trim_start_matches("error: "))
 }
 
 fn start_log() {

@@ -30,7 +30,7 @@ fn the_header_is_read_in_any_framing() {
     let bytes = read_10();
     let every_byte = [1; 50];
     for cuts in [&[][..], &[1], &[8, 8], &[19], &[19, 10], &[16, 0, 3], &[50], &every_byte] {
-        let (_, chain, _) = chain_of(&cut_at(&bytes, cuts), &[12, 96, 4096]);
+        let (_driver, chain, _) = chain_of(&cut_at(&bytes, cuts), &[12, 96, 4096]);
         let request = CommandRequest::parse(&chain, DEFAULT).expect("it is whole");
         assert_eq!((request.lun.0, request.id), ([1, 7, 0x40, 3, 0, 0, 0, 0], 0x0123_4567_89ab_cdef), "{cuts:?}");
         assert_eq!(request.cdb.as_bytes(), &bytes[19..], "{cuts:?}");
@@ -43,7 +43,7 @@ fn the_header_is_read_in_any_framing() {
 fn task_attribute_priority_and_number_are_told_apart() {
     let mut bytes = read_10();
     bytes[16..19].copy_from_slice(&[3, 0x55, 0x66]);
-    let (_, chain, _) = chain_of(&[&bytes], &[108]);
+    let (_driver, chain, _) = chain_of(&[&bytes], &[108]);
     assert_eq!(CommandRequest::parse(&chain, DEFAULT).expect("it is whole").task_attr, 3);
 }
 
@@ -53,7 +53,7 @@ fn the_negotiated_sizes_decide_where_data_begins() {
     bytes.truncate(19 + 16);
     bytes.extend(b"data");
     for cuts in [&[][..], &[35], &[36], &[34], &[10, 27, 1]] {
-        let (_, chain, _) = chain_of(&cut_at(&bytes, cuts), &[7, 23]);
+        let (_driver, chain, _) = chain_of(&cut_at(&bytes, cuts), &[7, 23]);
         let request = CommandRequest::parse(&chain, Framing { cdb_size: 16, sense_size: 18 }).expect("it is whole");
         let layout = request.layout;
         assert_eq!((layout.header_len, layout.response_len), (35, 30));
@@ -92,7 +92,7 @@ fn directions() {
         (&with_data, 108, Direction::Out),
         (&with_data, 109, Direction::Both),
     ] {
-        let (_, chain, _) = chain_of(&[readable], &[writable]);
+        let (_driver, chain, _) = chain_of(&[readable], &[writable]);
         assert_eq!(DataLayout::of(&chain, DEFAULT).map(|layout| layout.direction()), Ok(direction));
     }
 }
@@ -100,16 +100,16 @@ fn directions() {
 #[test]
 fn what_is_too_short_is_no_request() {
     let header = read_10();
-    let (_, chain, _) = chain_of(&[&header[..20], &header[20..50]], &[108]);
+    let (_driver, chain, _) = chain_of(&[&header[..20], &header[20..50]], &[108]);
     let short = RequestError::HeaderTooShort { len: 50, needed: 51 };
     assert_eq!(CommandRequest::parse(&chain, DEFAULT), Err(short));
     for (writable, len) in [(&[][..], 0), (&[107], 107), (&[12, 95], 107)] {
-        let (_, chain, _) = chain_of(&[&header], writable);
+        let (_driver, chain, _) = chain_of(&[&header], writable);
         let short = RequestError::ResponseTooShort { len, needed: 108 };
         assert_eq!(CommandRequest::parse(&chain, DEFAULT), Err(short));
     }
     // A header that the driver made device-writable is none.
-    let (_, chain, _) = chain_of(&[], &[51, 108]);
+    let (_driver, chain, _) = chain_of(&[], &[51, 108]);
     assert_eq!(CommandRequest::parse(&chain, DEFAULT), Err(RequestError::HeaderTooShort { len: 0, needed: 51 }));
 }
 
