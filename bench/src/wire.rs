@@ -123,9 +123,11 @@ pub fn region_access(region: u32, offset: u64, count: u32) -> Vec<u8> {
     [&offset.to_le_bytes()[..], &words(&[region, count])].concat()
 }
 
-/// Payload of DEVICE_SET_IRQS before its data.
-pub fn set_irqs(flags: u32, index: u32, start: u32, count: u32) -> Vec<u8> {
-    words(&[20, flags, index, start, count])
+/// Payload of DEVICE_SET_IRQS for the vectors `start..start + count`.
+pub fn set_irqs(flags: u32, index: u32, (start, count): (u32, u32), data: &[u8]) -> Vec<u8> {
+    let mut payload = words(&[20 + data.len() as u32, flags, index, start, count]);
+    payload.extend_from_slice(data);
+    payload
 }
 
 /// Little-endian words.
@@ -160,6 +162,7 @@ mod tests {
         assert_eq!(dma_map(3, 0, 0, 0).len(), 32);
         assert_eq!(dma_unmap(0, 0, 0).len(), 24);
         assert_eq!(region_access(4, 0x14, 1), [0x14, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0]);
-        assert_eq!(set_irqs(0x24, 2, 0, 1).len(), 20);
+        assert_eq!(set_irqs(0x24, 2, (0, 1), &[]).len(), 20);
+        assert_eq!(set_irqs(0x22, 2, (0, 1), &[1])[..4], [21, 0, 0, 0]);
     }
 }
