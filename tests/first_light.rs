@@ -205,3 +205,19 @@ fn flushes_and_forced_writes_are_served() {
     good(&mut guest, &Command::new(LUN, cdb::synchronize_cache_16(1, 2)));
     target.stop();
 }
+
+#[test]
+fn event_buffers_are_kept_until_there_is_an_event() {
+    let target = Target::start(&["--disk", "mem:size=1M"]);
+    let mut guest = target.guest();
+    guest.post_event_buffers(8).unwrap();
+    settle(&mut guest, LUN);
+    verify_on(&mut guest, 0, 0, 8);
+    assert_eq!(guest.poll_event().unwrap(), None);
+    guest.reset().unwrap();
+    guest.start().unwrap();
+    guest.post_event_buffers(8).unwrap();
+    settle(&mut guest, LUN);
+    assert_eq!(guest.poll_event().unwrap(), None);
+    target.stop();
+}

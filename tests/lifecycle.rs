@@ -53,7 +53,7 @@ fn a_client_may_go_with_commands_in_flight() {
     }
     let mut guest = target.guest_on("a.sock", Options::default());
     settle(&mut guest, LUN);
-    target.stop();
+    target.abandon();
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_reset_ends_slow_commands_in_time() {
     guest.reset().unwrap();
     guest.start().unwrap();
     settle(&mut guest, LUN);
-    target.stop();
+    target.abandon();
 }
 
 #[test]
@@ -194,6 +194,18 @@ fn sigterm_does_not_wait_for_a_disk_that_never_answers() {
 }
 
 #[test]
+fn a_second_signal_ends_a_target_whose_disk_never_answers() {
+    let target = Target::start(&["--disk", SLOW]);
+    let mut guest = target.guest();
+    settle(&mut guest, LUN);
+    submit_reads(&mut guest, 8);
+    target.signal(Signal::TERM);
+    target.until("word of the first signal", || target.output().contains("stopping"));
+    target.signal(Signal::TERM);
+    assert!(!target.wait().success());
+}
+
+#[test]
 fn memory_may_go_and_come_back_under_a_live_ring() {
     let target = Target::start(&["--disk", "mem:size=1M"]);
     let mut guest = target.guest();
@@ -261,7 +273,7 @@ fn an_unmap_is_answered_in_time_whatever_the_disk_does() {
     alive(&mut neighbour);
     let mut next = target.guest_on("a.sock", Options::default());
     settle(&mut next, LUN);
-    target.stop();
+    target.abandon();
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn abort_task_ends_one_command_and_no_other() {
     assert_eq!(manage(&mut guest, abort(2)), (response::OK, vec![]), "there is no such command any more");
     assert_eq!(manage(&mut guest, abort(1)), (response::OK, vec![(1, response::ABORTED)]));
     assert_eq!(manage(&mut guest, abort(3)), (response::OK, vec![(3, response::ABORTED)]));
-    target.stop();
+    target.abandon();
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn abort_task_set_ends_all_of_one_unit() {
     assert_eq!(ended, (1..=6).map(|id| (id, response::ABORTED)).collect::<Vec<_>>());
     assert_eq!(guest.in_flight(0), 1, "the other unit's command is not touched");
     settle(&mut guest, LUN);
-    target.stop();
+    target.abandon();
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn logical_unit_reset_ends_all_of_one_unit_and_is_told() {
     let other = guest.execute(0, &Command::new(OTHER, cdb::test_unit_ready())).unwrap();
     other.good().unwrap();
     assert_eq!(guest.in_flight(1), 1);
-    target.stop();
+    target.abandon();
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn nexus_reset_ends_all_of_a_target() {
     assert_eq!(ids, [1, 2, 3, 4]);
     assert!(ended.iter().all(|&(_, response)| matches!(response, response::RESET | response::ABORTED)), "{ended:?}");
     settle(&mut guest, LUN);
-    target.stop();
+    target.abandon();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn units_that_are_not_there_and_functions_that_are_not_known() {
     guest.submit_control(&unknown, 1, &Shape::default()).unwrap();
     assert_eq!(guest.wait_control().unwrap(), [response::FUNCTION_REJECTED]);
     assert_eq!(guest.in_flight(0), 1);
-    target.stop();
+    target.abandon();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use annulus_bench::raw::RawClient;
 use annulus_bench::spdk_like::SpdkInitiator;
-use annulus_bench::{Error, Guest, Options};
+use annulus_bench::{Guest, Options};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -74,6 +74,8 @@ impl Target {
             target.await_socket(socket);
         }
         target
+            .until("word that it is ready", || target.output().contains("\nready\n") || target.exit_status().is_some());
+        target
     }
 
     /// The same without waiting.
@@ -125,13 +127,13 @@ impl Target {
     /// A guest on a socket.
     pub fn guest_on(&self, socket: &str, options: Options) -> Guest {
         let options = Options { limit: STEP_LIMIT, ..options };
-        listening(|| Guest::attach(&self.path(socket), options.clone())).expect("attach")
+        Guest::attach(&self.path(socket), options).expect("attach")
     }
 
     /// A guest on a socket that has not started the device.
     pub fn connect_on(&self, socket: &str, options: Options) -> Guest {
         let options = Options { limit: STEP_LIMIT, ..options };
-        listening(|| Guest::connect(&self.path(socket), options.clone())).expect("connect")
+        Guest::connect(&self.path(socket), options).expect("connect")
     }
 
     /// A client of raw messages on a socket, version agreed.
@@ -182,6 +184,14 @@ impl Target {
         let left: Vec<_> = self.files().into_iter().filter(|name| name.ends_with(".sock")).collect();
         assert_eq!(left, [""; 0], "sockets are left behind");
         assert!(!self.output().contains("panicked at"), "the target panicked");
+    }
+
+    /// The end for a target whose disks never answer, and so cannot be flushed in time: SIGKILL. It must have said nothing
+    /// of a panic.
+    pub fn abandon(self) {
+        assert!(self.exit_status().is_none(), "the target has ended");
+        assert!(!self.output().contains("panicked at"), "the target panicked");
+        self.kill();
     }
 
     /// Names of the files in its directory.
@@ -244,27 +254,9 @@ fn watch(child: Arc<Mutex<Child>>, output: Arc<Mutex<String>>) -> Sender<()> {
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < STEP_LIMIT, "no {what} within {STEP_LIMIT:?}");
+        assert!(start.elapsed() < STEP_LIMIT, "{what} does not come within {STEP_LIMIT:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Tries again while the socket is bound and nobody listens yet.
-fn listening<T>(mut attempt: impl FnMut() -> annulus_bench::Result<T>) -> annulus_bench::Result<T> {
-    let start = Instant::now();
-    loop {
-        match attempt() {
-            Err(Error::Connection(error)) if start.elapsed() < STEP_LIMIT && is_refused(&error) => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            result => return result,
-        }
-    }
-}
-
-fn is_refused(error: &dyn std::error::Error) -> bool {
-    let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    source.is_some_and(|source| source.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 /// Makes a file of `len` bytes of zeros.
