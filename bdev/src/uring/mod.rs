@@ -13,17 +13,20 @@ mod ops;
 mod setup;
 mod slab;
 mod sqe;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
 use io_uring::IoUring;
 use io_uring::squeue::Entry;
-use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::channel::{Completion, SubmitError, Tag};
@@ -42,6 +45,9 @@ const GETEVENTS: u32 = 1;
 /// How long a ring that is dropped waits for what is still in flight.
 const DROP_WAIT: Duration = Duration::from_secs(2);
 
+/// A cancel request of a ring that is dropped does not wait for what cannot be cancelled.
+const NO_WAIT: Timespec = Timespec::new().nsec(1);
+
 pub(crate) struct Uring {
     ring: IoUring,
     ops: Ops,
@@ -53,6 +59,9 @@ pub(crate) struct Uring {
     files_registered: bool,
     /// An eventfd that the kernel signals while the core sleeps.
     bell: OwnedFd,
+    /// The kernel knows the bell. Not before the first sleep: a core that never sleeps does not pay for it.
+    has_bell: bool,
+    /// The bell is switched on.
     armed: bool,
 }
 
@@ -70,7 +79,7 @@ impl Uring {
         let ops = Ops::new(config)?;
         let waiting = VecDeque::with_capacity(config.entries as usize);
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { ring, ops, waiting, cancels: 0, files_registered, bell, armed: false })
+        Ok(Self { ring, ops, waiting, cancels: 0, files_registered, bell, has_bell: false, armed: false })
     }
 
     /// Takes a file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
@@ -230,23 +239,26 @@ impl Uring {
         if self.in_flight() == 0 && self.cancels == 0 {
             return Ok(true);
         }
-        if !self.armed {
+        if !self.has_bell {
             self.ring.submitter().register_eventfd(self.bell.as_raw_fd())?;
-            self.armed = true;
+            self.has_bell = true;
         }
+        self.ring.completion().enable_eventfd();
+        self.armed = true;
+        // What came before the bell was switched on did not ring it. Pairs with the kernel, which publishes a result, or
+        // the wish to be asked for one, before it looks at the switch.
+        fence(Ordering::SeqCst);
         let (queued, asked) = self.queued_and_asked();
         Ok(queued == 0 && !asked && self.waiting.is_empty() && self.ring.completion().is_empty())
     }
 
-    /// The core looks for results itself again: a bell for each would only cost.
+    /// The core looks for results itself again: a bell for each would only cost. No system call if it was not armed.
     pub(crate) fn disarm(&mut self) {
         if !self.armed {
             return;
         }
         self.armed = false;
-        if let Err(error) = self.ring.submitter().unregister_eventfd() {
-            tracing::warn!(%error, "the bell of an io_uring stays registered");
-        }
+        self.ring.completion().disable_eventfd();
         // Not readable, most of the time: nothing has rung.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }
@@ -257,24 +269,41 @@ impl Uring {
     }
 }
 
-impl Drop for Uring {
-    /// The kernel writes into the buffers of what is in flight even after the ring is closed. So this waits for it; what
-    /// takes too long keeps its bounce buffers for ever. (Segments are their maker's to keep.)
-    fn drop(&mut self) {
+impl Uring {
+    /// Ends everything in flight, early where the kernel can. Returns whether all came back within [`DROP_WAIT`].
+    fn recall(&mut self) -> bool {
+        if self.in_flight() == 0 {
+            return true;
+        }
         let deadline = Instant::now() + DROP_WAIT;
         let mut done = VecDeque::with_capacity(self.in_flight());
+        // Queued operations are handed over first: the kernel then knows all that it is to give up.
+        self.submit();
+        if let Err(error) = self.ring.submitter().register_sync_cancel(Some(NO_WAIT), CancelBuilder::any()) {
+            tracing::debug!(%error, "not everything in flight can be ended early");
+        }
         while self.in_flight() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                tracing::warn!(in_flight = self.in_flight(), "io_uring is closed before the disks have answered");
-                self.ops.abandon_buffers();
-                return;
+                return false;
             }
-            self.submit();
             let timeout = Timespec::from(left);
             // The reason why it returned does not matter: results are looked for, and the deadline is.
             let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
             self.collect(&mut done);
+            self.submit();
+        }
+        true
+    }
+}
+
+impl Drop for Uring {
+    /// The kernel writes into the buffers of what is in flight even after the ring is closed. So this waits for it; what
+    /// takes too long keeps its bounce buffers for ever. (Segments are their maker's to keep.)
+    fn drop(&mut self) {
+        if !self.recall() {
+            tracing::warn!(in_flight = self.in_flight(), "io_uring is closed before the disks have answered");
+            self.ops.abandon_buffers();
         }
     }
 }

@@ -48,3 +48,50 @@ fn write(fd: Fd, offset: u64, from: Buffers, flags: i32) -> Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::NonNull;
+
+    use super::*;
+    use crate::segment::Segment;
+
+    /// The entry as `struct io_uring_sqe` has it: opcode, flags, fd, offset, address, length, operation flags, user_data.
+    fn fields(entry: &Entry) -> (u8, u8, i32, u64, u64, u32, u32, u64) {
+        // SAFETY: an entry is the kernel's plain struct of 64 bytes.
+        let bytes: [u8; 64] = unsafe { std::mem::transmute_copy(entry) };
+        let u32_at = |at| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+        let u64_at = |at| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
+        (bytes[0], bytes[1], u32_at(4) as i32, u64_at(8), u64_at(16), u32_at(24), u32_at(28), u64_at(32))
+    }
+
+    fn part(target: Target, what: What) -> Part {
+        Part { target, user_data: 0x7_0000_0003, what }
+    }
+
+    #[test]
+    fn entries_say_what_the_parts_say() {
+        assert_eq!(size_of::<Entry>(), 64);
+        // SAFETY: never read nor written.
+        let segment = unsafe { Segment::new(NonNull::new(0x5000 as *mut u8).unwrap(), 512) };
+        let one = |kind| What::Move { kind, offset: 4096, from: Buffers::One(segment) };
+        let first = 0x6000 as *const Segment;
+        let many = |kind| What::Move { kind, offset: 4096, from: Buffers::Many { first, count: 3 } };
+        let (plain, fua) = (OpKind::Write { fua: false }, OpKind::Write { fua: true });
+        let (data, registered, file) = (0x7_0000_0003, Target::Registered(9), Target::Descriptor(9));
+        // From <linux/io_uring.h> and <linux/fs.h>: READV 1, WRITEV 2, FSYNC 3, READ 22, WRITE 23; IOSQE_FIXED_FILE 1;
+        // RWF_DSYNC 2; IORING_FSYNC_DATASYNC 1.
+        for (target, flags) in [(registered, 1), (file, 0)] {
+            let said = |what| fields(&entry(&part(target, what)));
+            assert_eq!(said(one(OpKind::Read)), (22, flags, 9, 4096, 0x5000, 512, 0, data));
+            assert_eq!(said(one(plain)), (23, flags, 9, 4096, 0x5000, 512, 0, data));
+            assert_eq!(said(one(fua)), (23, flags, 9, 4096, 0x5000, 512, 2, data));
+            assert_eq!(said(many(OpKind::Read)), (1, flags, 9, 4096, 0x6000, 3, 0, data));
+            assert_eq!(said(many(plain)), (2, flags, 9, 4096, 0x6000, 3, 0, data));
+            assert_eq!(said(many(fua)), (2, flags, 9, 4096, 0x6000, 3, 2, data));
+            assert_eq!(said(What::Sync), (3, flags, 9, 0, 0, 0, 1, data));
+        }
+        // ASYNC_CANCEL 14.
+        assert_eq!(fields(&cancel(data)), (14, 0, -1, 0, data, 0, 0, u64::MAX));
+    }
+}
