@@ -1,0 +1,201 @@
+//! What only files do: shrink, fill up, fail, demand alignment, be looked at by others.
+
+mod support;
+
+use bdev::{Bdev, Direct, FileBdev, FileOptions, IoConfig, IoError, OpKind};
+use support::awkward::Layout;
+use support::memory::Memory;
+use support::place::{self, Loop, Place, SmallFs};
+use support::rig::{Rig, WRITE, WRITE_FUA};
+
+const SIZE: u64 = 1 << 20;
+
+fn open(place: &Place, direct: Direct) -> FileBdev {
+    FileBdev::open(&place.path, FileOptions { direct, ..FileOptions::default() }).unwrap()
+}
+
+fn whole(len: usize) -> Layout {
+    Layout { skew: 0, lengths: vec![len] }
+}
+
+/// Both ways to serve a file, direct where the place can.
+fn both_ways() -> Vec<(Place, FileBdev)> {
+    let buffered = Place::on_disk(SIZE);
+    let opened = open(&buffered, Direct::Off);
+    let mut ways = vec![(buffered, opened)];
+    let direct = Place::on_disk(SIZE);
+    match direct.direct_alignment() {
+        Some(..=512) => {
+            let opened = open(&direct, Direct::On);
+            ways.push((direct, opened));
+        }
+        other => eprintln!("skipped: no direct I/O in blocks of 512 here ({other:?})"),
+    }
+    ways
+}
+
+#[test]
+fn what_was_written_is_in_the_file_for_everybody() {
+    for (place, bdev) in both_ways() {
+        let mut rig = Rig::new(&bdev);
+        for kind in [WRITE, WRITE_FUA] {
+            let bytes: Vec<u8> = (0..8192_u32).map(|at| (at / 32) as u8 ^ u8::from(kind == WRITE)).collect();
+            rig.write(kind, 3 * 512, &whole(8192), &bytes).unwrap();
+            assert!(place.bytes(3 * 512, 8192) == bytes, "{}", bdev.info().description);
+        }
+        rig.close();
+    }
+}
+
+#[test]
+fn a_file_that_shrank_gives_an_error_and_never_zeroes() {
+    for (place, bdev) in both_ways() {
+        let mut rig = Rig::new(&bdev);
+        rig.write(WRITE, 0, &whole(SIZE as usize), &vec![7; SIZE as usize]).unwrap();
+        // To a block, to half a block, and to nothing.
+        for end in [SIZE / 2, SIZE / 4 + 100, 0] {
+            place.resize(end);
+            for odd in [0, 1] {
+                let layout = |len: usize| Layout { skew: odd, lengths: vec![len] };
+                let how = format!("{} cut to {end}, skew {odd}", bdev.info().description);
+                let last = end / 512 * 512;
+                assert_eq!(rig.read(last, &layout(512)), Err(IoError::BeyondEnd), "{how}: right at the end");
+                assert_eq!(rig.read(SIZE - 4096, &layout(4096)), Err(IoError::BeyondEnd), "{how}: far past it");
+                assert_eq!(rig.read(0, &layout(SIZE as usize)), Err(IoError::BeyondEnd), "{how}: across it");
+                if last > 0 {
+                    assert!(rig.read(last - 512, &layout(512)).unwrap() == [7; 512], "{how}: what is left");
+                }
+            }
+        }
+        // It can be written still, and then it is there.
+        rig.write(WRITE, SIZE - 512, &whole(512), &[9; 512]).unwrap();
+        assert!(rig.read(SIZE - 512, &whole(512)).unwrap() == [9; 512]);
+        rig.close();
+    }
+}
+
+#[test]
+fn aligned_memory_goes_straight_and_other_memory_through_a_buffer_that_is_counted() {
+    for (_place, bdev) in both_ways() {
+        let mut rig = Rig::new(&bdev);
+        rig.read(512, &Layout { skew: 512, lengths: vec![512, 4096, 512] }).unwrap();
+        assert_eq!((rig.io.stats().bounced, rig.io.stats().resubmitted), (0, 0), "{}", bdev.info().description);
+        for (odd, layout) in [
+            Layout { skew: 1, lengths: vec![512] },
+            Layout { skew: 0, lengths: vec![256, 256] },
+            Layout { skew: 0, lengths: vec![512, 1, 511] },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            rig.read(0, &layout).unwrap();
+            let bounced = if bdev.is_direct() { odd as u64 + 1 } else { 0 };
+            assert_eq!(rig.io.stats().bounced, bounced, "{layout:?}, {}", bdev.info().description);
+        }
+        rig.close();
+    }
+}
+
+#[test]
+fn one_operation_may_take_many_system_calls_but_not_more_than_it_needs() {
+    for (_place, bdev) in both_ways() {
+        let mut rig = Rig::with(&bdev, IoConfig { bounce_buffer_bytes: 4096, ..IoConfig::default() });
+        rig.read(0, &Layout { skew: 0, lengths: vec![512; 2000] }).unwrap();
+        assert_eq!(rig.io.stats().resubmitted, 1, "1,024 segments and the rest");
+        if bdev.is_direct() {
+            rig.read(0, &Layout { skew: 1, lengths: vec![5 * 4096] }).unwrap();
+            assert_eq!(rig.io.stats().resubmitted, 1 + 4, "five buffers in turn");
+        }
+        rig.close();
+    }
+}
+
+#[test]
+fn a_pass_costs_one_system_call_to_submit() {
+    for (_place, bdev) in both_ways() {
+        let mut rig = Rig::new(&bdev);
+        let before = rig.io.stats().enters;
+        for at in 0..32 {
+            assert!(rig.submit(OpKind::Read, at * 512, Memory::aligned(512)).is_ok());
+        }
+        assert_eq!(rig.io.stats().enters, before);
+        assert_eq!(rig.io.submit(), 32);
+        assert_eq!(rig.io.stats().enters, before + 1);
+        rig.close();
+    }
+}
+
+#[test]
+fn a_read_only_disk_refuses_writes_and_serves_the_rest() {
+    let place = Place::on_disk(SIZE);
+    let options = FileOptions { read_only: true, ..FileOptions::default() };
+    let bdev = FileBdev::open(&place.path, options).unwrap();
+    assert!(bdev.info().read_only);
+    let mut rig = Rig::new(&bdev);
+    for kind in [WRITE, WRITE_FUA] {
+        assert_eq!(rig.write(kind, 0, &whole(512), &[1; 512]), Err(IoError::ReadOnly));
+    }
+    assert!(rig.read(0, &whole(512)).unwrap() == [0; 512]);
+    rig.flush().unwrap();
+    assert_eq!(rig.drain()[0].result, Ok(()));
+    rig.close();
+}
+
+#[test]
+fn two_disks_of_a_core_share_its_ring() {
+    let (a, b) = (Place::on_disk(SIZE), Place::on_tmpfs(SIZE));
+    let (a, b) = (open(&a, Direct::Auto), open(&b, Direct::Auto));
+    let mut rig = Rig::new(&a);
+    let mut other = b.channel(&mut rig.io).unwrap();
+    rig.write(WRITE, 0, &whole(512), &[1; 512]).unwrap();
+    std::mem::swap(&mut rig.channel, &mut other);
+    assert!(rig.read(0, &whole(512)).unwrap() == [0; 512]);
+    rig.write(WRITE, 0, &whole(512), &[2; 512]).unwrap();
+    rig.channel.close(&mut rig.io);
+    rig.channel = other;
+    assert!(rig.read(0, &whole(512)).unwrap() == [1; 512], "it lives on when the other is closed");
+    rig.close();
+}
+
+#[test]
+fn a_full_file_system_is_said_so_and_keeps_what_it_has() {
+    if !place::may("a small file system") {
+        return;
+    }
+    let fs = SmallFs::new(1 << 20);
+    let place = Place::within(fs.path(), 4 << 20);
+    let bdev = open(&place, Direct::Auto);
+    assert!(bdev.info().thin);
+    let mut rig = Rig::new(&bdev);
+    let step = 128 << 10;
+    let mut stored = 0;
+    let refusal = loop {
+        match rig.write(WRITE, stored as u64, &whole(step), &vec![5; step]) {
+            Ok(()) => stored += step,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refusal, IoError::NoSpace);
+    assert!((step..=1 << 20).contains(&stored), "{stored}");
+    assert!(rig.read(0, &whole(stored)).unwrap().iter().all(|byte| *byte == 5));
+    rig.close();
+    // The file goes before its file system does.
+    drop((bdev, place));
+}
+
+#[test]
+fn a_medium_that_fails_is_a_medium_error() {
+    if !place::may("a loop device") {
+        return;
+    }
+    let device = Loop::new(SIZE, 512);
+    let bdev = FileBdev::open(&device.path, FileOptions::default()).unwrap();
+    let mut rig = Rig::new(&bdev);
+    rig.write(WRITE, 0, &whole(4096), &[3; 4096]).unwrap();
+    // A loop device answers with EIO where its file has ended.
+    device.backing.resize(8192);
+    assert_eq!(rig.read(SIZE / 2, &whole(4096)), Err(IoError::Medium));
+    assert_eq!(rig.read(SIZE / 2, &Layout { skew: 1, lengths: vec![4096] }), Err(IoError::Medium));
+    assert!(rig.read(0, &whole(4096)).unwrap() == [3; 4096], "the rest is served on");
+    rig.close();
+}
