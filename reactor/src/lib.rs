@@ -24,6 +24,8 @@ pub use cpu::{Cpu, CpuError, CpuList};
 pub use gate::{Gate, Pass};
 pub use load::Load;
 pub use mailbox::Handle;
+#[cfg(feature = "testing")]
+pub use mailbox::Mailbox;
 pub use run::IdlePolicy;
 pub use thread::{Config, Panicked, Reactor, SpawnError, spawn};
 

@@ -181,6 +181,46 @@ impl<M> Handle<M> {
     }
 }
 
+/// A mailbox without a thread, for tests that step a [`Context`](crate::Context) by hand. Dropping it is the reactor's end.
+#[cfg(feature = "testing")]
+pub struct Mailbox<M>(Closer<M>);
+
+#[cfg(feature = "testing")]
+impl<M> Mailbox<M> {
+    /// A mailbox for `len` messages.
+    ///
+    /// # Errors
+    /// There is no eventfd for the bell.
+    pub fn new(len: usize) -> Result<Self, Errno> {
+        Ok(Self(Closer(Arc::new(Shared::new(len)?))))
+    }
+
+    /// A way to post messages to it.
+    pub fn handle(&self) -> Handle<M> {
+        Handle(Arc::clone(&self.0.0))
+    }
+
+    /// The next message.
+    pub fn take(&self) -> Option<M> {
+        self.0.0.take()
+    }
+
+    /// Goes to sleep as a reactor does, as far as posters can tell; `look` looks for work after that. Returns what it found
+    /// and whether somebody rang the bell meanwhile.
+    pub fn doze<T>(&self, look: impl FnOnce() -> T) -> (T, bool) {
+        let shared = &*self.0.0;
+        let found = shared.doze.doze(look);
+        (found, shared.bell.was_rung())
+    }
+}
+
+#[cfg(feature = "testing")]
+impl<M> fmt::Debug for Mailbox<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.handle().fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -99,6 +99,12 @@ impl Bell {
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
     }
 
+    /// Whether it was rung, and silent from now on.
+    #[cfg(feature = "testing")]
+    pub(crate) fn was_rung(&self) -> bool {
+        rustix::io::read(&self.0, &mut [0; 8]).is_ok()
+    }
+
     /// Blocks until the bell rings, one of `others` is readable, or `timeout_ns` has passed. Returns whether it could
     /// wait at all. May return early.
     pub(crate) fn wait(&self, others: &WakeFds<'_>, timeout_ns: Option<u64>) -> bool {
