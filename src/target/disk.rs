@@ -49,6 +49,14 @@ impl Disk {
         Ok(Self { index, config: config.clone(), bdev: open_bdev(config)?, identity, stopped: AtomicBool::new(false) })
     }
 
+    /// A disk on a device that a test has made.
+    #[cfg(test)]
+    pub(crate) fn of(bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
+        let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
+        let identity = Identity::derive(&format!("disk {}", index.0));
+        Self { index, config, bdev, identity, stopped: AtomicBool::new(false) }
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }

@@ -73,9 +73,13 @@ impl Live {
         if self.resting {
             return true;
         }
-        let gate = self.tell_all_and_wait(|queue, pass| Message::Quiesce { queue, pass });
-        self.resting = gate.wait_until(Instant::now() + REST_MAX);
+        self.resting = self.begin_rest().wait_until(Instant::now() + REST_MAX);
         self.resting
+    }
+
+    /// Asks all queues to come to rest. The gate opens when they have.
+    pub(crate) fn begin_rest(&self) -> Gate {
+        self.tell_all_and_wait(|queue, pass| Message::Quiesce { queue, pass })
     }
 
     /// Lets the queues go on.
