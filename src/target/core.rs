@@ -35,9 +35,8 @@ struct Ending {
     life: Life,
     scope: Scope,
     verdict: Verdict,
+    /// Commands that were with a disk, some of which may have been answered by now.
     pending: Vec<RequestName>,
-    /// A ring still holds commands that were there before the function.
-    untaken: bool,
     pass: Pass,
     origin: Handle<Message>,
 }
@@ -62,7 +61,7 @@ impl Core {
     pub(crate) fn new(disks: Arc<[Arc<Disk>]>) -> std::io::Result<Self> {
         let mut io = Io::new(IoConfig::default());
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
-        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), ended: Vec::new() };
+        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new() };
         Ok(Self { cx, workers: Vec::new(), endings: Vec::new(), disks, stop: None })
     }
 
@@ -115,14 +114,10 @@ impl Core {
     /// Lets the passes arrive whose commands have all been answered. After publication: the driver can see them.
     #[cold]
     fn settle_endings(&mut self) {
-        let Self { cx, workers, endings, .. } = self;
-        for ending in endings.iter_mut() {
-            ending.pending.retain(|name| !cx.ended.contains(name));
-            if ending.untaken {
-                ending.collect(workers, cx);
-            }
+        for ending in &mut self.endings {
+            ending.forget_answered(&self.workers);
         }
-        for done in endings.extract_if(.., |ending| ending.pending.is_empty() && !ending.untaken) {
+        for done in self.endings.extract_if(.., |ending| ending.pending.is_empty()) {
             done.pass.arrive();
             done.origin.wake();
         }
@@ -159,12 +154,30 @@ impl Core {
 impl Ending {
     /// Takes what is in the rings and ends what is in scope.
     fn collect(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
-        self.untaken = false;
         for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == self.life) {
             if let Worker::Request(worker) = &mut **worker {
-                self.untaken |= !worker.take_all(cx);
+                worker.take_all(cx);
                 worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
             }
+        }
+    }
+
+    /// Forgets answered commands down to the last one that is still open: one look a pass, however many there are.
+    fn forget_answered(&mut self, workers: &[Option<Box<Worker>>]) {
+        while let Some(&name) = self.pending.last()
+            && !self.is_open(name, workers)
+        {
+            self.pending.pop();
+        }
+    }
+
+    fn is_open(&self, name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
+        match workers[usize::from(name.worker.0)].as_deref() {
+            // The place may have gone to a queue of another life.
+            Some(Worker::Request(worker)) => {
+                worker.queue.life == self.life && worker.slots.holds(name.slot, name.generation)
+            }
+            _ => false,
         }
     }
 }
@@ -197,7 +210,7 @@ impl Context for Core {
             }
             Message::EndTasks { life, bar, scope, verdict, pass, origin } => {
                 let pending = Vec::new();
-                self.end_tasks(bar, Ending { life, scope, verdict, pending, untaken: false, pass, origin });
+                self.end_tasks(bar, Ending { life, scope, verdict, pending, pass, origin });
             }
             Message::Lift { life, bar } => self.lift(life, bar),
         }
@@ -225,7 +238,6 @@ impl Context for Core {
         if !self.endings.is_empty() {
             self.settle_endings();
         }
-        self.cx.ended.clear();
         Progress::from_busy(work > 0)
     }
 

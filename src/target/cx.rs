@@ -7,7 +7,6 @@ use crate::virtio_scsi::Address;
 
 use super::disk::DiskIndex;
 use super::message::{BarId, Life, Scope};
-use super::tag::RequestName;
 
 /// Lent to a worker for each call.
 pub(crate) struct Cx {
@@ -18,8 +17,6 @@ pub(crate) struct Cx {
     pub(crate) reply: Reply,
     /// Task management in progress; nearly always none.
     pub(crate) bars: Vec<Bar>,
-    /// Requests that task management waits for and that have been answered in this pass.
-    pub(crate) ended: Vec<RequestName>,
 }
 
 /// Commands in scope are held back.

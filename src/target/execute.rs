@@ -18,37 +18,37 @@ impl RequestQueue {
     pub(crate) fn execute(&mut self, slot: SlotIndex, request: &CommandRequest, cx: &mut Cx) {
         let address = match request.lun.parse() {
             Ok(Destination::Unit(address)) => address,
-            Ok(Destination::ReportLuns) => return self.refuse(slot, ResponseCode::BAD_TARGET, cx),
-            Err(invalid) => return self.refuse(slot, invalid.response(), cx),
+            Ok(Destination::ReportLuns) => return self.refuse(slot, ResponseCode::BAD_TARGET),
+            Err(invalid) => return self.refuse(slot, invalid.response()),
         };
         let Some(entry) = self.queue.adapter.luns.find(address) else {
-            return self.refuse(slot, ResponseCode::BAD_TARGET, cx);
+            return self.refuse(slot, ResponseCode::BAD_TARGET);
         };
         let state = self.slots.get(slot);
         (state.id, state.address, state.entry) = (request.id, address, entry);
         if request.layout.direction() == Direction::Both {
-            return self.refuse(slot, ResponseCode::FAILURE, cx);
+            return self.refuse(slot, ResponseCode::FAILURE);
         }
         let unit = self.queue.adapter.luns.entry(entry);
         match unit.unit.decode(request.cdb.as_bytes()) {
             Ok(command) => state.command = command,
-            Err(outcome) => return self.fail_decode(slot, outcome, cx),
+            Err(outcome) => return self.fail_decode(slot, outcome),
         }
         state.data_out = request.layout.direction() == Direction::Out;
         if cx.is_barred(self.queue.life, address, request.id) {
             state.phase = Phase::Barred;
-            return;
+            return self.held_back.push_back(slot);
         }
         self.start(slot, cx);
     }
 
     /// A CDB that cannot be decoded: a pending unit attention goes before its error (SAM-5 5.14).
     #[cold]
-    fn fail_decode(&mut self, slot: SlotIndex, outcome: Outcome, cx: &mut Cx) {
+    fn fail_decode(&mut self, slot: SlotIndex, outcome: Outcome) {
         let entry = self.slots.get(slot).entry;
         let attention = self.queue.adapter.luns.entry(entry).take_attention();
         let outcome = attention.map_or(outcome, |attention| Outcome::check(attention.sense()));
-        self.end(slot, &outcome, 0, cx);
+        self.end(slot, &outcome, 0);
     }
 
     /// Starts a decoded command.
@@ -66,7 +66,7 @@ impl RequestQueue {
                 AttentionRule::Report => {
                     if let Some(attention) = entry.take_attention() {
                         let outcome = Outcome::check(attention.sense());
-                        return self.end(slot, &outcome, 0, cx);
+                        return self.end(slot, &outcome, 0);
                     }
                 }
             }
@@ -88,7 +88,7 @@ impl RequestQueue {
                 let is_out = state.command.direction() == DataDirection::Out;
                 let room = if is_out == state.data_out { state.data_len } else { 0 };
                 if op.len > room {
-                    return self.refuse(slot, ResponseCode::OVERRUN, cx);
+                    return self.refuse(slot, ResponseCode::OVERRUN);
                 }
                 state.op = op;
                 self.submit(slot, cx);
@@ -104,13 +104,13 @@ impl RequestQueue {
         let room = if state.data_out { 0 } else { state.data_len };
         let reply = cx.reply.as_bytes();
         if outcome.sense.is_some() || reply.is_empty() {
-            return self.end(slot, outcome, 0, cx);
+            return self.end(slot, outcome, 0);
         }
         if reply.len() as u64 > room {
-            return self.refuse(slot, ResponseCode::OVERRUN, cx);
+            return self.refuse(slot, ResponseCode::OVERRUN);
         }
         let copied = copy_to(self.slots.data(slot), 0, reply) as u64;
-        self.end(slot, outcome, copied, cx);
+        self.end(slot, outcome, copied);
     }
 
     /// Makes the change that a command brings, before its response tells of it.
@@ -169,7 +169,7 @@ impl RequestQueue {
     pub(crate) fn complete(&mut self, slot: SlotIndex, result: Result<(), IoError>, cx: &mut Cx) {
         let state = self.slots.get(slot);
         if state.verdict.is_some() {
-            return self.end_with_verdict(slot, cx);
+            return self.end_with_verdict(slot);
         }
         let (command, op) = (state.command, state.op);
         let entry = self.queue.adapter.luns.entry(state.entry);
@@ -177,14 +177,14 @@ impl RequestQueue {
             Step::Done(outcome) => {
                 let moved = if result.is_ok() { op.len } else { 0 };
                 self.apply(slot, &outcome);
-                self.end(slot, &outcome, moved, cx);
+                self.end(slot, &outcome, moved);
             }
             next => self.follow(slot, next, cx),
         }
     }
 
     /// Ends a command with `moved` bytes of its data buffer used.
-    fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64, cx: &mut Cx) {
+    fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64) {
         let state = self.slots.get(slot);
         let data_in = if state.data_out { 0 } else { moved };
         let resid = state.data_len - moved;
@@ -196,7 +196,7 @@ impl RequestQueue {
             resid,
             sense: sense.as_ref().map_or(&[], |sense| &sense[..]),
         };
-        self.respond(slot, &response, data_in, cx);
+        self.respond(slot, &response, data_in);
     }
 
     /// Ends a command as task management, or a reset, wants it.
@@ -206,7 +206,7 @@ impl RequestQueue {
             Some(Verdict::Aborted) => ResponseCode::ABORTED,
             Some(Verdict::Reset) | None => ResponseCode::RESET,
         };
-        self.refuse(slot, response, cx);
+        self.refuse(slot, response);
     }
 
     /// Tries to get an operation back from its channel.

@@ -28,6 +28,8 @@ pub(crate) struct RequestQueue {
     pub(crate) slots: Slots,
     /// Operations that wait for room in their channel, in order.
     pub(crate) waiting: VecDeque<SlotIndex>,
+    /// Requests that task management holds back, in order.
+    pub(crate) held_back: VecDeque<SlotIndex>,
     chain: Chain,
 }
 
@@ -41,6 +43,7 @@ impl RequestQueue {
             framing,
             slots: Slots::new(size),
             waiting: VecDeque::with_capacity(size.into()),
+            held_back: VecDeque::new(),
             chain: Chain::new(),
         }
     }
@@ -119,20 +122,17 @@ impl RequestQueue {
     }
 
     /// Ends a request: writes its response, and gives its chain back with `data_in` bytes of data behind the response.
-    pub(crate) fn respond(&mut self, slot: SlotIndex, response: &CommandResponse<'_>, data_in: u64, cx: &mut Cx) {
+    pub(crate) fn respond(&mut self, slot: SlotIndex, response: &CommandResponse<'_>, data_in: u64) {
         let written = write_command_response(self.slots.response(slot), response, self.framing.sense_size);
-        if self.slots.get(slot).verdict.is_some() {
-            cx.ended.push(self.name(slot));
-        }
         let head = self.slots.give_back(slot);
         self.queue.ring.push(head, written + data_in as u32);
     }
 
     /// Ends a request that was not executed.
     #[cold]
-    pub(crate) fn refuse(&mut self, slot: SlotIndex, response: ResponseCode, cx: &mut Cx) {
+    pub(crate) fn refuse(&mut self, slot: SlotIndex, response: ResponseCode) {
         let data_len = self.slots.get(slot).data_len;
-        self.respond(slot, &CommandResponse::not_executed(response, data_len), 0, cx);
+        self.respond(slot, &CommandResponse::not_executed(response, data_len), 0);
     }
 
     /// The name of the request in `slot`.
@@ -145,19 +145,12 @@ impl RequestQueue {
         self.slots.busy() == 0
     }
 
-    /// Takes all that the driver made available, so that task management finds it: commands in its scope are barred by
-    /// now and do not start. False if there was no room for all.
-    pub(crate) fn take_all(&mut self, cx: &mut Cx) -> bool {
-        loop {
-            let available = self.queue.available();
-            if available == 0 {
-                return true;
-            }
-            if self.take(available, cx) == 0 {
-                // Either there is no room, or the ring is broken and takes nothing any more.
-                return !self.queue.is_accepting();
-            }
-        }
+    /// Takes all that the driver has made available by now, so that task management finds it: commands in its scope are
+    /// barred and do not start. There is room for them all, for a ring has as many slots as entries. What is made available
+    /// meanwhile is new to the function: to go on with that would be to go on for as long as a driver likes.
+    pub(crate) fn take_all(&mut self, cx: &mut Cx) {
+        let available = self.queue.available();
+        self.take(available, cx);
     }
 
     /// Ends the requests in `scope`: those not yet started at once, the others as soon as their channel gives them back;
@@ -169,26 +162,29 @@ impl RequestQueue {
             let name = self.name(index);
             pending.push(name);
             let slot = self.slots.get(index);
-            let phase = slot.phase;
+            let (phase, is_first) = (slot.phase, slot.verdict.is_none());
             slot.verdict.get_or_insert(verdict);
             match phase {
-                Phase::Barred | Phase::Waiting => {
-                    self.waiting.retain(|&other| other != index);
-                    self.end_with_verdict(index, cx);
-                }
-                Phase::InFlight => self.cancel(index, cx),
+                Phase::Barred | Phase::Waiting => self.end_with_verdict(index),
+                // To ask its channel once is enough, however many functions want it.
+                Phase::InFlight if is_first => self.cancel(index, cx),
+                Phase::InFlight => {}
                 Phase::Free => unreachable!("iter_busy gives no free slot"),
             }
         }
+        let Self { slots, waiting, held_back, .. } = self;
+        waiting.retain(|&index| slots.get(index).phase == Phase::Waiting);
+        held_back.retain(|&index| slots.get(index).phase == Phase::Barred);
     }
 
-    /// Starts requests that were held back and are no more.
+    /// Starts requests that were held back and are no more, the oldest first.
     pub(crate) fn start_lifted(&mut self, cx: &mut Cx) {
-        let barred: Vec<_> =
-            self.slots.iter_busy().filter(|(_, slot)| slot.phase == Phase::Barred).map(|(index, _)| index).collect();
-        for index in barred {
+        for _ in 0..self.held_back.len() {
+            let index = self.held_back.pop_front().expect("counted");
             let slot = self.slots.get(index);
-            if !cx.is_barred(self.queue.life, slot.address, slot.id) {
+            if cx.is_barred(self.queue.life, slot.address, slot.id) {
+                self.held_back.push_back(index);
+            } else {
                 self.start(index, cx);
             }
         }
@@ -198,12 +194,14 @@ impl RequestQueue {
     pub(crate) fn cancel_all(&mut self, cx: &mut Cx) {
         let busy: Vec<_> = self.slots.iter_busy().map(|(index, slot)| (index, slot.phase)).collect();
         for (index, phase) in busy {
-            self.slots.get(index).verdict.get_or_insert(Verdict::Reset);
+            let is_first = self.slots.get(index).verdict.replace(Verdict::Reset).is_none();
             match phase {
-                Phase::InFlight => self.cancel(index, cx),
-                _ => self.end_with_verdict(index, cx),
+                Phase::InFlight if is_first => self.cancel(index, cx),
+                Phase::InFlight => {}
+                _ => self.end_with_verdict(index),
             }
         }
         self.waiting.clear();
+        self.held_back.clear();
     }
 }

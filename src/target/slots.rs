@@ -15,8 +15,9 @@ use super::tag::{Generation, SlotIndex};
 
 /// Segments that every slot has room for: enough for a response and data in a few pieces.
 const SMALL: usize = 8;
-/// Requests of a queue that can have more segments than that at a time; further ones wait in the ring.
-const LARGE_LISTS: usize = 16;
+/// Lists for requests with more segments than that which a queue starts with. It adds one when they are all in use, for
+/// requests that a sick disk keeps must not hold up those of others.
+const LARGE_LISTS: u16 = 16;
 /// Segments of a large one: all of a chain, and one more where the response ends in the middle of a piece.
 const LARGE: usize = MAX_SEGMENTS + 1;
 
@@ -64,7 +65,7 @@ pub(crate) struct Slot {
     pub(crate) verdict: Option<Verdict>,
     response_count: u16,
     count: u16,
-    large: Option<u8>,
+    large: Option<u16>,
 }
 
 /// All requests of one queue.
@@ -73,8 +74,8 @@ pub(crate) struct Slots {
     slots: Box<[Slot]>,
     free: Vec<SlotIndex>,
     small: Box<[Segment]>,
-    large: Box<[Box<[Segment]>]>,
-    free_large: Vec<u8>,
+    large: Vec<Box<[Segment]>>,
+    free_large: Vec<u16>,
 }
 
 impl Slots {
@@ -100,14 +101,14 @@ impl Slots {
             slots: (0..size).map(|_| empty()).collect(),
             free: (0..size).rev().map(SlotIndex).collect(),
             small: vec![Segment::EMPTY; usize::from(size) * SMALL].into(),
-            large: (0..LARGE_LISTS).map(|_| vec![Segment::EMPTY; LARGE].into()).collect(),
-            free_large: (0..LARGE_LISTS as u8).collect(),
+            large: (0..LARGE_LISTS).map(|_| large_list()).collect(),
+            free_large: (0..LARGE_LISTS).collect(),
         }
     }
 
-    /// Whether a chain of any kind can be taken. If not, it stays in the ring: natural backpressure.
+    /// Whether a chain can be taken. If not, it stays in the ring: natural backpressure.
     pub(crate) fn has_room(&self) -> bool {
-        !self.free.is_empty() && !self.free_large.is_empty()
+        !self.free.is_empty()
     }
 
     /// Requests in progress.
@@ -119,7 +120,7 @@ impl Slots {
     pub(crate) fn take(&mut self, head: Head, segments: usize) -> SlotIndex {
         let index = self.free.pop().expect("has_room was asked");
         // One more than the chain has: the response may end in the middle of a piece.
-        let large = (segments >= SMALL).then(|| self.free_large.pop().expect("has_room was asked"));
+        let large = (segments >= SMALL).then(|| self.free_large.pop().unwrap_or_else(|| self.add_large()));
         let slot = &mut self.slots[usize::from(index.0)];
         slot.generation.0 = slot.generation.0.wrapping_add(1);
         slot.head = Some(head);
@@ -127,6 +128,19 @@ impl Slots {
         slot.large = large;
         (slot.response_count, slot.count) = (0, 0);
         index
+    }
+
+    /// Makes room for one more large request than there ever were at a time. There are never more than slots.
+    #[cold]
+    fn add_large(&mut self) -> u16 {
+        self.large.push(large_list());
+        (self.large.len() - 1) as u16
+    }
+
+    /// Whether `index` still holds the request of this generation.
+    pub(crate) fn holds(&self, index: SlotIndex, generation: Generation) -> bool {
+        let slot = &self.slots[usize::from(index.0)];
+        slot.phase != Phase::Free && slot.generation == generation
     }
 
     /// Gives a slot back, and returns the head that it owned.
@@ -209,6 +223,10 @@ impl Drop for Slots {
             std::mem::forget(std::mem::take(&mut self.large));
         }
     }
+}
+
+fn large_list() -> Box<[Segment]> {
+    vec![Segment::EMPTY; LARGE].into()
 }
 
 /// Cuts `segments` so that the first of them hold `len` bytes together; returns how many that takes.
