@@ -85,6 +85,11 @@ impl ControlQueue {
         !self.peers.outbox.is_empty()
     }
 
+    /// Whether the commands of a function in progress have all ended.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.in_progress.iter().any(|function| function.gate.is_open())
+    }
+
     fn take(&mut self) -> usize {
         let mut taken = 0;
         for _ in 0..self.queue.available() {

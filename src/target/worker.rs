@@ -231,6 +231,12 @@ impl Worker {
 
     /// Asks the driver for a bell and looks again. True if there is work.
     pub(crate) fn arm(&mut self) -> bool {
+        // Whoever opened a gate before the reactor was seen to sleep has not woken it.
+        if let Self::Control(worker) = self
+            && worker.has_answer()
+        {
+            return true;
+        }
         if !self.queue().is_accepting() {
             return false;
         }
