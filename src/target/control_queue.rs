@@ -155,20 +155,25 @@ impl ControlQueue {
         let ready: Vec<_> = self.in_progress.extract_if(.., |function| function.gate.is_open()).collect();
         let count = ready.len();
         for InProgress { head, response, bar, function, .. } in ready {
-            if let Some(attention) = function.attention {
-                self.queue.adapter.luns.raise(attention, |address| match function.scope {
-                    Scope::Task { .. } => false,
-                    Scope::Unit(unit) => unit == address,
-                    Scope::Target(target) => target == address.target,
-                });
-            }
-            let written = write_tmf_response(&response, ResponseCode::OK);
+            let written = if self.queue.is_retiring() { 0 } else { self.take_effect(function, &response) };
             self.queue.ring.push(head, written);
             for reactor in 0..self.peers.reactors.len() {
                 self.peers.post(reactor, Message::Lift { life: self.queue.life, bar });
             }
         }
         count
+    }
+
+    /// The commands of a function have ended: raises its attention and writes its response. Returns the bytes written.
+    fn take_effect(&self, function: Ending, response: &[Segment]) -> u32 {
+        if let Some(attention) = function.attention {
+            self.queue.adapter.luns.raise(attention, |address| match function.scope {
+                Scope::Task { .. } => false,
+                Scope::Unit(unit) => unit == address,
+                Scope::Target(target) => target == address.target,
+            });
+        }
+        write_tmf_response(response, ResponseCode::OK)
     }
 }
 

@@ -201,7 +201,11 @@ impl RequestQueue {
 
     /// Ends a command as task management, or a reset, wants it.
     #[cold]
-    pub(crate) fn end_with_verdict(&mut self, slot: SlotIndex, cx: &mut Cx) {
+    pub(crate) fn end_with_verdict(&mut self, slot: SlotIndex) {
+        if self.queue.is_retiring() {
+            let head = self.slots.give_back(slot);
+            return self.queue.ring.push(head, 0);
+        }
         let response = match self.slots.get(slot).verdict {
             Some(Verdict::Aborted) => ResponseCode::ABORTED,
             Some(Verdict::Reset) | None => ResponseCode::RESET,

@@ -44,7 +44,7 @@ enum State {
     Draining(Pass),
     /// Has no memory.
     Paused,
-    /// Ends what is in flight; then it is dropped, and the pass arrives with that.
+    /// Waits for what is in flight, of which it tells nobody; then it is dropped, and the pass arrives with that.
     Retiring { _pass: Pass },
 }
 
@@ -72,11 +72,17 @@ impl Queue {
         })
     }
 
+    /// Whether its life is over: nothing is written to the guest's memory any more, but what the kernel has in hand.
+    #[inline]
+    pub(crate) fn is_retiring(&self) -> bool {
+        matches!(self.state, State::Retiring { .. })
+    }
+
     /// The driver broke the ring, or what is in it.
     #[cold]
     pub(crate) fn fail(&self, why: &dyn std::fmt::Display) {
         // A queue of a former life must not fail the device of the next one.
-        if !matches!(self.state, State::Retiring { .. }) {
+        if !self.is_retiring() {
             self.adapter.fail(&format_args!("queue {}: {why}", self.number));
         }
     }
@@ -92,7 +98,7 @@ impl Queue {
     /// Shows the driver what was finished in this pass.
     #[inline]
     pub(crate) fn publish(&mut self) {
-        if self.ring.publish() && !matches!(self.state, State::Retiring { .. }) {
+        if self.ring.publish() {
             self.adapter.signal_queue(self.number);
         }
     }
@@ -173,7 +179,7 @@ impl Worker {
         if idle {
             queue.come_to_rest();
         }
-        !(idle && matches!(queue.state, State::Retiring { .. }))
+        !(idle && queue.is_retiring())
     }
 
     /// Whether nothing is in flight.
@@ -197,14 +203,17 @@ impl Worker {
 
     pub(crate) fn resume(&mut self, memory: Arc<MemMap>) {
         let queue = self.queue_mut();
-        if !matches!(queue.state, State::Retiring { .. }) {
+        if !queue.is_retiring() {
             queue.state = State::Running;
             queue.set_memory(memory);
         }
     }
 
     pub(crate) fn retire(&mut self, pass: Pass, cx: &mut Cx) {
-        self.queue_mut().state = State::Retiring { _pass: pass };
+        let queue = self.queue_mut();
+        queue.state = State::Retiring { _pass: pass };
+        // Chains that are given back from now on are lost to the driver, which has given them up.
+        queue.ring.unbind();
         if let Self::Request(worker) = self {
             worker.cancel_all(cx);
         }
