@@ -24,6 +24,13 @@ find_disk() {
     done
 }
 
+# disk_at TARGET:LUN: the disk there, as Linux counts LUNs. Names of disks change from boot to boot.
+disk_at() {
+    for block in "/sys/class/scsi_disk/"*":$1/device/block/"*; do
+        [ ! -e "$block" ] || echo "/dev/${block##*/}"
+    done
+}
+
 wait_for_disk() {
     tenths=0
     while :; do

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// No test takes so long, on however busy a machine.
-const TEST_LIMIT: Duration = Duration::from_secs(150);
+const TEST_LIMIT: Duration = Duration::from_secs(400);
 /// No single step takes so long.
 pub const STEP_LIMIT: Duration = Duration::from_secs(40);
 /// The socket of a target with one controller.
@@ -68,21 +68,33 @@ impl Target {
 
     /// `annulus serve` with these arguments, in `dir`. Returns when all sockets named by `--socket` are there.
     pub fn serve(dir: Arc<TempDir>, args: &[&str]) -> Self {
-        let target = Self::spawn(dir, args);
+        Self::spawn(dir, args).await_ready(args)
+    }
+
+    /// The same, and it logs what only developers want to know.
+    pub fn serve_verbose(dir: Arc<TempDir>, args: &[&str]) -> Self {
+        Self::spawn_logging(dir, args, "debug").await_ready(args)
+    }
+
+    fn await_ready(self, args: &[&str]) -> Self {
         let sockets = args.windows(2).filter(|pair| pair[0] == "--socket").map(|pair| pair[1]);
         for socket in sockets {
-            target.await_socket(socket);
+            self.await_socket(socket);
         }
-        target
-            .until("word that it is ready", || target.output().contains("\nready\n") || target.exit_status().is_some());
-        target
+        self.until("word that it is ready", || self.output().contains("\nready\n") || self.exit_status().is_some());
+        self
     }
 
     /// The same without waiting.
     pub fn spawn(dir: Arc<TempDir>, args: &[&str]) -> Self {
+        Self::spawn_logging(dir, args, "info")
+    }
+
+    fn spawn_logging(dir: Arc<TempDir>, args: &[&str], filter: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_annulus"))
             .arg("serve")
             .args(args)
+            .env("ANNULUS_LOG", filter)
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
