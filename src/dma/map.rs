@@ -45,7 +45,10 @@ pub enum TranslateError {
     #[error("guest address {0} plus length wraps around")]
     Wraps(Gpa),
     /// The range is in memory that the client gave no file for, and the use needs shared memory.
-    #[error("guest address {0} is in memory that the client does not share")]
+    #[error(
+        "guest address {0} is in memory that the client does not share; start the virtual machine with shared memory \
+         (QEMU: share=on for its memory backend)"
+    )]
     NotShared(Gpa),
     /// The range is in more pieces than the caller has room for.
     #[error("guest address {0} is in too many pieces")]

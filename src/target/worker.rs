@@ -91,7 +91,8 @@ impl Queue {
     #[cold]
     pub(crate) fn fail_unshared(&self, gpa: Gpa) {
         self.fail(&format_args!(
-            "guest address {gpa} is in memory that the client does not share; start the virtual machine with shared memory"
+            "guest address {gpa} is in memory that the client does not share; start the virtual machine with shared memory \
+             (QEMU: share=on for its memory backend)"
         ));
     }
 
