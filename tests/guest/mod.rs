@@ -35,15 +35,23 @@ impl Lab {
         Self { _turn: turn }
     }
 
-    /// Boots a guest that runs `script`, with further arguments of `scripts/guest`. Paths among them are below the
+    /// Boots Linux, which runs `script`, with further arguments of `scripts/guest`. Paths among them are below the
     /// target's directory.
     pub fn boot(&self, target: &Target, name: &'static str, script: &str, args: &[&str]) -> Machine {
-        let dir = target.path("").join(name);
+        let job = format!("{name}.job");
+        std::fs::write(target.path(&job), format!(". /job/lib.sh\n{script}\n")).expect("write the job");
+        self.start(target, name, &[&["--job", &job], args].concat())
+    }
+
+    /// Boots what the first disk holds.
+    pub fn boot_disk(&self, target: &Target, name: &'static str, args: &[&str]) -> Machine {
+        self.start(target, name, &[&["--boot-disk"], args].concat())
+    }
+
+    fn start(&self, target: &Target, name: &'static str, args: &[&str]) -> Machine {
+        let dir = target.path(name);
         std::fs::create_dir(&dir).expect("a directory for the guest");
-        std::fs::write(dir.join("job"), format!(". /job/lib.sh\n{script}\n")).expect("write the job");
         let child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/guest"))
-            .arg("--job")
-            .arg(dir.join("job"))
             .arg("--log")
             .arg(dir.join("console"))
             .arg("--firmware-log")
