@@ -427,6 +427,7 @@ fn memory_that_is_cut_off_behind_the_mapping_is_survived() {
         descriptor(region.gpa().0, 4096, WRITE, 0),
     ];
     send(&mut guest, &parts);
+    target.until("need of a reset", || guest.status().unwrap() & annulus_bench::guest::spec::status::NEEDS_RESET != 0);
     alive(&mut neighbour);
     revive(&mut guest);
     // A header, a response and an indirect table there.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bdev::{Completion, Io, IoConfig, Op};
 use reactor::{Context, Drain, Handle, Pass, Progress, WakeFds};
 
+use crate::dma::sigbus;
 use crate::scsi::Reply;
 
 use super::cx::{Bar, Cx};
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     endings: Vec<Ending>,
     disks: Arc<[Arc<Disk>]>,
     stop: Option<Stop>,
+    /// Accesses to memory that was no longer there, in the whole process, when last looked at.
+    faults: u64,
 }
 
 /// Task management that waits for commands of this reactor.
@@ -62,7 +65,7 @@ impl Core {
         let mut io = Io::new(IoConfig::default());
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
         let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new() };
-        Ok(Self { cx, workers: Vec::new(), endings: Vec::new(), disks, stop: None })
+        Ok(Self { cx, workers: Vec::new(), endings: Vec::new(), disks, stop: None, faults: sigbus::faults() })
     }
 
     /// Hands completions to their requests, those that come meanwhile included.
@@ -120,6 +123,15 @@ impl Core {
         for done in self.endings.extract_if(.., |ending| ending.pending.is_empty()) {
             done.pass.arrive();
             done.origin.wake();
+        }
+    }
+
+    /// A client has taken the file away from under its memory: fails the devices whose memory it was.
+    #[cold]
+    fn fail_lost(&mut self) {
+        self.faults = sigbus::faults();
+        for worker in self.workers.iter().flatten() {
+            worker.fail_if_lost();
         }
     }
 
@@ -237,6 +249,9 @@ impl Context for Core {
         }
         if !self.endings.is_empty() {
             self.settle_endings();
+        }
+        if self.faults != sigbus::faults() {
+            self.fail_lost();
         }
         Progress::from_busy(work > 0)
     }

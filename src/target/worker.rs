@@ -229,6 +229,14 @@ impl Worker {
         }
     }
 
+    /// Fails the device if the client took away the file behind its memory: what is there now is of no use to it.
+    pub(crate) fn fail_if_lost(&self) {
+        let queue = self.queue();
+        if let Some(gpa) = queue.memory.lost() {
+            queue.fail(&format_args!("the client truncated the file behind its memory at {gpa}"));
+        }
+    }
+
     /// Whether its driver rings no bell, so that it must be polled.
     pub(crate) fn must_be_polled(&self) -> bool {
         let queue = self.queue();
