@@ -1,6 +1,6 @@
 //! What one reactor runs: its queues, its channels, and the messages that change them.
 //!
-//! One pass: completions, timers, new chains, one submission, what completed at once, publication. Everything that the
+//! One pass: completions, timers, requests that wait for room, new chains, one submission, what completed at once, publication. Everything that the
 //! driver or the kernel has to see is shown to it once a pass.
 
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub(crate) struct Core {
     cx: Cx,
     /// By [`WorkerIndex`].
     workers: Vec<Option<Box<Worker>>>,
+    /// The worker whose waiting requests are next to be tried again.
+    turn: usize,
     endings: Vec<Ending>,
     disks: Arc<[Arc<Disk>]>,
     stop: Option<Stop>,
@@ -64,8 +66,8 @@ impl Core {
     pub(crate) fn new(disks: Arc<[Arc<Disk>]>) -> std::io::Result<Self> {
         let mut io = Io::new(IoConfig::default());
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
-        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new() };
-        Ok(Self { cx, workers: Vec::new(), endings: Vec::new(), disks, stop: None, faults: sigbus::faults() })
+        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false };
+        Ok(Self { cx, workers: Vec::new(), turn: 0, endings: Vec::new(), disks, stop: None, faults: sigbus::faults() })
     }
 
     /// Hands completions to their requests, those that come meanwhile included.
@@ -82,6 +84,25 @@ impl Core {
             worker.complete(name, result, &mut self.cx);
         }
         count
+    }
+
+    /// Tries requests again that found no room: before new ones, and queue by queue in turn, or one that always has some
+    /// would keep the others out. How many found room.
+    #[cold]
+    fn retry_waiting(&mut self) -> usize {
+        self.cx.has_waiting = false;
+        let (count, first, mut taken) = (self.workers.len(), self.turn, 0);
+        for place in (0..count).map(|step| (first + step) % count) {
+            if let Some(Worker::Request(worker)) = self.workers[place].as_deref_mut() {
+                let found_room = worker.submit_waiting(&mut self.cx);
+                if found_room > 0 {
+                    self.turn = place + 1;
+                }
+                taken += found_room;
+                self.cx.has_waiting |= !worker.waiting.is_empty();
+            }
+        }
+        taken
     }
 
     fn find(&mut self, queue: QueueName) -> Option<(&mut Worker, &mut Cx)> {
@@ -234,6 +255,9 @@ impl Context for Core {
         let mut work = self.deliver();
         for channel in &mut self.cx.channels {
             work += channel.poll(&mut self.cx.io);
+        }
+        if self.cx.has_waiting {
+            work += self.retry_waiting();
         }
         for worker in self.workers.iter_mut().flatten() {
             work += worker.poll(&mut self.cx);

@@ -17,6 +17,8 @@ pub(crate) struct Cx {
     pub(crate) reply: Reply,
     /// Task management in progress; nearly always none.
     pub(crate) bars: Vec<Bar>,
+    /// A queue may have requests that wait for room in a channel.
+    pub(crate) has_waiting: bool,
 }
 
 /// Commands in scope are held back.

@@ -129,6 +129,7 @@ impl RequestQueue {
         if !self.try_submit(slot, cx) {
             self.slots.get(slot).phase = Phase::Waiting;
             self.waiting.push_back(slot);
+            cx.has_waiting = true;
         }
     }
 

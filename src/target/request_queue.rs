@@ -48,12 +48,11 @@ impl RequestQueue {
         }
     }
 
-    /// One bounded round: operations that had to wait, then new chains.
+    /// One bounded round: new chains.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
-        let retried = if self.waiting.is_empty() { 0 } else { self.submit_waiting(cx) };
         let available = self.queue.available().min(BATCH);
-        retried + if available == 0 { 0 } else { self.take(available, cx) }
+        if available == 0 { 0 } else { self.take(available, cx) }
     }
 
     /// Takes up to `count` chains; how many it took.
