@@ -26,6 +26,8 @@ mod serve;
 mod slots;
 mod summary;
 mod tag;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use disk::DiskError;

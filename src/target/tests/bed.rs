@@ -1,0 +1,131 @@
+//! Cores that a test steps by hand, on one thread and with a clock of its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bdev::Bdev;
+use reactor::{Context, Drain, Handle, Mailbox};
+
+use super::guest::Guest;
+use super::sim_disk::SimDisk;
+use crate::target::core::Core;
+use crate::target::disk::{Disk, DiskIndex};
+use crate::target::message::Message;
+
+/// Messages that a reactor handles before a pass.
+const MESSAGES_PER_PASS: usize = 32;
+/// Passes after which a bed that does not come to rest is broken.
+const PASSES_MAX: usize = 100_000;
+
+/// Reactors without threads, and the guests that they serve.
+pub(super) struct Bed {
+    pub(super) guests: Vec<Guest>,
+    pub(super) disks: Vec<Arc<Disk>>,
+    pub(super) now_ns: u64,
+    cores: Vec<(Core, Rc<Mailbox<Message>>)>,
+}
+
+impl Bed {
+    /// `cores` reactors with `disks`, and no guest.
+    pub(super) fn of(cores: usize, disks: Vec<Arc<dyn Bdev>>) -> Self {
+        let indexed = disks.into_iter().enumerate();
+        let disks: Vec<_> = indexed.map(|(index, bdev)| Arc::new(Disk::of(bdev, DiskIndex(index)))).collect();
+        let core = || {
+            (Core::new(disks.clone().into()).expect("no ring is needed"), Rc::new(Mailbox::new(1024).expect("a bell")))
+        };
+        let cores = (0..cores).map(|_| core()).collect();
+        Self { guests: Vec::new(), disks, now_ns: 0, cores }
+    }
+
+    /// Simulated disks of 64 blocks behind one guest with so many request queues; disk `n` is target `n`, LUN 0.
+    pub(super) fn simulated(cores: usize, queues: u16, disks: usize) -> (Self, Vec<SimDisk>) {
+        let disks: Vec<_> = (0..disks).map(|_| SimDisk::new(64)).collect();
+        let mut bed = Self::of(cores, disks.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Bdev>).collect());
+        bed.add_guest(queues);
+        (bed, disks)
+    }
+
+    /// A guest with so many request queues and all disks. Returns its place.
+    pub(super) fn add_guest(&mut self, queues: u16) -> usize {
+        let mut guest = Guest::new(queues, &self.disks, self.handles());
+        guest.start();
+        self.guests.push(guest);
+        self.run();
+        self.guests.len() - 1
+    }
+
+    /// Ways to the cores.
+    pub(super) fn handles(&self) -> Arc<[Handle<Message>]> {
+        self.cores.iter().map(|(_, mailbox)| mailbox.handle()).collect()
+    }
+
+    /// The only guest.
+    pub(super) fn guest(&mut self) -> &mut Guest {
+        &mut self.guests[0]
+    }
+
+    /// A core itself.
+    pub(super) fn core(&mut self, place: usize) -> &mut Core {
+        &mut self.cores[place].0
+    }
+
+    /// A core's mailbox.
+    pub(super) fn parts(&mut self, place: usize) -> (&mut Core, &Mailbox<Message>) {
+        let (core, mailbox) = &mut self.cores[place];
+        (core, mailbox)
+    }
+
+    /// A core goes to sleep, and then `meanwhile` happens. Whether it slept and was woken by that.
+    pub(super) fn sleeps_until_woken(&mut self, place: usize, meanwhile: impl FnOnce(&mut Self)) -> bool {
+        let mailbox = self.cores[place].1.clone();
+        let (slept, rung) = mailbox.doze(|| {
+            let slept = self.core(place).arm();
+            meanwhile(self);
+            slept
+        });
+        slept && rung
+    }
+
+    /// One pass of a core, as its reactor does it; the guests see what it published. Whether there was work.
+    pub(super) fn step(&mut self, place: usize) -> bool {
+        let (core, mailbox) = &mut self.cores[place];
+        let mut taken = 0;
+        while taken < MESSAGES_PER_PASS
+            && let Some(message) = mailbox.take()
+        {
+            core.message(message);
+            taken += 1;
+        }
+        let progress = core.poll(self.now_ns);
+        self.guests.iter_mut().for_each(Guest::collect);
+        taken > 0 || progress.is_busy()
+    }
+
+    /// Steps the cores in turn until none has work.
+    pub(super) fn run(&mut self) {
+        let mut idle = 0;
+        for pass in 0..PASSES_MAX {
+            idle = if self.step(pass % self.cores.len()) { 0 } else { idle + 1 };
+            if idle > 2 * self.cores.len() {
+                return;
+            }
+        }
+        panic!("the cores do not come to rest");
+    }
+
+    /// Whether every core could end: no queue and no operation is left. Flushes the disks.
+    pub(super) fn drained(&mut self) -> bool {
+        (0..self.cores.len()).all(|place| {
+            let flushes = self.disks.len() + 1;
+            (0..=flushes).any(|_| {
+                self.step(place);
+                self.drain(place)
+            })
+        })
+    }
+
+    /// Asks a core to end; whether it has.
+    pub(super) fn drain(&mut self, place: usize) -> bool {
+        self.cores[place].0.drain(self.now_ns) == Drain::Finished
+    }
+}

@@ -1,0 +1,449 @@
+//! A guest for tests: a driver on real rings in memory that a test can take away, and what a control thread would do.
+//!
+//! It keeps book of every request: each ends exactly once, and nothing that a task management function was about is still
+//! open when the function is answered.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+
+use reactor::{Gate, Handle};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::dma::{MemMap, Region, testing};
+use crate::pci::Function;
+use crate::target::adapter::Adapter;
+use crate::target::control_queue::ControlQueue;
+use crate::target::disk::Disk;
+use crate::target::function;
+use crate::target::live::Live;
+use crate::target::lun_map::{LunMap, Placement};
+use crate::target::message::{Message, Scope};
+use crate::target::request_queue::RequestQueue;
+use crate::target::worker::{Queue, Worker};
+use crate::virtio::ring::testing::{Buffer, FakeDriver};
+use crate::virtio::ring::{Ring, RingFeatures};
+use crate::virtio::transport::{DeviceStatus, Isr};
+use crate::virtio_scsi::spec::{
+    CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_I_T_NEXUS_RESET,
+    TMF_LOGICAL_UNIT_RESET,
+};
+use crate::virtio_scsi::{Address, Framing, LunAddress};
+
+/// Entries of each ring.
+pub(super) const RING_SIZE: u16 = 64;
+/// Memory of the rings, from address 0 on.
+const RINGS_LEN: usize = 0x1_0000;
+const RING_LEN: u64 = 0x1000;
+/// A place for an indirect table, behind the rings.
+const TABLE_AT: u64 = 0xe000;
+/// Memory of the requests.
+const DATA_AT: u64 = 0x10_0000;
+const DATA_LEN: usize = 0x8_0000;
+/// What a request has: header, response, then data.
+const BLOCK_LEN: u64 = 0x800;
+const RESPONSE_AT: u64 = 0x80;
+const BUFFER_AT: u64 = 0x200;
+const FRAMING: Framing = Framing { cdb_size: 32, sense_size: 96 };
+const RESPONSE_LEN: u32 = 12 + 96;
+
+/// The data of a command.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Data<'a> {
+    /// None.
+    Without,
+    /// Room for so many bytes from the device.
+    In(u32),
+    /// Bytes for the device.
+    Out(&'a [u8]),
+}
+
+/// A request on its way.
+#[derive(Debug, Clone)]
+struct Sent {
+    id: u64,
+    block: u64,
+    data_in: u32,
+    what: What,
+    /// Requests are counted in the order in which they were made available.
+    order: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Command(Address),
+    /// A function that ends commands, and which.
+    Ends(Scope),
+    Other,
+}
+
+/// A request that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) id: u64,
+    /// Response code of virtio-scsi.
+    pub(super) response: u8,
+    /// SAM status.
+    pub(super) status: u8,
+    pub(super) resid: u32,
+    /// Key and additional sense code with its qualifier.
+    pub(super) sense: Option<(u8, u16)>,
+    /// The whole data buffer.
+    pub(super) data: Vec<u8>,
+    /// Bytes that the device says it has written.
+    pub(super) written: u32,
+}
+
+/// A guest.
+pub(super) struct Guest {
+    pub(super) adapter: Arc<Adapter>,
+    pub(super) live: Option<Live>,
+    /// By number of the virtqueue.
+    pub(super) drivers: Vec<FakeDriver>,
+    /// What has ended, in order.
+    pub(super) ended: Vec<Ended>,
+    pub(super) features: RingFeatures,
+    function: Function,
+    status: DeviceStatus,
+    reactors: Arc<[Handle<Message>]>,
+    rings: Region,
+    data: Region,
+    /// The picture of memory that the device was given last.
+    shown: Weak<MemMap>,
+    bells: Vec<OwnedFd>,
+    sent: HashMap<(usize, u16), Sent>,
+    free: Vec<u64>,
+    next_id: u64,
+}
+
+impl Guest {
+    /// A guest with so many request queues, each with a vector of its own; disk `n` is target `n`, LUN 0.
+    pub(super) fn new(queues: u16, disks: &[Arc<Disk>], reactors: Arc<[Handle<Message>]>) -> Self {
+        let place = |(target, disk): (usize, &Arc<Disk>)| {
+            let address = Address { target: target as u8, lun: 0 };
+            Placement { address, disk: disk.clone() }
+        };
+        let luns = LunMap::new(disks.iter().enumerate().map(place).collect());
+        let virtqueues = FIRST_REQUEST_QUEUE + queues;
+        let mut function = function::build(virtqueues, 36);
+        // Memory space and bus mastering.
+        let _ = function.write(4, &[6, 0]);
+        let status = DeviceStatus::default();
+        let shared = (status.clone(), Isr::default());
+        let adapter = Arc::new(Adapter::new("test".into(), luns, function.interrupts().clone(), shared, virtqueues));
+        let bells: Vec<_> = (0..virtqueues).map(|_| new_bell()).collect();
+        for (vector, bell) in (0..).zip(&bells) {
+            let fd = bell.try_clone().expect("a copy of an eventfd");
+            function.interrupts().attach(vector, Some(fd)).expect("an eventfd");
+        }
+        adapter.set_vectors(0xffff, 0..virtqueues);
+        Self {
+            adapter,
+            live: None,
+            drivers: Vec::new(),
+            ended: Vec::new(),
+            features: RingFeatures { event_idx: false, indirect: true },
+            function,
+            status,
+            reactors,
+            rings: testing::region(0, RINGS_LEN),
+            data: testing::region(DATA_AT, DATA_LEN),
+            shown: Weak::new(),
+            bells,
+            sent: HashMap::new(),
+            free: Vec::new(),
+            next_id: 0,
+        }
+    }
+
+    /// A new life: fresh rings in fresh memory, every queue on a reactor. What was on its way is forgotten.
+    pub(super) fn start(&mut self) {
+        self.sent.clear();
+        (self.rings, self.data) = (testing::region(0, RINGS_LEN), testing::region(DATA_AT, DATA_LEN));
+        self.free = (0..DATA_LEN as u64 / BLOCK_LEN).map(|n| DATA_AT + n * BLOCK_LEN).rev().collect();
+        let (own, shown) = (self.map_of(true, true), self.map_of(true, true));
+        let layout = |queue| FakeDriver::layout_at(RING_LEN * (queue + 1), RING_SIZE);
+        let driver = |queue| FakeDriver::in_map(own.clone(), layout(queue), self.features);
+        self.drivers = (0..self.bells.len() as u64).map(driver).collect();
+        let mut live = Live::new(self.reactors.clone());
+        for (number, driver) in (0..).zip(&self.drivers).filter(|&(number, _)| number != 1) {
+            let ring = Ring::split(driver.layout(), self.features, &shown).expect("the ring is legal");
+            let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, shown.clone());
+            let place = self.place_of(number);
+            let worker = if number == CONTROL_QUEUE {
+                Worker::Control(Box::new(ControlQueue::new(queue, self.reactors[place].clone(), self.reactors.clone())))
+            } else {
+                Worker::Request(Box::new(RequestQueue::new(queue, FRAMING)))
+            };
+            live.add(number, place, worker);
+        }
+        self.shown = Arc::downgrade(&shown);
+        self.live = Some(live);
+    }
+
+    /// The core of a virtqueue.
+    pub(super) fn place_of(&self, number: u16) -> usize {
+        usize::from(number.saturating_sub(FIRST_REQUEST_QUEUE)) % self.reactors.len()
+    }
+
+    fn map_of(&self, rings: bool, data: bool) -> Arc<MemMap> {
+        let regions = [(rings, &self.rings), (data, &self.data)];
+        Arc::new(MemMap::new(regions.iter().filter(|(there, _)| *there).map(|(_, region)| (*region).clone()).collect()))
+    }
+
+    /// Memory for the device: rings, data, or both.
+    pub(super) fn show(&mut self, rings: bool, data: bool) -> Arc<MemMap> {
+        let map = self.map_of(rings, data);
+        self.shown = Arc::downgrade(&map);
+        map
+    }
+
+    /// Whether anybody still holds the picture of memory that was shown last.
+    pub(super) fn memory_is_held(&self) -> bool {
+        self.shown.strong_count() > 0
+    }
+
+    /// Asks the queues to rest.
+    pub(super) fn rest(&mut self) -> Gate {
+        self.live.as_mut().expect("it lives").begin_rest()
+    }
+
+    /// Lets the queues go on with all memory.
+    pub(super) fn go_on(&mut self) {
+        let map = self.show(true, true);
+        self.live.as_mut().expect("it lives").go_on(&map);
+    }
+
+    /// Sends the queues to their end.
+    pub(super) fn retire(&mut self) -> Gate {
+        self.live.take().expect("it lives").retire()
+    }
+
+    /// The used index of each ring.
+    pub(super) fn used_indices(&self) -> Vec<u16> {
+        self.drivers.iter().map(FakeDriver::used_idx).collect()
+    }
+
+    /// The rings of a life that has ended, to look at later.
+    pub(super) fn leave(&mut self) -> Left {
+        Left { drivers: std::mem::take(&mut self.drivers), shown: std::mem::take(&mut self.shown) }
+    }
+
+    /// Whether the device waits for a reset.
+    pub(super) fn is_broken(&self) -> bool {
+        self.status.needs_reset()
+    }
+
+    /// Puts a command into request queue `queue`, counted from 0. Returns its name.
+    pub(super) fn send(&mut self, queue: usize, target: u8, cdb: &[u8], data: Data<'_>) -> u64 {
+        let lun = LunAddress::of(Address { target, lun: 0 });
+        self.send_to(queue, lun.0, cdb, data)
+    }
+
+    /// The same with any eight bytes of address.
+    pub(super) fn send_to(&mut self, queue: usize, lun: [u8; 8], cdb: &[u8], data: Data<'_>) -> u64 {
+        let mut header = [0; 51];
+        header[..8].copy_from_slice(&lun);
+        header[19..19 + cdb.len()].copy_from_slice(cdb);
+        let address = Address { target: lun[1], lun: 0 };
+        self.queue_request(queue + 2, &mut header, data, What::Command(address))
+    }
+
+    /// A read of one block.
+    pub(super) fn read(&mut self, queue: usize, target: u8, lba: u8) -> u64 {
+        self.send(queue, target, &read_10(lba, 1), Data::In(512))
+    }
+
+    /// A write of one block, all of whose bytes are `value`.
+    pub(super) fn write(&mut self, queue: usize, target: u8, lba: u8, value: u8) -> u64 {
+        self.send(queue, target, &write_10(lba, 1), Data::Out(&[value; 512]))
+    }
+
+    /// Puts a task management function into the control queue. Returns its name.
+    pub(super) fn manage(&mut self, subtype: u32, target: u8, id: u64) -> u64 {
+        let address = Address { target, lun: 0 };
+        let what = match subtype {
+            TMF_ABORT_TASK => What::Ends(Scope::Task { address, id }),
+            TMF_I_T_NEXUS_RESET => What::Ends(Scope::Target(target)),
+            TMF_ABORT_TASK_SET | TMF_LOGICAL_UNIT_RESET => What::Ends(Scope::Unit(address)),
+            _ => What::Other,
+        };
+        let mut request = [0; 24];
+        request[..4].copy_from_slice(&CONTROL_TMF.to_le_bytes());
+        request[4..8].copy_from_slice(&subtype.to_le_bytes());
+        request[8..16].copy_from_slice(&LunAddress::of(address).0);
+        request[16..].copy_from_slice(&id.to_le_bytes());
+        self.queue_request(0, &mut request, Data::Without, what)
+    }
+
+    fn queue_request(&mut self, queue: usize, header: &mut [u8], data: Data<'_>, what: What) -> u64 {
+        let (id, block) = (self.next_id, self.free.pop().expect("a free block"));
+        self.next_id += 1;
+        if queue > 0 {
+            header[8..16].copy_from_slice(&id.to_le_bytes());
+        }
+        let driver = &mut self.drivers[queue];
+        driver.write(block, header);
+        let response_len = if queue > 0 { RESPONSE_LEN } else { 1 };
+        driver.write(block + RESPONSE_AT, &vec![0xee; response_len as usize]);
+        let response = Buffer::writable(block + RESPONSE_AT, response_len);
+        let mut buffers = vec![Buffer::readable(block, header.len() as u32), response];
+        let at = block + BUFFER_AT;
+        let data_in = match data {
+            Data::Without => 0,
+            Data::In(len) => {
+                driver.write(at, &vec![0xee; len as usize]);
+                buffers.push(Buffer::writable(at, len));
+                len
+            }
+            Data::Out(bytes) => {
+                driver.write(at, bytes);
+                buffers.insert(1, Buffer::readable(at, bytes.len() as u32));
+                0
+            }
+        };
+        let head = driver.add(&buffers).expect("room in the ring");
+        let sent = Sent { id, block, data_in, what, order: id };
+        let before = self.sent.insert((queue, head), sent);
+        assert!(before.is_none(), "a free head has no request");
+        id
+    }
+
+    /// A read of block `lba` of target 0 through queue 0, in an indirect table: its readable and its writable part cut into
+    /// pieces of these lengths. Returns its name, and where its data will be.
+    pub(super) fn read_in_pieces(&mut self, lba: u8, readable: &[u32], writable: &[u32]) -> (u64, u64) {
+        let (id, block, driver) = (self.next_id, self.free.pop().expect("a free block"), &mut self.drivers[2]);
+        self.next_id += 1;
+        let mut header = [0; 51];
+        header[0] = 1;
+        header[8..16].copy_from_slice(&id.to_le_bytes());
+        header[19..29].copy_from_slice(&read_10(lba, 1));
+        driver.write(block, &header);
+        let pieces = |from: u64, lens: &[u32], piece: fn(u64, u32) -> Buffer| {
+            let cut = lens.iter().scan(from, |at, &len| {
+                *at += u64::from(len);
+                Some(piece(*at - u64::from(len), len))
+            });
+            cut.collect::<Vec<_>>()
+        };
+        let mut buffers = pieces(block, readable, Buffer::readable);
+        buffers.extend(pieces(block + RESPONSE_AT, writable, Buffer::writable));
+        let head = driver.add_indirect(TABLE_AT, &[], &buffers).expect("room in the ring");
+        let sent = Sent { id, block, data_in: 0, what: What::Command(Address { target: 0, lun: 0 }), order: id };
+        self.sent.insert((2, head), sent);
+        (id, block + RESPONSE_AT + u64::from(RESPONSE_LEN))
+    }
+
+    /// Takes what the device gave back, and checks it against the book.
+    pub(super) fn collect(&mut self) {
+        // The control queue first: what a function ended has been published, and so collected, in a pass before.
+        for queue in 0..self.drivers.len() {
+            while let Some((head, written)) = self.drivers[queue].take_used() {
+                let sent = self.sent.remove(&(queue, head));
+                let sent = sent.unwrap_or_else(|| panic!("head {head} of queue {queue} was given back twice"));
+                if let What::Ends(scope) = sent.what {
+                    self.check_ended(scope, sent.order);
+                }
+                let ended = self.parse(queue, &sent, written);
+                self.free.push(sent.block);
+                self.ended.push(ended);
+            }
+        }
+    }
+
+    /// A function was answered: no command that it is about may be open.
+    fn check_ended(&self, scope: Scope, order: u64) {
+        for sent in self.sent.values().filter(|sent| sent.order < order) {
+            if let What::Command(address) = sent.what {
+                assert!(!scope.holds(address, sent.id), "{scope:?} was answered before command {} of it", sent.id);
+            }
+        }
+    }
+
+    fn parse(&self, queue: usize, sent: &Sent, written: u32) -> Ended {
+        let bytes = self.drivers[queue].read(sent.block + RESPONSE_AT, RESPONSE_LEN as usize);
+        if queue == 0 {
+            let (id, response) = (sent.id, bytes[0]);
+            return Ended { id, response, status: 0, resid: 0, sense: None, data: Vec::new(), written };
+        }
+        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let sense = &bytes[12..];
+        assert!(sense[word(0) as usize..].iter().all(|&byte| byte == 0), "sense is padded with zeros");
+        Ended {
+            id: sent.id,
+            response: bytes[11],
+            status: bytes[10],
+            resid: word(4),
+            sense: (word(0) > 0).then(|| (sense[2] & 0xf, u16::from_be_bytes([sense[12], sense[13]]))),
+            data: self.drivers[queue].read(sent.block + BUFFER_AT, sent.data_in as usize),
+            written,
+        }
+    }
+
+    /// Requests that are open.
+    pub(super) fn open(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Names of what has ended since the last call, with their response codes.
+    pub(super) fn take_ended(&mut self) -> Vec<(u64, u8)> {
+        self.ended.drain(..).map(|ended| (ended.id, ended.response)).collect()
+    }
+
+    /// Whether the request of this name is open.
+    pub(super) fn is_open(&self, id: u64) -> bool {
+        self.sent.values().any(|sent| sent.id == id)
+    }
+
+    /// The one request that has ended since the last call.
+    pub(super) fn take_one(&mut self) -> Ended {
+        assert_eq!(self.ended.len(), 1, "{:?}", self.ended);
+        self.ended.remove(0)
+    }
+
+    /// Interrupts of a virtqueue since the last call.
+    pub(super) fn interrupts(&self, queue: usize) -> u64 {
+        let mut count = [0; 8];
+        rustix::io::read(&self.bells[queue], &mut count).map_or(0, |_| u64::from_ne_bytes(count))
+    }
+
+    /// Turns bus mastering, and with it interrupts, on or off.
+    pub(super) fn set_bus_master(&mut self, on: bool) {
+        let _ = self.function.write(4, &[if on { 6 } else { 2 }, 0]);
+    }
+}
+
+/// What a life leaves behind.
+pub(super) struct Left {
+    drivers: Vec<FakeDriver>,
+    shown: Weak<MemMap>,
+}
+
+impl Left {
+    /// As [`Guest::used_indices`].
+    pub(super) fn used_indices(&self) -> Vec<u16> {
+        self.drivers.iter().map(FakeDriver::used_idx).collect()
+    }
+
+    /// As [`Guest::memory_is_held`].
+    pub(super) fn memory_is_held(&self) -> bool {
+        self.shown.strong_count() > 0
+    }
+}
+
+fn new_bell() -> OwnedFd {
+    eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).expect("an eventfd")
+}
+
+/// READ(10).
+pub(super) fn read_10(lba: u8, blocks: u8) -> [u8; 10] {
+    [0x28, 0, 0, 0, 0, lba, 0, 0, blocks, 0]
+}
+
+/// WRITE(10).
+pub(super) fn write_10(lba: u8, blocks: u8) -> [u8; 10] {
+    [0x2a, 0, 0, 0, 0, lba, 0, 0, blocks, 0]
+}
+
+/// TEST UNIT READY.
+pub(super) const TEST_UNIT_READY: [u8; 6] = [0; 6];

@@ -1,0 +1,10 @@
+//! The room under a test's hand: cores stepped one pass at a time on one thread, with a clock, disks and guests that do
+//! what the test says, in the order that it says.
+
+mod bed;
+mod guest;
+mod queues;
+mod requests;
+mod resting;
+mod sim_disk;
+mod tasks;

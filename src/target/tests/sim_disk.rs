@@ -1,0 +1,216 @@
+//! A disk for tests: keeps its blocks, and answers when, how and in which order the test says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bdev::segment::{copy_from, copy_to};
+use bdev::{Bdev, Channel, Completion, Info, Io, IoError, Op, OpKind, SubmitError, Tag, WriteCache};
+
+/// Bytes of a block.
+pub(super) const BLOCK: usize = 512;
+
+/// What becomes of an operation that is to end early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cancels {
+    /// It ends.
+    Work,
+    /// Nothing: the disk does not let it go.
+    Fail,
+}
+
+/// A disk, and the test's hand on it: clones are the same disk.
+#[derive(Debug, Clone)]
+pub(super) struct SimDisk {
+    info: Arc<Info>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    blocks: Vec<u8>,
+    /// Whether operations wait for the test.
+    holds: bool,
+    cancels: Cancels,
+    /// Operations that it holds at most.
+    room: usize,
+    channels: usize,
+    held: VecDeque<Held>,
+    answered: Vec<(Held, Result<(), IoError>)>,
+    /// First block of each operation, in the order in which they were accepted.
+    accepted: Vec<u64>,
+    cancelled: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    channel: usize,
+    op: Op,
+    tag: Tag,
+}
+
+impl SimDisk {
+    /// A disk of `blocks` zero blocks, write-back, that answers at once.
+    pub(super) fn new(blocks: u64) -> Self {
+        let info = Info {
+            block_size: BLOCK as u32,
+            blocks,
+            physical_exponent: 0,
+            read_only: false,
+            write_cache: WriteCache::WriteBack,
+            thin: false,
+            max_transfer: 1 << 20,
+            optimal_transfer: 0,
+            solid_state: true,
+            description: "simulated".into(),
+        };
+        let state = State {
+            blocks: vec![0; blocks as usize * BLOCK],
+            holds: false,
+            cancels: Cancels::Work,
+            room: usize::MAX,
+            channels: 0,
+            held: VecDeque::new(),
+            answered: Vec::new(),
+            accepted: Vec::new(),
+            cancelled: 0,
+        };
+        Self { info: Arc::new(info), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// From now on operations wait for the test.
+    pub(super) fn hold(&self) {
+        self.state().holds = true;
+    }
+
+    /// From now on operations end at once, those that wait included.
+    pub(super) fn go(&self) {
+        self.state().holds = false;
+        self.release_all();
+    }
+
+    /// What becomes of cancelled operations from now on.
+    pub(super) fn set_cancels(&self, cancels: Cancels) {
+        self.state().cancels = cancels;
+    }
+
+    /// From now on it holds at most `room` operations.
+    pub(super) fn set_room(&self, room: usize) {
+        self.state().room = room;
+    }
+
+    /// How many operations wait.
+    pub(super) fn held(&self) -> usize {
+        self.state().held.len()
+    }
+
+    /// Ends one of the operations that wait, counted from the oldest.
+    pub(super) fn answer(&self, nth: usize, result: Result<(), IoError>) {
+        let mut state = self.state();
+        let held = state.held.remove(nth).expect("so many are held");
+        state.answered.push((held, result));
+    }
+
+    /// Ends all that wait, oldest first.
+    pub(super) fn release_all(&self) {
+        while self.held() > 0 {
+            self.answer(0, Ok(()));
+        }
+    }
+
+    /// First block of each operation that was accepted, in order.
+    pub(super) fn accepted(&self) -> Vec<u64> {
+        self.state().accepted.clone()
+    }
+
+    /// How often somebody tried to end an operation early.
+    pub(super) fn cancelled(&self) -> usize {
+        self.state().cancelled
+    }
+
+    /// The bytes of block `lba`.
+    pub(super) fn block(&self, lba: u64) -> Vec<u8> {
+        let at = lba as usize * BLOCK;
+        self.state().blocks[at..at + BLOCK].to_vec()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no test panics while it holds it")
+    }
+}
+
+impl State {
+    /// Moves the bytes of an operation that succeeds.
+    fn run(&mut self, op: &Op) {
+        let range = op.offset as usize..(op.offset + op.len) as usize;
+        let segments = op.segments.as_slice();
+        let moved = match op.kind {
+            OpKind::Read => copy_to(segments, 0, &self.blocks[range]),
+            OpKind::Write { .. } => copy_from(segments, 0, &mut self.blocks[range]),
+            OpKind::Flush => 0,
+        };
+        assert_eq!(moved as u64, op.len, "an operation's segments hold its length");
+    }
+}
+
+impl Bdev for SimDisk {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        let mut state = self.state();
+        state.channels += 1;
+        Ok(Box::new(SimChannel { disk: self.clone(), number: state.channels }))
+    }
+}
+
+struct SimChannel {
+    disk: SimDisk,
+    number: usize,
+}
+
+impl Channel for SimChannel {
+    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+        let mut state = self.disk.state();
+        if io.is_full() || state.held.len() >= state.room {
+            return Err(SubmitError::Full);
+        }
+        state.accepted.push(op.offset / BLOCK as u64);
+        if state.holds {
+            io.hold();
+            state.held.push_back(Held { channel: self.number, op: *op, tag });
+        } else {
+            state.run(op);
+            io.complete(Completion { tag, result: Ok(()) });
+        }
+        Ok(())
+    }
+
+    fn cancel(&mut self, io: &mut Io, tag: Tag) {
+        let mut state = self.disk.state();
+        state.cancelled += 1;
+        let is_it = |held: &Held| held.channel == self.number && held.tag == tag;
+        if state.cancels == Cancels::Work
+            && let Some(at) = state.held.iter().position(is_it)
+        {
+            state.held.remove(at);
+            io.release();
+            io.complete(Completion { tag, result: Err(IoError::Cancelled) });
+        }
+    }
+
+    fn poll(&mut self, io: &mut Io) -> usize {
+        let mut state = self.disk.state();
+        let all = std::mem::take(&mut state.answered);
+        let (mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(held, _)| held.channel == self.number);
+        state.answered = others;
+        for (held, result) in &mine {
+            if result.is_ok() {
+                state.run(&held.op);
+            }
+            io.release();
+            io.complete(Completion { tag: held.tag, result: *result });
+        }
+        mine.len()
+    }
+}
