@@ -93,7 +93,10 @@ impl Controller {
             Action::QueueEnabled(_) | Action::FeaturesOk => {}
             // RING_RESET is not offered, so that this cannot come.
             Action::QueueReset(number) => self.transport.queue_reset_done(number),
-            Action::QueueVector(_) | Action::ConfigVector => self.take_vectors(),
+            Action::QueueVector(_) | Action::ConfigVector => {
+                self.take_vectors();
+                self.wake_queues();
+            }
         }
     }
 
@@ -113,6 +116,11 @@ impl Controller {
         self.start_pending = false;
         self.take_vectors();
         self.live = Some(Live::new(self.reactors.clone()));
+        self.start_queues();
+    }
+
+    /// Starts the queues that are enabled and have not been started.
+    fn start_queues(&mut self) {
         for number in 0..self.transport.queue_count() {
             self.start_queue(number);
         }
@@ -120,7 +128,8 @@ impl Controller {
 
     fn start_queue(&mut self, number: u16) {
         let Some(layout) = self.transport.queue(number).filter(|queue| queue.enabled) else { return };
-        let Some(live) = &mut self.live else { return };
+        // While the others rest, it waits for them to go on.
+        let Some(live) = self.live.as_mut().filter(|live| !live.is_resting()) else { return };
         // There is nothing to tell the driver through the event queue: its buffers stay where they are.
         if number == EVENT_QUEUE || live.has(number) {
             return;
@@ -174,6 +183,7 @@ impl Controller {
             && let Some(live) = &mut self.live
         {
             live.go_on(&self.memory.snapshot());
+            self.start_queues();
         }
     }
 

@@ -82,6 +82,11 @@ impl Live {
         self.tell_all_and_wait(|queue, pass| Message::Quiesce { queue, pass })
     }
 
+    /// Whether the queues rest.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.resting
+    }
+
     /// Lets the queues go on.
     pub(crate) fn go_on(&mut self, memory: &Arc<MemMap>) {
         self.resting = false;

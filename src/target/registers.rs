@@ -142,8 +142,8 @@ impl Controller {
         Ok(())
     }
 
-    /// Without an eventfd a queue has to be polled: whoever sleeps has to think again.
-    fn wake_queues(&self) {
+    /// Without a vector or an eventfd a queue has to be polled: whoever sleeps has to think again.
+    pub(super) fn wake_queues(&self) {
         if let Some(live) = &self.live {
             live.ring_all();
         }
