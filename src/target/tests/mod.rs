@@ -2,6 +2,7 @@
 //! what the test says, in the order that it says.
 
 mod bed;
+mod controller;
 mod guest;
 mod queues;
 mod requests;

@@ -1,0 +1,245 @@
+//! A controller as its client calls it, with cores that are stepped while it waits for them.
+
+use std::sync::Arc;
+
+use bdev::Bdev;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+use super::bed::Bed;
+use super::guest::read_10;
+use super::sim_disk::{Cancels, SimDisk};
+use crate::dma::{Gpa, MemMap};
+use crate::target::controller::Controller;
+use crate::target::lun_map::{LunMap, Placement};
+use crate::vfio_user::{Device, DmaMap, DmaUnmap};
+use crate::virtio::ring::RingFeatures;
+use crate::virtio::ring::testing::{Buffer, FakeDriver};
+use crate::virtio::spec::common;
+use crate::virtio_scsi::Address;
+
+const MEMORY_LEN: u64 = 0x4_0000;
+const RING_SIZE: u16 = 16;
+const HEADER_AT: u64 = 0x2_0000;
+const RESPONSE_AT: u64 = 0x2_1000;
+/// ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
+const LIVE: u8 = 15;
+
+/// A controller with two request queues on one core, its disk, and a driver.
+struct Board {
+    bed: Bed,
+    controller: Controller,
+    disk: SimDisk,
+    /// By number of the virtqueue.
+    drivers: Vec<FakeDriver>,
+    map: Arc<MemMap>,
+}
+
+impl Board {
+    /// Memory is mapped, bus mastering is on, the device is as after a reset.
+    fn new() -> Self {
+        let disk = SimDisk::new(64);
+        let bed = Bed::of(1, vec![Arc::new(disk.clone()) as Arc<dyn Bdev>]);
+        let placement = Placement { address: Address { target: 0, lun: 0 }, disk: bed.disks[0].clone() };
+        let controller = Controller::new("test".into(), LunMap::new(vec![placement]), 2, bed.handles(), 0);
+        let mut board = Self { bed, controller, disk, drivers: Vec::new(), map: Arc::default() };
+        let fd = memfd_create("board", MemfdFlags::CLOEXEC).expect("a memfd");
+        ftruncate(&fd, MEMORY_LEN).expect("a length");
+        let map = DmaMap { gpa: Gpa(0), size: MEMORY_LEN, offset: 0, readable: true, writable: true };
+        board.controller.dma_map(map, Some(fd)).expect("legal memory");
+        board.map = board.controller.memory.snapshot();
+        board.set_bus_master(true);
+        board
+    }
+
+    /// Calls the controller; the core runs meanwhile, as long as that takes.
+    fn call<T: Send>(&mut self, call: impl FnOnce(&mut Controller) -> T + Send) -> T {
+        let Self { bed, controller, .. } = self;
+        let result = std::thread::scope(|scope| {
+            let caller = scope.spawn(|| call(controller));
+            while !caller.is_finished() {
+                bed.step(0);
+            }
+            caller.join().expect("the controller does not panic")
+        });
+        self.bed.run();
+        result
+    }
+
+    fn set_bus_master(&mut self, on: bool) {
+        self.call(|controller| controller.region_write(7, 4, &[if on { 6 } else { 2 }, 0])).unwrap();
+    }
+
+    fn write(&mut self, register: u64, bytes: &[u8]) {
+        self.call(|controller| controller.region_write(4, register, bytes)).unwrap();
+    }
+
+    fn status(&mut self) -> u8 {
+        let mut status = [0];
+        self.call(|controller| controller.region_read(4, common::DEVICE_STATUS, &mut status)).unwrap();
+        status[0]
+    }
+
+    fn set_status(&mut self, status: u8) {
+        self.write(common::DEVICE_STATUS, &[status]);
+    }
+
+    fn enable(&mut self, queue: u16) {
+        let layout = self.drivers[usize::from(queue)].layout();
+        self.write(common::QUEUE_SELECT, &queue.to_le_bytes());
+        self.write(common::QUEUE_SIZE, &RING_SIZE.to_le_bytes());
+        self.write(common::QUEUE_DESC, &layout.desc.0.to_le_bytes());
+        self.write(common::QUEUE_DRIVER, &layout.avail.0.to_le_bytes());
+        self.write(common::QUEUE_DEVICE, &layout.used.0.to_le_bytes());
+        self.write(common::QUEUE_ENABLE, &[1, 0]);
+    }
+
+    /// From reset to the moment before DRIVER_OK, with these queues.
+    fn set_up(&mut self, queues: &[u16]) {
+        let driver = |queue: u64| {
+            let layout = FakeDriver::layout_at(0x1000 * (queue + 1), RING_SIZE);
+            let driver = FakeDriver::in_map(self.map.clone(), layout, RingFeatures::default());
+            driver.write(layout.desc.0, &[0; 0x800]);
+            driver
+        };
+        self.drivers = (0..4).map(driver).collect();
+        self.set_status(3);
+        self.write(common::DRIVER_FEATURE_SELECT, &[1, 0, 0, 0]);
+        self.write(common::DRIVER_FEATURE, &[1, 0, 0, 0]);
+        self.set_status(11);
+        queues.iter().for_each(|&queue| self.enable(queue));
+    }
+
+    /// From reset to life.
+    fn start(&mut self) {
+        self.set_up(&[0, 1, 2, 3]);
+        self.set_status(LIVE);
+    }
+
+    /// Offers a read in a queue.
+    fn read(&mut self, queue: usize) {
+        let driver = &mut self.drivers[queue];
+        let mut header = [0; 51];
+        header[0] = 1;
+        header[19..29].copy_from_slice(&read_10(0, 1));
+        driver.write(HEADER_AT, &header);
+        driver.add(&[Buffer::readable(HEADER_AT, 51), Buffer::writable(RESPONSE_AT, 108 + 512)]).expect("room");
+        self.bed.run();
+    }
+
+    /// Used index of a queue.
+    fn used(&self, queue: usize) -> u16 {
+        self.drivers[queue].used_idx()
+    }
+
+    /// Whether nobody but the table and the test holds the guest's memory.
+    fn memory_is_free(&self) -> bool {
+        // The table keeps one, `map` is one, and each driver has one.
+        Arc::strong_count(&self.map) <= 2 + self.drivers.len()
+    }
+}
+
+#[test]
+fn a_reset_reads_non_zero_until_the_disk_has_answered_and_nothing_is_written_then() {
+    let mut board = Board::new();
+    board.disk.hold();
+    board.disk.set_cancels(Cancels::Fail);
+    board.start();
+    board.read(2);
+    assert_eq!(board.disk.held(), 1);
+    board.set_status(0);
+    assert_ne!(board.status(), 0);
+    // A driver that does not wait is not heard.
+    board.set_status(1);
+    board.set_status(0);
+    assert_ne!(board.status(), 0);
+    board.disk.release_all();
+    board.bed.run();
+    assert_eq!((board.status(), board.used(2)), (0, 0));
+    assert!(board.memory_is_free());
+    board.disk.go();
+    board.start();
+    board.read(2);
+    assert_eq!((board.status(), board.used(2)), (LIVE, 1));
+}
+
+#[test]
+fn resets_one_after_the_other_leave_nothing_behind() {
+    let mut board = Board::new();
+    board.disk.hold();
+    for turn in 0..12 {
+        board.start();
+        for queue in [2, 3, 3] {
+            board.read(queue);
+        }
+        // The first command after a reset is told of it.
+        assert_eq!(board.disk.held(), if turn == 0 { 3 } else { 2 }, "turn {turn}");
+        match turn % 3 {
+            0 => board.set_status(0),
+            1 => board.call(Device::reset),
+            _ => board.set_status(128),
+        }
+        assert_eq!(board.disk.held(), 0, "turn {turn}");
+        if turn % 3 == 1 {
+            board.set_bus_master(true);
+        }
+        board.set_status(0);
+        assert_eq!(board.status(), 0);
+        assert!(board.memory_is_free(), "turn {turn}");
+    }
+}
+
+#[test]
+fn queues_start_when_bus_mastering_comes_on() {
+    let mut board = Board::new();
+    board.set_bus_master(false);
+    board.start();
+    board.read(2);
+    assert_eq!(board.used(2), 0);
+    board.set_bus_master(true);
+    assert_eq!(board.used(2), 1);
+}
+
+#[test]
+fn without_bus_mastering_no_memory_is_touched() {
+    let mut board = Board::new();
+    board.set_up(&[0, 2]);
+    board.set_status(LIVE);
+    board.read(2);
+    assert_eq!(board.used(2), 1);
+    board.set_bus_master(false);
+    assert!(board.memory_is_free());
+    // A queue that is enabled meanwhile starts with the others.
+    board.enable(3);
+    board.read(3);
+    board.read(2);
+    assert_eq!((board.used(2), board.used(3)), (1, 0));
+    assert!(board.memory_is_free());
+    assert_eq!(board.call(|controller| controller.dma_unmap(DmaUnmap::All)), Ok(MEMORY_LEN));
+    board.read(3);
+    assert_eq!((board.used(2), board.used(3)), (1, 0));
+    assert_eq!(board.status(), LIVE);
+}
+
+#[test]
+fn a_queue_enabled_at_rest_works_afterwards() {
+    let mut board = Board::new();
+    board.set_up(&[0, 2]);
+    board.set_status(LIVE);
+    board.set_bus_master(false);
+    board.enable(3);
+    board.read(3);
+    board.set_bus_master(true);
+    assert_eq!((board.used(3), board.status()), (1, LIVE));
+}
+
+#[test]
+fn a_client_that_goes_leaves_a_reset_device_without_memory() {
+    let mut board = Board::new();
+    board.disk.hold();
+    board.start();
+    board.read(2);
+    board.call(Device::disconnected);
+    assert_eq!((board.status(), board.disk.held(), board.used(2)), (0, 0, 0));
+    board.drivers.clear();
+    assert_eq!(Arc::strong_count(&board.map), 1, "the table has forgotten it");
+}
