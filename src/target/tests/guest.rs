@@ -385,6 +385,11 @@ impl Guest {
         self.sent.len()
     }
 
+    /// Open requests of a virtqueue.
+    pub(super) fn open_in(&self, queue: usize) -> usize {
+        self.sent.keys().filter(|(number, _)| *number == queue).count()
+    }
+
     /// Names of what has ended since the last call, with their response codes.
     pub(super) fn take_ended(&mut self) -> Vec<(u64, u8)> {
         self.ended.drain(..).map(|ended| (ended.id, ended.response)).collect()

@@ -4,8 +4,10 @@
 mod bed;
 mod controller;
 mod guest;
+mod model;
 mod queues;
 mod requests;
 mod resting;
 mod sim_disk;
+mod simulation;
 mod tasks;

@@ -1,0 +1,108 @@
+//! What may be on a disk, as far as its guest can know: reads have to fit it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::guest::Ended;
+
+/// A block of a disk.
+pub(super) type Place = (u8, u8);
+
+/// A command on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Fills a block with a stamp.
+    Write(Place, u64),
+    /// Reads a block.
+    Read(Place),
+    /// Anything else.
+    Other,
+}
+
+/// What a guest knows of its blocks, and what is on its way.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// Stamps that a block may have now; 0 alone if there is no entry.
+    may_be: BTreeMap<Place, BTreeSet<u64>>,
+    /// Writes of former lives that a disk still has, by life: they may be done at any time.
+    haunting: BTreeMap<usize, Vec<(Place, u64)>>,
+    under_way: BTreeMap<u64, Command>,
+    /// Commands that must end with a response of 0, as nobody may end them early.
+    is_left_alone: bool,
+}
+
+impl Model {
+    /// That of a guest whose commands nobody ends early.
+    pub(super) fn left_alone() -> Self {
+        Self { is_left_alone: true, ..Self::default() }
+    }
+
+    /// A command was sent.
+    pub(super) fn sent(&mut self, id: u64, command: Command) {
+        self.under_way.insert(id, command);
+    }
+
+    /// Whether a write to `place` could meet another command there, or a read a write.
+    pub(super) fn is_in_use(&self, place: Place, by_write: bool) -> bool {
+        self.under_way.values().any(|command| match *command {
+            Command::Write(its, _) => its == place,
+            Command::Read(its) => by_write && its == place,
+            Command::Other => false,
+        })
+    }
+
+    /// Names of the commands under way.
+    pub(super) fn under_way(&self) -> Vec<u64> {
+        self.under_way.keys().copied().collect()
+    }
+
+    /// A request has ended; one that is no command is none of ours.
+    pub(super) fn ended(&mut self, ended: &Ended) {
+        let Some(command) = self.under_way.remove(&ended.id) else { return };
+        let is_good = ended.response == 0 && ended.status == 0;
+        let was_not_begun = ended.response == 0 && ended.sense.is_some_and(|(key, _)| key == 6);
+        assert!(matches!(ended.response, 0 | 2 | 4), "{command:?}: {ended:?}");
+        assert!(!self.is_left_alone || ended.response == 0, "{command:?}: {ended:?}");
+        assert!(is_good || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
+        match command {
+            Command::Write(place, stamp) if is_good => _ = self.may_be.insert(place, BTreeSet::from([stamp])),
+            Command::Write(place, stamp) if !was_not_begun => _ = self.stamps(place).insert(stamp),
+            Command::Read(place) if is_good => self.check_read(place, ended),
+            Command::Write(..) | Command::Read(_) | Command::Other => {}
+        }
+    }
+
+    fn stamps(&mut self, place: Place) -> &mut BTreeSet<u64> {
+        self.may_be.entry(place).or_insert_with(|| BTreeSet::from([0]))
+    }
+
+    fn check_read(&mut self, place: Place, ended: &Ended) {
+        let stamp = u64::from_le_bytes(ended.data[..8].try_into().expect("eight bytes"));
+        assert!(ended.data.chunks(8).all(|chunk| chunk == stamp.to_le_bytes()), "{place:?} is torn: {ended:?}");
+        let haunts: Vec<_> =
+            self.haunting.values().flatten().filter(|(its, _)| *its == place).map(|(_, stamp)| *stamp).collect();
+        let stamps = self.stamps(place);
+        assert!(
+            stamps.contains(&stamp) || haunts.contains(&stamp),
+            "{place:?}: {stamp} is none of {stamps:?}, {haunts:?}"
+        );
+        if haunts.is_empty() {
+            *stamps = BTreeSet::from([stamp]);
+        }
+    }
+
+    /// All that is under way is forgotten by the guest, and not by the disks.
+    pub(super) fn life_ended(&mut self, life: usize) {
+        let writes = std::mem::take(&mut self.under_way).into_values().filter_map(|command| match command {
+            Command::Write(place, stamp) => Some((place, stamp)),
+            Command::Read(_) | Command::Other => None,
+        });
+        self.haunting.insert(life, writes.collect());
+    }
+
+    /// The disks have answered all of a former life.
+    pub(super) fn life_is_gone(&mut self, life: usize) {
+        for (place, stamp) in self.haunting.remove(&life).into_iter().flatten() {
+            self.stamps(place).insert(stamp);
+        }
+    }
+}
