@@ -219,14 +219,10 @@ impl Guest {
         self.live.take().expect("it lives").retire()
     }
 
-    /// The used index of each ring.
-    pub(super) fn used_indices(&self) -> Vec<u16> {
-        self.drivers.iter().map(FakeDriver::used_idx).collect()
-    }
-
-    /// The rings of a life that has ended, to look at later.
+    /// What a life that has ended leaves behind, to look at later.
     pub(super) fn leave(&mut self) -> Left {
-        Left { drivers: std::mem::take(&mut self.drivers), shown: std::mem::take(&mut self.shown) }
+        let responses = self.sent.values().map(|sent| sent.block + RESPONSE_AT).collect();
+        Left { drivers: std::mem::take(&mut self.drivers), shown: std::mem::take(&mut self.shown), responses }
     }
 
     /// Whether the device waits for a reset.
@@ -422,12 +418,16 @@ impl Guest {
 pub(super) struct Left {
     drivers: Vec<FakeDriver>,
     shown: Weak<MemMap>,
+    /// Where the responses of open requests would be.
+    responses: Vec<u64>,
 }
 
 impl Left {
-    /// As [`Guest::used_indices`].
-    pub(super) fn used_indices(&self) -> Vec<u16> {
-        self.drivers.iter().map(FakeDriver::used_idx).collect()
+    /// All that the device has told its driver: used indices and responses.
+    pub(super) fn told(&self) -> (Vec<u16>, Vec<u8>) {
+        let used = self.drivers.iter().map(FakeDriver::used_idx).collect();
+        let response = |&at: &u64| self.drivers[0].read(at, RESPONSE_LEN as usize);
+        (used, self.responses.iter().flat_map(response).collect())
     }
 
     /// As [`Guest::memory_is_held`].

@@ -163,6 +163,32 @@ fn new_commands_wait_for_the_end_of_the_function_and_then_run_in_order() {
 }
 
 #[test]
+fn functions_that_overlap_hold_back_each_its_own() {
+    let (mut bed, disk, other) = bed();
+    other.hold();
+    disk.set_cancels(Cancels::Fail);
+    other.set_cancels(Cancels::Fail);
+    let old = [0, 1].map(|target| bed.guest().read(1, target, 0));
+    bed.run();
+    let tmfs = [0, 1].map(|target| bed.guest().manage(TMF_ABORT_TASK_SET, target, 0));
+    bed.run();
+    let new = [0, 1].map(|target| bed.guest().read(0, target, 1));
+    bed.run();
+    assert_eq!((disk.held(), other.held()), (1, 1), "both are held back");
+    other.answer(0, Ok(()));
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(old[1], ABORTED), (tmfs[1], OK)]);
+    assert_eq!((disk.held(), other.held()), (1, 1), "the first function goes on");
+    other.release_all();
+    disk.answer(0, Ok(()));
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(new[1], OK), (old[0], ABORTED), (tmfs[0], OK)]);
+    disk.release_all();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(new[0], OK)]);
+}
+
+#[test]
 fn a_reset_ends_what_an_earlier_function_held_back() {
     let (mut bed, disk, _) = bed();
     disk.set_cancels(Cancels::Fail);
