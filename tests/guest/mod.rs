@@ -177,7 +177,10 @@ impl Drop for Machine {
             let console = self.console();
             let lines: Vec<&str> = console.lines().collect();
             let tail = &lines[lines.len().saturating_sub(CONSOLE_TAIL_LINES)..];
-            eprintln!("--- guest {}: {}\n{}\n---", self.name, self.complaint().trim_end(), tail.join("\n"));
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("guest-{}.log", self.name));
+            let _ = std::fs::write(&kept, &console);
+            eprintln!("--- guest {}: {}", self.name, self.complaint().trim_end());
+            eprintln!("the end of its console, which is in {}:\n{}\n---", kept.display(), tail.join("\n"));
         }
     }
 }
