@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use reactor::{Gate, Handle};
 
 use crate::dma::Table;
+use crate::observe::LogLimit;
 use crate::pci::Function;
 use crate::scsi::Attention;
 use crate::virtio::ring::{Ring, RingFeatures, RingLayout};
@@ -53,6 +54,10 @@ pub(crate) struct Controller {
     reactors: Arc<[Handle<Message>]>,
     /// Place of the reactor that serves the control queue and the first request queue.
     first: usize,
+    /// Lines about clients that come and go.
+    pub(super) visits: LogLimit,
+    /// Lines about what a client asked for in vain.
+    pub(super) refusals: LogLimit,
 }
 
 impl Controller {
@@ -79,6 +84,8 @@ impl Controller {
             retired: Vec::new(),
             reactors,
             first,
+            visits: LogLimit::new(),
+            refusals: LogLimit::new(),
         }
     }
 

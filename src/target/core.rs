@@ -1,7 +1,7 @@
 //! What one reactor runs: its queues, its channels, and the messages that change them.
 //!
-//! One pass: completions, timers, requests that wait for room, new chains, one submission, what completed at once, publication. Everything that the
-//! driver or the kernel has to see is shown to it once a pass.
+//! One pass: completions, timers, requests that wait for room, new chains, one submission, what completed at once,
+//! publication. Everything that the driver or the kernel has to see is shown to it once a pass.
 
 use std::sync::Arc;
 

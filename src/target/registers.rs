@@ -193,7 +193,9 @@ impl Device for Controller {
         let DmaMap { gpa, size: len, offset, readable, writable } = map;
         let request = MapRequest { gpa, len, offset, readable, writable };
         self.memory.map(&request, fd).map_err(|error| {
-            tracing::warn!(controller = self.adapter.name, "client's memory refused: {error}");
+            if let Some(suppressed) = self.refusals.allow() {
+                tracing::warn!(controller = self.adapter.name, suppressed, "client's memory refused: {error}");
+            }
             error.errno()
         })?;
         if let Some(live) = &self.live {
@@ -234,12 +236,16 @@ impl Device for Controller {
     }
 
     fn connected(&mut self, limits: ClientLimits) {
-        tracing::info!(controller = self.adapter.name, ?limits, "client connected");
+        if let Some(suppressed) = self.visits.allow() {
+            tracing::info!(controller = self.adapter.name, ?limits, suppressed, "client connected");
+        }
     }
 
     fn disconnected(&mut self) {
         self.forget_client();
-        tracing::info!(controller = self.adapter.name, "client gone; waiting for the next one");
+        if let Some(suppressed) = self.visits.allow() {
+            tracing::info!(controller = self.adapter.name, suppressed, "client gone; waiting for the next one");
+        }
     }
 
     fn wake(&mut self, _memory: &mut dyn ClientMemory) {}
