@@ -30,6 +30,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/src/file",
     "bdev/src/mapping.rs",
     "bench/src/guest/memory.rs",
+    "bench/src/load/uring.rs",
     "src/dma",
     "src/target/slots.rs",
     "src/virtio/ring",

@@ -6,8 +6,10 @@
 //! - [`guest`] is a well-behaved driver whose every raw field can be reached, for those who want to misbehave.
 //! - [`spdk_like`] says message for message what SPDK's initiator says.
 //! - [`raw`] sends any bytes and file descriptors on the socket.
+//! - [`load`] makes load: on such a device, on a device of its own that shows the limit, and straight on io_uring.
 
 pub mod guest;
+pub mod load;
 pub mod raw;
 pub mod spdk_like;
 pub mod wire;

@@ -149,9 +149,27 @@ pub struct Window {
     region: Arc<Region>,
     offset: usize,
     len: usize,
+    /// Its first byte, so that an access does not go through the region.
+    start: NonNull<u8>,
 }
 
+// SAFETY: as for the region, which the window keeps mapped.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
 impl Window {
+    /// `len` bytes from `offset` of a region that has them.
+    fn new(region: Arc<Region>, offset: usize, len: usize) -> Self {
+        assert!(
+            offset.checked_add(len).is_some_and(|end| end <= region.len),
+            "{offset}+{len} is outside of the region"
+        );
+        // SAFETY: within the mapping.
+        let start = unsafe { region.base.add(offset) };
+        Self { region, offset, len, start }
+    }
+
     /// Where the device finds it.
     pub fn gpa(&self) -> Gpa {
         self.region.gpa.plus(self.offset as u64)
@@ -167,12 +185,21 @@ impl Window {
         self.len == 0
     }
 
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
-        assert!(offset.checked_add(len).is_some_and(|end| end <= self.len), "{offset}+{len} is outside of {self:?}");
+        if offset > self.len || len > self.len - offset {
+            self.refuse(offset, len);
+        }
         // SAFETY: within the window, which is within the mapping.
-        unsafe { self.region.base.as_ptr().add(self.offset + offset) }
+        unsafe { self.start.as_ptr().add(offset) }
     }
 
+    #[cold]
+    fn refuse(&self, offset: usize, len: usize) -> ! {
+        panic!("{offset}+{len} is outside of {self:?}")
+    }
+
+    #[inline]
     fn atomic_u16(&self, offset: usize) -> &AtomicU16 {
         let pointer = self.at(offset, 2).cast::<u16>();
         assert!(pointer.is_aligned(), "u16 at offset {offset} of {self:?} is not aligned");
@@ -184,16 +211,19 @@ impl Window {
     ///
     /// # Panics
     /// Outside of the window or not aligned; so do the other accessors.
+    #[inline]
     pub fn load_u16(&self, offset: usize, ordering: Ordering) -> u16 {
         u16::from_le(self.atomic_u16(offset).load(ordering))
     }
 
     /// Writes the little-endian u16 at `offset`.
+    #[inline]
     pub fn store_u16(&self, offset: usize, value: u16, ordering: Ordering) {
         self.atomic_u16(offset).store(value.to_le(), ordering);
     }
 
     /// Copies out `into.len()` bytes from `offset`.
+    #[inline]
     pub fn read(&self, offset: usize, into: &mut [u8]) {
         let from = self.at(offset, into.len());
         // SAFETY: both ranges are valid for the length and do not overlap; bytes that the device writes meanwhile are a
@@ -202,6 +232,7 @@ impl Window {
     }
 
     /// Copies `bytes` in at `offset`.
+    #[inline]
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         let to = self.at(offset, bytes.len());
         // SAFETY: as in `read`.
@@ -225,7 +256,7 @@ impl Window {
     /// `len` bytes from `offset`.
     pub fn part(&self, offset: usize, len: usize) -> Self {
         self.at(offset, len);
-        Self { region: Arc::clone(&self.region), offset: self.offset + offset, len }
+        Self::new(Arc::clone(&self.region), self.offset + offset, len)
     }
 }
 
@@ -270,7 +301,7 @@ impl GuestMemory {
     pub fn allocate_in(&mut self, index: usize, len: usize, align: usize) -> Result<Window> {
         let (region, allocator) = self.regions.get_mut(index).ok_or(Error::Full("guest memory"))?;
         let start = allocator.allocate(len.max(1) as u64, align as u64).ok_or(Error::Full("guest memory"))?;
-        let window = Window { region: Arc::clone(region), offset: (start - region.gpa.0) as usize, len };
+        let window = Window::new(Arc::clone(region), (start - region.gpa.0) as usize, len);
         window.fill(0);
         Ok(window)
     }
@@ -292,7 +323,7 @@ impl GuestMemory {
             .iter()
             .find_map(|(region, _)| {
                 let offset = region.offset_of(gpa, len)?;
-                Some(Window { region: Arc::clone(region), offset, len })
+                Some(Window::new(Arc::clone(region), offset, len))
             })
             .ok_or(Error::NoMemory(gpa, len))
     }

@@ -1,0 +1,266 @@
+//! The threads that make load, and the one that watches them.
+//!
+//! Each thread owns its lanes and looks at nothing but them and the clock; it tells how far it is through a line of its
+//! own, which the watching thread reads a few times a second.
+
+use std::io::IsTerminal;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use indicatif::{HumanFloatCount, ProgressBar, ProgressStyle};
+use rustix::process::{Pid, getpid};
+
+use super::cpu;
+use super::lane::{Clock, Lane};
+use super::options::LoadOptions;
+use super::stats::Stats;
+
+/// A device that gives nothing back for so long has lost something.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+/// Passes without work between two looks at the clock.
+const IDLE_LOOKS: u32 = 256;
+/// How often the watching thread looks.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A worker's queue: all that a thread needs of it.
+pub trait Station: Send {
+    /// One pass; the time if there was something to do.
+    ///
+    /// # Errors
+    /// The run cannot go on.
+    fn pass(&mut self, clock: Clock) -> Result<Option<u64>>;
+    /// From here on it counts.
+    fn begin_measuring(&mut self);
+    /// From here on nothing counts and nothing new begins.
+    fn end_measuring(&mut self, measured_ns: u64);
+    /// Requests that ended so far.
+    fn completed(&self) -> u64;
+    /// Whether nothing is in flight.
+    fn is_idle(&self) -> bool;
+    /// Whether all that was to be done is.
+    fn is_done(&self) -> bool;
+    /// What was seen.
+    fn stats(&self) -> &Stats;
+}
+
+impl Station for Lane {
+    #[inline]
+    fn pass(&mut self, clock: Clock) -> Result<Option<u64>> {
+        Self::pass(self, clock)
+    }
+
+    fn begin_measuring(&mut self) {
+        Self::begin_measuring(self);
+    }
+
+    fn end_measuring(&mut self, measured_ns: u64) {
+        Self::end_measuring(self, measured_ns);
+    }
+
+    #[inline]
+    fn completed(&self) -> u64 {
+        Self::completed(self)
+    }
+
+    fn is_idle(&self) -> bool {
+        Self::is_idle(self)
+    }
+
+    #[inline]
+    fn is_done(&self) -> bool {
+        Self::is_done(self)
+    }
+
+    fn stats(&self) -> &Stats {
+        Self::stats(self)
+    }
+}
+
+/// What a run has shown.
+#[derive(Debug)]
+pub struct Outcome {
+    /// All queues together.
+    pub stats: Stats,
+    /// CPUs' worth of time that this process used while it was measured: 1.0 is one CPU.
+    pub load_cpus: f64,
+    /// The same of the target, if it is known.
+    pub target_cpus: Option<f64>,
+}
+
+/// How far a thread is, in a line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Progress(AtomicU64);
+
+/// Deals `stations` to CPUs in turn, and runs them until the time is over and nothing is in flight.
+///
+/// # Errors
+/// A thread failed: a CPU is not there, the device lost or invented something.
+pub fn run<S: Station>(stations: &mut [S], options: &LoadOptions, target: Option<Pid>) -> Result<Outcome> {
+    let cpus = options.cpus()?;
+    let mut crews: Vec<(usize, Vec<&mut S>)> = cpus.iter().map(|&cpu| (cpu, Vec::new())).collect();
+    for (index, station) in stations.iter_mut().enumerate() {
+        crews[index % cpus.len()].1.push(station);
+    }
+    crews.retain(|(_, stations)| !stations.is_empty());
+    let progress: Vec<_> = crews.iter().map(|_| Progress::default()).collect();
+    let barrier = Barrier::new(crews.len() + 1);
+    let (load_cpus, target_cpus) = std::thread::scope(|scope| {
+        let threads: Vec<_> = crews
+            .into_iter()
+            .zip(&progress)
+            .map(|((cpu, mut stations), progress)| {
+                let barrier = &barrier;
+                scope.spawn(move || {
+                    let pinned = cpu::pin(cpu);
+                    barrier.wait();
+                    pinned.and_then(|()| drive(&mut stations, options, progress))
+                })
+            })
+            .collect();
+        barrier.wait();
+        let used = watch(&threads, options, &progress, target);
+        for thread in threads {
+            thread.join().expect("a load thread does not panic")?;
+        }
+        anyhow::Ok(used)
+    })?;
+    let mut stats = Stats::default();
+    stations.iter().for_each(|station| stats.add(station.stats()));
+    Ok(Outcome { stats, load_cpus, target_cpus })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Ramp,
+    Measure { since_ns: u64 },
+    Drain { since_ns: u64 },
+}
+
+/// A thread's whole run.
+fn drive<S: Station>(stations: &mut [&mut S], options: &LoadOptions, progress: &Progress) -> Result<()> {
+    let clock = Clock::start();
+    let ramp_end = options.ramp.as_nanos() as u64;
+    let end = ramp_end + options.runtime.as_nanos() as u64;
+    let mut phase = Phase::Ramp;
+    let (mut worked_at, mut idle_looks) = (0, 0);
+    loop {
+        let mut now = None;
+        for station in stations.iter_mut() {
+            now = station.pass(clock)?.or(now);
+        }
+        let now = match now {
+            Some(now) => {
+                (worked_at, idle_looks) = (now, 0);
+                progress.0.store(stations.iter().map(|station| station.completed()).sum(), Ordering::Relaxed);
+                now
+            }
+            None if idle_looks < IDLE_LOOKS => {
+                idle_looks += 1;
+                continue;
+            }
+            None => {
+                idle_looks = 0;
+                check_stall(stations, clock.now_ns(), worked_at)?;
+                clock.now_ns()
+            }
+        };
+        match phase {
+            Phase::Ramp if now >= ramp_end => {
+                stations.iter_mut().for_each(|station| station.begin_measuring());
+                phase = Phase::Measure { since_ns: now };
+            }
+            Phase::Measure { since_ns } if now >= end || stations.iter().all(|station| station.is_done()) => {
+                stations.iter_mut().for_each(|station| station.end_measuring(now - since_ns));
+                phase = Phase::Drain { since_ns: now };
+            }
+            Phase::Ramp if stations.iter().all(|station| station.is_done()) => {
+                bail!("all requests ended before the ramp did: use --ramp 0");
+            }
+            Phase::Drain { since_ns } => {
+                if stations.iter().all(|station| station.is_idle()) {
+                    return Ok(());
+                }
+                check_stall(stations, now, since_ns)?;
+            }
+            Phase::Ramp | Phase::Measure { .. } => {}
+        }
+    }
+}
+
+fn check_stall<S: Station>(stations: &[&mut S], now: u64, since: u64) -> Result<()> {
+    let busy = stations.iter().any(|station| !station.is_idle());
+    if busy && now.saturating_sub(since) > STALL_LIMIT.as_nanos() as u64 {
+        bail!("nothing came back for {} s", STALL_LIMIT.as_secs());
+    }
+    Ok(())
+}
+
+/// Shows how far the threads are until they end. CPUs' worth of time of this process and of the target, ramp apart.
+fn watch<T>(
+    threads: &[ScopedJoinHandle<'_, T>],
+    options: &LoadOptions,
+    progress: &[Progress],
+    target: Option<Pid>,
+) -> (f64, Option<f64>) {
+    let bar = bar(options);
+    let start = Instant::now();
+    let end = options.ramp + options.runtime;
+    let mut begun = None;
+    let mut ended = None;
+    let mut last = (start, 0);
+    while !threads.iter().all(ScopedJoinHandle::is_finished) {
+        let elapsed = start.elapsed();
+        let next = if begun.is_none() { options.ramp } else { end };
+        std::thread::sleep(next.saturating_sub(elapsed).clamp(Duration::from_millis(1), TICK));
+        let now = Instant::now();
+        if begun.is_none() && now - start >= options.ramp {
+            begun = Some(Usage::now(target));
+        }
+        if ended.is_none() && now - start >= end {
+            ended = Some(Usage::now(target));
+        }
+        if let Some(bar) = &bar {
+            let done: u64 = progress.iter().map(|line| line.0.load(Ordering::Relaxed)).sum();
+            let rate = (done - last.1) as f64 / (now - last.0).as_secs_f64();
+            last = (now, done);
+            bar.set_position((now - start).min(end).as_millis() as u64);
+            bar.set_message(format!("{} IOPS", HumanFloatCount(rate.round())));
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    begun.zip(ended.or_else(|| Some(Usage::now(target)))).map_or((0.0, None), |(begun, ended)| ended.since(begun))
+}
+
+fn bar(options: &LoadOptions) -> Option<ProgressBar> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let style = ProgressStyle::with_template("{wide_bar} {percent:>3} % {msg:>20}").expect("the template is valid");
+    Some(ProgressBar::new((options.ramp + options.runtime).as_millis() as u64).with_style(style))
+}
+
+/// CPU time used so far.
+struct Usage {
+    at: Instant,
+    own: Option<Duration>,
+    target: Option<Duration>,
+}
+
+impl Usage {
+    fn now(target: Option<Pid>) -> Self {
+        Self { at: Instant::now(), own: cpu::time_of(getpid()), target: target.and_then(cpu::time_of) }
+    }
+
+    fn since(&self, begun: Self) -> (f64, Option<f64>) {
+        let wall = (self.at - begun.at).as_secs_f64().max(1e-9);
+        let share =
+            |now: Option<Duration>, then: Option<Duration>| Some((now?.saturating_sub(then?)).as_secs_f64() / wall);
+        (share(self.own, begun.own).unwrap_or_default(), share(self.target, begun.target))
+    }
+}
