@@ -7,6 +7,7 @@ use annulus_bench::load::options::{LoadOptions, RingOptions};
 use annulus_bench::load::placed;
 use annulus_bench::load::report::{Report, describe};
 use annulus_bench::load::session::{DeviceOptions, Session};
+use annulus_bench::load::uring::{Raw, RawOptions};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
@@ -17,6 +18,9 @@ Examples:
 
   # What could any target give there?
   annulus-bench limit --cpus 1 --device-cpu 0
+
+  # What does the file itself give?
+  annulus-bench raw --file disk.img --fixed --cpus 1
 
   # Is what was written what is read?
   annulus-bench run --socket vm0.sock --rw randrw --bssplit 512/30:4k/40:64k/30 --verify --size 1g";
@@ -35,6 +39,8 @@ enum Command {
     Run(RunArgs),
     /// Drive a device loop that does the least: the limit of the CPUs.
     Limit(LimitArgs),
+    /// Put the same load straight on io_uring: the limit of a file.
+    Raw(RawArgs),
 }
 
 #[derive(Debug, Args)]
@@ -57,10 +63,19 @@ struct LimitArgs {
     load: LoadOptions,
 }
 
+#[derive(Debug, Args)]
+struct RawArgs {
+    #[command(flatten)]
+    raw: RawOptions,
+    #[command(flatten)]
+    load: LoadOptions,
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => run(&args),
         Command::Limit(args) => limit(&args),
+        Command::Raw(args) => raw(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,4 +100,10 @@ fn limit(LimitArgs { limit, ring, load }: &LimitArgs) -> Result<()> {
     let cpus = Some(device_cpu).zip(load.cpus()?.first().copied());
     let (outcome, placement) = placed::run(cpus, || queues.run(load, device_cpu))?;
     Report::new("limit", describe(load, Some(ring)), &outcome, placement).print(load.json)
+}
+
+fn raw(RawArgs { raw, load }: &RawArgs) -> Result<()> {
+    let outcome = Raw::open(raw, load)?.run(load)?;
+    let buffers = if raw.fixed { "registered" } else { "plain" };
+    Report::new("raw", format!("{}, {buffers} buffers", describe(load, None)), &outcome, None).print(load.json)
 }

@@ -1,5 +1,380 @@
 //! The same work straight on io_uring: the limit of a backend.
 //!
-//! A ring for each queue, polled by its thread; what a pass makes is submitted at once. Buffers belong to the ring and
-//! outlive it.
+//! A ring for each queue, set up as a target would: one issuer, deferred task work, registered file, registered buffers
+//! if asked for. Its thread polls it and submits what a pass makes in batches. Buffers are memory of ours that lives as
+//! long as the ring.
 #![allow(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::io::{Seek, SeekFrom};
+use std::mem::ManuallyDrop;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use io_uring::{IoUring, opcode, squeue, types};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags};
+
+use super::crew::{self, Outcome, Station};
+use super::lane::Clock;
+use super::options::{LoadOptions, Rw};
+use super::pace::Pace;
+use super::stats::Stats;
+use super::work::{Io, Work};
+
+/// Addresses and lengths are multiples of this, which suits direct I/O on all but a few disks.
+const BLOCK: u32 = 512;
+const PAGE: usize = 4096;
+/// The one registered file.
+const FILE: types::Fixed = types::Fixed(0);
+
+/// What to put load on.
+#[derive(Debug, Clone, Args)]
+pub struct RawOptions {
+    /// The file or block device; writes change it
+    #[arg(short, long, value_name = "PATH")]
+    pub file: PathBuf,
+
+    /// Use registered buffers
+    #[arg(long)]
+    pub fixed: bool,
+
+    /// Go through the page cache
+    #[arg(long)]
+    pub buffered: bool,
+
+    /// Requests that one system call submits at most [default: all that a pass made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
+
+    /// Rings; they are dealt to the CPUs in turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub queues: u16,
+}
+
+/// A file and the rings that load it.
+#[derive(Debug)]
+pub struct Raw {
+    rings: Vec<Ring>,
+}
+
+impl Raw {
+    /// Opens the file and sets rings up.
+    ///
+    /// # Errors
+    /// The file or the kernel does not do what the options ask for.
+    pub fn open(raw: &RawOptions, load: &LoadOptions) -> Result<Self> {
+        ensure!(!load.verify, "raw load is not verified");
+        let path = raw.file.display();
+        let (file, bytes) = open(raw, load).with_context(|| format!("cannot open {path}"))?;
+        let file = Arc::new(file);
+        let rings = (0..raw.queues).map(|queue| {
+            let plan = load.plan(bytes / u64::from(BLOCK), BLOCK, queue, raw.queues)?;
+            Ring::new(Arc::clone(&file), Work::new(plan), raw, load)
+        });
+        Ok(Self { rings: rings.collect::<Result<_>>()? })
+    }
+
+    /// One run. Can be repeated.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn run(&mut self, load: &LoadOptions) -> Result<Outcome> {
+        let count = self.rings.len() as u64;
+        for (index, ring) in self.rings.iter_mut().enumerate() {
+            ring.left = load.number_ios.map_or(u64::MAX, |ios| ios / count + u64::from((index as u64) < ios % count));
+            ring.pace = load.rate.map(|rate| Pace::new(rate as f64 / count as f64));
+            (ring.completed, ring.recording, ring.stats) = (0, true, Stats::default());
+        }
+        crew::run(&mut self.rings, load, None)
+    }
+}
+
+fn open(raw: &RawOptions, load: &LoadOptions) -> std::io::Result<(File, u64)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(!matches!(load.rw, Rw::Read | Rw::RandRead));
+    if !raw.buffered {
+        options.custom_flags(OFlags::DIRECT.bits() as i32);
+    }
+    let mut file = options.open(&raw.file)?;
+    let bytes = file.seek(SeekFrom::End(0))?;
+    Ok((file, bytes))
+}
+
+/// Page-aligned memory that the kernel reads and writes.
+#[derive(Debug)]
+struct Buffers {
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: plain memory; nobody but the kernel touches it.
+unsafe impl Send for Buffers {}
+
+impl Buffers {
+    fn new(len: usize) -> Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let base =
+            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) };
+        let base = NonNull::new(base.context("no memory for buffers")?.cast()).expect("a mapping is never at 0");
+        Ok(Self { base, len })
+    }
+}
+
+impl Drop for Buffers {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`; nothing is in flight, see the ring's own drop.
+        let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Flight {
+    io: Io,
+    begun_ns: u64,
+}
+
+/// One ring under load.
+struct Ring {
+    ring: IoUring,
+    buffers: ManuallyDrop<Buffers>,
+    _file: Arc<File>,
+    stride: usize,
+    fixed: bool,
+    batch: usize,
+    enabled: bool,
+    work: Work,
+    pace: Option<Pace>,
+    flights: Vec<Flight>,
+    idle: Vec<u16>,
+    left: u64,
+    completed: u64,
+    recording: bool,
+    stats: Stats,
+}
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ring").field("fixed", &self.fixed).field("depth", &self.flights.len()).finish_non_exhaustive()
+    }
+}
+
+impl Ring {
+    fn new(file: Arc<File>, work: Work, raw: &RawOptions, load: &LoadOptions) -> Result<Self> {
+        let depth = load.iodepth;
+        let stride = (load.max_bytes() as usize).next_multiple_of(PAGE);
+        let buffers = ManuallyDrop::new(Buffers::new(stride * usize::from(depth))?);
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
+            // The thread that enables it is the issuer.
+            .setup_r_disabled()
+            .build(depth.into())
+            .context("cannot set up io_uring")?;
+        ring.submitter().register_files(&[file.as_raw_fd()]).context("cannot register the file")?;
+        if raw.fixed {
+            let base = buffers.base.as_ptr();
+            let slices: Vec<_> =
+                (0..usize::from(depth)).map(|index| libc_iovec(base.wrapping_add(index * stride), stride)).collect();
+            // SAFETY: the buffers outlive the ring.
+            unsafe { ring.submitter().register_buffers(&slices) }
+                .context("cannot register buffers; the limit of locked memory (ulimit -l) may be too low")?;
+        }
+        Ok(Self {
+            ring,
+            buffers,
+            _file: file,
+            stride,
+            fixed: raw.fixed,
+            batch: raw.batch.unwrap_or(depth).into(),
+            enabled: false,
+            work,
+            pace: None,
+            flights: vec![Flight::default(); depth.into()],
+            idle: (0..depth).rev().collect(),
+            left: 0,
+            completed: 0,
+            recording: false,
+            stats: Stats::default(),
+        })
+    }
+
+    fn entry(&self, slot: u16, io: Io) -> squeue::Entry {
+        let (len, offset) = (io.blocks * BLOCK, io.lba * u64::from(BLOCK));
+        let buffer = self.buffers.base.as_ptr().wrapping_add(usize::from(slot) * self.stride);
+        let entry = match (io.write, self.fixed) {
+            (false, false) => opcode::Read::new(FILE, buffer, len).offset(offset).build(),
+            (true, false) => opcode::Write::new(FILE, buffer, len).offset(offset).build(),
+            (false, true) => opcode::ReadFixed::new(FILE, buffer, len, slot).offset(offset).build(),
+            (true, true) => opcode::WriteFixed::new(FILE, buffer, len, slot).offset(offset).build(),
+        };
+        entry.user_data(slot.into())
+    }
+
+    /// Puts requests of all idle slots in the ring, and submits every full batch.
+    fn make(&mut self, now: u64) -> Result<bool> {
+        let mut queued = 0;
+        let mut made = false;
+        while self.left > 0 && !self.idle.is_empty() {
+            if self.pace.as_mut().is_some_and(|pace| !pace.take(now)) {
+                break;
+            }
+            let slot = self.idle.pop().expect("it is not empty");
+            self.left -= 1;
+            let io = self.work.next_io();
+            let entry = self.entry(slot, io);
+            self.flights[usize::from(slot)] = Flight { io, begun_ns: now };
+            // SAFETY: the slot's buffer has room for the longest request, belongs to this request alone until its
+            // completion is reaped, and outlives the ring.
+            unsafe { self.ring.submission().push(&entry) }.expect("the ring has an entry for each slot");
+            made = true;
+            queued += 1;
+            if queued == self.batch {
+                self.submit()?;
+                queued = 0;
+            }
+        }
+        if queued > 0 {
+            self.submit()?;
+        }
+        Ok(made)
+    }
+
+    fn submit(&self) -> Result<()> {
+        match self.ring.submit() {
+            Ok(_) => Ok(()),
+            // All of these go away when completions are taken; the entries stay in the ring.
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN | Errno::BUSY | Errno::INTR) => Ok(()),
+                _ => Err(error).context("cannot submit"),
+            },
+        }
+    }
+
+    fn reap(&mut self, now: u64) -> Result<()> {
+        let Self { ring, flights, idle, stats, completed, .. } = self;
+        for entry in ring.completion() {
+            let slot = entry.user_data() as u16;
+            let Some(&Flight { io, begun_ns }) = flights.get(usize::from(slot)) else { bail!("unknown completion") };
+            idle.push(slot);
+            *completed += 1;
+            let bytes = io.blocks * BLOCK;
+            if entry.result() != bytes as i32 {
+                stats.fail(|| format!("{bytes} bytes at block {}: result {}", io.lba, entry.result()));
+            } else if self.recording {
+                let direction = if io.write { &mut stats.write } else { &mut stats.read };
+                direction.record(1, bytes.into(), now - begun_ns);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if self.idle.len() == self.flights.len() {
+            // SAFETY: dropped here and nowhere else, and not used any more.
+            unsafe { ManuallyDrop::drop(&mut self.buffers) };
+        }
+        // Else the run failed, and the kernel still works on the buffers: they stay for as long as the process.
+    }
+}
+
+fn libc_iovec(base: *mut u8, len: usize) -> libc::iovec {
+    libc::iovec { iov_base: base.cast(), iov_len: len }
+}
+
+impl Station for Ring {
+    fn pass(&mut self, clock: Clock) -> Result<Option<u64>> {
+        if !self.enabled {
+            self.ring.submitter().register_enable_rings().context("cannot enable the ring")?;
+            self.enabled = true;
+        }
+        // Completions wait in the kernel until their issuer comes for them.
+        if self.ring.submission().taskrun() {
+            self.submit()?;
+        }
+        let wants_more = self.left > 0 && !self.idle.is_empty();
+        if self.ring.completion().is_empty() && !wants_more {
+            return Ok(None);
+        }
+        let now = clock.now_ns();
+        let before = self.completed;
+        self.reap(now)?;
+        let made = self.make(now)?;
+        Ok((made || self.completed != before).then_some(now))
+    }
+
+    fn begin_measuring(&mut self) {
+        self.stats.begin();
+    }
+
+    fn end_measuring(&mut self, measured_ns: u64) {
+        self.recording = false;
+        self.left = 0;
+        self.stats.measured_ns = measured_ns;
+    }
+
+    fn completed(&self) -> u64 {
+        self.completed
+    }
+
+    fn is_idle(&self) -> bool {
+        self.idle.len() == self.flights.len()
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == 0 && self.is_idle()
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        raw: RawOptions,
+        #[command(flatten)]
+        load: LoadOptions,
+    }
+
+    fn run(file: &std::path::Path, words: &str) -> Result<Outcome> {
+        let file = file.to_str().unwrap();
+        let words = ["raw", "--buffered", "--ramp", "0", "--file", file].into_iter().chain(words.split_whitespace());
+        let Cli { raw, load } = Cli::parse_from(words);
+        Raw::open(&raw, &load)?.run(&load)
+    }
+
+    #[test]
+    fn all_requests_end_with_and_without_registered_buffers() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 20).unwrap();
+        for words in ["--fixed --batch 3", ""] {
+            let outcome = run(file.path(), &format!("{words} --rw randrw --iodepth 8 --number-ios 1000")).unwrap();
+            let stats = outcome.stats;
+            assert_eq!((stats.errors, stats.read.ios + stats.write.ios), (0, 1000), "{:?}", stats.first_error);
+            assert!(stats.read.ios > 300 && stats.write.ios > 300);
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_shrunk_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(run(file.path(), "--number-ios 1").is_err(), "there is not even one block");
+    }
+}
