@@ -126,9 +126,9 @@ impl Controller {
         self.start_queues();
     }
 
-    /// Starts the queues that are enabled and have not been started.
+    /// Starts the queues that are enabled and have not been started, the control queue last.
     fn start_queues(&mut self) {
-        for number in 0..self.transport.queue_count() {
+        for number in (0..self.transport.queue_count()).rev() {
             self.start_queue(number);
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! This is the control side of the one protocol for unmap, reset, disconnect and stop: ask each queue to come to rest,
 //! wait for all, change the world, let them go on. What a reactor does with it is in [`worker`](super::worker).
+//!
+//! The control queue is the last to start and to go on, and the first to rest. So whenever it takes a task management
+//! function, every command that was there before can be found in its ring: none can come out of a rest and end after the
+//! answer to a function that was about it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +13,7 @@ use std::time::{Duration, Instant};
 use reactor::{Gate, Handle, Pass};
 
 use crate::dma::MemMap;
+use crate::virtio_scsi::spec::CONTROL_QUEUE;
 
 use super::message::{Life, Message, QueueName};
 use super::worker::Worker;
@@ -16,13 +21,22 @@ use super::worker::Worker;
 /// How long queues may take to come to rest while a client waits. It gives up after five seconds.
 pub(crate) const REST_MAX: Duration = Duration::from_secs(3);
 
+/// Which queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The control queue alone.
+    Control,
+    /// All others.
+    Requests,
+}
+
 /// Queues of one life of a device.
 #[derive(Debug)]
 pub(crate) struct Live {
     life: Life,
     /// The reactors of the controller.
     reactors: Arc<[Handle<Message>]>,
-    /// Number of each queue, and the place of its reactor.
+    /// Number of each queue, and the place of its reactor. The control queue is the last.
     queues: Vec<(u16, usize)>,
     /// The queues have no memory and rest until they are given some.
     resting: bool,
@@ -46,6 +60,7 @@ impl Live {
     /// Moves a queue to the reactor at `place`.
     pub(crate) fn add(&mut self, number: u16, place: usize, worker: Worker) {
         self.queues.push((number, place));
+        self.queues.sort_by_key(|&(number, _)| number == CONTROL_QUEUE);
         post(&self.reactors[place], Message::Adopt(Box::new(worker)));
     }
 
@@ -73,13 +88,20 @@ impl Live {
         if self.resting {
             return true;
         }
-        self.resting = self.begin_rest().wait_until(Instant::now() + REST_MAX);
+        let deadline = Instant::now() + REST_MAX;
+        self.resting =
+            [Part::Control, Part::Requests].into_iter().all(|part| self.begin_rest(part).wait_until(deadline));
         self.resting
     }
 
-    /// Asks all queues to come to rest. The gate opens when they have.
-    pub(crate) fn begin_rest(&self) -> Gate {
-        self.tell_all_and_wait(|queue, pass| Message::Quiesce { queue, pass })
+    /// Asks queues to come to rest; those of requests when the control queue rests. The gate opens when they have.
+    pub(crate) fn begin_rest(&self, part: Part) -> Gate {
+        let requests = self.queues.partition_point(|&(number, _)| number != CONTROL_QUEUE);
+        let queues = match part {
+            Part::Control => &self.queues[requests..],
+            Part::Requests => &self.queues[..requests],
+        };
+        self.tell_and_wait(queues, |queue, pass| Message::Quiesce { queue, pass })
     }
 
     /// Whether the queues rest.
@@ -95,7 +117,7 @@ impl Live {
 
     /// Drops the queues as soon as nothing of theirs is in flight. The gate opens then.
     pub(crate) fn retire(self) -> Gate {
-        self.tell_all_and_wait(|queue, pass| Message::Retire { queue, pass })
+        self.tell_and_wait(&self.queues, |queue, pass| Message::Retire { queue, pass })
     }
 
     fn tell_all(&self, message: impl Fn(QueueName) -> Message) {
@@ -104,9 +126,9 @@ impl Live {
         }
     }
 
-    fn tell_all_and_wait(&self, message: impl Fn(QueueName, Pass) -> Message) -> Gate {
-        let (gate, passes) = Gate::new(self.queues.len());
-        for (&(number, place), pass) in self.queues.iter().zip(passes) {
+    fn tell_and_wait(&self, queues: &[(u16, usize)], message: impl Fn(QueueName, Pass) -> Message) -> Gate {
+        let (gate, passes) = Gate::new(queues.len());
+        for (&(number, place), pass) in queues.iter().zip(passes) {
             post(&self.reactors[place], message(QueueName { life: self.life, number }, pass));
         }
         gate
@@ -117,5 +139,37 @@ impl Live {
 fn post(reactor: &Handle<Message>, message: Message) {
     if reactor.post(message).is_err() {
         tracing::debug!("a reactor has ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reactor::Mailbox;
+
+    /// Numbers of the queues that the messages in a mailbox are about.
+    fn addressed(mailbox: &Mailbox<Message>) -> Vec<u16> {
+        let number = |message| match message {
+            Message::Memory { queue, .. } | Message::Quiesce { queue, .. } | Message::Resume { queue, .. } => {
+                queue.number
+            }
+            other => panic!("{other:?} was not asked for"),
+        };
+        std::iter::from_fn(|| mailbox.take()).map(number).collect()
+    }
+
+    #[test]
+    fn the_control_queue_is_the_first_to_rest_and_the_last_to_go_on() {
+        let mailbox = Mailbox::new(16).unwrap();
+        let mut live = Live::new(Arc::new([mailbox.handle()]));
+        live.queues = vec![(3, 0), (2, 0), (CONTROL_QUEUE, 0)];
+        let _gate = live.begin_rest(Part::Control);
+        assert_eq!(addressed(&mailbox), [CONTROL_QUEUE]);
+        let _gate = live.begin_rest(Part::Requests);
+        assert_eq!(addressed(&mailbox), [3, 2]);
+        live.add_memory(&Arc::default());
+        assert_eq!(addressed(&mailbox), [3, 2, CONTROL_QUEUE]);
+        live.go_on(&Arc::default());
+        assert_eq!(addressed(&mailbox), [3, 2, CONTROL_QUEUE]);
     }
 }

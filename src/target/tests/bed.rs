@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bdev::Bdev;
-use reactor::{Context, Drain, Handle, Mailbox};
+use reactor::{Context, Drain, Gate, Handle, Mailbox};
 
 use super::guest::Guest;
 use super::sim_disk::SimDisk;
 use crate::target::core::Core;
 use crate::target::disk::{Disk, DiskIndex};
+use crate::target::live::Part;
 use crate::target::message::Message;
 
 /// Messages that a reactor handles before a pass.
@@ -111,6 +112,14 @@ impl Bed {
             }
         }
         panic!("the cores do not come to rest");
+    }
+
+    /// Asks the only guest's queues to rest, those of requests when the control queue does. The gate is theirs.
+    pub(super) fn rest(&mut self) -> Gate {
+        let control = self.guest().rest(Part::Control);
+        self.run();
+        assert!(control.is_open(), "no function is in progress");
+        self.guest().rest(Part::Requests)
     }
 
     /// Whether every core could end: no queue and no operation is left. Flushes the disks.

@@ -16,7 +16,7 @@ use crate::target::adapter::Adapter;
 use crate::target::control_queue::ControlQueue;
 use crate::target::disk::Disk;
 use crate::target::function;
-use crate::target::live::Live;
+use crate::target::live::{Live, Part};
 use crate::target::lun_map::{LunMap, Placement};
 use crate::target::message::{Message, Scope};
 use crate::target::request_queue::RequestQueue;
@@ -165,8 +165,8 @@ impl Guest {
         let layout = |queue| FakeDriver::layout_at(RING_LEN * (queue + 1), RING_SIZE);
         let driver = |queue| FakeDriver::in_map(own.clone(), layout(queue), self.features);
         self.drivers = (0..self.bells.len() as u64).map(driver).collect();
-        let mut live = Live::new(self.reactors.clone());
-        for (number, driver) in (0..).zip(&self.drivers).filter(|&(number, _)| number != 1) {
+        let (mut live, virtqueues) = (Live::new(self.reactors.clone()), self.bells.len() as u16);
+        for (number, driver) in (0..virtqueues).zip(&self.drivers).filter(|&(number, _)| number != 1).rev() {
             let ring = Ring::split(driver.layout(), self.features, &shown).expect("the ring is legal");
             let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, shown.clone());
             let place = self.place_of(number);
@@ -203,9 +203,9 @@ impl Guest {
         self.shown.strong_count() > 0
     }
 
-    /// Asks the queues to rest.
-    pub(super) fn rest(&mut self) -> Gate {
-        self.live.as_mut().expect("it lives").begin_rest()
+    /// Asks queues to rest: the control queue first.
+    pub(super) fn rest(&mut self, part: Part) -> Gate {
+        self.live.as_ref().expect("it lives").begin_rest(part)
     }
 
     /// Lets the queues go on with all memory.

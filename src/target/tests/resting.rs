@@ -3,6 +3,7 @@
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::Cancels;
+use crate::target::live::Part;
 use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
 
 const OK: u8 = 0;
@@ -13,7 +14,7 @@ fn the_memory_goes_when_the_last_command_has_ended_and_not_before() {
     disks[0].hold();
     let ids = [0, 1].map(|queue| bed.guest().read(queue, 0, 0));
     bed.run();
-    let gate = bed.guest().rest();
+    let gate = bed.rest();
     bed.run();
     let late = bed.guest().read(0, 0, 1);
     bed.run();
@@ -37,7 +38,7 @@ fn the_memory_goes_when_the_last_command_has_ended_and_not_before() {
 #[test]
 fn idle_queues_rest_at_once() {
     let (mut bed, _disks) = Bed::simulated(2, 3, 1);
-    let gate = bed.guest().rest();
+    let gate = bed.rest();
     bed.run();
     assert!(gate.is_open() && !bed.guest().memory_is_held());
     bed.run();
@@ -56,7 +57,7 @@ fn commands_that_wait_for_room_end_before_the_rest() {
     disks[0].set_room(1);
     let ids = [0, 1, 2].map(|lba| bed.guest().read(0, 0, lba));
     bed.run();
-    let gate = bed.guest().rest();
+    let gate = bed.rest();
     for id in ids {
         bed.run();
         assert!(!gate.is_open());
@@ -74,7 +75,7 @@ fn a_ring_whose_memory_went_away_waits_for_it() {
         bed.guest().read(queue, 0, 0);
     }
     bed.run();
-    let gate = bed.guest().rest();
+    let gate = bed.rest();
     bed.run();
     assert!(gate.is_open());
     let map = bed.guest().show(false, true);
@@ -96,9 +97,9 @@ fn a_ring_whose_memory_went_away_waits_for_it() {
 #[test]
 fn a_second_rest_finds_the_queues_at_rest() {
     let (mut bed, _disks) = Bed::simulated(1, 1, 1);
-    let first = bed.guest().rest();
+    let first = bed.rest();
     bed.run();
-    let second = bed.guest().rest();
+    let second = bed.rest();
     bed.run();
     assert!(first.is_open() && second.is_open() && !bed.guest().memory_is_held());
 }
@@ -179,8 +180,9 @@ fn an_end_during_a_rest_and_a_task_management_function() {
     bed.run();
     bed.guest().read(0, 0, 1);
     bed.run();
-    let rest = bed.guest().rest();
+    let rest = bed.guest().rest(Part::Control);
     bed.run();
+    assert!(!rest.is_open());
     let gate = bed.guest().retire();
     bed.run();
     assert!(!gate.is_open() && bed.guest().memory_is_held());

@@ -12,6 +12,7 @@ use super::bed::Bed;
 use super::guest::{Data, Left, TEST_UNIT_READY, read_10, write_10};
 use super::model::{Command, Model};
 use super::sim_disk::{Cancels, SimDisk};
+use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
     TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK,
 };
@@ -19,7 +20,7 @@ use crate::virtio_scsi::spec::{
 /// Runs this seed alone: `ANNULUS_SEED=17 cargo test simulation`.
 const SEED_VARIABLE: &str = "ANNULUS_SEED";
 /// Seeds that are always run.
-const SEEDS: u64 = 30;
+const SEEDS: u64 = 20;
 const STEPS: usize = 2500;
 const CORES: u64 = 2;
 /// Request queues of the first guest; the second one has one.
@@ -80,7 +81,9 @@ impl Random {
 /// Where the first guest's device is.
 enum Memory {
     Whole,
-    /// The queues were asked to rest.
+    /// The control queue was asked to rest.
+    Closing(Gate),
+    /// The others were.
     Leaving(Gate),
     /// They rest.
     Gone,
@@ -144,11 +147,15 @@ impl Simulation {
             guest.ended.drain(..).for_each(|ended| model.ended(&ended));
             assert!(!guest.is_broken());
         }
-        if let Memory::Leaving(gate) = &self.memory
-            && gate.is_open()
-        {
-            assert!(!self.bed.guest().memory_is_held(), "at rest");
-            self.memory = Memory::Gone;
+        match &self.memory {
+            Memory::Closing(gate) if gate.is_open() => {
+                self.memory = Memory::Leaving(self.bed.guests[0].rest(Part::Requests));
+            }
+            Memory::Leaving(gate) if gate.is_open() => {
+                assert!(!self.bed.guests[0].memory_is_held(), "at rest");
+                self.memory = Memory::Gone;
+            }
+            _ => {}
         }
         for former in &mut self.former {
             if let Some(place) = place {
@@ -239,8 +246,8 @@ impl Simulation {
     fn change_memory(&mut self) {
         let guest = &mut self.bed.guests[0];
         self.memory = match &self.memory {
-            Memory::Whole => Memory::Leaving(guest.rest()),
-            Memory::Leaving(_) => return,
+            Memory::Whole => Memory::Closing(guest.rest(Part::Control)),
+            Memory::Closing(_) | Memory::Leaving(_) => return,
             Memory::Gone if self.random.one_in(3) => {
                 let map = guest.show(false, true);
                 guest.live.as_mut().expect("it lives").go_on(&map);
@@ -250,7 +257,7 @@ impl Simulation {
                 guest.go_on();
                 Memory::Whole
             }
-            Memory::Partial if self.random.one_in(2) => Memory::Leaving(guest.rest()),
+            Memory::Partial if self.random.one_in(2) => Memory::Closing(guest.rest(Part::Control)),
             Memory::Partial => {
                 let map = guest.show(true, true);
                 guest.live.as_ref().expect("it lives").add_memory(&map);
@@ -276,11 +283,13 @@ impl Simulation {
             disk.set_room(usize::MAX);
             disk.go();
         }
-        self.bed.run();
-        self.look(None);
+        for _ in 0..2 {
+            self.bed.run();
+            self.look(None);
+        }
         match &self.memory {
             Memory::Whole => {}
-            Memory::Leaving(_) => unreachable!("nothing is in flight"),
+            Memory::Closing(_) | Memory::Leaving(_) => unreachable!("nothing is in flight"),
             Memory::Gone | Memory::Partial => self.bed.guests[0].go_on(),
         }
         self.bed.run();

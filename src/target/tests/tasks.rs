@@ -6,6 +6,7 @@
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::{Cancels, SimDisk};
+use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
     TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
     TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
@@ -213,41 +214,45 @@ fn a_reset_ends_what_an_earlier_function_held_back() {
 }
 
 #[test]
-fn a_function_during_a_quiesce_and_a_quiesce_during_a_function() {
-    for function_first in [true, false] {
-        let (mut bed, disk, _) = bed();
-        disk.set_cancels(Cancels::Fail);
-        let id = bed.guest().read(1, 0, 0);
-        bed.run();
-        let (tmf, gate);
-        if function_first {
-            tmf = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
-            bed.run();
-            gate = bed.guest().rest();
-        } else {
-            gate = bed.guest().rest();
-            bed.run();
-            tmf = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
-        }
-        let late = bed.guest().read(0, 0, 1);
-        bed.run();
-        assert!(!gate.is_open() && bed.guest().memory_is_held());
-        disk.answer(0, Ok(()));
-        bed.run();
-        assert!(gate.is_open() && !bed.guest().memory_is_held());
-        if function_first {
-            assert_eq!(bed.guest().take_ended(), [(id, RESET), (tmf, OK)]);
-        } else {
-            assert_eq!(bed.guest().take_ended(), [(id, OK)], "the queues rested before they saw it");
-        }
-        bed.guest().go_on();
-        bed.run();
-        disk.release_all();
-        bed.run();
-        let ended = bed.guest().take_ended();
-        assert!(ended.iter().any(|&(id, _)| id == late) && (function_first || ended.contains(&(tmf, OK))));
-        assert_eq!(bed.guest().open(), 0);
-    }
+fn a_rest_waits_for_the_functions_in_progress() {
+    let (mut bed, disk, _) = bed();
+    disk.set_cancels(Cancels::Fail);
+    let id = bed.guest().read(1, 0, 0);
+    bed.run();
+    let tmf = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    bed.run();
+    let gate = bed.guest().rest(Part::Control);
+    let (late, elsewhere) = (bed.guest().read(0, 0, 1), bed.guest().read(1, 1, 1));
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(elsewhere, OK)], "the others go on");
+    assert!(!gate.is_open() && bed.guest().memory_is_held());
+    disk.answer(0, Ok(()));
+    bed.run();
+    assert!(gate.is_open());
+    assert_eq!(bed.guest().take_ended(), [(id, RESET), (tmf, OK), (late, OK)], "which a unit attention has ended");
+    let gate = bed.guest().rest(Part::Requests);
+    bed.run();
+    assert!(gate.is_open() && !bed.guest().memory_is_held());
+}
+
+#[test]
+fn a_function_that_comes_during_a_rest_finds_what_was_there_before() {
+    let (mut bed, disk, _) = bed();
+    let id = bed.guest().read(1, 0, 0);
+    bed.run();
+    let gate = bed.rest();
+    bed.run();
+    let late = bed.guest().read(3, 0, 1);
+    let tmf = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    bed.run();
+    assert!(!gate.is_open());
+    disk.answer(0, Ok(()));
+    bed.run();
+    assert!(gate.is_open());
+    assert_eq!(bed.guest().take_ended(), [(id, OK)]);
+    bed.guest().go_on();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(late, RESET), (tmf, OK)]);
 }
 
 #[test]
