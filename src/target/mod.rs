@@ -3,11 +3,11 @@
 //!
 //! | on a control thread | on a reactor |
 //! |---|---|
-//! | [`controller`], [`registers`]: what a client sees | [`core`]: one pass, messages |
-//! | [`live`]: bringing queues to rest | [`worker`], [`request_queue`], [`control_queue`] |
-//! | [`serve`]: start and end of it all | [`execute`]: one command; [`slots`]: requests in progress |
+//! | `controller`, `registers`: what a client sees | `core`: one pass, messages |
+//! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue` |
+//! | `serve`: start and end of it all | `execute`: one command; `slots`: requests in progress |
 //!
-//! [`adapter`], [`lun_map`] and [`disk`] are shared and read-mostly; [`message`] is all that goes between.
+//! `adapter`, `lun_map` and `disk` are shared and read-mostly; `message` is all that goes between.
 
 mod adapter;
 mod control_queue;
