@@ -47,7 +47,7 @@ impl HostMapping {
         Ok(Self { watch: Some(watch), pages })
     }
 
-    /// Zero pages of our own, which are allocated when they are first written.
+    /// Addresses for memory that is reached by messages. Nothing is allocated unless it is written.
     ///
     /// # Errors
     /// What mmap says.

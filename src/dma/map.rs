@@ -60,7 +60,8 @@ pub trait Mapping: Send + Sync + std::fmt::Debug {
     /// First byte; stays valid, with the length that the region has, until the drop.
     fn base(&self) -> NonNull<u8>;
 
-    /// Whether the client shares this memory. If not, it is a shadow that has to be brought in step by messages.
+    /// Whether the client shares this memory. If not, it is a shadow: nobody reads or writes it. It only gives the range
+    /// addresses that translation can work with, and memory of the device's own stands in for it request by request.
     fn is_shared(&self) -> bool;
 
     /// Whether the client took the memory away behind our back. Then its bytes are garbage.

@@ -9,9 +9,11 @@ mod map;
 #[cfg(test)]
 mod memory_files;
 pub mod sigbus;
+mod stand_in;
 mod table;
 
 #[cfg(test)]
 pub use map::testing;
 pub use map::{Access, Gpa, Mapping, MemMap, Region, RegionCache, TranslateError};
+pub use stand_in::StandIn;
 pub use table::{Limits, MapError, MapRequest, PAGE_LEN, Table};

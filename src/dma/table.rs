@@ -23,7 +23,7 @@ pub struct Limits {
     pub regions_max: usize,
     /// Bytes of shared memory in sum. Bounds address space only: nothing is allocated for it.
     pub shared_bytes_max: u64,
-    /// Bytes of memory without a file in sum. What the device writes there is allocated in this process.
+    /// Bytes of memory without a file in sum. Bounds address space only, too.
     pub shadow_bytes_max: u64,
 }
 
@@ -159,7 +159,7 @@ impl Table {
         self.limits
     }
 
-    /// Maps a region: a range of `file`, or without one a shadow that is brought in step by messages. The file is closed
+    /// Maps a region: a range of `file`, or without one a shadow, which nobody reads or writes. The file is closed
     /// either way; the mapping keeps what it needs. To map again what is mapped already, in the same way, is no error.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ pub const MAX_SEGMENTS: usize = 1280;
 /// Most bytes in a chain (2.7.5).
 const MAX_TOTAL_LEN: u64 = 1 << 32;
 
-/// A part of a chain that lies in memory which the client does not share. Our copy has to be brought in step by
-/// messages: before it is read, and after it was written.
+/// A part of a chain that lies in memory which the client does not share. The segment in its place must not be touched:
+/// memory of our own is to stand in for it, brought in step by messages before it is read and after it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteRange {
     /// First byte.
@@ -22,6 +22,8 @@ pub struct RemoteRange {
     pub len: u64,
     /// What the device does with it.
     pub access: Access,
+    /// Number of its segment, counted from the first of the readable part.
+    pub place: usize,
 }
 
 /// A request's memory: the readable part, then the writable part. Made once, refilled by [`Ring::pop`](super::Ring::pop)
@@ -85,6 +87,16 @@ impl Chain {
         &self.remote
     }
 
+    /// Puts `segment` in the place of that of a [`RemoteRange`].
+    ///
+    /// # Panics
+    /// If there is no such segment, or it has another length.
+    pub fn replace(&mut self, place: usize, segment: Segment) {
+        let old = &mut self.segments[..self.count][place];
+        assert_eq!(old.len(), segment.len(), "one segment stands in for another of its length");
+        *old = segment;
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.count = 0;
@@ -117,11 +129,11 @@ impl Chain {
         memory.map.translate(memory.cache, (gpa, u64::from(len)), access, |segment, is_remote| {
             let place = self.segments.get_mut(count).ok_or(TranslateError::TooManyPieces(gpa))?;
             *place = segment;
-            count += 1;
             if is_remote {
                 // There are no more ranges than segments, so that the list never grows past what `new` set aside.
-                self.remote.push(RemoteRange { gpa: Gpa(at), len: segment.len() as u64, access });
+                self.remote.push(RemoteRange { gpa: Gpa(at), len: segment.len() as u64, access, place: count });
             }
+            count += 1;
             at = at.wrapping_add(segment.len() as u64);
             Ok(())
         })?;

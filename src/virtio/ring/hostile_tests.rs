@@ -318,9 +318,9 @@ fn remote_buffers_are_listed() {
     let (mut ring, mut chain) = (driver.ring(), Chain::new());
     assert_eq!(ring.available(), Ok(2));
     let _ = pop_one(&mut ring, driver.map(), &mut chain);
-    let range = |gpa, len, access| RemoteRange { gpa: Gpa(gpa), len, access };
+    let range = |gpa, len, access, place| RemoteRange { gpa: Gpa(gpa), len, access, place };
     let (read, write) = (Access::Read, Access::Write);
-    assert_eq!(chain.remote(), [range(at, 4, read), range(at + 8, 8, write), range(at + 16, 8, write)]);
+    assert_eq!(chain.remote(), [range(at, 4, read, 1), range(at + 8, 8, write, 2), range(at + 16, 8, write, 3)]);
     let _ = pop_one(&mut ring, driver.map(), &mut chain);
     assert_eq!(chain.remote(), []);
 }
@@ -337,13 +337,82 @@ fn a_remote_table_is_fetched_first() {
     let needs = Ok(Popped::NeedsFetch { gpa: Gpa(at), len: 32 });
     assert_eq!(ring.pop(driver.map(), &mut chain), needs);
     assert_eq!(ring.pop(driver.map(), &mut chain), needs);
+    let table = driver.read(at, 32);
+    // What is in the place that translation gives it is not looked at.
+    driver.write(at, &[0xff; 32]);
     // What was fetched is not what the descriptor says by now.
-    ring.table_fetched(Gpa(at), 16);
-    assert_eq!(ring.pop(driver.map(), &mut chain), needs);
+    for (gpa, len) in [(at, 16), (at + 16, 32)] {
+        ring.table_fetched(Gpa(gpa), table[..len].into());
+        assert_eq!(ring.pop(driver.map(), &mut chain), needs);
+    }
     assert_eq!(ring.in_flight(), 0);
-    ring.table_fetched(Gpa(at), 32);
-    let _ = pop_one(&mut ring, driver.map(), &mut chain);
+    ring.table_fetched(Gpa(at), table.clone().into());
+    let head = pop_one(&mut ring, driver.map(), &mut chain);
     assert_eq!((chain.readable_len(), chain.writable_len(), chain.remote().len()), (16, 1, 0));
+    // It serves once, and not after memory has changed.
+    ring.unpop(head);
+    assert_eq!(ring.pop(driver.map(), &mut chain), needs);
+    ring.table_fetched(Gpa(at), table.into());
+    ring.rebind(driver.map()).unwrap();
+    assert_eq!(ring.available(), Ok(1));
+    assert_eq!(ring.pop(driver.map(), &mut chain), needs);
+}
+
+#[test]
+fn a_fetched_table_is_no_more_trusted_than_another() {
+    let at = MEMORY_LEN as u64;
+    let regions = vec![testing::region(0, MEMORY_LEN), testing::region_with(at, 0x1000, false)];
+    let map = std::sync::Arc::new(MemMap::new(regions));
+    let mut driver = FakeDriver::in_map(map, FakeDriver::layout_at(RING_AT, SIZE), FEATURES);
+    driver.add_indirect(at, &[], &[data(), data()]).unwrap();
+    let good = driver.read(at, 32);
+    // Flags and next of the first descriptor.
+    for (flags, next, fault) in [
+        (NEXT, 2_u16, ChainFault::NextOutOfRange { next: 2, entries: 2 }),
+        (NEXT, 0, ChainFault::Loop),
+        (INDIRECT, 0, ChainFault::NestedIndirect),
+    ] {
+        let (mut ring, mut chain, mut table) = (driver.ring(), Chain::new(), good.clone());
+        table[12..14].copy_from_slice(&flags.to_le_bytes());
+        table[14..16].copy_from_slice(&next.to_le_bytes());
+        assert_eq!(ring.available(), Ok(1));
+        ring.table_fetched(Gpa(at), table.into());
+        let head = driver.read(driver.layout().avail.0 + 4, 1)[0].into();
+        assert_eq!(ring.pop(driver.map(), &mut chain), Err(RingError::Chain { head, fault }));
+    }
+}
+
+#[test]
+fn a_chain_may_be_put_back_and_taken_again() {
+    let mut driver = FakeDriver::new(SIZE, FEATURES);
+    let heads = [1, 2].map(|len| driver.add(&[Buffer::readable(DATA_AT, len)]).unwrap());
+    let (mut ring, mut chain) = (driver.ring(), Chain::new());
+    assert_eq!(ring.available(), Ok(2));
+    let first = pop_one(&mut ring, driver.map(), &mut chain);
+    let second = pop_one(&mut ring, driver.map(), &mut chain);
+    assert_eq!((ring.position(), ring.in_flight()), (2, 2));
+    ring.unpop(second);
+    assert_eq!((ring.position(), ring.in_flight(), ring.available()), (1, 1, Ok(1)));
+    let second = pop_one(&mut ring, driver.map(), &mut chain);
+    assert_eq!([first.id(), second.id()], heads);
+    assert_eq!((chain.readable_len(), ring.available()), (2, Ok(0)));
+    [second, first].into_iter().for_each(|head| ring.push(head, 0));
+    assert_eq!(ring.in_flight(), 0);
+}
+
+#[test]
+fn another_segment_may_stand_in_for_a_remote_one() {
+    let at = MEMORY_LEN as u64;
+    let map = MemMap::new(vec![testing::region(0, MEMORY_LEN), testing::region_with(at, 0x1000, false)]);
+    let mut driver = FakeDriver::in_map(std::sync::Arc::new(map), FakeDriver::layout_at(RING_AT, SIZE), FEATURES);
+    driver.add(&[data(), Buffer::readable(at, 16), Buffer::writable(at, 16)]).unwrap();
+    let (mut ring, mut chain) = (driver.ring(), Chain::new());
+    assert_eq!(ring.available(), Ok(1));
+    let _ = pop_one(&mut ring, driver.map(), &mut chain);
+    let (stand_in, before) = (driver.map().contiguous(Gpa(0), 16, Access::Write).unwrap(), chain.readable()[0]);
+    let places: Vec<_> = chain.remote().iter().map(|range| range.place).collect();
+    places.into_iter().for_each(|place| chain.replace(place, stand_in));
+    assert_eq!((chain.readable(), chain.writable()), (&[before, stand_in][..], &[stand_in][..]));
 }
 
 #[test]

@@ -84,8 +84,8 @@ pub enum Popped {
     Empty,
     /// A chain, now described by the caller's [`Chain`].
     Chain(Head),
-    /// The next chain's indirect table is in memory that the client does not share. Nothing was taken: bring `len` bytes
-    /// at `gpa` of our copy in step, say so with [`Ring::table_fetched`], and pop again.
+    /// The next chain's indirect table is in memory that the client does not share. Nothing was taken: fetch `len` bytes
+    /// at `gpa`, hand them to [`Ring::table_fetched`], and pop again.
     NeedsFetch {
         /// First byte of the table.
         gpa: Gpa,
@@ -167,10 +167,25 @@ impl Ring {
         }
     }
 
-    /// The table that [`Popped::NeedsFetch`] named is in step now.
-    pub fn table_fetched(&mut self, gpa: Gpa, len: u32) {
+    /// Takes the table that [`Popped::NeedsFetch`] asked for. It serves for one chain, unless the ring is unbound before.
+    pub fn table_fetched(&mut self, gpa: Gpa, table: Box<[u8]>) {
         match self {
-            Self::Split(ring) => ring.table_fetched(gpa, len),
+            Self::Split(ring) => ring.table_fetched(gpa, table),
+        }
+    }
+
+    /// Takes back the last [`Ring::pop`], as if it had not been: the chain is the next one again. No other call of `pop`
+    /// may lie between.
+    pub fn unpop(&mut self, head: Head) {
+        match self {
+            Self::Split(ring) => ring.unpop(head),
+        }
+    }
+
+    /// Chains taken so far, modulo 2^16.
+    pub fn position(&self) -> u16 {
+        match self {
+            Self::Split(ring) => ring.position(),
         }
     }
 

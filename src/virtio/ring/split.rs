@@ -140,8 +140,19 @@ impl SplitRing {
     }
 
     /// See [`Ring::table_fetched`](super::Ring::table_fetched).
-    pub fn table_fetched(&mut self, gpa: Gpa, len: u32) {
-        self.tables.fetched(gpa, len);
+    pub fn table_fetched(&mut self, gpa: Gpa, table: Box<[u8]>) {
+        self.tables.fetched(gpa, table);
+    }
+
+    /// See [`Ring::unpop`](super::Ring::unpop).
+    pub fn unpop(&mut self, _head: Head) {
+        self.in_flight = self.in_flight.checked_sub(1).expect("a head is given back to the ring that it came from");
+        self.next_avail = self.next_avail.wrapping_sub(1);
+    }
+
+    /// See [`Ring::position`](super::Ring::position).
+    pub fn position(&self) -> u16 {
+        self.next_avail
     }
 
     /// See [`Ring::push`](super::Ring::push).

@@ -1,6 +1,8 @@
 //! Indirect tables (virtio 1.2, section 2.7.5.3): the rest of a chain, in memory of its own.
 #![allow(unsafe_code)]
 
+use std::ptr::NonNull;
+
 use bdev::Segment;
 
 use super::areas::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_SIZE, Descriptor};
@@ -26,22 +28,24 @@ impl From<ChainFault> for Stop {
 #[derive(Debug)]
 pub(super) struct Tables {
     negotiated: bool,
-    /// The table in unshared memory of which our copy is in step.
-    fetched: Option<(Gpa, u32)>,
+    /// A table from unshared memory, for the next chain.
+    fetched: Option<(Gpa, Box<[u8]>)>,
+    /// The one that was walked last: it stays in place as long as anybody may look at it.
+    walked: Box<[u8]>,
 }
 
 impl Tables {
     /// Whether there may be any is `negotiated`.
     pub fn new(negotiated: bool) -> Self {
-        Self { negotiated, fetched: None }
+        Self { negotiated, fetched: None, walked: Box::default() }
     }
 
-    /// Our copy of this table is in step.
-    pub fn fetched(&mut self, gpa: Gpa, len: u32) {
-        self.fetched = Some((gpa, len));
+    /// This is the table at `gpa`.
+    pub fn fetched(&mut self, gpa: Gpa, table: Box<[u8]>) {
+        self.fetched = Some((gpa, table));
     }
 
-    /// Memory has changed: no copy is in step.
+    /// Memory has changed: what was fetched from it is of no use.
     pub fn forget(&mut self) {
         self.fetched = None;
     }
@@ -109,10 +113,19 @@ impl Tables {
             Ok(())
         };
         memory.map.translate(memory.cache, (gpa, u64::from(len)), Access::Read, note).map_err(ChainFault::from)?;
-        if remote && self.fetched.take() != Some((gpa, len)) {
-            return Err(Stop::NeedsFetch { gpa, len });
+        if remote {
+            return self.take_fetched(gpa, len).ok_or(Stop::NeedsFetch { gpa, len });
         }
         Ok(Table { gpa, whole: first.filter(|segment: &Segment| segment.len() == len as usize) })
+    }
+
+    /// The table that was fetched, if it is this one.
+    fn take_fetched(&mut self, gpa: Gpa, len: u32) -> Option<Table> {
+        let fetched = self.fetched.take().filter(|(at, table)| (*at, table.len()) == (gpa, len as usize));
+        self.walked = fetched?.1;
+        let base = NonNull::new(self.walked.as_mut_ptr()).expect("a box is not null");
+        // SAFETY: the bytes stay where they are until the next table is taken; this one is done with before.
+        Some(Table { gpa, whole: Some(unsafe { Segment::new(base, self.walked.len()) }) })
     }
 }
 
