@@ -50,7 +50,7 @@ pub(crate) struct Controller {
     /// `DRIVER_OK` came while bus mastering was off: the queues start when it comes on.
     start_pending: bool,
     /// Queues of a former life that have not come to their end.
-    retired: Vec<Gate>,
+    retired: Vec<Retired>,
     reactors: Arc<[Handle<Message>]>,
     /// Place of the reactor that serves the control queue and the first request queue.
     first: usize,
@@ -178,9 +178,10 @@ impl Controller {
     /// Brings the queues to rest, so that memory may change. A device whose disks do not let it is failed: its queues are
     /// left behind with the memory that they use, until their disks answer.
     pub(super) fn rest(&mut self) {
+        let began = Instant::now();
         if self.live.as_mut().is_some_and(|live| !live.rest()) {
             self.adapter.fail(&format_args!("its disks did not answer within {} s", REST_MAX.as_secs()));
-            self.retire();
+            self.retire_since(began);
         }
     }
 
@@ -196,8 +197,14 @@ impl Controller {
 
     /// Sends the queues to their end.
     fn retire(&mut self) {
+        self.retire_since(Instant::now());
+    }
+
+    /// The same for queues that were waited for since `began`.
+    fn retire_since(&mut self, began: Instant) {
         self.start_pending = false;
-        self.retired.extend(self.live.take().map(Live::retire));
+        let give_up = began + REST_MAX;
+        self.retired.extend(self.live.take().map(|live| Retired { gate: live.retire(), give_up }));
     }
 
     /// The driver wrote 0 to the status.
@@ -207,17 +214,18 @@ impl Controller {
         self.finish_reset();
     }
 
-    /// Waits until queues of former lives are gone, if that is soon.
+    /// Waits until queues of former lives are gone, if that is soon. However often a client asks, and in one message it
+    /// can ask several times: for each life no longer than [`REST_MAX`] in all.
     fn wait_retired(&self, longest: Duration) {
         let deadline = Instant::now() + longest;
-        for gate in &self.retired {
-            gate.wait_until(deadline);
+        for Retired { gate, give_up } in &self.retired {
+            gate.wait_until(deadline.min(*give_up));
         }
     }
 
     /// Ends a reset that is in progress if nothing is in flight any more: only then does the status read 0.
     pub(super) fn finish_reset(&mut self) {
-        self.retired.retain(|gate| !gate.is_open());
+        self.retired.retain(|retired| !retired.gate.is_open());
         if self.retired.is_empty() && self.transport.is_resetting() {
             self.transport.reset_done();
             self.config.reset();
@@ -245,6 +253,14 @@ impl Controller {
         self.adapter.interrupts.detach_all();
         self.adapter.luns.raise(Attention::PowerOn, |_| true);
     }
+}
+
+/// Queues of a former life that have not come to their end.
+#[derive(Debug)]
+struct Retired {
+    gate: Gate,
+    /// From when on nobody waits for them any more.
+    give_up: Instant,
 }
 
 /// What the driver is told of limits: the smallest of what is behind the controller.
