@@ -46,7 +46,7 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
     let _ = writeln!(std::io::stdout(), "{}ready", target.summary());
     signals.forever().next();
     tracing::info!("stopping: ending what is in flight and flushing the disks; a second signal stops at once");
-    target.stop();
+    anyhow::ensure!(target.stop(), "stopped, but not every disk could be flushed: see the log lines above");
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! publication. Everything that the driver or the kernel has to see is shown to it once a pass.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bdev::{Completion, Io, IoConfig, Op};
 use reactor::{Context, Drain, Handle, Pass, Progress, WakeFds};
@@ -31,6 +32,8 @@ pub(crate) struct Core {
     endings: Vec<Ending>,
     disks: Arc<[Arc<Disk>]>,
     stop: Option<Stop>,
+    /// Cleared when the end may have lost something.
+    clean: Arc<AtomicBool>,
     /// Accesses to memory that was no longer there, in the whole process, when last looked at.
     faults: u64,
 }
@@ -59,15 +62,26 @@ struct Stop {
 const STOP_MAX_NS: u64 = 10_000_000_000;
 
 impl Core {
-    /// A core with a channel to each of `disks`. To be called on its reactor's own thread.
+    /// A core with a channel to each of `disks`. To be called on its reactor's own thread. `clean` is cleared should its end
+    /// lose something.
     ///
     /// # Errors
     /// What the kernel says about the ring or a file.
-    pub(crate) fn new(disks: Arc<[Arc<Disk>]>) -> std::io::Result<Self> {
+    pub(crate) fn new(disks: Arc<[Arc<Disk>]>, clean: Arc<AtomicBool>) -> std::io::Result<Self> {
         let mut io = Io::new(IoConfig::default());
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
-        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false };
-        Ok(Self { cx, workers: Vec::new(), turn: 0, endings: Vec::new(), disks, stop: None, faults: sigbus::faults() })
+        let full = Vec::with_capacity(disks.len());
+        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false, full };
+        Ok(Self {
+            cx,
+            workers: Vec::new(),
+            turn: 0,
+            endings: Vec::new(),
+            disks,
+            stop: None,
+            clean,
+            faults: sigbus::faults(),
+        })
     }
 
     /// Hands completions to their requests, those that come meanwhile included.
@@ -156,15 +170,17 @@ impl Core {
         }
     }
 
-    /// Flushes the disks one after the other, then says that all is done.
-    fn flush_next(&mut self, stop: &mut Stop) -> Drain {
-        let Some(disk) = self.disks.get(stop.next) else { return Drain::Finished };
-        let name = RequestName { worker: NOBODY, slot: SlotIndex(0), generation: Generation::default() };
-        let (channel, io) = self.cx.channel(disk.index);
-        if disk.bdev.info().read_only || channel.submit(io, &Op::FLUSH, name.tag()).is_ok() {
+    /// Asks for a flush of each disk that has not been asked yet, as far as there is room.
+    fn flush_next(&mut self, stop: &mut Stop) {
+        while let Some(disk) = self.disks.get(stop.next) {
+            let slot = SlotIndex(disk.index.0 as u16);
+            let name = RequestName { worker: NOBODY, slot, generation: Generation::default() };
+            let (channel, io) = self.cx.channel(disk.index);
+            if !disk.bdev.info().read_only && channel.submit(io, &Op::FLUSH, name.tag()).is_err() {
+                return;
+            }
             stop.next += 1;
         }
-        Drain::Pending
     }
 
     /// The end comes although disks have not answered: what the kernel may still write to stays where it is.
@@ -172,14 +188,17 @@ impl Core {
     fn give_up(&mut self) -> Drain {
         let operations = self.cx.io.in_flight();
         tracing::error!(operations, "stopping without an answer to operations: unflushed writes may be lost");
+        self.clean.store(false, Ordering::Relaxed);
         self.workers.drain(..).for_each(std::mem::forget);
         Drain::Finished
     }
 
     #[cold]
-    fn flushed(&self, _name: RequestName, result: Result<(), bdev::IoError>) {
+    fn flushed(&self, name: RequestName, result: Result<(), bdev::IoError>) {
         if let Err(error) = result {
-            tracing::error!("flushing a disk at the end failed: {error}; its last writes may be lost");
+            let disk = self.disks.get(usize::from(name.slot.0)).map_or("?", |disk| &disk.config.text);
+            tracing::error!(disk, "flushing at the end failed: {error}; its last writes may be lost");
+            self.clean.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -256,6 +275,7 @@ impl Context for Core {
         for channel in &mut self.cx.channels {
             work += channel.poll(&mut self.cx.io);
         }
+        self.cx.full.clear();
         if self.cx.has_waiting {
             work += self.retry_waiting();
         }
@@ -282,13 +302,14 @@ impl Context for Core {
 
     fn drain(&mut self, now_ns: u64) -> Drain {
         let mut stop = self.stop.unwrap_or(Stop { since_ns: now_ns, next: 0 });
+        // All that was acknowledged is written by now: the flushes need not wait for what is still in flight, and those of
+        // healthy disks not for one that does not answer.
+        self.flush_next(&mut stop);
         let busy = self.workers.iter().any(Option::is_some) || self.cx.io.in_flight() > 0;
-        let drain = if !busy {
-            self.flush_next(&mut stop)
-        } else if now_ns.saturating_sub(stop.since_ns) < STOP_MAX_NS {
-            Drain::Pending
-        } else {
-            self.give_up()
+        let drain = match (busy || stop.next < self.disks.len(), now_ns.saturating_sub(stop.since_ns)) {
+            (false, _) => Drain::Finished,
+            (true, waited_ns) if waited_ns < STOP_MAX_NS => Drain::Pending,
+            (true, _) => self.give_up(),
         };
         self.stop = Some(stop);
         drain

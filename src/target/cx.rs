@@ -19,6 +19,8 @@ pub(crate) struct Cx {
     pub(crate) bars: Vec<Bar>,
     /// A queue may have requests that wait for room in a channel.
     pub(crate) has_waiting: bool,
+    /// Disks whose channels were found full in this pass.
+    pub(crate) full: Vec<DiskIndex>,
 }
 
 /// Commands in scope are held back.

@@ -1,7 +1,6 @@
 //! Disks: a block device with a name, opened once however many controllers show it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bdev::{Bdev, DelayBdev, Delays, Direct, FileBdev, FileOptions, MemBdev, NullBdev, OpenError};
 
@@ -22,8 +21,6 @@ pub(crate) struct Disk {
     pub(crate) config: Arc<DiskConfig>,
     pub(crate) bdev: Arc<dyn Bdev>,
     pub(crate) identity: Identity,
-    /// START STOP UNIT has stopped it, for all who use it.
-    stopped: AtomicBool,
 }
 
 /// Why a disk cannot be served.
@@ -40,13 +37,22 @@ pub enum DiskError {
         /// What is wrong.
         error: IdentityError,
     },
+    /// Two disks with one NAA identifier.
+    #[error("disks '{first}' and '{second}' differ and have the same naa=; give each its own, or leave it out")]
+    SameIdentity {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
 }
 
 impl Disk {
     /// Opens the disk that `config` describes.
     pub(crate) fn open(config: &Arc<DiskConfig>, index: DiskIndex) -> Result<Self, DiskError> {
-        let identity = identify(config).map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
-        Ok(Self { index, config: config.clone(), bdev: open_bdev(config)?, identity, stopped: AtomicBool::new(false) })
+        let identity =
+            identify(config, index).map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
+        Ok(Self { index, config: config.clone(), bdev: open_bdev(config)?, identity })
     }
 
     /// A disk on a device that a test has made.
@@ -54,16 +60,22 @@ impl Disk {
     pub(crate) fn of(bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
         let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
         let identity = Identity::derive(&format!("disk {}", index.0));
-        Self { index, config, bdev, identity, stopped: AtomicBool::new(false) }
+        Self { index, config, bdev, identity }
     }
+}
 
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+/// Refuses disks that differ and tell guests that they are one: a guest with several paths would join them.
+pub(crate) fn check_identities(disks: &[Arc<Disk>]) -> Result<(), DiskError> {
+    for (index, disk) in disks.iter().enumerate() {
+        let same = |other: &&Arc<Disk>| {
+            other.identity.naa() == disk.identity.naa() && other.config.backend != disk.config.backend
+        };
+        if let Some(first) = disks[..index].iter().find(same) {
+            let (first, second) = (first.config.text.clone(), disk.config.text.clone());
+            return Err(DiskError::SameIdentity { first, second });
+        }
     }
-
-    pub(crate) fn set_stopped(&self, stopped: bool) {
-        self.stopped.store(stopped, Ordering::Relaxed);
-    }
+    Ok(())
 }
 
 fn open_bdev(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
@@ -87,8 +99,13 @@ fn open_bdev(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
     })
 }
 
-fn identify(config: &DiskConfig) -> Result<Identity, IdentityError> {
-    let mut identity = Identity::derive(&config.stable_name());
+fn identify(config: &DiskConfig, index: DiskIndex) -> Result<Identity, IdentityError> {
+    let seed = match &config.backend {
+        BackendConfig::File { .. } => config.stable_name(),
+        // Nothing but its place tells one such disk from the next.
+        BackendConfig::Null { .. } | BackendConfig::Mem { .. } => format!("{}:{}", config.stable_name(), index.0),
+    };
+    let mut identity = Identity::derive(&seed);
     if let Some(vendor) = &config.vendor {
         identity = identity.with_vendor(vendor)?;
     }
@@ -104,5 +121,35 @@ fn identify(config: &DiskConfig) -> Result<Identity, IdentityError> {
     match &config.naa {
         Some(naa) => Ok(identity.with_naa(Naa::parse(naa)?)),
         None => Ok(identity),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(texts: &[&str]) -> Vec<Arc<Disk>> {
+        let open = |(index, text): (usize, &&str)| {
+            Arc::new(Disk::open(&Arc::new(DiskConfig::parse(text).unwrap()), DiskIndex(index)).unwrap())
+        };
+        texts.iter().enumerate().map(open).collect()
+    }
+
+    #[test]
+    fn disks_without_a_file_are_told_apart() {
+        let disks = open(&["mem:size=1M", "mem:size=1M", "null:size=1M"]);
+        let serials: std::collections::BTreeSet<_> = disks.iter().map(|disk| disk.identity.serial()).collect();
+        assert_eq!(serials.len(), 3);
+        assert!(check_identities(&disks).is_ok());
+        let again = open(&["mem:size=1M", "mem:size=1M", "null:size=1M"]);
+        let same = disks.iter().zip(&again).all(|(disk, again)| disk.identity.naa() == again.identity.naa());
+        assert!(same, "identifiers stay the same across restarts");
+    }
+
+    #[test]
+    fn disks_that_differ_may_not_have_one_identifier() {
+        let disks = open(&["mem:size=1M,naa=3000000000000001", "null:size=1M,naa=3000000000000001"]);
+        let error = check_identities(&disks).unwrap_err().to_string();
+        assert!(error.contains("'mem:size=1M,naa") && error.contains("'null:size=1M,naa"), "{error}");
     }
 }

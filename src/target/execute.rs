@@ -8,6 +8,7 @@ use crate::virtio_scsi::{CommandRequest, CommandResponse, Destination, Direction
 
 use super::adapter::Adapter;
 use super::cx::Cx;
+use super::disk::DiskIndex;
 use super::request_queue::RequestQueue;
 use super::slots::{Phase, Verdict};
 use super::tag::SlotIndex;
@@ -71,11 +72,17 @@ impl RequestQueue {
                 }
             }
         }
-        condition.stopped = entry.disk.as_ref().is_some_and(|disk| disk.is_stopped());
+        condition.stopped = entry.is_stopped();
         if matches!(command, Command::ReportLuns { .. }) {
             condition.luns = adapter.luns.report(entry);
         }
         let step = entry.unit.start(&command, &condition, &mut cx.reply);
+        let room = if state.data_out { 0 } else { state.data_len };
+        if cx.reply.as_bytes().len() as u64 > room && matches!(step, Step::Done(_)) {
+            // The data cannot be told, and with it an attention that was in it: it stays for the next command.
+            condition.attention.into_iter().for_each(|attention| entry.raise(attention));
+            return self.refuse(slot, ResponseCode::OVERRUN);
+        }
         self.follow(slot, step, cx);
     }
 
@@ -100,16 +107,7 @@ impl RequestQueue {
     /// A command has ended without an operation, with its data in the reply.
     fn reply(&mut self, slot: SlotIndex, outcome: &Outcome, cx: &mut Cx) {
         self.apply(slot, outcome);
-        let state = self.slots.get(slot);
-        let room = if state.data_out { 0 } else { state.data_len };
-        let reply = cx.reply.as_bytes();
-        if outcome.sense.is_some() || reply.is_empty() {
-            return self.end(slot, outcome, 0);
-        }
-        if reply.len() as u64 > room {
-            return self.refuse(slot, ResponseCode::OVERRUN);
-        }
-        let copied = copy_to(self.slots.data(slot), 0, reply) as u64;
+        let copied = copy_to(self.slots.data(slot), 0, cx.reply.as_bytes()) as u64;
         self.end(slot, outcome, copied);
     }
 
@@ -118,9 +116,7 @@ impl RequestQueue {
     fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let Some(Effect::Stopped(stopped)) = outcome.effect else { return };
         let entry = self.slots.get(slot).entry;
-        if let Some(disk) = &self.queue.adapter.luns.entry(entry).disk {
-            disk.set_stopped(stopped);
-        }
+        self.queue.adapter.luns.entry(entry).set_stopped(stopped);
     }
 
     /// Gives the slot's operation to its channel.
@@ -134,12 +130,13 @@ impl RequestQueue {
     }
 
     /// Gives operations that had to wait to their channels, the oldest first; how many were taken. One whose channel is
-    /// still full does not hold up those of other disks.
+    /// still full does not hold up those of other disks; once it was found full in this round it is not asked again.
     pub(crate) fn submit_waiting(&mut self, cx: &mut Cx) -> usize {
         let mut taken = 0;
         for _ in 0..self.waiting.len() {
             let slot = self.waiting.pop_front().expect("counted");
-            if self.try_submit(slot, cx) {
+            let disk = self.disk_of(slot);
+            if !cx.full.contains(&disk) && self.try_submit(slot, cx) {
                 taken += 1;
             } else {
                 self.waiting.push_back(slot);
@@ -153,16 +150,27 @@ impl RequestQueue {
         let scsi_op = self.slots.get(slot).op;
         let segments = self.slots.operation_data(slot, scsi_op.len);
         let op = Op { kind: scsi_op.kind, offset: scsi_op.offset, len: scsi_op.len, segments };
-        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
-        let disk = entry.disk.as_ref().expect("only a disk has operations").index;
+        let disk = self.disk_of(slot);
         let (channel, io) = cx.channel(disk);
         match channel.submit(io, &op, tag) {
             Ok(()) => {
                 self.slots.get(slot).phase = Phase::InFlight;
                 true
             }
-            Err(SubmitError::Full) => false,
+            Err(SubmitError::Full) => {
+                if !cx.full.contains(&disk) {
+                    cx.full.push(disk);
+                }
+                false
+            }
         }
+    }
+
+    /// The disk that the slot's operation is for.
+    #[inline]
+    fn disk_of(&mut self, slot: SlotIndex) -> DiskIndex {
+        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+        entry.disk.as_ref().expect("only a disk has operations").index
     }
 
     /// A channel has given an operation back.
@@ -218,8 +226,7 @@ impl RequestQueue {
     #[cold]
     pub(crate) fn cancel(&mut self, slot: SlotIndex, cx: &mut Cx) {
         let tag = self.name(slot).tag();
-        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
-        let disk = entry.disk.as_ref().expect("only a disk has operations").index;
+        let disk = self.disk_of(slot);
         let (channel, io) = cx.channel(disk);
         channel.cancel(io, tag);
     }

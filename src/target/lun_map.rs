@@ -28,6 +28,9 @@ pub(crate) struct Entry {
     pub(crate) disk: Option<Arc<Disk>>,
     target: u8,
     pending: Pending,
+    /// START STOP UNIT has stopped it. Each controller has a state of its own, also where several share the disk: one
+    /// guest must not take it from the others.
+    stopped: AtomicBool,
 }
 
 /// Unit attentions that the controller's driver, the one initiator here, has not been told yet.
@@ -72,14 +75,14 @@ impl LunMap {
         if self.targets[usize::from(number)].is_none() {
             let mut stand_in = |lun_zero| {
                 let unit = Unit::Missing(MissingUnit::new(lun_zero));
-                push(&mut self.entries, Entry { unit, disk: None, target: number, pending: Pending::default() })
+                push(&mut self.entries, Entry::new(unit, None, number))
             };
             let (missing_zero, missing) = (stand_in(true), stand_in(false));
             self.targets[usize::from(number)] =
                 Some(Target { luns: Vec::new(), report: Vec::new(), missing_zero, missing });
         }
         let unit = Unit::Disk(LogicalUnit::new(disk.identity.clone(), disk.bdev.info()));
-        let entry = Entry { unit, disk: Some(disk), target: number, pending: Pending::default() };
+        let entry = Entry::new(unit, Some(disk), number);
         let index = push(&mut self.entries, entry);
         let target = self.targets[usize::from(number)].as_mut().expect("made above");
         target.luns.push((address.lun, index));
@@ -131,6 +134,18 @@ impl LunMap {
 }
 
 impl Entry {
+    fn new(unit: Unit, disk: Option<Arc<Disk>>, target: u8) -> Self {
+        Self { unit, disk, target, pending: Pending::default(), stopped: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::Relaxed);
+    }
+
     /// Whether an attention is pending: a load, and no lock.
     #[inline]
     pub(crate) fn has_attention(&self) -> bool {
@@ -145,8 +160,11 @@ impl Entry {
         taken
     }
 
-    /// Adds an attention.
+    /// Adds an attention. A unit that was reset is a started one.
     pub(crate) fn raise(&self, attention: Attention) {
+        if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
+            self.set_stopped(false);
+        }
         let mut attentions = self.pending.attentions.lock().unwrap_or_else(PoisonError::into_inner);
         attentions.raise(attention);
         self.pending.any.store(true, Ordering::Release);
@@ -156,4 +174,50 @@ impl Entry {
 fn push(entries: &mut Vec<Entry>, entry: Entry) -> EntryIndex {
     entries.push(entry);
     EntryIndex((entries.len() - 1) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::disk::DiskIndex;
+
+    const AT: Address = Address { target: 2, lun: 0 };
+
+    fn shared_disk() -> [LunMap; 2] {
+        let disk = Arc::new(Disk::of(Arc::new(bdev::NullBdev::new(1 << 20, 512).unwrap()), DiskIndex(0)));
+        [(); 2].map(|()| LunMap::new(vec![Placement { address: AT, disk: disk.clone() }]))
+    }
+
+    #[test]
+    fn a_unit_that_one_guest_stops_runs_for_the_others_and_again_after_a_reset() {
+        let [a, b] = shared_disk();
+        let (a, b) = (a.entry(a.find(AT).unwrap()), b.entry(b.find(AT).unwrap()));
+        a.set_stopped(true);
+        assert!(a.is_stopped() && !b.is_stopped());
+        a.raise(Attention::NexusLoss);
+        assert!(a.is_stopped());
+        a.raise(Attention::HardReset);
+        assert!(!a.is_stopped());
+    }
+
+    #[test]
+    fn missing_units_and_targets_are_told_apart() {
+        let [map, _] = shared_disk();
+        assert!(map.find(Address { target: 0, lun: 0 }).is_none());
+        assert!(map.find(Address { target: 3, lun: 0 }).is_none());
+        let missing = map.entry(map.find(Address { target: 2, lun: 1 }).unwrap());
+        assert!(missing.disk.is_none());
+        assert_eq!(map.report(missing), [[0; 8]]);
+        assert_eq!(map.max_target(), 2);
+    }
+
+    #[test]
+    fn an_attention_is_taken_once() {
+        let [map, _] = shared_disk();
+        map.raise(Attention::PowerOn, |address| address == AT);
+        let entry = map.entry(map.find(AT).unwrap());
+        assert!(entry.has_attention());
+        assert_eq!(entry.take_attention(), Some(Attention::PowerOn));
+        assert!(!entry.has_attention() && entry.take_attention().is_none());
+    }
 }

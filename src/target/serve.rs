@@ -15,7 +15,7 @@ use crate::virtio_scsi::Address;
 
 use super::controller::Controller;
 use super::core::Core;
-use super::disk::{Disk, DiskError, DiskIndex};
+use super::disk::{Disk, DiskError, DiskIndex, check_identities};
 use super::lun_map::{LunMap, Placement};
 use super::message::Message;
 use super::summary::Summary;
@@ -51,6 +51,7 @@ pub struct Target {
     reactors: Vec<Reactor<Message>>,
     controllers: Vec<Running>,
     summary: Summary,
+    clean: Arc<AtomicBool>,
 }
 
 /// A controller with its thread.
@@ -72,8 +73,9 @@ impl Target {
         let disks = Disks::open(config)?;
         let summary = Summary::new(config, &disks.opened);
         let servers = bind_all(config)?;
-        let reactors = spawn_reactors(&cpus, config.idle, &disks.opened)?;
-        let mut target = Self { reactors, controllers: Vec::new(), summary };
+        let clean = Arc::new(AtomicBool::new(true));
+        let reactors = spawn_reactors(&cpus, config.idle, &disks.opened, &clean)?;
+        let mut target = Self { reactors, controllers: Vec::new(), summary, clean };
         for (number, (config, server)) in config.controllers.iter().zip(servers).enumerate() {
             match target.spawn_controller(number, config, server, &disks) {
                 Ok(running) => target.controllers.push(running),
@@ -91,8 +93,9 @@ impl Target {
         &self.summary
     }
 
-    /// Lets go of the clients, ends what is in flight, flushes the disks and removes the sockets.
-    pub fn stop(self) {
+    /// Lets go of the clients, ends what is in flight, flushes the disks and removes the sockets. False if a disk did not
+    /// answer, or not well: the log says which.
+    pub fn stop(self) -> bool {
         for controller in &self.controllers {
             controller.stop.store(true, Ordering::Release);
             // A full counter is a bell that rings already.
@@ -107,8 +110,10 @@ impl Target {
         for reactor in self.reactors {
             if let Err(panicked) = reactor.join() {
                 tracing::error!("the reactor of CPU {} panicked", panicked.0.0);
+                self.clean.store(false, Ordering::Relaxed);
             }
         }
+        self.clean.load(Ordering::Relaxed)
     }
 
     fn spawn_controller(
@@ -159,7 +164,8 @@ impl Disks {
             .iter()
             .enumerate()
             .map(|(index, config)| Disk::open(config, DiskIndex(index)).map(Arc::new))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Arc<[_]>, _>>()?;
+        check_identities(&opened)?;
         Ok(Self { opened, configs })
     }
 
@@ -190,6 +196,7 @@ fn spawn_reactors(
     cpus: &[Cpu],
     idle: Idle,
     disks: &Arc<[Arc<Disk>]>,
+    clean: &Arc<AtomicBool>,
 ) -> Result<Vec<Reactor<Message>>, SpawnError<io::Error>> {
     let idle = match idle.spin() {
         None => IdlePolicy::Spin,
@@ -198,8 +205,8 @@ fn spawn_reactors(
     };
     cpus.iter()
         .map(|&cpu| {
-            let disks = disks.clone();
-            reactor::spawn(Config::new(cpu, format!("reactor-{}", cpu.0), idle), move || Core::new(disks))
+            let (disks, clean) = (disks.clone(), clean.clone());
+            reactor::spawn(Config::new(cpu, format!("reactor-{}", cpu.0), idle), move || Core::new(disks, clean))
         })
         .collect()
 }

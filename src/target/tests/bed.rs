@@ -32,7 +32,8 @@ impl Bed {
         let indexed = disks.into_iter().enumerate();
         let disks: Vec<_> = indexed.map(|(index, bdev)| Arc::new(Disk::of(bdev, DiskIndex(index)))).collect();
         let core = || {
-            (Core::new(disks.clone().into()).expect("no ring is needed"), Rc::new(Mailbox::new(1024).expect("a bell")))
+            let core = Core::new(disks.clone().into(), Arc::default()).expect("no ring is needed");
+            (core, Rc::new(Mailbox::new(1024).expect("a bell")))
         };
         let cores = (0..cores).map(|_| core()).collect();
         Self { guests: Vec::new(), disks, now_ns: 0, cores }
