@@ -5,6 +5,7 @@
 #   scripts/setup      installs what the machine lacks; says what to install where it may not
 #   scripts/demo       from a clone to a guest that runs fio on a disk served by annulus
 #   scripts/test       every check and test, as continuous integration runs them
+#   scripts/bench      the target beside its limit, as a table
 #   scripts/instructions  what an I/O costs the target, counted by callgrind
 #   scripts/guest      boots a small Linux guest in QEMU, by hand or with a job from scripts/jobs
 #   scripts/lab/qemu   prints a QEMU that has vfio-user-pci, fetched into the cache where the system's has not
