@@ -70,3 +70,21 @@ fn a_disk_works_and_the_next_boot_finds_the_same_bytes() {
     assert_eq!(described, expected);
     target.stop();
 }
+
+#[test]
+fn a_disk_of_large_blocks_works_far_up_in_memory_and_with_a_wire_for_interrupts() {
+    let lab = Lab::enter();
+    let mask = cpumask(1);
+    let disk = ["--disk", "mem:size=128M,block-size=4096"];
+    let target = Target::serve(directory(), &[&["--cpumask", &mask, "--socket", SOCKET], &disk[..]].concat());
+    let script = r#"
+        result interrupts "$(grep -w virtio0 /proc/interrupts | tr -s ' ')"
+        sh /job/jobs/smoke
+        ENGINE=io_uring SIZE_MIB=8 sh /job/jobs/verify
+    "#;
+    let args = ["--socket", SOCKET, "--memory", "4G", "--append", "pci=nomsi", "--fail-on-warnings"];
+    let guest = lab.boot(&target, "other", script, &args).finish();
+    let interrupts = guest.results("interrupts").concat();
+    assert!(interrupts.contains("IO-APIC"), "its interrupts are: {interrupts}");
+    target.stop();
+}
