@@ -152,6 +152,10 @@ impl Lane {
 
     fn reap(&mut self, now: u64) -> Result<()> {
         let mut tally = Tally::default();
+        // The device had all these lines last: they come together instead of one after the other.
+        for slot in self.ring.ahead().filter_map(|head| self.slots.slot_of(head)) {
+            self.slots.prefetch(slot, &self.ring);
+        }
         while let Some((head, _)) = self.ring.take() {
             let Some(slot) = self.slots.slot_of(head).filter(|&slot| self.flights[usize::from(slot)].busy) else {
                 bail!("the device gave back chain {head}, which it does not have");

@@ -1,7 +1,8 @@
 //! The limit of two CPUs: the same driver, and a device loop that does the least that the protocol allows.
 //!
-//! The loop takes each chain, reads the request's header, writes the response's header, gives the chain back, and shows
-//! all of a pass at once. It checks nothing and moves no data: no target can be faster with such a ring on these CPUs.
+//! The loop takes each chain, reads the request's header, writes the response's header and gives the chain back. It checks
+//! nothing and moves no data. It asks for the cache lines of a batch before it needs them, and shows the driver what is
+//! done while it goes on, so that both work at a time: no target should be faster with such a ring on these CPUs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,6 +25,8 @@ use super::slots::Slots;
 const BLOCKS: u64 = 1 << 31;
 /// Bytes before the entries of avail and used ring.
 const RING: usize = 4;
+/// Chains that are taken and shown together.
+const BATCH: u16 = 16;
 
 /// Where the device loop runs.
 #[derive(Debug, Clone, Args)]
@@ -137,14 +140,37 @@ impl DeviceRing {
         if available == self.next {
             return;
         }
-        while self.next != available {
-            let head = self.avail.load_u16(RING + 2 * usize::from(self.next & self.mask), Ordering::Relaxed);
+        let batch = available.wrapping_sub(self.next).min(BATCH);
+        for ahead in 0..batch {
+            self.prefetch(self.head(self.next.wrapping_add(ahead)));
+        }
+        for _ in 0..batch {
+            let head = self.head(self.next);
             self.answer(head);
             let element = u64::from(head) | (scsi::RESPONSE_HEADER_LEN as u64) << 32;
             self.used.write(RING + 8 * usize::from(self.next & self.mask), &element.to_le_bytes());
             self.next = self.next.wrapping_add(1);
         }
         self.used.store_u16(2, self.next, Ordering::Release);
+    }
+
+    #[inline]
+    fn head(&self, position: u16) -> u16 {
+        self.avail.load_u16(RING + 2 * usize::from(position & self.mask), Ordering::Relaxed)
+    }
+
+    /// Asks for the header and, if it is the second buffer of a direct chain, the response. An indirect table is asked
+    /// for itself.
+    #[inline]
+    fn prefetch(&self, head: u16) {
+        let first = self.descriptor(&self.desc, head);
+        self.memory.prefetch(first.at);
+        if first.flags & ring::DESC_INDIRECT == 0 {
+            let second = self.descriptor(&self.desc, first.next);
+            if second.flags & ring::DESC_WRITE != 0 {
+                self.memory.prefetch_to_write(second.at);
+            }
+        }
     }
 
     #[inline]

@@ -79,6 +79,24 @@ impl DriverRing {
         self.used_seen != self.used_next
     }
 
+    /// Heads of the chains that the last look found, for those who want to look ahead.
+    #[inline]
+    pub fn ahead(&self) -> impl Iterator<Item = u32> + '_ {
+        let count = self.used_seen.wrapping_sub(self.used_next).min(self.mask + 1);
+        (0..count).map(|ahead| {
+            let mut head = [0; 4];
+            let position = self.used_next.wrapping_add(ahead) & self.mask;
+            self.used.read(RING + 8 * usize::from(position), &mut head);
+            u32::from_le_bytes(head)
+        })
+    }
+
+    /// Asks for the line of descriptor `index`, to write it soon.
+    #[inline]
+    pub fn prefetch_descriptor(&self, index: u16) {
+        self.desc.prefetch_to_write(usize::from(index) * ring::DESCRIPTOR_LEN);
+    }
+
     /// The next chain given back, of those that the last look found. Its head can be anything: the device wrote it.
     #[inline]
     pub fn take(&mut self) -> Option<(u32, u32)> {

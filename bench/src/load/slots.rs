@@ -162,6 +162,22 @@ impl Slots {
         slot
     }
 
+    /// Asks for the lines that the end of the request in `slot` and the next request in it will touch.
+    #[inline]
+    pub fn prefetch(&self, slot: u16, ring: &DriverRing) {
+        let at = usize::from(slot) * self.layout.stride();
+        self.meta.prefetch(at + RESPONSE_AT);
+        self.meta.prefetch_to_write(at);
+        if self.layout.indirect {
+            self.meta.prefetch_to_write(at + self.layout.table_at());
+            ring.prefetch_descriptor(slot);
+        } else {
+            let first = slot * self.layout.ring_entries() as u16;
+            ring.prefetch_descriptor(first);
+            ring.prefetch_descriptor(first + FIXED_PIECES as u16);
+        }
+    }
+
     /// The slot of a chain that came back, if there can be one with that head.
     #[inline]
     pub fn slot_of(&self, head: u32) -> Option<u16> {
