@@ -2,6 +2,7 @@
 //!
 //! All of it is read-mostly: a worker touches it when it signals, and when something goes wrong.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -9,6 +10,7 @@ use crate::observe::LogLimit;
 use crate::pci::Interrupts;
 use crate::virtio::transport::{DeviceStatus, Isr};
 
+use super::courier::Outbox;
 use super::lun_map::LunMap;
 
 /// `VIRTIO_MSI_NO_VECTOR` (virtio 1.2, 4.1.4.3).
@@ -21,6 +23,8 @@ pub(crate) struct Adapter {
     pub(crate) name: String,
     pub(crate) luns: LunMap,
     pub(crate) interrupts: Arc<Interrupts>,
+    /// Jobs for the control thread.
+    pub(crate) outbox: Outbox,
     status: DeviceStatus,
     isr: Isr,
     config_vector: AtomicU16,
@@ -29,19 +33,21 @@ pub(crate) struct Adapter {
 }
 
 impl Adapter {
-    /// An adapter with `queues` virtqueues, none of which has a vector.
+    /// An adapter with `queues` virtqueues, none of which has a vector. `bell` wakes its control thread.
     pub(crate) fn new(
         name: String,
         luns: LunMap,
         interrupts: Arc<Interrupts>,
         (status, isr): (DeviceStatus, Isr),
         queues: u16,
+        bell: Arc<OwnedFd>,
     ) -> Self {
         let no_vector = || AtomicU16::new(NO_VECTOR);
         Self {
             name,
             luns,
             interrupts,
+            outbox: Outbox::new(bell),
             status,
             isr,
             config_vector: no_vector(),

@@ -16,8 +16,10 @@ use crate::virtio::ring::{Chain, Head, Popped};
 use crate::virtio_scsi::control::{write_an_response, write_tmf_response};
 use crate::virtio_scsi::{ControlRequest, Destination, LunAddress, ResponseCode, TmfFunction};
 
+use super::courier::{JobId, Piece};
 use super::lun_map::LunMap;
 use super::message::{BarId, Message, Scope};
+use super::remote::{Fetching, StoodIn};
 use super::slots::Verdict;
 use super::worker::Queue;
 
@@ -46,6 +48,7 @@ struct Peers {
 struct InProgress {
     head: Head,
     response: Vec<Segment>,
+    stood_in: Option<Box<StoodIn>>,
     gate: Gate,
     bar: BarId,
     function: Ending,
@@ -72,7 +75,8 @@ impl ControlQueue {
     pub(crate) fn poll(&mut self) -> usize {
         let finished = if self.in_progress.is_empty() { 0 } else { self.finish_ready() };
         self.peers.flush();
-        finished + self.take()
+        let stored = if self.queue.remote.is_quiet() { 0 } else { self.queue.push_stored() };
+        finished + stored + self.take()
     }
 
     /// Whether nothing is in progress.
@@ -97,10 +101,14 @@ impl ControlQueue {
                 break;
             }
             match self.queue.ring.pop(&self.queue.memory, &mut self.chain) {
-                Ok(Popped::Chain(head)) => self.begin(head),
+                Ok(Popped::Chain(head)) if self.chain.remote().is_empty() => self.begin(head, None),
+                Ok(Popped::Chain(head)) => match self.queue.admit(head, &mut self.chain) {
+                    Some((head, stood_in)) => self.begin(head, Some(stood_in)),
+                    None => break,
+                },
                 Ok(Popped::Empty) => break,
-                Ok(Popped::NeedsFetch { gpa, .. }) => {
-                    self.queue.fail_unshared(gpa);
+                Ok(Popped::NeedsFetch { gpa, len }) => {
+                    self.queue.fetch_table(gpa, len);
                     break;
                 }
                 Err(error) => {
@@ -113,14 +121,25 @@ impl ControlQueue {
         taken
     }
 
-    fn begin(&mut self, head: Head) {
-        if let Some(range) = self.chain.remote().first() {
-            self.queue.fail_unshared(range.gpa);
-            return self.queue.ring.push(head, 0);
+    /// Something was fetched from memory that is not shared.
+    pub(crate) fn fetched(&mut self, id: JobId, pieces: Vec<Piece>) {
+        match self.queue.take_fetching(id) {
+            // It is taken again with the next round.
+            Some(Fetching::Table(gpa)) => self.queue.table_fetched(gpa, pieces),
+            Some(Fetching::Chain(head)) => {
+                if let Some((head, stood_in)) = self.queue.stand_in(head, &mut self.chain, pieces) {
+                    self.begin(head, Some(stood_in));
+                }
+            }
+            None => {}
         }
+    }
+
+    /// A chain becomes a request; `stood_in` is the memory that stands in for what of it is not shared.
+    fn begin(&mut self, head: Head, stood_in: Option<Box<StoodIn>>) {
         let written = match ControlRequest::parse(&self.chain) {
             Ok(ControlRequest::Tmf { function, lun }) => match plan(function, lun, &self.queue.adapter.luns) {
-                Ok(ending) => return self.broadcast(head, ending),
+                Ok(ending) => return self.broadcast(head, stood_in, ending),
                 Err(response) => write_tmf_response(self.chain.writable(), response),
             },
             Ok(ControlRequest::AnQuery { .. } | ControlRequest::AnSubscribe { .. }) => {
@@ -132,10 +151,18 @@ impl ControlQueue {
                 0
             }
         };
-        self.queue.ring.push(head, written);
+        self.give_back(head, written, stood_in);
     }
 
-    fn broadcast(&mut self, head: Head, function: Ending) {
+    /// Gives a chain back, at once unless something of its answer has to be stored before.
+    fn give_back(&mut self, head: Head, written: u32, stood_in: Option<Box<StoodIn>>) {
+        match stood_in {
+            None => self.queue.ring.push(head, written),
+            Some(stood_in) => self.queue.finish(head, written, &stood_in, None),
+        }
+    }
+
+    fn broadcast(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, function: Ending) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let bar = BarId(NEXT.fetch_add(1, Ordering::Relaxed));
         let (gate, passes) = Gate::new(self.peers.reactors.len());
@@ -146,7 +173,7 @@ impl ControlQueue {
             self.peers.post(reactor, Message::EndTasks { life, bar, scope, verdict, pass, origin });
         }
         let response = self.chain.writable().to_vec();
-        self.in_progress.push(InProgress { head, response, gate, bar, function });
+        self.in_progress.push(InProgress { head, response, stood_in, gate, bar, function });
     }
 
     /// Answers the functions whose commands have all ended.
@@ -154,9 +181,9 @@ impl ControlQueue {
     fn finish_ready(&mut self) -> usize {
         let ready: Vec<_> = self.in_progress.extract_if(.., |function| function.gate.is_open()).collect();
         let count = ready.len();
-        for InProgress { head, response, bar, function, .. } in ready {
+        for InProgress { head, response, stood_in, bar, function, .. } in ready {
             let written = if self.queue.is_retiring() { 0 } else { self.take_effect(function, &response) };
-            self.queue.ring.push(head, written);
+            self.give_back(head, written, stood_in);
             for reactor in 0..self.peers.reactors.len() {
                 self.peers.post(reactor, Message::Lift { life: self.queue.life, bar });
             }

@@ -3,6 +3,7 @@
 //! Owns the PCI function, the virtio registers and the table of guest memory. Follows what the driver writes to its
 //! registers by building queues, moving them to reactors, and bringing them to rest. Never on the way of an I/O.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use crate::dma::Table;
 use crate::observe::LogLimit;
 use crate::pci::Function;
 use crate::scsi::Attention;
+use crate::vfio_user::ClientMemory;
 use crate::virtio::ring::{Ring, RingFeatures, RingLayout};
 use crate::virtio::spec::feature;
 use crate::virtio::transport::{Action, Isr, Transport, TransportSpec};
@@ -20,6 +22,7 @@ use crate::virtio_scsi::{DeviceConfig, LUN_MAX, Limits};
 
 use super::adapter::Adapter;
 use super::control_queue::ControlQueue;
+use super::courier::Courier;
 use super::function;
 use super::live::{Live, REST_MAX};
 use super::lun_map::LunMap;
@@ -47,6 +50,7 @@ pub(crate) struct Controller {
     pub(super) config: DeviceConfig,
     pub(super) memory: Table,
     pub(super) live: Option<Live>,
+    courier: Courier,
     /// `DRIVER_OK` came while bus mastering was off: the queues start when it comes on.
     start_pending: bool,
     /// Queues of a former life that have not come to their end.
@@ -61,8 +65,16 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// A controller with `queues` request queues, spread over `reactors` from place `first` on.
-    pub(crate) fn new(name: String, luns: LunMap, queues: u16, reactors: Arc<[Handle<Message>]>, first: usize) -> Self {
+    /// A controller with `queues` request queues, spread over `reactors` from place `first` on; `bell` is the eventfd at
+    /// which [`Device::wake`](crate::vfio_user::Device::wake) is called.
+    pub(crate) fn new(
+        name: String,
+        luns: LunMap,
+        queues: u16,
+        reactors: Arc<[Handle<Message>]>,
+        first: usize,
+        bell: Arc<OwnedFd>,
+    ) -> Self {
         let virtqueues = FIRST_REQUEST_QUEUE + queues;
         // One for each queue and one for changes of the configuration.
         let vectors = virtqueues + 1;
@@ -71,7 +83,7 @@ impl Controller {
         let spec = TransportSpec { features: FEATURES, queues: virtqueues, queue_size_max: QUEUE_SIZE_MAX, vectors };
         let transport = Transport::new(spec);
         let shared = (transport.status().clone(), Isr::default());
-        let adapter = Arc::new(Adapter::new(name, luns, function.interrupts().clone(), shared, virtqueues));
+        let adapter = Arc::new(Adapter::new(name, luns, function.interrupts().clone(), shared, virtqueues, bell));
         let memory = Table::new(crate::dma::Limits::default());
         Self {
             adapter,
@@ -80,6 +92,7 @@ impl Controller {
             config,
             memory,
             live: None,
+            courier: Courier::default(),
             start_pending: false,
             retired: Vec::new(),
             reactors,
@@ -183,6 +196,7 @@ impl Controller {
             self.adapter.fail(&format_args!("its disks did not answer within {} s", REST_MAX.as_secs()));
             self.retire_since(began);
         }
+        self.courier.forget_fetches(&self.adapter);
     }
 
     /// Lets the queues go on with the memory that there is now.
@@ -192,6 +206,23 @@ impl Controller {
         {
             live.go_on(&self.memory.snapshot());
             self.start_queues();
+            self.courier.remind(&self.adapter);
+        }
+    }
+
+    /// Guest memory has grown.
+    pub(super) fn memory_grew(&mut self) {
+        if let Some(live) = &self.live {
+            live.add_memory(&self.memory.snapshot());
+            self.courier.remind(&self.adapter);
+        }
+    }
+
+    /// Reaches into memory that the client does not share, for the queues.
+    pub(super) fn carry(&mut self, client: &mut dyn ClientMemory) {
+        // Without bus mastering there is no access; with it comes a reminder.
+        if self.function.may_master() {
+            self.courier.carry(&self.adapter, self.live.as_ref(), &self.memory.snapshot(), client);
         }
     }
 

@@ -45,6 +45,9 @@ struct Ending {
     verdict: Verdict,
     /// Commands that were with a disk, some of which may have been answered by now.
     pending: Vec<RequestName>,
+    /// Queues that could not take all that was there before the function, and the position in their ring up to which it
+    /// goes.
+    untaken: Vec<(WorkerIndex, u16)>,
     pass: Pass,
     origin: Handle<Message>,
 }
@@ -149,13 +152,23 @@ impl Core {
         }
     }
 
+    /// Ends what task management is about and had to be fetched first.
+    #[cold]
+    fn collect_late(&mut self) {
+        let Self { cx, workers, endings, .. } = self;
+        for ending in endings.iter_mut().filter(|ending| !ending.untaken.is_empty()) {
+            ending.collect_late(workers, cx);
+        }
+    }
+
     /// Lets the passes arrive whose commands have all been answered. After publication: the driver can see them.
     #[cold]
     fn settle_endings(&mut self) {
         for ending in &mut self.endings {
             ending.forget_answered(&self.workers);
         }
-        for done in self.endings.extract_if(.., |ending| ending.pending.is_empty()) {
+        let is_done = |ending: &mut Ending| ending.pending.is_empty() && ending.untaken.is_empty();
+        for done in self.endings.extract_if(.., is_done) {
             done.pass.arrive();
             done.origin.wake();
         }
@@ -208,7 +221,26 @@ impl Ending {
     fn collect(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
         for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == self.life) {
             if let Worker::Request(worker) = &mut **worker {
-                worker.take_all(cx);
+                let untaken = worker.take_all(cx);
+                self.untaken.extend(untaken.map(|position| (worker.index, position)));
+                worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
+            }
+        }
+    }
+
+    /// If the last queue has now taken what was there before the function, ends what of it is in scope: it was barred.
+    #[cold]
+    fn collect_late(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
+        let life = self.life;
+        self.untaken.retain(|&(index, position)| match workers[usize::from(index.0)].as_deref() {
+            Some(Worker::Request(worker)) => worker.queue.life == life && !worker.queue.has_taken(position),
+            _ => false,
+        });
+        if !self.untaken.is_empty() {
+            return;
+        }
+        for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
+            if let Worker::Request(worker) = &mut **worker {
                 worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
             }
         }
@@ -226,9 +258,7 @@ impl Ending {
     fn is_open(&self, name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
         match workers[usize::from(name.worker.0)].as_deref() {
             // The place may have gone to a queue of another life.
-            Some(Worker::Request(worker)) => {
-                worker.queue.life == self.life && worker.slots.holds(name.slot, name.generation)
-            }
+            Some(Worker::Request(worker)) => worker.queue.life == self.life && worker.is_open(name),
             _ => false,
         }
     }
@@ -262,7 +292,17 @@ impl Context for Core {
             }
             Message::EndTasks { life, bar, scope, verdict, pass, origin } => {
                 let pending = Vec::new();
-                self.end_tasks(bar, Ending { life, scope, verdict, pending, pass, origin });
+                self.end_tasks(bar, Ending { life, scope, verdict, pending, untaken: Vec::new(), pass, origin });
+            }
+            Message::Fetched { queue, id, pieces } => {
+                if let Some((worker, cx)) = self.find(queue) {
+                    worker.fetched(id, pieces, cx);
+                }
+            }
+            Message::Stored { queue, id } => {
+                if let Some((worker, _)) = self.find(queue) {
+                    worker.stored(id);
+                }
             }
             Message::Lift { life, bar } => self.lift(life, bar),
         }
@@ -281,6 +321,9 @@ impl Context for Core {
         }
         for worker in self.workers.iter_mut().flatten() {
             work += worker.poll(&mut self.cx);
+        }
+        if !self.endings.is_empty() {
+            self.collect_late();
         }
         work += self.cx.io.submit();
         // What a backend completed at once is answered in this pass.

@@ -212,6 +212,7 @@ impl RequestQueue {
     #[cold]
     pub(crate) fn end_with_verdict(&mut self, slot: SlotIndex) {
         if self.queue.is_retiring() {
+            self.slots.get(slot).stood_in = None;
             let head = self.slots.give_back(slot);
             return self.queue.ring.push(head, 0);
         }

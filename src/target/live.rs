@@ -71,6 +71,13 @@ impl Live {
         }
     }
 
+    /// Tells the reactor of queue `number` something about it.
+    pub(crate) fn tell(&self, number: u16, message: Message) {
+        if let Some(&(_, place)) = self.queues.iter().find(|&&(other, _)| other == number) {
+            post(&self.reactors[place], message);
+        }
+    }
+
     /// Every reactor looks at its queues, should it sleep.
     pub(crate) fn ring_all(&self) {
         self.reactors.iter().for_each(Handle::wake);

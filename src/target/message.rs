@@ -8,6 +8,7 @@ use reactor::{Handle, Pass};
 use crate::dma::MemMap;
 use crate::virtio_scsi::Address;
 
+use super::courier::{JobId, Piece};
 use super::slots::Verdict;
 use super::worker::Worker;
 
@@ -112,6 +113,22 @@ pub(crate) enum Message {
         pass: Pass,
         /// The reactor to wake then.
         origin: Handle<Message>,
+    },
+    /// What a queue wanted from memory that its client does not share.
+    Fetched {
+        /// Which queue.
+        queue: QueueName,
+        /// Which of its jobs.
+        id: JobId,
+        /// The bytes.
+        pieces: Vec<Piece>,
+    },
+    /// What a queue has written is in memory that its client does not share.
+    Stored {
+        /// Which queue.
+        queue: QueueName,
+        /// Which of its jobs.
+        id: JobId,
     },
     /// Commands that were held back may start.
     Lift {

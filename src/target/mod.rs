@@ -6,6 +6,7 @@
 //! | `controller`, `registers`: what a client sees | `core`: one pass, messages |
 //! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue` |
 //! | `serve`: start and end of it all | `execute`: one command; `slots`: requests in progress |
+//! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
 //! `adapter`, `lun_map` and `disk` are shared and read-mostly; `message` is all that goes between.
 
@@ -13,6 +14,7 @@ mod adapter;
 mod control_queue;
 mod controller;
 mod core;
+mod courier;
 mod cx;
 mod disk;
 mod execute;
@@ -21,6 +23,7 @@ mod live;
 mod lun_map;
 mod message;
 mod registers;
+mod remote;
 mod request_queue;
 mod serve;
 mod slots;

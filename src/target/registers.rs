@@ -198,9 +198,7 @@ impl Device for Controller {
             }
             error.errno()
         })?;
-        if let Some(live) = &self.live {
-            live.add_memory(&self.memory.snapshot());
-        }
+        self.memory_grew();
         Ok(())
     }
 
@@ -248,5 +246,7 @@ impl Device for Controller {
         }
     }
 
-    fn wake(&mut self, _memory: &mut dyn ClientMemory) {}
+    fn wake(&mut self, memory: &mut dyn ClientMemory) {
+        self.carry(memory);
+    }
 }

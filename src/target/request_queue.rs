@@ -10,8 +10,10 @@ use crate::virtio::ring::{Chain, Head, Popped};
 use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction, Framing, ResponseCode};
 use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 
+use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::message::Scope;
+use super::remote::{Fetching, StoodIn, Task};
 use super::slots::{Phase, Slots, Verdict};
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::worker::Queue;
@@ -48,11 +50,12 @@ impl RequestQueue {
         }
     }
 
-    /// One bounded round: new chains.
+    /// One bounded round: answers that have been stored, and new chains.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
+        let stored = if self.queue.remote.is_quiet() { 0 } else { self.queue.push_stored() };
         let available = self.queue.available().min(BATCH);
-        if available == 0 { 0 } else { self.take(available, cx) }
+        stored + if available == 0 { 0 } else { self.take(available, cx) }
     }
 
     /// Takes up to `count` chains; how many it took.
@@ -62,10 +65,14 @@ impl RequestQueue {
                 return taken.into();
             }
             match self.queue.ring.pop(&self.queue.memory, &mut self.chain) {
-                Ok(Popped::Chain(head)) => self.begin(head, cx),
+                Ok(Popped::Chain(head)) if self.chain.remote().is_empty() => self.begin(head, None, cx),
+                Ok(Popped::Chain(head)) => match self.queue.admit(head, &mut self.chain) {
+                    Some((head, stood_in)) => self.begin(head, Some(stood_in), cx),
+                    None => return taken.into(),
+                },
                 Ok(Popped::Empty) => return taken.into(),
-                Ok(Popped::NeedsFetch { gpa, .. }) => {
-                    self.queue.fail_unshared(gpa);
+                Ok(Popped::NeedsFetch { gpa, len }) => {
+                    self.queue.fetch_table(gpa, len);
                     return taken.into();
                 }
                 Err(error) => {
@@ -77,21 +84,20 @@ impl RequestQueue {
         count.into()
     }
 
-    /// A chain becomes a request.
+    /// A chain becomes a request; `stood_in` is the memory that stands in for what of it is not shared.
     #[inline]
-    fn begin(&mut self, head: Head, cx: &mut Cx) {
-        if let Some(range) = self.chain.remote().first() {
-            self.queue.fail_unshared(range.gpa);
-            return self.queue.ring.push(head, 0);
-        }
+    fn begin(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, cx: &mut Cx) {
         let request = match CommandRequest::parse(&self.chain, self.framing) {
             Ok(request) => request,
             Err(error) => {
                 self.queue.fail(&error);
-                return self.queue.ring.push(head, 0);
+                return self.give_back(head, 0, stood_in, None);
             }
         };
         let slot = self.fill_slot(head, &request.layout);
+        if stood_in.is_some() {
+            self.slots.get(slot).stood_in = stood_in;
+        }
         self.execute(slot, &request, cx);
     }
 
@@ -123,8 +129,34 @@ impl RequestQueue {
     /// Ends a request: writes its response, and gives its chain back with `data_in` bytes of data behind the response.
     pub(crate) fn respond(&mut self, slot: SlotIndex, response: &CommandResponse<'_>, data_in: u64) {
         let written = write_command_response(self.slots.response(slot), response, self.framing.sense_size);
+        let state = self.slots.get(slot);
+        let (stood_in, address, id) = (state.stood_in.take(), state.address, state.id);
+        let task = stood_in.is_some().then(|| Task { name: self.name(slot), address, id });
         let head = self.slots.give_back(slot);
-        self.queue.ring.push(head, written + data_in as u32);
+        self.give_back(head, written + data_in as u32, stood_in, task);
+    }
+
+    /// Gives a chain back, at once unless something of its answer has to be stored before.
+    #[inline]
+    fn give_back(&mut self, head: Head, written: u32, stood_in: Option<Box<StoodIn>>, task: Option<Task>) {
+        match stood_in {
+            None => self.queue.ring.push(head, written),
+            Some(stood_in) => self.queue.finish(head, written, &stood_in, task),
+        }
+    }
+
+    /// Something was fetched from memory that is not shared.
+    pub(crate) fn fetched(&mut self, id: JobId, pieces: Vec<Piece>, cx: &mut Cx) {
+        match self.queue.take_fetching(id) {
+            // It is taken again with the next round.
+            Some(Fetching::Table(gpa)) => self.queue.table_fetched(gpa, pieces),
+            Some(Fetching::Chain(head)) => {
+                if let Some((head, stood_in)) = self.queue.stand_in(head, &mut self.chain, pieces) {
+                    self.begin(head, Some(stood_in), cx);
+                }
+            }
+            None => {}
+        }
     }
 
     /// Ends a request that was not executed.
@@ -139,6 +171,11 @@ impl RequestQueue {
         RequestName { worker: self.index, slot, generation: self.slots.get(slot).generation }
     }
 
+    /// Whether a request has not been given back to the driver.
+    pub(crate) fn is_open(&self, name: RequestName) -> bool {
+        self.slots.holds(name.slot, name.generation) || self.queue.remote.is_storing(name)
+    }
+
     /// Whether nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.slots.busy() == 0
@@ -146,15 +183,18 @@ impl RequestQueue {
 
     /// Takes all that the driver has made available by now, so that task management finds it: commands in its scope are
     /// barred and do not start. There is room for them all, for a ring has as many slots as entries. What is made available
-    /// meanwhile is new to the function: to go on with that would be to go on for as long as a driver likes.
-    pub(crate) fn take_all(&mut self, cx: &mut Cx) {
+    /// meanwhile is new to the function: to go on with that would be to go on for as long as a driver likes. If something
+    /// has to be fetched first, gives the position in the ring up to which it is not new.
+    pub(crate) fn take_all(&mut self, cx: &mut Cx) -> Option<u16> {
         let available = self.queue.available();
         self.take(available, cx);
+        self.queue.untaken()
     }
 
     /// Ends the requests in `scope`: those not yet started at once, the others as soon as their channel gives them back;
     /// `pending` gets the names of those.
     pub(crate) fn end_tasks(&mut self, scope: Scope, verdict: Verdict, pending: &mut Vec<RequestName>, cx: &mut Cx) {
+        pending.extend(self.queue.remote.in_scope(scope));
         let matches = |slot: &super::slots::Slot| scope.holds(slot.address, slot.id);
         let found: Vec<_> = self.slots.iter_busy().filter(|(_, slot)| matches(slot)).map(|(index, _)| index).collect();
         for index in found {

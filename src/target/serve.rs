@@ -133,8 +133,8 @@ impl Target {
         // Controllers begin at different reactors, so that those with few queues do not all sit on the first one.
         let first = number % reactors.len();
         let luns = LunMap::new(disks.placements(config));
-        let mut controller = Controller::new(name.clone(), luns, config.queues, reactors, first);
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let mut controller = Controller::new(name.clone(), luns, config.queues, reactors, first, bell.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let (thread_bell, thread_stop) = (bell.clone(), stop.clone());
         let thread = std::thread::Builder::new().name(format!("ctrl-{number}")).spawn(move || {

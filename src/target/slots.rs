@@ -11,6 +11,7 @@ use crate::virtio::ring::{Head, MAX_SEGMENTS};
 use crate::virtio_scsi::Address;
 
 use super::lun_map::EntryIndex;
+use super::remote::StoodIn;
 use super::tag::{Generation, SlotIndex};
 
 /// Segments that every slot has room for: enough for a response and data in a few pieces.
@@ -63,6 +64,8 @@ pub(crate) struct Slot {
     pub(crate) data_out: bool,
     /// Set when task management ends it.
     pub(crate) verdict: Option<Verdict>,
+    /// Memory that stands in for what the client does not share. A free slot has none.
+    pub(crate) stood_in: Option<Box<StoodIn>>,
     response_count: u16,
     count: u16,
     large: Option<u16>,
@@ -93,6 +96,7 @@ impl Slots {
             data_len: 0,
             data_out: false,
             verdict: None,
+            stood_in: None,
             response_count: 0,
             count: 0,
             large: None,
@@ -147,6 +151,7 @@ impl Slots {
     pub(crate) fn give_back(&mut self, index: SlotIndex) -> Head {
         let slot = &mut self.slots[usize::from(index.0)];
         slot.phase = Phase::Free;
+        debug_assert!(slot.stood_in.is_none(), "whoever ends a request takes it");
         self.free_large.extend(slot.large.take());
         self.free.push(index);
         slot.head.take().expect("a slot that is not free owns a head")
@@ -215,10 +220,11 @@ impl Slots {
 }
 
 impl Drop for Slots {
-    /// The kernel may still look at the lists of requests in progress: those stay for ever. The quiesce protocol sees to
-    /// it that there are none, except when the process ends.
+    /// The kernel may still look at the lists of requests in progress, and at memory that stands in for the guest's: those
+    /// stay for ever. The quiesce protocol sees to it that there are none, except when the process ends.
     fn drop(&mut self) {
         if self.busy() > 0 {
+            std::mem::forget(std::mem::take(&mut self.slots));
             std::mem::forget(std::mem::take(&mut self.small));
             std::mem::forget(std::mem::take(&mut self.large));
         }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use bdev::IoError;
 use reactor::Pass;
 
-use crate::dma::{Gpa, MemMap};
+use crate::dma::MemMap;
 use crate::virtio::ring::{Ring, RingError};
 
 use super::adapter::Adapter;
 use super::control_queue::ControlQueue;
+use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::message::{Life, QueueName};
+use super::remote::Remote;
 use super::request_queue::RequestQueue;
 use super::tag::{RequestName, WorkerIndex};
 
@@ -33,6 +35,7 @@ pub(crate) struct Queue {
     pub(crate) adapter: Arc<Adapter>,
     pub(crate) ring: Ring,
     pub(crate) memory: Arc<MemMap>,
+    pub(crate) remote: Remote,
     state: State,
 }
 
@@ -51,13 +54,23 @@ enum State {
 impl Queue {
     /// A queue that takes work as soon as a reactor has it.
     pub(crate) fn new(life: Life, number: u16, adapter: Arc<Adapter>, ring: Ring, memory: Arc<MemMap>) -> Self {
-        Self { life, number, adapter, ring, memory, state: State::Running }
+        Self { life, number, adapter, ring, memory, remote: Remote::default(), state: State::Running }
+    }
+
+    pub(crate) fn name(&self) -> QueueName {
+        QueueName { life: self.life, number: self.number }
+    }
+
+    /// Whether it serves its driver: it neither rests nor is broken.
+    #[inline]
+    pub(crate) fn is_serving(&self) -> bool {
+        matches!(self.state, State::Running) && self.ring.is_bound() && !self.adapter.is_broken()
     }
 
     /// Whether it may take new work.
     #[inline]
     pub(crate) fn is_accepting(&self) -> bool {
-        matches!(self.state, State::Running) && self.ring.is_bound() && !self.adapter.is_broken()
+        self.is_serving() && !self.remote.holds_up()
     }
 
     /// Chains that wait in the ring, none if it may not take any.
@@ -85,15 +98,6 @@ impl Queue {
         if !self.is_retiring() {
             self.adapter.fail(&format_args!("queue {}: {why}", self.number));
         }
-    }
-
-    /// Guest memory that the client does not share cannot be reached from a reactor.
-    #[cold]
-    pub(crate) fn fail_unshared(&self, gpa: Gpa) {
-        self.fail(&format_args!(
-            "guest address {gpa} is in memory that the client does not share; start the virtual machine with shared memory \
-             (QEMU: share=on for its memory backend)"
-        ));
     }
 
     /// Shows the driver what was finished in this pass.
@@ -127,8 +131,7 @@ impl Queue {
 
 impl Worker {
     pub(crate) fn name(&self) -> QueueName {
-        let queue = self.queue();
-        QueueName { life: queue.life, number: queue.number }
+        self.queue().name()
     }
 
     pub(crate) fn queue(&self) -> &Queue {
@@ -194,7 +197,10 @@ impl Worker {
     pub(crate) fn quiesce(&mut self, pass: Pass) {
         let queue = self.queue_mut();
         match queue.state {
-            State::Running => queue.state = State::Draining(pass),
+            State::Running => {
+                queue.put_back();
+                queue.state = State::Draining(pass);
+            }
             // Nothing touches memory, so that the pass may arrive.
             State::Paused => {}
             // It does until its end, and says so to whoever retired it; its memory stays mapped as long.
@@ -215,6 +221,7 @@ impl Worker {
         queue.state = State::Retiring { _pass: pass };
         // Chains that are given back from now on are lost to the driver, which has given them up.
         queue.ring.unbind();
+        queue.forget_jobs();
         if let Self::Request(worker) = self {
             worker.cancel_all(cx);
         }
@@ -227,6 +234,21 @@ impl Worker {
             State::Running => queue.set_memory(memory),
             State::Draining(_) | State::Paused | State::Retiring { .. } => {}
         }
+    }
+
+    /// What the queue wanted from memory that is not shared is here.
+    #[cold]
+    pub(crate) fn fetched(&mut self, id: JobId, pieces: Vec<Piece>, cx: &mut Cx) {
+        match self {
+            Self::Request(worker) => worker.fetched(id, pieces, cx),
+            Self::Control(worker) => worker.fetched(id, pieces),
+        }
+    }
+
+    /// What the queue has written is in memory that is not shared.
+    #[cold]
+    pub(crate) fn stored(&mut self, id: JobId) {
+        self.queue_mut().stored(id);
     }
 
     /// Fails the device if the client took away the file behind its memory: what is there now is of no use to it.

@@ -6,7 +6,7 @@ use bdev::Bdev;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::bed::Bed;
-use super::guest::read_10;
+use super::guest::{new_bell, read_10};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::dma::{Gpa, MemMap};
 use crate::target::controller::Controller;
@@ -40,7 +40,8 @@ impl Board {
         let disk = SimDisk::new(64);
         let bed = Bed::of(1, vec![Arc::new(disk.clone()) as Arc<dyn Bdev>]);
         let placement = Placement { address: Address { target: 0, lun: 0 }, disk: bed.disks[0].clone() };
-        let controller = Controller::new("test".into(), LunMap::new(vec![placement]), 2, bed.handles(), 0);
+        let luns = LunMap::new(vec![placement]);
+        let controller = Controller::new("test".into(), luns, 2, bed.handles(), 0, Arc::new(new_bell()));
         let mut board = Self { bed, controller, disk, drivers: Vec::new(), map: Arc::default() };
         let fd = memfd_create("board", MemfdFlags::CLOEXEC).expect("a memfd");
         ftruncate(&fd, MEMORY_LEN).expect("a length");

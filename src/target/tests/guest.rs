@@ -130,7 +130,14 @@ impl Guest {
         let _ = function.write(4, &[6, 0]);
         let status = DeviceStatus::default();
         let shared = (status.clone(), Isr::default());
-        let adapter = Arc::new(Adapter::new("test".into(), luns, function.interrupts().clone(), shared, virtqueues));
+        let adapter = Arc::new(Adapter::new(
+            "test".into(),
+            luns,
+            function.interrupts().clone(),
+            shared,
+            virtqueues,
+            Arc::new(new_bell()),
+        ));
         let bells: Vec<_> = (0..virtqueues).map(|_| new_bell()).collect();
         for (vector, bell) in (0..).zip(&bells) {
             let fd = bell.try_clone().expect("a copy of an eventfd");
@@ -436,7 +443,8 @@ impl Left {
     }
 }
 
-fn new_bell() -> OwnedFd {
+/// An eventfd.
+pub(super) fn new_bell() -> OwnedFd {
     eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).expect("an eventfd")
 }
 
