@@ -90,6 +90,7 @@ impl Bed {
 
     /// One pass of a core, as its reactor does it; the guests see what it published. Whether there was work.
     pub(super) fn step(&mut self, place: usize) -> bool {
+        self.guests.iter_mut().filter(|guest| guest.far.is_some()).for_each(Guest::serve);
         let (core, mailbox) = &mut self.cores[place];
         let mut taken = 0;
         while taken < MESSAGES_PER_PASS

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use reactor::{Gate, Handle};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::far::Far;
 use crate::dma::{MemMap, Region, testing};
 use crate::pci::Function;
 use crate::target::adapter::Adapter;
@@ -44,6 +45,7 @@ const DATA_LEN: usize = 0x8_0000;
 const BLOCK_LEN: u64 = 0x800;
 const RESPONSE_AT: u64 = 0x80;
 const BUFFER_AT: u64 = 0x200;
+const OWN_TABLE_AT: u64 = 0x600;
 const FRAMING: Framing = Framing { cdb_size: 32, sense_size: 96 };
 const RESPONSE_LEN: u32 = 12 + 96;
 
@@ -103,11 +105,15 @@ pub(super) struct Guest {
     /// What has ended, in order.
     pub(super) ended: Vec<Ended>,
     pub(super) features: RingFeatures,
+    /// There if the memory of the requests is not shared.
+    pub(super) far: Option<Far>,
     function: Function,
     status: DeviceStatus,
     reactors: Arc<[Handle<Message>]>,
     rings: Region,
     data: Region,
+    /// Whether rings and data are mapped.
+    mapped: (bool, bool),
     /// The picture of memory that the device was given last.
     shown: Weak<MemMap>,
     bells: Vec<OwnedFd>,
@@ -150,11 +156,13 @@ impl Guest {
             drivers: Vec::new(),
             ended: Vec::new(),
             features: RingFeatures { event_idx: false, indirect: true },
+            far: None,
             function,
             status,
             reactors,
             rings: testing::region(0, RINGS_LEN),
             data: testing::region(DATA_AT, DATA_LEN),
+            mapped: (true, true),
             shown: Weak::new(),
             bells,
             sent: HashMap::new(),
@@ -168,7 +176,12 @@ impl Guest {
         self.sent.clear();
         (self.rings, self.data) = (testing::region(0, RINGS_LEN), testing::region(DATA_AT, DATA_LEN));
         self.free = (0..DATA_LEN as u64 / BLOCK_LEN).map(|n| DATA_AT + n * BLOCK_LEN).rev().collect();
-        let (own, shown) = (self.map_of(true, true), self.map_of(true, true));
+        let own = Arc::new(MemMap::new(vec![self.rings.clone(), self.data.clone()]));
+        if let Some(far) = &mut self.far {
+            (far.client.memory, far.waits_for_rest) = (own.clone(), false);
+        }
+        let shown = self.map_of(true, true);
+        self.mapped = (true, true);
         let layout = |queue| FakeDriver::layout_at(RING_LEN * (queue + 1), RING_SIZE);
         let driver = |queue| FakeDriver::in_map(own.clone(), layout(queue), self.features);
         self.drivers = (0..self.bells.len() as u64).map(driver).collect();
@@ -194,7 +207,8 @@ impl Guest {
     }
 
     fn map_of(&self, rings: bool, data: bool) -> Arc<MemMap> {
-        let regions = [(rings, &self.rings), (data, &self.data)];
+        let known = self.far.as_ref().map_or(&self.data, |far| &far.shadow);
+        let regions = [(rings, &self.rings), (data, known)];
         Arc::new(MemMap::new(regions.iter().filter(|(there, _)| *there).map(|(_, region)| (*region).clone()).collect()))
     }
 
@@ -202,7 +216,30 @@ impl Guest {
     pub(super) fn show(&mut self, rings: bool, data: bool) -> Arc<MemMap> {
         let map = self.map_of(rings, data);
         self.shown = Arc::downgrade(&map);
+        self.mapped = (rings, data);
+        if let Some(far) = &mut self.far {
+            far.rested(&self.adapter);
+        }
         map
+    }
+
+    /// The memory of the requests is not shared from the next start on.
+    pub(super) fn share_no_data(&mut self) -> &mut Far {
+        self.far.insert(Far::new(testing::region_with(DATA_AT, DATA_LEN, false)))
+    }
+
+    /// The far side of such memory.
+    pub(super) fn far(&mut self) -> &mut Far {
+        self.far.as_mut().expect("it does not share its memory")
+    }
+
+    /// The control thread does what it can.
+    pub(super) fn serve(&mut self) {
+        let (rings, data) = self.mapped;
+        let map = self.map_of(rings, data);
+        if let Some(far) = &mut self.far {
+            far.serve(&self.adapter, self.live.as_ref(), &map);
+        }
     }
 
     /// Whether anybody still holds the picture of memory that was shown last.
@@ -212,6 +249,9 @@ impl Guest {
 
     /// Asks queues to rest: the control queue first.
     pub(super) fn rest(&mut self, part: Part) -> Gate {
+        if let Some(far) = &mut self.far {
+            far.waits_for_rest = true;
+        }
         self.live.as_ref().expect("it lives").begin_rest(part)
     }
 
@@ -305,7 +345,12 @@ impl Guest {
                 0
             }
         };
-        let head = driver.add(&buffers).expect("room in the ring");
+        let head = if self.far.as_ref().is_some_and(|far| far.tables) {
+            driver.add_indirect(block + OWN_TABLE_AT, &[], &buffers)
+        } else {
+            driver.add(&buffers)
+        };
+        let head = head.expect("room in the ring");
         let sent = Sent { id, block, data_in, what, order: id };
         let before = self.sent.insert((queue, head), sent);
         assert!(before.is_none(), "a free head has no request");
@@ -335,6 +380,31 @@ impl Guest {
         let sent = Sent { id, block, data_in: 0, what: What::Command(Address { target: 0, lun: 0 }), order: id };
         self.sent.insert((2, head), sent);
         (id, block + RESPONSE_AT + u64::from(RESPONSE_LEN))
+    }
+
+    /// The next request lies in memory that is shared, whatever the others do.
+    pub(super) fn share_next(&mut self) {
+        self.free.push(TABLE_AT);
+    }
+
+    /// A read of block `lba` of target 0 through queue 0, whose data buffer goes on for `extra` times the memory of all
+    /// requests.
+    pub(super) fn read_with_room(&mut self, lba: u8, extra: usize) -> u64 {
+        let (id, block, driver) = (self.next_id, self.free.pop().expect("a free block"), &mut self.drivers[2]);
+        self.next_id += 1;
+        let mut header = [0; 51];
+        header[0] = 1;
+        header[8..16].copy_from_slice(&id.to_le_bytes());
+        header[19..29].copy_from_slice(&read_10(lba, 1));
+        driver.write(block, &header);
+        let (response, data) = (block + RESPONSE_AT, block + BUFFER_AT);
+        let mut buffers = vec![Buffer::readable(block, 51), Buffer::writable(response, RESPONSE_LEN)];
+        buffers.push(Buffer::writable(data, 512));
+        buffers.extend((0..extra).map(|_| Buffer::writable(DATA_AT, DATA_LEN as u32)));
+        let head = driver.add_indirect(TABLE_AT + (block - DATA_AT) / 2, &[], &buffers).expect("room in the ring");
+        let sent = Sent { id, block, data_in: 512, what: What::Command(Address { target: 0, lun: 0 }), order: id };
+        self.sent.insert((2, head), sent);
+        id
     }
 
     /// Takes what the device gave back, and checks it against the book.

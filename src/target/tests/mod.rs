@@ -3,9 +3,11 @@
 
 mod bed;
 mod controller;
+mod far;
 mod guest;
 mod model;
 mod queues;
+mod remote;
 mod requests;
 mod resting;
 mod sim_disk;
