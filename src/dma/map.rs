@@ -230,6 +230,13 @@ impl MemMap {
         Ok(found.unwrap_or(Segment::EMPTY))
     }
 
+    /// The guest address of a segment that translation through this map gave, or a part of one; `None` for other memory.
+    pub fn locate(&self, segment: &Segment) -> Option<Gpa> {
+        let offset = |window: &Window| (segment.as_ptr().addr() as u64).wrapping_sub(window.base.addr().get() as u64);
+        let window = self.windows.iter().find(|window| offset(window) < window.len)?;
+        Some(Gpa(window.start + offset(window)))
+    }
+
     #[inline]
     fn window(&self, cache: &mut RegionCache, at: u64) -> Result<&Window, TranslateError> {
         if let Some(window) = self.windows.get(cache.0)
@@ -355,6 +362,22 @@ mod tests {
         assert!(!hit(0x1000, 0x1000, 0, read) && !hit(0x1000, 0x1001, u64::MAX, read) && !hit(0x1000, 0x3000, 1, read));
         assert!(!hit(0x3000, 0x3000, 1, write) && !hit(0x5000, 0x5000, 1, read));
         assert_eq!(MemMap::default().hit(RegionCache::default(), (Gpa(0), 1), read), None);
+    }
+
+    #[test]
+    fn a_segment_tells_where_it_came_from() {
+        let map = MemMap::new(vec![region(0x1000, 0x1000), region_with(0x5000, 0x1000, false)]);
+        for gpa in [0x1000, 0x1fff, 0x5000, 0x5123] {
+            let mut found = None;
+            let note = |segment, _| {
+                found = Some(segment);
+                Ok(())
+            };
+            map.translate(&mut RegionCache::default(), (Gpa(gpa), 1), Access::Read, note).unwrap();
+            assert_eq!(map.locate(&found.unwrap()), Some(Gpa(gpa)));
+        }
+        let other = MemMap::new(vec![region(0x1000, 0x1000)]);
+        assert_eq!(map.locate(&other.contiguous(Gpa(0x1000), 1, Access::Read).unwrap()), None);
     }
 
     #[test]

@@ -11,15 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bdev::Segment;
 use reactor::{Gate, Handle};
 
+use crate::dma::{Access, Gpa, RegionCache};
 use crate::scsi::Attention;
 use crate::virtio::ring::{Chain, Head, Popped};
 use crate::virtio_scsi::control::{write_an_response, write_tmf_response};
+use crate::virtio_scsi::spec::TmfResponse;
 use crate::virtio_scsi::{ControlRequest, Destination, LunAddress, ResponseCode, TmfFunction};
 
 use super::courier::{JobId, Piece};
 use super::lun_map::LunMap;
 use super::message::{BarId, Message, Scope};
-use super::remote::{Fetching, StoodIn};
+use super::remote::StoodIn;
 use super::slots::Verdict;
 use super::worker::Queue;
 
@@ -47,11 +49,22 @@ struct Peers {
 #[derive(Debug)]
 struct InProgress {
     head: Head,
-    response: Vec<Segment>,
+    response: Place,
     stood_in: Option<Box<StoodIn>>,
     gate: Gate,
     bar: BarId,
     function: Ending,
+    /// The memory of its response was not there when it was to be answered.
+    is_stuck: bool,
+}
+
+/// Where the byte of a response goes. A queue may rest, and memory change, while a function is in progress: nothing is held
+/// of the guest's.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Guest(Gpa),
+    /// In memory that stands in for the guest's.
+    Own(Segment),
 }
 
 /// A function that ends commands.
@@ -76,12 +89,14 @@ impl ControlQueue {
         let finished = if self.in_progress.is_empty() { 0 } else { self.finish_ready() };
         self.peers.flush();
         let stored = if self.queue.remote.is_quiet() { 0 } else { self.queue.push_stored() };
-        finished + stored + self.take()
+        let taken_again = if self.queue.remote.is_quiet() { 0 } else { self.take_again() };
+        finished + stored + taken_again + self.take()
     }
 
-    /// Whether nothing is in progress.
+    /// Whether nothing is in progress that has to end first. A rest does not wait for functions: those may wait for what
+    /// is only possible after it.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_progress.is_empty() && self.peers.outbox.is_empty()
+        !self.queue.is_retiring() || self.in_progress.is_empty() && self.peers.outbox.is_empty()
     }
 
     /// Whether it has to try again, whatever the driver does.
@@ -91,7 +106,28 @@ impl ControlQueue {
 
     /// Whether the commands of a function in progress have all ended.
     pub(crate) fn has_answer(&self) -> bool {
-        self.in_progress.iter().any(|function| function.gate.is_open())
+        self.can_answer() && self.in_progress.iter().any(InProgress::is_ready)
+    }
+
+    /// Whether there is a ring to answer in, or nobody who wants an answer.
+    fn can_answer(&self) -> bool {
+        self.queue.ring.is_bound() || self.queue.is_retiring()
+    }
+
+    /// Memory that was not there may be there now.
+    pub(crate) fn memory_changed(&mut self) {
+        self.in_progress.iter_mut().for_each(|function| function.is_stuck = false);
+    }
+
+    /// Takes chains that have to be looked at again; how many it took.
+    #[cold]
+    fn take_again(&mut self) -> usize {
+        let mut taken = 0;
+        while let Some((head, stood_in)) = self.queue.take_again(&mut self.chain) {
+            self.begin(head, stood_in);
+            taken += 1;
+        }
+        taken
     }
 
     fn take(&mut self) -> usize {
@@ -123,15 +159,8 @@ impl ControlQueue {
 
     /// Something was fetched from memory that is not shared.
     pub(crate) fn fetched(&mut self, id: JobId, pieces: Vec<Piece>) {
-        match self.queue.take_fetching(id) {
-            // It is taken again with the next round.
-            Some(Fetching::Table(gpa)) => self.queue.table_fetched(gpa, pieces),
-            Some(Fetching::Chain(head)) => {
-                if let Some((head, stood_in)) = self.queue.stand_in(head, &mut self.chain, pieces) {
-                    self.begin(head, Some(stood_in));
-                }
-            }
-            None => {}
+        if let Some((head, stood_in)) = self.queue.take_fetched((id, pieces), &mut self.chain) {
+            self.begin(head, Some(stood_in));
         }
     }
 
@@ -172,23 +201,51 @@ impl ControlQueue {
             let origin = self.peers.home.clone();
             self.peers.post(reactor, Message::EndTasks { life, bar, scope, verdict, pass, origin });
         }
-        let response = self.chain.writable().to_vec();
-        self.in_progress.push(InProgress { head, response, stood_in, gate, bar, function });
+        let first = self.chain.writable()[0];
+        let response = self.queue.memory.locate(&first).map_or(Place::Own(first), Place::Guest);
+        self.in_progress.push(InProgress { head, response, stood_in, gate, bar, function, is_stuck: false });
     }
 
     /// Answers the functions whose commands have all ended.
     #[cold]
     fn finish_ready(&mut self) -> usize {
-        let ready: Vec<_> = self.in_progress.extract_if(.., |function| function.gate.is_open()).collect();
-        let count = ready.len();
-        for InProgress { head, response, stood_in, bar, function, .. } in ready {
-            let written = if self.queue.is_retiring() { 0 } else { self.take_effect(function, &response) };
+        if !self.can_answer() {
+            return 0;
+        }
+        let ready: Vec<_> = self.in_progress.extract_if(.., |function| function.is_ready()).collect();
+        let mut count = 0;
+        for mut ready in ready {
+            let response = if self.queue.is_retiring() { Some(Segment::EMPTY) } else { self.find(ready.response) };
+            let Some(response) = response else {
+                ready.is_stuck = true;
+                self.in_progress.push(ready);
+                continue;
+            };
+            count += 1;
+            let InProgress { head, stood_in, bar, function, .. } = ready;
+            let written = if self.queue.is_retiring() { 0 } else { self.take_effect(function, &[response]) };
             self.give_back(head, written, stood_in);
             for reactor in 0..self.peers.reactors.len() {
                 self.peers.post(reactor, Message::Lift { life: self.queue.life, bar });
             }
         }
         count
+    }
+
+    /// The memory of a response, as it is now.
+    fn find(&self, place: Place) -> Option<Segment> {
+        let gpa = match place {
+            Place::Own(segment) => return Some(segment),
+            Place::Guest(gpa) => gpa,
+        };
+        let mut found = None;
+        let note = |segment, is_remote: bool| {
+            found = Some(segment).filter(|_| !is_remote);
+            Ok(())
+        };
+        let len = size_of::<TmfResponse>() as u64;
+        let map = &self.queue.memory;
+        map.translate(&mut RegionCache::default(), (gpa, len), Access::Write, note).ok().and(found)
     }
 
     /// The commands of a function have ended: raises its attention and writes its response. Returns the bytes written.
@@ -201,6 +258,12 @@ impl ControlQueue {
             });
         }
         write_tmf_response(response, ResponseCode::OK)
+    }
+}
+
+impl InProgress {
+    fn is_ready(&self) -> bool {
+        self.gate.is_open() && !self.is_stuck
     }
 }
 

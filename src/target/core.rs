@@ -15,6 +15,7 @@ use crate::scsi::Reply;
 use super::cx::{Bar, Cx};
 use super::disk::Disk;
 use super::message::{BarId, Life, Message, QueueName, Scope};
+use super::remote::Untaken;
 use super::slots::Verdict;
 use super::tag::{Generation, RequestName, SlotIndex, WorkerIndex};
 use super::worker::Worker;
@@ -45,9 +46,8 @@ struct Ending {
     verdict: Verdict,
     /// Commands that were with a disk, some of which may have been answered by now.
     pending: Vec<RequestName>,
-    /// Queues that could not take all that was there before the function, and the position in their ring up to which it
-    /// goes.
-    untaken: Vec<(WorkerIndex, u16)>,
+    /// Queues that could not take all that was there before the function, and up to where that goes.
+    untaken: Vec<(WorkerIndex, Untaken)>,
     pass: Pass,
     origin: Handle<Message>,
 }
@@ -222,7 +222,7 @@ impl Ending {
         for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == self.life) {
             if let Worker::Request(worker) = &mut **worker {
                 let untaken = worker.take_all(cx);
-                self.untaken.extend(untaken.map(|position| (worker.index, position)));
+                self.untaken.extend(untaken.map(|untaken| (worker.index, untaken)));
                 worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
             }
         }
@@ -232,8 +232,8 @@ impl Ending {
     #[cold]
     fn collect_late(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
         let life = self.life;
-        self.untaken.retain(|&(index, position)| match workers[usize::from(index.0)].as_deref() {
-            Some(Worker::Request(worker)) => worker.queue.life == life && !worker.queue.has_taken(position),
+        self.untaken.retain_mut(|(index, untaken)| match workers[usize::from(index.0)].as_deref_mut() {
+            Some(Worker::Request(worker)) => worker.queue.life == life && !worker.queue.has_taken(untaken),
             _ => false,
         });
         if !self.untaken.is_empty() {

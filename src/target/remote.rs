@@ -4,14 +4,16 @@
 //! written for the driver is stored, and only then is the chain given back. Both are jobs for the control thread (see
 //! [`courier`](super::courier)). The rings themselves have to be shared.
 //!
-//! While something is fetched the queue takes nothing else, so that commands start in order. If it is to rest meanwhile,
-//! it puts the chain back, for the client may wait for the rest and not serve its memory before. A request whose answer is
-//! being stored touches no guest memory any more, and does not hold up a rest; but it has not ended for task management.
-//! (A function that waits for it while the client waits for a rest holds up the rest, at worst until the device is
-//! failed.)
+//! While something is fetched the queue takes nothing else, so that commands start in order. The client may wait for a
+//! rest and not serve its memory before, so that no rest may wait for the client: what is being fetched, and what task
+//! management holds back (which may itself wait for the client), is forgotten but for its head, and looked at again after
+//! the rest. A request whose answer is being stored touches no guest memory any more; but it has not ended for task
+//! management.
+
+use std::collections::VecDeque;
 
 use crate::dma::{Access, Gpa, StandIn};
-use crate::virtio::ring::{Chain, Head, RemoteRange};
+use crate::virtio::ring::{Chain, Head, RemoteRange, Walked};
 use crate::virtio_scsi::Address;
 
 use super::courier::{Job, JobId, Piece};
@@ -32,15 +34,25 @@ pub(crate) struct Remote {
     is_full: bool,
     bytes: u64,
     storing: Vec<Storing>,
+    /// Chains that were taken and have to be looked at again, in order.
+    again: VecDeque<Taken>,
+}
+
+/// A chain that was taken and is no request yet.
+#[derive(Debug)]
+struct Taken {
+    head: Head,
+    /// Its position in the ring; None after a rest, when it is older than all that could ask.
+    position: Option<u16>,
 }
 
 /// What is being fetched.
 #[derive(Debug)]
-pub(crate) enum Fetching {
+enum Fetching {
     /// The indirect table of the next chain, which is still in the ring.
     Table(Gpa),
     /// The readable part of a chain that was taken.
-    Chain(Head),
+    Chain(Taken),
 }
 
 /// A request that has ended but for its answer, which the control thread stores.
@@ -53,6 +65,11 @@ struct Storing {
     task: Option<Task>,
     is_stored: bool,
 }
+
+/// How far a queue has to go until it has taken all that was there at some time: a position in its ring, or, if the ring had
+/// no memory, all that is there when it has.
+#[derive(Debug)]
+pub(crate) struct Untaken(Option<u16>);
 
 /// What task management knows a request by.
 #[derive(Debug, Clone, Copy)]
@@ -88,15 +105,20 @@ impl Remote {
         self.is_full || self.fetching.is_some()
     }
 
-    /// Whether a chain was taken and has not become a request yet.
-    pub(crate) fn has_chain(&self) -> bool {
-        matches!(self.fetching, Some((_, Fetching::Chain(_))))
+    /// Whether every chain before the position `end` of the ring that was taken has become a request.
+    fn has_begun(&self, end: u16) -> bool {
+        let fetching = match &self.fetching {
+            Some((_, Fetching::Chain(taken))) => Some(taken),
+            _ => None,
+        };
+        let is_newer = |taken: &Taken| taken.position.is_some_and(|position| !is_before(position, end));
+        self.again.iter().chain(fetching).all(is_newer)
     }
 
-    /// Whether nothing waits to be stored, or to be given back after that.
+    /// Whether no chain that was taken waits to be looked at again, or to be given back.
     #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
-        self.storing.is_empty()
+        self.storing.is_empty() && self.again.is_empty()
     }
 
     /// Whether the answer of a request has not been given back yet.
@@ -132,25 +154,30 @@ impl Queue {
     }
 
     /// A chain with remote ranges was taken. Gives it back, with memory that stands in for those, if it can be served at
-    /// once. Otherwise the queue is held up: the chain is being fetched, was put back, or has failed the device.
+    /// once. Otherwise the queue is held up: the chain is being fetched, waits for room, or has failed the device.
     #[cold]
     pub(crate) fn admit(&mut self, head: Head, chain: &mut Chain) -> Option<(Head, Box<StoodIn>)> {
+        let position = Some(self.ring.position().wrapping_sub(1));
+        self.admit_taken(Taken { head, position }, chain)
+    }
+
+    fn admit_taken(&mut self, taken: Taken, chain: &mut Chain) -> Option<(Head, Box<StoodIn>)> {
         let (_, bytes) = layout(chain.remote());
         if bytes > BYTES_MAX {
             self.fail(&format_args!("a request has {bytes} bytes in memory that the client does not share"));
-            self.ring.push(head, 0);
+            self.ring.push(taken.head, 0);
             return None;
         }
         if self.remote.bytes + bytes > BYTES_MAX {
             self.remote.is_full = true;
-            self.ring.unpop(head);
+            self.remote.again.push_front(taken);
             return None;
         }
         let readable = || chain.remote().iter().filter(|range| range.access == Access::Read);
         if readable().next().is_none() {
-            return self.stand_in(head, chain, Vec::new());
+            return self.stand_in(taken.head, chain, Vec::new());
         }
-        self.fetch(Fetching::Chain(head), readable().map(|range| (range.gpa, range.len as usize)));
+        self.fetch(Fetching::Chain(taken), readable().map(|range| (range.gpa, range.len as usize)));
         None
     }
 
@@ -160,27 +187,27 @@ impl Queue {
         self.adapter.outbox.push(Job::fetch(self.name(), id, ranges));
     }
 
-    /// Something was fetched: what it was for, unless nobody waits for it any more.
-    pub(crate) fn take_fetching(&mut self, id: JobId) -> Option<Fetching> {
-        self.remote.fetching.take_if(|(expected, _)| *expected == id).map(|(_, what)| what)
-    }
-
-    /// The table of the next chain is here.
-    pub(crate) fn table_fetched(&mut self, gpa: Gpa, pieces: Vec<Piece>) {
-        for Piece { bytes, .. } in pieces {
-            self.ring.table_fetched(gpa, bytes.into());
+    /// Something was fetched, and if it was a chain, that can be served now. What nobody waits for any more is dropped.
+    pub(crate) fn take_fetched(
+        &mut self,
+        (id, pieces): (JobId, Vec<Piece>),
+        chain: &mut Chain,
+    ) -> Option<(Head, Box<StoodIn>)> {
+        let (_, what) = self.remote.fetching.take_if(|(expected, _)| *expected == id)?;
+        match what {
+            // The chain is looked at again in the next round.
+            Fetching::Table(gpa) => {
+                let tables = pieces.into_iter().map(|piece| piece.bytes.into());
+                tables.for_each(|table| self.ring.table_fetched(gpa, table));
+                None
+            }
+            Fetching::Chain(taken) => self.stand_in(taken.head, chain, pieces),
         }
     }
 
     /// Makes memory that stands in for the remote ranges of `chain`, with what was fetched, one piece for each readable
     /// one. None if there is no memory: that fails the device.
-    #[cold]
-    pub(crate) fn stand_in(
-        &mut self,
-        head: Head,
-        chain: &mut Chain,
-        fetched: Vec<Piece>,
-    ) -> Option<(Head, Box<StoodIn>)> {
+    fn stand_in(&mut self, head: Head, chain: &mut Chain, fetched: Vec<Piece>) -> Option<(Head, Box<StoodIn>)> {
         let ranges = chain.remote().to_vec();
         let (places, bytes) = layout(&ranges);
         let memory = match StandIn::new(bytes as usize) {
@@ -245,33 +272,81 @@ impl Queue {
         count
     }
 
-    /// The queue is about to rest: what is being fetched goes back into the ring.
-    pub(crate) fn put_back(&mut self) {
-        if let Some((_, Fetching::Chain(head))) = self.remote.fetching.take() {
-            self.ring.unpop(head);
+    /// The next chain that has to be looked at again, with memory that stands in for it if need be. None if there is none
+    /// or it has to wait.
+    #[cold]
+    pub(crate) fn take_again(&mut self, chain: &mut Chain) -> Option<(Head, Option<Box<StoodIn>>)> {
+        if !self.is_accepting() {
+            return None;
         }
+        let taken = self.remote.again.pop_front()?;
+        match self.ring.walk(&self.memory, chain, &taken.head) {
+            Ok(Walked::Chain) if chain.remote().is_empty() => Some((taken.head, None)),
+            Ok(Walked::Chain) => self.admit_taken(taken, chain).map(|(head, stood_in)| (head, Some(stood_in))),
+            Ok(Walked::NeedsFetch { gpa, len }) => {
+                self.remote.again.push_front(taken);
+                self.fetch_table(gpa, len);
+                None
+            }
+            Err(error) => {
+                self.fail(&error);
+                self.ring.push(taken.head, 0);
+                None
+            }
+        }
+    }
+
+    /// The queue is about to rest: these chains, and after them what is being fetched, are to be looked at again.
+    pub(crate) fn put_back(&mut self, heads: Vec<Head>) {
+        if let Some((_, Fetching::Chain(taken))) = self.remote.fetching.take() {
+            self.remote.again.push_front(taken);
+        }
+        heads.into_iter().rev().for_each(|head| self.remote.again.push_front(Taken { head, position: None }));
+    }
+
+    /// Nothing stands in for the memory of a request any more, without that it has ended.
+    pub(crate) fn release(&mut self, stood_in: &StoodIn) {
+        self.remote.release(stood_in.bytes);
     }
 
     /// The life is over: nothing that the control thread does for it matters any more.
     pub(crate) fn forget_jobs(&mut self) {
         self.remote.fetching = None;
         self.remote.storing.clear();
+        self.remote.again.clear();
     }
 
-    /// The position in the ring behind all that the driver has made available, if it could not be taken so far.
-    pub(crate) fn untaken(&mut self) -> Option<u16> {
-        if !self.remote.holds_up() || !self.is_serving() {
+    /// If the queue could not take all that the driver has made available: up to where that goes.
+    pub(crate) fn untaken(&mut self) -> Option<Untaken> {
+        if self.is_retiring() || self.adapter.is_broken() || self.is_accepting() && self.remote.again.is_empty() {
             return None;
         }
-        let ahead = self.ring.available().ok()?;
-        Some(self.ring.position().wrapping_add(ahead))
+        Some(Untaken(self.end_of_available()))
     }
 
-    /// Whether everything before a position has become a request, or is not going to before the queue has rested.
-    pub(crate) fn has_taken(&self, position: u16) -> bool {
-        let taken = self.ring.position().wrapping_sub(self.remote.has_chain().into());
-        !self.is_serving() || position.wrapping_sub(taken) as i16 <= 0
+    /// Whether everything up to there has become a request; or is not going to.
+    pub(crate) fn has_taken(&mut self, untaken: &mut Untaken) -> bool {
+        if self.is_retiring() || self.adapter.is_broken() {
+            return true;
+        }
+        untaken.0 = untaken.0.or_else(|| self.end_of_available());
+        let Some(end) = untaken.0 else { return false };
+        !is_before(self.ring.position(), end) && self.remote.has_begun(end)
     }
+
+    /// Position in the ring behind all that is available, if the ring has its memory.
+    fn end_of_available(&mut self) -> Option<u16> {
+        if !self.ring.is_bound() {
+            return None;
+        }
+        let ahead = self.ring.available().unwrap_or(0);
+        Some(self.ring.position().wrapping_add(ahead))
+    }
+}
+
+/// Whether a position in the ring is before another: both go around, and are never half a turn apart.
+fn is_before(position: u16, other: u16) -> bool {
+    (position.wrapping_sub(other) as i16) < 0
 }
 
 impl StoodIn {

@@ -13,7 +13,7 @@ use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::message::Scope;
-use super::remote::{Fetching, StoodIn, Task};
+use super::remote::{StoodIn, Task, Untaken};
 use super::slots::{Phase, Slots, Verdict};
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::worker::Queue;
@@ -53,9 +53,20 @@ impl RequestQueue {
     /// One bounded round: answers that have been stored, and new chains.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
-        let stored = if self.queue.remote.is_quiet() { 0 } else { self.queue.push_stored() };
+        let settled = if self.queue.remote.is_quiet() { 0 } else { self.queue.push_stored() + self.take_again(cx) };
         let available = self.queue.available().min(BATCH);
-        stored + if available == 0 { 0 } else { self.take(available, cx) }
+        settled + if available == 0 { 0 } else { self.take(available, cx) }
+    }
+
+    /// Takes chains that have to be looked at again; how many it took.
+    #[cold]
+    fn take_again(&mut self, cx: &mut Cx) -> usize {
+        let mut taken = 0;
+        while let Some((head, stood_in)) = self.queue.take_again(&mut self.chain) {
+            self.begin(head, stood_in, cx);
+            taken += 1;
+        }
+        taken
     }
 
     /// Takes up to `count` chains; how many it took.
@@ -147,15 +158,8 @@ impl RequestQueue {
 
     /// Something was fetched from memory that is not shared.
     pub(crate) fn fetched(&mut self, id: JobId, pieces: Vec<Piece>, cx: &mut Cx) {
-        match self.queue.take_fetching(id) {
-            // It is taken again with the next round.
-            Some(Fetching::Table(gpa)) => self.queue.table_fetched(gpa, pieces),
-            Some(Fetching::Chain(head)) => {
-                if let Some((head, stood_in)) = self.queue.stand_in(head, &mut self.chain, pieces) {
-                    self.begin(head, Some(stood_in), cx);
-                }
-            }
-            None => {}
+        if let Some((head, stood_in)) = self.queue.take_fetched((id, pieces), &mut self.chain) {
+            self.begin(head, Some(stood_in), cx);
         }
     }
 
@@ -184,8 +188,9 @@ impl RequestQueue {
     /// Takes all that the driver has made available by now, so that task management finds it: commands in its scope are
     /// barred and do not start. There is room for them all, for a ring has as many slots as entries. What is made available
     /// meanwhile is new to the function: to go on with that would be to go on for as long as a driver likes. If something
-    /// has to be fetched first, gives the position in the ring up to which it is not new.
-    pub(crate) fn take_all(&mut self, cx: &mut Cx) -> Option<u16> {
+    /// has to be fetched first, or the queue rests, tells up to where it is not new.
+    pub(crate) fn take_all(&mut self, cx: &mut Cx) -> Option<Untaken> {
+        self.take_again(cx);
         let available = self.queue.available();
         self.take(available, cx);
         self.queue.untaken()
@@ -227,6 +232,18 @@ impl RequestQueue {
                 self.start(index, cx);
             }
         }
+    }
+
+    /// The queue is about to rest: what has not been started is forgotten but for its head, for it may be long until then.
+    pub(crate) fn put_back(&mut self) {
+        let mut heads = Vec::new();
+        for slot in self.held_back.drain(..) {
+            if let Some(stood_in) = self.slots.get(slot).stood_in.take() {
+                self.queue.release(&stood_in);
+            }
+            heads.push(self.slots.give_back(slot));
+        }
+        self.queue.put_back(heads);
     }
 
     /// Asks the channels for everything in flight; the device is being reset.

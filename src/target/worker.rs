@@ -177,7 +177,10 @@ impl Worker {
     /// Ends a pass: what was finished becomes visible. False if the worker is to be dropped.
     #[inline]
     pub(crate) fn finish_pass(&mut self) -> bool {
-        let idle = self.is_idle();
+        let idle = match self {
+            Self::Request(worker) => worker.is_idle(),
+            Self::Control(worker) => worker.is_idle(),
+        };
         let queue = self.queue_mut();
         queue.publish();
         if idle {
@@ -186,20 +189,14 @@ impl Worker {
         !(idle && queue.is_retiring())
     }
 
-    /// Whether nothing is in flight.
-    fn is_idle(&self) -> bool {
-        match self {
-            Self::Request(worker) => worker.is_idle(),
-            Self::Control(worker) => worker.is_idle(),
-        }
-    }
-
     pub(crate) fn quiesce(&mut self, pass: Pass) {
-        let queue = self.queue_mut();
-        match queue.state {
+        match self.queue().state {
             State::Running => {
-                queue.put_back();
-                queue.state = State::Draining(pass);
+                match self {
+                    Self::Request(worker) => worker.put_back(),
+                    Self::Control(worker) => worker.queue.put_back(Vec::new()),
+                }
+                self.queue_mut().state = State::Draining(pass);
             }
             // Nothing touches memory, so that the pass may arrive.
             State::Paused => {}
@@ -214,6 +211,7 @@ impl Worker {
             queue.state = State::Running;
             queue.set_memory(memory);
         }
+        self.memory_changed();
     }
 
     pub(crate) fn retire(&mut self, pass: Pass, cx: &mut Cx) {
@@ -233,6 +231,13 @@ impl Worker {
             State::Running if queue.ring.is_bound() => queue.memory = memory,
             State::Running => queue.set_memory(memory),
             State::Draining(_) | State::Paused | State::Retiring { .. } => {}
+        }
+        self.memory_changed();
+    }
+
+    fn memory_changed(&mut self) {
+        if let Self::Control(worker) = self {
+            worker.memory_changed();
         }
     }
 

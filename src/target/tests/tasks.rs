@@ -214,25 +214,57 @@ fn a_reset_ends_what_an_earlier_function_held_back() {
 }
 
 #[test]
-fn a_rest_waits_for_the_functions_in_progress() {
+fn a_rest_does_not_wait_for_functions_nor_for_what_they_hold_back() {
+    let (mut bed, disk, other) = bed();
+    other.hold();
+    disk.set_cancels(Cancels::Fail);
+    let ids = [bed.guest().read(1, 0, 0), bed.guest().read(0, 1, 0)];
+    bed.run();
+    let tmf = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    bed.run();
+    let held_back = [1, 2].map(|lba| bed.guest().read(0, 0, lba));
+    bed.run();
+    let gate = bed.rest();
+    bed.run();
+    other.release_all();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(ids[1], OK)]);
+    assert!(!gate.is_open() && bed.guest().memory_is_held(), "a disk still has a command");
+    disk.answer(0, Ok(()));
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(ids[0], RESET)]);
+    assert!(gate.is_open() && !bed.guest().memory_is_held());
+    // The rings, but not where the answer goes.
+    let map = bed.guest().show(true, false);
+    bed.guest().live.as_mut().unwrap().go_on(&map);
+    drop(map);
+    bed.run();
+    assert!(bed.guest().is_open(tmf) && !bed.guest().is_broken());
+}
+
+#[test]
+fn a_function_is_answered_after_the_rest_and_what_it_held_back_goes_on_in_order() {
     let (mut bed, disk, _) = bed();
     disk.set_cancels(Cancels::Fail);
     let id = bed.guest().read(1, 0, 0);
     bed.run();
-    let tmf = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    let tmf = bed.guest().manage(TMF_ABORT_TASK_SET, 0, 0);
     bed.run();
-    let gate = bed.guest().rest(Part::Control);
-    let (late, elsewhere) = (bed.guest().read(0, 0, 1), bed.guest().read(1, 1, 1));
+    let held_back = [1, 2].map(|lba| bed.guest().read(0, 0, lba));
     bed.run();
-    assert_eq!(bed.guest().take_ended(), [(elsewhere, OK)], "the others go on");
-    assert!(!gate.is_open() && bed.guest().memory_is_held());
+    let gate = bed.rest();
+    bed.run();
     disk.answer(0, Ok(()));
     bed.run();
     assert!(gate.is_open());
-    assert_eq!(bed.guest().take_ended(), [(id, RESET), (tmf, OK), (late, OK)], "which a unit attention has ended");
-    let gate = bed.guest().rest(Part::Requests);
+    assert_eq!(bed.guest().take_ended(), [(id, ABORTED)]);
+    bed.guest().go_on();
     bed.run();
-    assert!(gate.is_open() && !bed.guest().memory_is_held());
+    disk.release_all();
+    bed.run();
+    let [a, b] = held_back.map(|id| (id, OK));
+    assert_eq!(bed.guest().take_ended(), [(tmf, OK), a, b]);
+    assert_eq!(disk.accepted(), [0, 1, 2]);
 }
 
 #[test]

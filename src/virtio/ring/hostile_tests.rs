@@ -350,12 +350,14 @@ fn a_remote_table_is_fetched_first() {
     let head = pop_one(&mut ring, driver.map(), &mut chain);
     assert_eq!((chain.readable_len(), chain.writable_len(), chain.remote().len()), (16, 1, 0));
     // It serves once, and not after memory has changed.
-    ring.unpop(head);
-    assert_eq!(ring.pop(driver.map(), &mut chain), needs);
-    ring.table_fetched(Gpa(at), table.into());
+    let needs = Ok(Walked::NeedsFetch { gpa: Gpa(at), len: 32 });
+    assert_eq!(ring.walk(driver.map(), &mut chain, &head), needs);
+    ring.table_fetched(Gpa(at), table.clone().into());
     ring.rebind(driver.map()).unwrap();
-    assert_eq!(ring.available(), Ok(1));
-    assert_eq!(ring.pop(driver.map(), &mut chain), needs);
+    assert_eq!(ring.walk(driver.map(), &mut chain, &head), needs);
+    ring.table_fetched(Gpa(at), table.into());
+    assert_eq!(ring.walk(driver.map(), &mut chain, &head), Ok(Walked::Chain));
+    assert_eq!((chain.readable_len(), ring.in_flight()), (16, 1));
 }
 
 #[test]
@@ -383,21 +385,25 @@ fn a_fetched_table_is_no_more_trusted_than_another() {
 }
 
 #[test]
-fn a_chain_may_be_put_back_and_taken_again() {
+fn a_chain_that_was_taken_may_be_walked_again() {
     let mut driver = FakeDriver::new(SIZE, FEATURES);
-    let heads = [1, 2].map(|len| driver.add(&[Buffer::readable(DATA_AT, len)]).unwrap());
+    (1..=3).for_each(|len| _ = driver.add(&[Buffer::readable(DATA_AT, len)]).unwrap());
     let (mut ring, mut chain) = (driver.ring(), Chain::new());
-    assert_eq!(ring.available(), Ok(2));
-    let first = pop_one(&mut ring, driver.map(), &mut chain);
-    let second = pop_one(&mut ring, driver.map(), &mut chain);
-    assert_eq!((ring.position(), ring.in_flight()), (2, 2));
-    ring.unpop(second);
-    assert_eq!((ring.position(), ring.in_flight(), ring.available()), (1, 1, Ok(1)));
-    let second = pop_one(&mut ring, driver.map(), &mut chain);
-    assert_eq!([first.id(), second.id()], heads);
-    assert_eq!((chain.readable_len(), ring.available()), (2, Ok(0)));
-    [second, first].into_iter().for_each(|head| ring.push(head, 0));
-    assert_eq!(ring.in_flight(), 0);
+    assert_eq!(ring.available(), Ok(3));
+    let [first, second] = [(); 2].map(|()| pop_one(&mut ring, driver.map(), &mut chain));
+    for (head, len) in [(&first, 1), (&second, 2), (&first, 1)] {
+        assert_eq!(ring.walk(driver.map(), &mut chain, head), Ok(Walked::Chain));
+        assert_eq!((chain.readable_len(), ring.position(), ring.in_flight()), (len, 2, 2));
+    }
+    // The driver may have changed it.
+    driver.descriptor(first.id(), data(), NEXT, SIZE);
+    let fault = ChainFault::NextOutOfRange { next: SIZE, entries: SIZE };
+    let error = RingError::Chain { head: first.id(), fault };
+    assert_eq!(ring.walk(driver.map(), &mut chain, &first), Err(error));
+    assert_eq!(chain.readable_len(), 0);
+    ring.unbind();
+    assert_eq!(ring.walk(driver.map(), &mut chain, &second), Ok(Walked::Chain));
+    assert_eq!(chain.readable_len(), 0, "there is no memory");
 }
 
 #[test]

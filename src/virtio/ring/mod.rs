@@ -94,6 +94,21 @@ pub enum Popped {
     },
 }
 
+/// What [`Ring::walk`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Walked {
+    /// The chain, now described by the caller's [`Chain`].
+    Chain,
+    /// As [`Popped::NeedsFetch`].
+    NeedsFetch {
+        /// First byte of the table.
+        gpa: Gpa,
+        /// Its length in bytes.
+        len: u32,
+    },
+}
+
 /// A virtqueue of either format.
 ///
 /// The host addresses in it come from a [`MemMap`]. Whoever binds the ring keeps that snapshot, or a later one with the
@@ -174,11 +189,14 @@ impl Ring {
         }
     }
 
-    /// Takes back the last [`Ring::pop`], as if it had not been: the chain is the next one again. No other call of `pop`
-    /// may lie between.
-    pub fn unpop(&mut self, head: Head) {
+    /// Describes a chain that was taken before in `chain` again, for memory has changed since: as [`Ring::pop`] would, but
+    /// nothing is taken.
+    ///
+    /// # Errors
+    /// As for `pop`; on a ring that is not bound, the chain has no memory.
+    pub fn walk(&mut self, map: &MemMap, chain: &mut Chain, head: &Head) -> Result<Walked, RingError> {
         match self {
-            Self::Split(ring) => ring.unpop(head),
+            Self::Split(ring) => ring.walk(map, chain, head),
         }
     }
 

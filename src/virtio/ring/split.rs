@@ -5,7 +5,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::areas::{Areas, DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
 use super::chain::Memory;
 use super::table::{Stop, Tables};
-use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout};
+use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
 
 /// How far the driver may run past the event index before it is moved along: any distance well short of a full turn
@@ -144,10 +144,24 @@ impl SplitRing {
         self.tables.fetched(gpa, table);
     }
 
-    /// See [`Ring::unpop`](super::Ring::unpop).
-    pub fn unpop(&mut self, _head: Head) {
-        self.in_flight = self.in_flight.checked_sub(1).expect("a head is given back to the ring that it came from");
-        self.next_avail = self.next_avail.wrapping_sub(1);
+    /// See [`Ring::walk`](super::Ring::walk).
+    ///
+    /// # Errors
+    /// [`RingError`].
+    pub fn walk(&mut self, map: &MemMap, chain: &mut Chain, head: &Head) -> Result<Walked, RingError> {
+        chain.clear();
+        let Some(areas) = &self.areas else { return Ok(Walked::Chain) };
+        let out_of_range = RingError::HeadOutOfRange { head: head.id, size: self.size };
+        let first = areas.descriptor(head.id).ok_or(out_of_range)?;
+        let stop = match walk(areas, &mut self.tables, first, Memory { map, cache: &mut self.cache }, chain) {
+            Ok(_) => return Ok(Walked::Chain),
+            Err(stop) => stop,
+        };
+        chain.clear();
+        match stop {
+            Stop::NeedsFetch { gpa, len } => Ok(Walked::NeedsFetch { gpa, len }),
+            Stop::Fault(fault) => Err(RingError::Chain { head: head.id, fault }),
+        }
     }
 
     /// See [`Ring::position`](super::Ring::position).
