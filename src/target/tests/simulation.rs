@@ -1,5 +1,6 @@
 //! A random life: commands on several queues against task management, rests, resets, and disks that are slow, full, broken
-//! and out of order. Everything comes from one seed, so that a failure can be had again.
+//! and out of order. With every other seed the first guest's requests lie in memory that is not shared, which its client
+//! serves when it likes. Everything comes from one seed, so that a failure can be had again.
 //!
 //! After each step: each request ends once, a task management function is answered after all that it is about (both by the
 //! guest's book), reads fit the model, memory is let go of when a gate opens, and nothing is written for a life that is
@@ -117,6 +118,12 @@ impl Simulation {
     fn new(seed: u64) -> Self {
         let (mut bed, disks) = Bed::simulated(CORES as usize, QUEUES as u16, DISKS as usize);
         bed.add_guest(1);
+        if !seed.is_multiple_of(2) {
+            let _ = bed.guest().retire();
+            bed.run();
+            bed.guest().share_no_data().tables = !(seed / 2).is_multiple_of(2);
+            bed.guest().start();
+        }
         let models = [Model::default(), Model::left_alone()];
         let (memory, former) = (Memory::Whole, Vec::new());
         Self { random: Random(seed), bed, disks, models, memory, former, lives: 0, next_stamp: 1 }
@@ -127,6 +134,7 @@ impl Simulation {
             0..50 => self.step_core(),
             50..75 => self.send(),
             75..88 => self.answer(),
+            88..91 if self.random.one_in(3) => self.change_client(),
             88..91 => self.change_disk(),
             91..96 => self.manage(),
             96..99 => self.change_memory(),
@@ -223,6 +231,13 @@ impl Simulation {
         }
     }
 
+    fn change_client(&mut self) {
+        let waits = self.random.one_in(2);
+        if let Some(far) = &mut self.bed.guest().far {
+            far.client.waits = waits;
+        }
+    }
+
     fn manage(&mut self) {
         let guest = &mut self.bed.guests[0];
         if guest.open_in(0) >= OPEN_MAX {
@@ -282,6 +297,9 @@ impl Simulation {
         for disk in &self.disks {
             disk.set_room(usize::MAX);
             disk.go();
+        }
+        if let Some(far) = &mut self.bed.guest().far {
+            far.client.waits = false;
         }
         for _ in 0..2 {
             self.bed.run();
