@@ -25,6 +25,8 @@ pub(super) struct Model {
     may_be: BTreeMap<Place, BTreeSet<u64>>,
     /// Writes of former lives that a disk still has, by life: they may be done at any time.
     haunting: BTreeMap<usize, Vec<(Place, u64)>>,
+    /// Writes of former lives that ended while a command of this life met them: it may have been done before or after.
+    met: BTreeMap<Place, BTreeSet<u64>>,
     under_way: BTreeMap<u64, Command>,
     /// Commands that must end with a response of 0, as nobody may end them early.
     is_left_alone: bool,
@@ -64,7 +66,7 @@ impl Model {
         assert!(!self.is_left_alone || ended.response == 0, "{command:?}: {ended:?}");
         assert!(is_good || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
         match command {
-            Command::Write(place, stamp) if is_good => _ = self.may_be.insert(place, BTreeSet::from([stamp])),
+            Command::Write(place, stamp) if is_good => self.settle(place, stamp),
             Command::Write(place, stamp) if !was_not_begun => _ = self.stamps(place).insert(stamp),
             Command::Read(place) if is_good => self.check_read(place, ended),
             Command::Write(..) | Command::Read(_) | Command::Other => {}
@@ -85,9 +87,17 @@ impl Model {
             stamps.contains(&stamp) || haunts.contains(&stamp),
             "{place:?}: {stamp} is none of {stamps:?}, {haunts:?}"
         );
-        if haunts.is_empty() {
-            *stamps = BTreeSet::from([stamp]);
+        // Another read may have been done before this one, and end after it.
+        if haunts.is_empty() && !self.is_in_use(place, true) {
+            self.settle(place, stamp);
         }
+    }
+
+    /// A block has this stamp, or one of a write that its command met.
+    fn settle(&mut self, place: Place, stamp: u64) {
+        let mut stamps = self.met.remove(&place).unwrap_or_default();
+        stamps.insert(stamp);
+        self.may_be.insert(place, stamps);
     }
 
     /// All that is under way is forgotten by the guest, and not by the disks.
@@ -103,6 +113,9 @@ impl Model {
     pub(super) fn life_is_gone(&mut self, life: usize) {
         for (place, stamp) in self.haunting.remove(&life).into_iter().flatten() {
             self.stamps(place).insert(stamp);
+            if self.is_in_use(place, true) {
+                self.met.entry(place).or_default().insert(stamp);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::bed::Bed;
 use super::guest::Data;
-use super::sim_disk::SimDisk;
+use super::sim_disk::{Cancels, SimDisk};
 use crate::dma::{Access, MemMap};
 use crate::virtio_scsi::spec::{TMF_ABORT_TASK_SET, TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK};
 
@@ -329,6 +329,25 @@ fn what_stands_in_for_memory_is_bounded() {
         bed.guest().take_ended(),
         ids.map(|id| (id, ABORTED)).into_iter().chain([(function, OK)]).collect::<Vec<_>>()
     );
+    // A request that is held back over a rest gives its room back meanwhile.
+    disk.set_cancels(Cancels::Fail);
+    let first = bed.guest().read(0, 0, 0);
+    bed.run();
+    let function = bed.guest().manage(TMF_ABORT_TASK_SET, 0, 0);
+    bed.run();
+    let held_back = bed.guest().read_with_room(1, 40);
+    bed.run();
+    let gate = bed.guest().rest();
+    bed.run();
+    assert!(!gate.is_open());
+    disk.release_all();
+    bed.run();
+    assert!(gate.is_open() && !bed.guest().memory_is_held());
+    bed.guest().go_on();
+    bed.run();
+    disk.release_all();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(first, ABORTED), (function, OK), (held_back, OK)]);
     let id = bed.guest().read_with_room(0, 40);
     bed.run();
     disk.release_all();
