@@ -12,8 +12,8 @@
 
 use std::collections::VecDeque;
 
-use crate::dma::{Access, Gpa, StandIn};
-use crate::virtio::ring::{Chain, Head, RemoteRange, Walked};
+use crate::dma::{Access, Gpa, StandIn, TranslateError};
+use crate::virtio::ring::{Chain, ChainFault, Head, RemoteRange, RingError, Walked};
 use crate::virtio_scsi::Address;
 
 use super::courier::{Job, JobId, Piece};
@@ -30,8 +30,8 @@ const BYTES_MAX: u64 = 32 << 20;
 pub(crate) struct Remote {
     last_id: u64,
     fetching: Option<(JobId, Fetching)>,
-    /// The next chain waits for others to end: there is no room to stand in for it.
-    is_full: bool,
+    /// The next chain waits for others to end, for there is no room to stand in for it; or for its memory to come back.
+    must_wait: bool,
     bytes: u64,
     storing: Vec<Storing>,
     /// Chains that were taken and have to be looked at again, in order.
@@ -102,7 +102,7 @@ impl Remote {
     /// Whether the queue takes no chain until something has been heard of the control thread.
     #[inline]
     pub(crate) fn holds_up(&self) -> bool {
-        self.is_full || self.fetching.is_some()
+        self.must_wait || self.fetching.is_some()
     }
 
     /// Whether every chain before the position `end` of the ring that was taken has become a request.
@@ -142,7 +142,7 @@ impl Remote {
 
     fn release(&mut self, bytes: u64) {
         self.bytes -= bytes;
-        self.is_full = false;
+        self.must_wait = false;
     }
 }
 
@@ -169,7 +169,7 @@ impl Queue {
             return None;
         }
         if self.remote.bytes + bytes > BYTES_MAX {
-            self.remote.is_full = true;
+            self.remote.must_wait = true;
             self.remote.again.push_front(taken);
             return None;
         }
@@ -288,6 +288,12 @@ impl Queue {
                 self.fetch_table(gpa, len);
                 None
             }
+            // The client took it away when the queue rested. As the memory of rings, it may come back.
+            Err(RingError::Chain { fault: ChainFault::Memory(TranslateError::Unmapped(_)), .. }) => {
+                self.remote.again.push_front(taken);
+                self.remote.must_wait = true;
+                None
+            }
             Err(error) => {
                 self.fail(&error);
                 self.ring.push(taken.head, 0);
@@ -302,6 +308,11 @@ impl Queue {
             self.remote.again.push_front(taken);
         }
         heads.into_iter().rev().for_each(|head| self.remote.again.push_front(Taken { head, position: None }));
+    }
+
+    /// Memory that was not there may be there now.
+    pub(crate) fn memory_changed(&mut self) {
+        self.remote.must_wait = false;
     }
 
     /// Nothing stands in for the memory of a request any more, without that it has ended.

@@ -236,6 +236,7 @@ impl Worker {
     }
 
     fn memory_changed(&mut self) {
+        self.queue_mut().memory_changed();
         if let Self::Control(worker) = self {
             worker.memory_changed();
         }

@@ -337,7 +337,7 @@ fn what_stands_in_for_memory_is_bounded() {
     bed.run();
     let held_back = bed.guest().read_with_room(1, 40);
     bed.run();
-    let gate = bed.guest().rest();
+    let gate = bed.rest();
     bed.run();
     assert!(!gate.is_open());
     disk.release_all();

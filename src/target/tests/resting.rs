@@ -182,7 +182,7 @@ fn an_end_during_a_rest_and_a_task_management_function() {
     bed.run();
     let rest = bed.guest().rest(Part::Control);
     bed.run();
-    assert!(!rest.is_open());
+    assert!(rest.is_open(), "it waits for no function");
     let gate = bed.guest().retire();
     bed.run();
     assert!(!gate.is_open() && bed.guest().memory_is_held());

@@ -6,7 +6,6 @@
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::{Cancels, SimDisk};
-use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
     TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
     TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
@@ -240,6 +239,13 @@ fn a_rest_does_not_wait_for_functions_nor_for_what_they_hold_back() {
     drop(map);
     bed.run();
     assert!(bed.guest().is_open(tmf) && !bed.guest().is_broken());
+    let map = bed.guest().show(true, true);
+    bed.guest().live.as_mut().unwrap().add_memory(&map);
+    bed.run();
+    disk.release_all();
+    bed.run();
+    let [a, b] = held_back.map(|id| (id, OK));
+    assert_eq!(bed.guest().take_ended(), [(tmf, OK), a, b]);
 }
 
 #[test]
