@@ -21,7 +21,7 @@ const LOOKS: u32 = 20_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Placement {
-    /// Below 70 ns: two threads of one core.
+    /// Below 60 ns: two threads of one core.
     OneCore,
     /// Up to 200 ns: two cores that share their last-level cache.
     OneComplex,
@@ -33,7 +33,7 @@ impl Placement {
     /// What a round trip of `ns` means.
     pub fn of(ns: f64) -> Self {
         match ns {
-            ns if ns < 70.0 => Self::OneCore,
+            ns if ns < 60.0 => Self::OneCore,
             ns if ns <= 200.0 => Self::OneComplex,
             _ => Self::Apart,
         }
@@ -136,7 +136,7 @@ mod tests {
     fn placements_have_their_bounds() {
         for (ns, placement) in [
             (46.0, Placement::OneCore),
-            (90.0, Placement::OneComplex),
+            (67.0, Placement::OneComplex),
             (200.0, Placement::OneComplex),
             (485.0, Placement::Apart),
         ] {
