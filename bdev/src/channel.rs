@@ -5,7 +5,7 @@
 
 use crate::{info::Info, op::IoError, op::Op};
 
-pub use crate::io::Io;
+pub use crate::io::{ChannelId, Io};
 
 /// The caller's name of an operation, given back with its completion. Opaque here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,8 +23,8 @@ pub struct Completion {
 /// Why an operation was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// No room in this core's queues for now: nothing was done, try again after the next reap.
-    #[error("the queue of this core is full")]
+    /// No room for another operation of this channel for now: nothing was done, try again after the next reap.
+    #[error("the channel's room on this core is full")]
     Full,
 }
 
@@ -42,6 +42,9 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
 
 /// One core's way to one device. It is used by that core alone and lives as long as its operations.
 pub trait Channel {
+    /// What [`Io::register`] called it: a wrapper counts its operations under the name of the channel inside.
+    fn id(&self) -> ChannelId;
+
     /// Takes an operation over. Its completion, with `tag`, appears in `io`: perhaps at once, perhaps much later.
     ///
     /// # Errors
@@ -63,8 +66,8 @@ pub trait Channel {
         None
     }
 
-    /// Removes what the channel registered with `io`. No operation is in flight.
+    /// Removes what the channel registered with `io`, its name included. No operation is in flight.
     fn close(&mut self, io: &mut Io) {
-        let _ = io;
+        io.unregister(self.id());
     }
 }

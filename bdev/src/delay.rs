@@ -7,12 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::info::Info;
 use crate::op::{IoError, Op, OpKind};
-
-/// Most operations that wait in one channel.
-const WAITING_MAX: usize = 1024;
 
 /// How long each kind of operation waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,7 +63,7 @@ impl Bdev for DelayBdev {
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let inner = self.inner.channel(io)?;
-        let waiting = std::array::from_fn(|_| VecDeque::with_capacity(WAITING_MAX));
+        let waiting = std::array::from_fn(|_| VecDeque::with_capacity(io.channel_max()));
         Ok(Box::new(DelayChannel { inner, delays: self.delays, waiting, next_order: 0 }))
     }
 }
@@ -94,22 +91,19 @@ impl DelayChannel {
         let heads = self.waiting.iter().enumerate().filter_map(|(at, queue)| queue.front().map(|head| (at, head)));
         heads.min_by_key(|(_, head)| (head.due_ns, head.order)).map(|(at, head)| (at, head.due_ns))
     }
-
-    fn waiting_count(&self) -> usize {
-        self.waiting.iter().map(VecDeque::len).sum()
-    }
 }
 
 impl Channel for DelayChannel {
+    fn id(&self) -> ChannelId {
+        self.inner.id()
+    }
+
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         let (queue, delay) = self.delays.of(op.kind);
         if delay.is_zero() {
             return self.inner.submit(io, op, tag);
         }
-        if io.is_full() || self.waiting_count() >= WAITING_MAX {
-            return Err(SubmitError::Full);
-        }
-        io.hold();
+        io.admit(self.id())?;
         let due_ns = io.now_ns().saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX));
         self.waiting[queue].push_back(Waiting { due_ns, order: self.next_order, op: *op, tag });
         self.next_order += 1;
@@ -120,8 +114,7 @@ impl Channel for DelayChannel {
         for queue in &mut self.waiting {
             if let Some(at) = queue.iter().position(|waiting| waiting.tag == tag) {
                 queue.remove(at);
-                io.release();
-                io.complete(Completion { tag, result: Err(IoError::Cancelled) });
+                io.complete(self.inner.id(), Completion { tag, result: Err(IoError::Cancelled) });
                 return;
             }
         }
@@ -134,10 +127,10 @@ impl Channel for DelayChannel {
             && due_ns <= io.now_ns()
         {
             let head = self.waiting[queue][0];
-            // The inner channel counts the operation from here on.
-            io.release();
+            // The inner channel counts the operation from here on, under the same name.
+            io.release(self.id());
             if self.inner.submit(io, &head.op, head.tag).is_err() {
-                io.hold();
+                io.admit(self.id()).expect("the room that was just released");
                 break;
             }
             self.waiting[queue].pop_front();
@@ -166,9 +159,9 @@ mod tests {
     const READ: Op = Op { kind: OpKind::Read, offset: 0, len: 0, segments: SegmentSlice::EMPTY };
     const WRITE: Op = Op { kind: OpKind::Write { fua: false }, ..READ };
 
-    fn open(delays: Delays, entries: u32) -> (Io, Box<dyn Channel>) {
+    fn open(delays: Delays, reserve: u32) -> (Io, Box<dyn Channel>) {
         let bdev = DelayBdev::new(Arc::new(NullBdev::new(1 << 20, 512).unwrap()), delays);
-        let mut io = Io::new(IoConfig { entries, ..IoConfig::default() });
+        let mut io = Io::new(IoConfig { entries: 1, reserve, ..IoConfig::default() });
         let channel = bdev.channel(&mut io).unwrap();
         (io, channel)
     }
@@ -225,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_waits_counts_against_the_room_of_the_core() {
-        let (mut io, mut channel) = open(Delays::all(Duration::from_nanos(1)), 2);
+        let (mut io, mut channel) = open(Delays::all(Duration::from_nanos(1)), 1);
         channel.submit(&mut io, &READ, Tag(1)).unwrap();
         channel.submit(&mut io, &READ, Tag(2)).unwrap();
         assert_eq!(channel.submit(&mut io, &READ, Tag(3)), Err(SubmitError::Full));

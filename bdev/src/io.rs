@@ -1,24 +1,31 @@
 //! The I/O engine of one core: its io_uring and the completions that wait to be collected.
 //!
-//! Owns the list of completions and, once a channel needs it, the ring. It bounds what is in flight on the core, whatever
-//! the backend, so that a completion always has a place. Made and used on one thread.
+//! Owns the list of completions, the count of what each channel has in flight and, once a channel needs it, the ring. It
+//! bounds what is in flight, whatever the backend, so that a completion always has a place; and each channel has a reserve
+//! that disks which do not answer cannot use up. Made and used on one thread.
 
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 
-use crate::channel::Completion;
+use crate::channel::{Completion, SubmitError};
+use crate::quota::Quota;
 use crate::uring::{ENTRIES_MAX, Uring};
 
 /// Sizes of a core's engine. All memory is taken when the engine or its ring is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IoConfig {
-    /// Operations in flight on this core, of all devices together: 1 to 32,768, rounded up to a power of two.
+    /// Operations in flight on this core that all channels share, past their reserves: 1 to 16,384, rounded up to a power
+    /// of two. One channel gets half of them at most.
     pub entries: u32,
-    /// Files that the ring can serve at a time: 1 to 32,768.
-    pub files: u32,
-    /// Buffers for memory that direct I/O does not take as it lies, at least 1.
+    /// Channels that can be open at a time: 1 to 16,384.
+    pub channels: u32,
+    /// Operations that each channel can have in flight whatever the others do: at least 1. Fewer than asked for if all
+    /// channels together would pass 32,768 operations.
+    pub reserve: u32,
+    /// Buffers for memory that direct I/O does not take as it lies, at least 1: all channels share them. Each has one more
+    /// for itself.
     pub bounce_buffers: u32,
     /// Size of each in bytes, rounded up to a multiple of 4,096. Larger operations go through one in several steps.
     pub bounce_buffer_bytes: u32,
@@ -26,19 +33,45 @@ pub struct IoConfig {
 
 impl Default for IoConfig {
     fn default() -> Self {
-        Self { entries: 2048, files: 1024, bounce_buffers: 64, bounce_buffer_bytes: 128 << 10 }
+        Self { entries: 2048, channels: 64, reserve: 32, bounce_buffers: 64, bounce_buffer_bytes: 128 << 10 }
     }
 }
 
 impl IoConfig {
     fn within_bounds(self) -> Self {
+        let entries = self.entries.clamp(1, ENTRIES_MAX / 2).next_power_of_two();
+        let channels = self.channels.clamp(1, ENTRIES_MAX / 2);
         Self {
-            entries: self.entries.clamp(1, ENTRIES_MAX).next_power_of_two(),
-            files: self.files.clamp(1, ENTRIES_MAX),
+            entries,
+            channels,
+            reserve: self.reserve.clamp(1, (ENTRIES_MAX - entries) / channels),
             bounce_buffers: self.bounce_buffers.clamp(1, ENTRIES_MAX),
             bounce_buffer_bytes: self.bounce_buffer_bytes.clamp(4096, 1 << 30).next_multiple_of(4096),
         }
     }
+
+    /// Most operations in flight on the core, of a configuration within its bounds: [`ENTRIES_MAX`] at most.
+    pub(crate) fn in_flight_max(&self) -> u32 {
+        self.entries + self.channels * self.reserve
+    }
+}
+
+/// A channel's name towards its core's engine, from [`Io::register`] to [`Io::unregister`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelId(u32);
+
+impl ChannelId {
+    #[cfg(test)]
+    pub(crate) const fn for_test(index: u32) -> Self {
+        Self(index)
+    }
+}
+
+/// A completion that waits to be collected, and the channel that it counts for until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) channel: ChannelId,
+    pub(crate) completion: Completion,
 }
 
 /// What the ring of a core has done since it was made.
@@ -46,7 +79,7 @@ impl IoConfig {
 pub struct IoStats {
     /// Operations accepted.
     pub accepted: u64,
-    /// Operations refused for want of room ([`SubmitError::Full`](crate::SubmitError::Full)).
+    /// Operations on files refused for want of a bounce buffer ([`SubmitError::Full`]).
     pub refused: u64,
     /// System calls made to submit or to collect.
     pub enters: u64,
@@ -63,8 +96,13 @@ pub struct IoStats {
 #[derive(Debug)]
 pub struct Io {
     now_ns: u64,
-    done: VecDeque<Completion>,
-    held: usize,
+    done: VecDeque<Done>,
+    quota: Quota,
+    /// Operations in flight by channel.
+    held: Box<[u32]>,
+    /// Channels that are not open.
+    unused: Vec<ChannelId>,
+    in_flight: usize,
     config: IoConfig,
     ring: Option<Box<Uring>>,
     /// The kernel takes a ring's submissions from one thread only.
@@ -84,8 +122,11 @@ impl Io {
         let config = config.within_bounds();
         Self {
             now_ns: 0,
-            done: VecDeque::with_capacity(config.entries as usize),
-            held: 0,
+            done: VecDeque::with_capacity(config.in_flight_max() as usize),
+            quota: Quota::new(config.reserve, config.entries),
+            held: vec![0; config.channels as usize].into_boxed_slice(),
+            unused: (0..config.channels).rev().map(ChannelId).collect(),
+            in_flight: 0,
             config,
             ring: None,
             one_thread: PhantomData,
@@ -104,32 +145,56 @@ impl Io {
         self.now_ns = now_ns;
     }
 
-    /// Ends an operation.
-    #[inline]
-    pub fn complete(&mut self, completion: Completion) {
-        self.done.push_back(completion);
+    /// A name and a reserve for a channel that is being opened.
+    ///
+    /// # Errors
+    /// There are as many as [`IoConfig::channels`] says.
+    pub fn register(&mut self) -> io::Result<ChannelId> {
+        let none = || io::Error::other("no room for another disk on this CPU: spread the disks over more CPUs");
+        self.unused.pop().ok_or_else(none)
     }
 
-    /// Whether this core has no room for another operation, of whichever device. A channel that does not use the ring
-    /// answers [`SubmitError::Full`](crate::SubmitError::Full) then.
-    #[inline]
-    pub fn is_full(&self) -> bool {
-        self.in_flight() >= self.config.entries as usize
+    /// Gives the name of a channel back that is being closed.
+    pub fn unregister(&mut self, channel: ChannelId) {
+        // What is still in flight, against the promise, keeps its name: another channel's count stays right.
+        if self.held[channel.0 as usize] == 0 {
+            self.unused.push(channel);
+        }
     }
 
-    /// Counts an operation that a channel keeps with itself, until [`Io::release`].
+    /// Counts an operation that a channel accepts: until its completion is taken, or [`Io::release`].
+    ///
+    /// # Errors
+    /// [`SubmitError::Full`]: the channel has used up its reserve, and its part of what all share or all of that. Nothing
+    /// was counted.
     #[inline]
-    pub fn hold(&mut self) {
-        self.held += 1;
+    pub fn admit(&mut self, channel: ChannelId) -> Result<(), SubmitError> {
+        if !self.quota.take(&mut self.held[channel.0 as usize]) {
+            return Err(SubmitError::Full);
+        }
+        self.in_flight += 1;
+        Ok(())
     }
 
-    /// Ends [`Io::hold`]: the operation is completed or handed on right after.
+    /// Ends [`Io::admit`] without a completion: the operation is handed on or was not accepted after all.
     ///
     /// # Panics
-    /// If nothing is held.
+    /// If the channel has nothing in flight.
     #[inline]
-    pub fn release(&mut self) {
-        self.held = self.held.checked_sub(1).expect("each release has its hold");
+    pub fn release(&mut self, channel: ChannelId) {
+        self.quota.put(&mut self.held[channel.0 as usize]);
+        self.in_flight -= 1;
+    }
+
+    /// Most operations that one channel ever has in flight.
+    pub fn channel_max(&self) -> usize {
+        self.quota.channel_max() as usize
+    }
+
+    /// Ends an operation that was admitted.
+    #[inline]
+    pub fn complete(&mut self, channel: ChannelId, completion: Completion) {
+        self.done.push_back(Done { channel, completion });
     }
 
     /// Hands everything queued to the kernel: at most one system call. Returns the number of operations handed over.
@@ -150,13 +215,15 @@ impl Io {
     /// The next collected completion, in the order in which they were collected.
     #[inline]
     pub fn next_completion(&mut self) -> Option<Completion> {
-        self.done.pop_front()
+        let Done { channel, completion } = self.done.pop_front()?;
+        self.release(channel);
+        Some(completion)
     }
 
     /// Operations that were accepted and whose completions have not been taken.
     #[inline]
     pub fn in_flight(&self) -> usize {
-        self.held + self.done.len() + self.ring.as_ref().map_or(0, |ring| ring.in_flight())
+        self.in_flight
     }
 
     /// Makes the ring now, on the calling thread, to learn early whether it can be had.
@@ -201,12 +268,6 @@ impl Io {
         self.ring.as_ref().map_or_else(IoStats::default, |ring| ring.stats())
     }
 
-    /// The ring, made if there is none yet.
-    pub(crate) fn need_ring(&mut self) -> io::Result<&mut Uring> {
-        self.open_ring()?;
-        Ok(self.ring_mut())
-    }
-
     /// The ring of a channel that has registered with it.
     #[inline]
     pub(crate) fn ring_mut(&mut self) -> &mut Uring {
@@ -223,27 +284,46 @@ mod tests {
         Completion { tag: Tag(tag), result: Ok(()) }
     }
 
+    fn small() -> IoConfig {
+        IoConfig { entries: 4, channels: 3, reserve: 2, ..IoConfig::default() }
+    }
+
     #[test]
     fn completions_come_in_the_order_in_which_they_were_made() {
         let mut io = Io::default();
+        let channel = io.register().unwrap();
         for tag in 0..3 {
-            io.complete(done(tag));
+            io.admit(channel).unwrap();
+            io.complete(channel, done(tag));
         }
         let tags: Vec<_> = std::iter::from_fn(|| io.next_completion()).map(|completion| completion.tag.0).collect();
         assert_eq!(tags, [0, 1, 2]);
     }
 
     #[test]
-    fn counts_what_is_held_and_what_is_not_taken_and_is_full_at_its_size() {
-        let mut io = Io::new(IoConfig { entries: 2, ..IoConfig::default() });
-        io.hold();
-        assert_eq!((io.in_flight(), io.is_full()), (1, false));
-        io.complete(done(1));
-        assert_eq!((io.in_flight(), io.is_full()), (2, true));
-        io.release();
-        assert_eq!((io.in_flight(), io.is_full()), (1, false));
+    fn an_operation_counts_until_its_completion_is_taken() {
+        let mut io = Io::new(small());
+        let channel = io.register().unwrap();
+        let fill = |io: &mut Io| std::iter::from_fn(|| io.admit(channel).ok()).count();
+        assert_eq!((fill(&mut io), io.in_flight(), io.channel_max()), (4, 4, 4));
+        io.complete(channel, done(1));
+        assert_eq!((fill(&mut io), io.in_flight()), (0, 4));
         io.next_completion();
-        assert_eq!(io.in_flight(), 0);
+        assert_eq!((io.in_flight(), fill(&mut io)), (3, 1));
+        io.release(channel);
+        assert_eq!((io.in_flight(), fill(&mut io)), (3, 1));
+    }
+
+    #[test]
+    fn a_channel_that_was_closed_makes_room_for_another() {
+        let mut io = Io::new(small());
+        let channels = [(); 3].map(|()| io.register().unwrap());
+        assert!(io.register().is_err());
+        io.admit(channels[0]).unwrap();
+        io.unregister(channels[0]);
+        assert!(io.register().is_err(), "its operation would count for another");
+        io.unregister(channels[1]);
+        assert_eq!(io.register().unwrap(), channels[1]);
     }
 
     #[test]
@@ -258,10 +338,18 @@ mod tests {
 
     #[test]
     fn sizes_are_brought_within_their_bounds() {
-        let config = IoConfig { entries: 0, files: 0, bounce_buffers: 0, bounce_buffer_bytes: 1 }.within_bounds();
-        assert_eq!(config, IoConfig { entries: 1, files: 1, bounce_buffers: 1, bounce_buffer_bytes: 4096 });
-        let config = IoConfig { entries: u32::MAX, files: u32::MAX, bounce_buffers: 3, bounce_buffer_bytes: 4097 };
-        let config = config.within_bounds();
-        assert_eq!((config.entries, config.files, config.bounce_buffer_bytes), (32768, 32768, 8192));
+        let bounded = |entries, channels, reserve, bounce_buffer_bytes| {
+            let config = IoConfig { entries, channels, reserve, bounce_buffers: 0, bounce_buffer_bytes };
+            config.within_bounds()
+        };
+        let least = IoConfig { entries: 1, channels: 1, reserve: 1, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
+        assert_eq!(bounded(0, 0, 0, 1), least);
+        let most = bounded(u32::MAX, u32::MAX, u32::MAX, 4097);
+        assert_eq!((most.entries, most.channels, most.reserve), (16384, 16384, 1));
+        assert_eq!((most.in_flight_max(), most.bounce_buffer_bytes), (32768, 8192));
+        let many = bounded(2048, 1500, 32, 4096);
+        assert_eq!((many.reserve, many.in_flight_max() <= ENTRIES_MAX), (20, true));
+        let usual = bounded(2048, 8, 32, 4096);
+        assert_eq!((usual.reserve, usual.in_flight_max()), (32, 2304), "it grows with the number of channels");
     }
 }

@@ -14,6 +14,7 @@ mod mapping;
 pub mod mem;
 pub mod null;
 pub mod op;
+mod quota;
 pub mod segment;
 mod uring;
 
@@ -22,7 +23,7 @@ pub use delay::{DelayBdev, Delays};
 pub use error::OpenError;
 pub use file::{Direct, FileBdev, FileOptions};
 pub use info::{Info, WriteCache};
-pub use io::{IoConfig, IoStats};
+pub use io::{ChannelId, IoConfig, IoStats};
 pub use mem::MemBdev;
 pub use null::NullBdev;
 pub use op::{IoError, Op, OpKind};

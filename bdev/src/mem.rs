@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::info::{Info, blocks_of, bytes_for_people};
 use crate::mapping::Mapping;
@@ -43,12 +43,13 @@ impl Bdev for MemBdev {
         &self.info
     }
 
-    fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
-        Ok(Box::new(MemChannel { store: Arc::clone(&self.store), size: self.info.size() }))
+    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        Ok(Box::new(MemChannel { id: io.register()?, store: Arc::clone(&self.store), size: self.info.size() }))
     }
 }
 
 struct MemChannel {
+    id: ChannelId,
     store: Arc<Mapping>,
     size: u64,
 }
@@ -73,13 +74,15 @@ impl MemChannel {
 }
 
 impl Channel for MemChannel {
+    fn id(&self) -> ChannelId {
+        self.id
+    }
+
     #[inline]
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        if io.is_full() {
-            return Err(SubmitError::Full);
-        }
+        io.admit(self.id)?;
         let result = self.run(op);
-        io.complete(Completion { tag, result });
+        io.complete(self.id, Completion { tag, result });
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! It moves no byte either way: a read leaves the memory as it was, so that what a guest sees is what the guest had put
 //! there, and nothing of anybody else's. It is there to measure the way to a device without one.
 
-use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::info::{Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
 use crate::op::{IoError, Op};
@@ -46,23 +46,26 @@ impl Bdev for NullBdev {
         &self.info
     }
 
-    fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
-        Ok(Box::new(NullChannel { size: self.info.size() }))
+    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        Ok(Box::new(NullChannel { id: io.register()?, size: self.info.size() }))
     }
 }
 
 struct NullChannel {
+    id: ChannelId,
     size: u64,
 }
 
 impl Channel for NullChannel {
+    fn id(&self) -> ChannelId {
+        self.id
+    }
+
     #[inline]
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        if io.is_full() {
-            return Err(SubmitError::Full);
-        }
+        io.admit(self.id)?;
         let within = op.offset <= self.size && op.len <= self.size - op.offset;
-        io.complete(Completion { tag, result: if within { Ok(()) } else { Err(IoError::BeyondEnd) } });
+        io.complete(self.id, Completion { tag, result: if within { Ok(()) } else { Err(IoError::BeyondEnd) } });
         Ok(())
     }
 

@@ -71,7 +71,8 @@ impl Core {
     /// # Errors
     /// What the kernel says about the ring or a file.
     pub(crate) fn new(disks: Arc<[Arc<Disk>]>, clean: Arc<AtomicBool>) -> std::io::Result<Self> {
-        let mut io = Io::new(IoConfig::default());
+        let count = u32::try_from(disks.len()).unwrap_or(u32::MAX);
+        let mut io = Io::new(IoConfig { channels: count, ..IoConfig::default() });
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
         let full = Vec::with_capacity(disks.len());
         let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false, full };

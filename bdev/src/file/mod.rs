@@ -13,7 +13,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::info::Info;
 use crate::op::{IoError, Op, OpKind};
@@ -84,9 +84,12 @@ impl Bdev for FileBdev {
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let alignment = self.alignment.unwrap_or(Alignment { memory: 1, offset: 1 });
-        let id = io.need_ring()?.add_file(&self.file, alignment.offset)?;
+        io.open_ring()?;
+        let id = io.register()?;
+        let file = io.ring_mut().add_file(id, &self.file, alignment.offset).inspect_err(|_| io.unregister(id))?;
         Ok(Box::new(FileChannel {
             id,
+            file,
             size: self.info.size(),
             read_only: self.info.read_only,
             address_mask: alignment.memory as usize - 1,
@@ -96,7 +99,8 @@ impl Bdev for FileBdev {
 }
 
 struct FileChannel {
-    id: FileId,
+    id: ChannelId,
+    file: FileId,
     size: u64,
     read_only: bool,
     address_mask: usize,
@@ -129,25 +133,35 @@ impl FileChannel {
 }
 
 impl Channel for FileChannel {
+    fn id(&self) -> ChannelId {
+        self.id
+    }
+
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        if io.is_full() {
-            return Err(SubmitError::Full);
-        }
+        io.admit(self.id)?;
         if let Some(result) = self.answer_at_once(op) {
-            io.complete(Completion { tag, result });
+            io.complete(self.id, Completion { tag, result });
             return Ok(());
         }
         let through_bounce = op.kind != OpKind::Flush && self.needs_bounce(op.segments.as_slice(), op.len);
-        io.ring_mut().start(self.id, op, tag, through_bounce)
+        let started = io.ring_mut().start(self.file, op, tag, through_bounce);
+        if started.is_err() {
+            io.release(self.id);
+        }
+        started
     }
 
     fn cancel(&mut self, io: &mut Io, tag: Tag) {
-        if let Some(completion) = io.ring_mut().cancel(self.id, tag) {
-            io.complete(completion);
+        if let Some(completion) = io.ring_mut().cancel(self.file, tag) {
+            io.complete(self.id, completion);
         }
     }
 
     fn close(&mut self, io: &mut Io) {
-        io.ring_mut().remove_file(self.id);
+        io.ring_mut().remove_file(self.file);
+        io.unregister(self.id);
     }
 }
+
+#[cfg(test)]
+mod tests;

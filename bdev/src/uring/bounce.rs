@@ -5,6 +5,7 @@
 use std::io;
 
 use crate::mapping::Mapping;
+use crate::quota::Quota;
 use crate::segment::Segment;
 
 /// A buffer that is taken.
@@ -16,16 +17,22 @@ pub(crate) struct BounceId(u32);
 pub(crate) struct BouncePool {
     memory: Option<Mapping>,
     buffer_bytes: usize,
-    count: u32,
+    quota: Quota,
     free: Vec<u32>,
 }
 
 impl BouncePool {
-    /// `count` buffers of `buffer_bytes`, a multiple of 4096, neither 0.
-    pub(crate) fn new(count: u32, buffer_bytes: usize) -> io::Result<Self> {
-        assert!(count > 0 && buffer_bytes > 0 && buffer_bytes.is_multiple_of(4096));
+    /// One buffer of `buffer_bytes`, a multiple of 4096 and not 0, for each of `files`, and `shared` for all.
+    pub(crate) fn new(files: u32, shared: u32, buffer_bytes: usize) -> io::Result<Self> {
+        assert!(buffer_bytes > 0 && buffer_bytes.is_multiple_of(4096));
+        let count = files + shared;
         let len = buffer_bytes.checked_mul(count as usize).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { memory: Some(Mapping::new(len)?), buffer_bytes, count, free: (0..count).rev().collect() })
+        Ok(Self {
+            memory: Some(Mapping::new(len)?),
+            buffer_bytes,
+            quota: Quota::new(1, shared),
+            free: (0..count).rev().collect(),
+        })
     }
 
     /// Size of one buffer.
@@ -33,16 +40,17 @@ impl BouncePool {
         self.buffer_bytes
     }
 
-    /// How many buffers one file may hold: a sick disk must not take them all from the others.
-    pub(crate) fn share(&self) -> u32 {
-        (self.count / 4).max(1)
+    /// A buffer for a file that holds `held`, if there is one for it.
+    pub(crate) fn take(&mut self, held: &mut u32) -> Option<BounceId> {
+        if !self.quota.take(held) {
+            return None;
+        }
+        Some(BounceId(self.free.pop().expect("there are as many as the quota gives")))
     }
 
-    pub(crate) fn take(&mut self) -> Option<BounceId> {
-        self.free.pop().map(BounceId)
-    }
-
-    pub(crate) fn put(&mut self, id: BounceId) {
+    /// Takes a buffer back from a file that holds `held`.
+    pub(crate) fn put(&mut self, id: BounceId, held: &mut u32) {
+        self.quota.put(held);
         self.free.push(id.0);
     }
 
@@ -65,19 +73,24 @@ mod tests {
 
     #[test]
     fn gives_each_buffer_once_and_takes_it_back() {
-        let mut pool = BouncePool::new(2, 4096).unwrap();
-        let (a, b) = (pool.take().unwrap(), pool.take().unwrap());
-        assert_eq!(pool.take(), None);
+        let mut pool = BouncePool::new(1, 2, 4096).unwrap();
+        let mut held = 0;
+        let (a, b) = (pool.take(&mut held).unwrap(), pool.take(&mut held).unwrap());
+        assert_eq!(pool.take(&mut held), None);
         let distance = pool.segment(a, 1).as_ptr().addr().abs_diff(pool.segment(b, 1).as_ptr().addr());
         assert_eq!(distance, 4096);
         assert_eq!(pool.segment(a, 4096).as_ptr().addr() % 4096, 0);
-        pool.put(a);
-        assert_eq!(pool.take(), Some(a));
+        pool.put(a, &mut held);
+        assert_eq!(pool.take(&mut held), Some(a));
     }
 
     #[test]
-    fn leaves_buffers_for_the_other_files() {
-        assert_eq!(BouncePool::new(64, 4096).unwrap().share(), 16);
-        assert_eq!(BouncePool::new(1, 4096).unwrap().share(), 1);
+    fn leaves_one_for_each_file() {
+        let mut pool = BouncePool::new(5, 4, 4096).unwrap();
+        let mut held = [0; 5];
+        for held in &mut held {
+            while pool.take(held).is_some() {}
+        }
+        assert_eq!(held, [3, 3, 1, 1, 1]);
     }
 }

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
+use crate::io::ChannelId;
+
 /// A file's place. Valid from [`FileTable::insert`] to [`FileTable::remove`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId(u32);
@@ -35,6 +37,8 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct FileSlot {
     file: Arc<File>,
+    /// Whose it is.
+    pub(crate) channel: ChannelId,
     registered: bool,
     /// Progress of an operation is a multiple of this plus one: what direct I/O demands of an offset. 0 if buffered.
     pub(crate) offset_mask: u64,
@@ -57,9 +61,9 @@ impl FileTable {
     }
 
     /// Takes a file up, if there is room.
-    pub(crate) fn insert(&mut self, file: Arc<File>, offset_mask: u64) -> Option<FileId> {
+    pub(crate) fn insert(&mut self, channel: ChannelId, file: Arc<File>, offset_mask: u64) -> Option<FileId> {
         let index = self.slots.iter().position(Option::is_none)?;
-        self.slots[index] = Some(FileSlot { file, registered: false, offset_mask, in_flight: 0, bounced: 0 });
+        self.slots[index] = Some(FileSlot { file, channel, registered: false, offset_mask, in_flight: 0, bounced: 0 });
         Some(FileId(index as u32))
     }
 
@@ -106,7 +110,7 @@ mod tests {
         let mut table = FileTable::new(2);
         let first = file();
         let fd = first.as_raw_fd();
-        let id = table.insert(first, 511).unwrap();
+        let id = table.insert(ChannelId::for_test(0), first, 511).unwrap();
         assert_eq!(table.target(id), Target::Descriptor(fd));
         table.set_registered(id);
         assert_eq!(table.target(id), Target::Registered(id.index()));
@@ -117,8 +121,8 @@ mod tests {
     fn keeps_a_file_open_until_it_is_removed() {
         let mut table = FileTable::new(1);
         let shared = file();
-        let id = table.insert(Arc::clone(&shared), 0).unwrap();
-        assert!(table.insert(file(), 0).is_none());
+        let id = table.insert(ChannelId::for_test(0), Arc::clone(&shared), 0).unwrap();
+        assert!(table.insert(ChannelId::for_test(0), file(), 0).is_none());
         assert_eq!(Arc::strong_count(&shared), 2);
         assert!(!table.remove(id));
         assert_eq!(Arc::strong_count(&shared), 1);
@@ -128,7 +132,7 @@ mod tests {
     #[should_panic(expected = "closed after its last completion")]
     fn does_not_let_go_of_a_file_in_use() {
         let mut table = FileTable::new(1);
-        let id = table.insert(file(), 0).unwrap();
+        let id = table.insert(ChannelId::for_test(0), file(), 0).unwrap();
         table.get_mut(id).in_flight = 1;
         table.remove(id);
     }

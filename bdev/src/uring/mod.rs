@@ -30,7 +30,7 @@ use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::channel::{Completion, SubmitError, Tag};
-use crate::io::{IoConfig, IoStats};
+use crate::io::{ChannelId, Done, IoConfig, IoStats};
 use crate::op::{IoError, Op};
 
 pub(crate) use files::FileId;
@@ -68,8 +68,8 @@ pub(crate) struct Uring {
 impl Uring {
     /// A ring for the calling thread.
     pub(crate) fn new(config: &IoConfig) -> io::Result<Self> {
-        let ring = setup::ring(config.entries)?;
-        let files_registered = match ring.submitter().register_files_sparse(config.files) {
+        let ring = setup::ring(config.in_flight_max())?;
+        let files_registered = match ring.submitter().register_files_sparse(config.channels) {
             Ok(()) => true,
             Err(error) => {
                 tracing::info!(%error, "files are not registered with io_uring: each operation costs a little more");
@@ -77,14 +77,14 @@ impl Uring {
             }
         };
         let ops = Ops::new(config)?;
-        let waiting = VecDeque::with_capacity(config.entries as usize);
+        let waiting = VecDeque::with_capacity(ops.capacity());
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { ring, ops, waiting, cancels: 0, files_registered, bell, has_bell: false, armed: false })
     }
 
-    /// Takes a file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
-    pub(crate) fn add_file(&mut self, file: &Arc<File>, offset_align: u32) -> io::Result<FileId> {
-        let Some(id) = self.ops.files.insert(Arc::clone(file), u64::from(offset_align) - 1) else {
+    /// Takes a channel's file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
+    pub(crate) fn add_file(&mut self, channel: ChannelId, file: &Arc<File>, offset_align: u32) -> io::Result<FileId> {
+        let Some(id) = self.ops.files.insert(channel, Arc::clone(file), u64::from(offset_align) - 1) else {
             return Err(io::Error::other("no room for another file on this CPU: spread the disks over more CPUs"));
         };
         if self.files_registered {
@@ -171,7 +171,7 @@ impl Uring {
 
     /// Moves results to `done`: at most as many as the completion queue holds.
     #[inline]
-    pub(crate) fn reap(&mut self, done: &mut VecDeque<Completion>) {
+    pub(crate) fn reap(&mut self, done: &mut VecDeque<Done>) {
         if self.ops.in_flight() == 0 && self.cancels == 0 {
             return;
         }
@@ -185,7 +185,7 @@ impl Uring {
         self.collect(done);
     }
 
-    fn collect(&mut self, done: &mut VecDeque<Completion>) {
+    fn collect(&mut self, done: &mut VecDeque<Done>) {
         // The queue sees what was there when it was borrowed, so that this ends.
         for result in self.ring.completion() {
             if result.user_data() == CANCEL {
@@ -193,7 +193,7 @@ impl Uring {
                 continue;
             }
             match self.ops.finish_part(result.user_data(), result.result()) {
-                Next::Done(completion) => done.push_back(completion),
+                Next::Done(ended) => done.push_back(ended),
                 Next::Again(id) => self.waiting.push_back(id),
                 Next::Nothing => {}
             }
@@ -206,7 +206,7 @@ impl Uring {
         self.ops.stats.cancels += 1;
         if let Some(at) = self.waiting.iter().position(|waiting| *waiting == id) {
             self.waiting.remove(at);
-            return Some(self.ops.end(id, Err(IoError::Cancelled)));
+            return Some(self.ops.end(id, Err(IoError::Cancelled)).completion);
         }
         // The completion queue has room for as many answers as there can be operations.
         if self.cancels as usize == self.ops.capacity() {

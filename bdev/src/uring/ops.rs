@@ -8,7 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use crate::channel::{Completion, SubmitError, Tag};
-use crate::io::{IoConfig, IoStats};
+use crate::io::{Done, IoConfig, IoStats};
 use crate::op::{IoError, Op, OpKind};
 use crate::segment::{Segment, gather, scatter};
 use crate::uring::bounce::BouncePool;
@@ -54,7 +54,7 @@ pub(crate) enum Buffers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The operation has ended.
-    Done(Completion),
+    Done(Done),
     /// Ask for its next part.
     Again(EntryId),
     /// Nobody waits for this result.
@@ -73,9 +73,9 @@ pub(crate) struct Ops {
 impl Ops {
     pub(crate) fn new(config: &IoConfig) -> io::Result<Self> {
         Ok(Self {
-            slab: Slab::new(config.entries),
-            files: FileTable::new(config.files),
-            bounce: BouncePool::new(config.bounce_buffers, config.bounce_buffer_bytes as usize)?,
+            slab: Slab::new(config.in_flight_max()),
+            files: FileTable::new(config.channels),
+            bounce: BouncePool::new(config.channels, config.bounce_buffers, config.bounce_buffer_bytes as usize)?,
             stats: IoStats::default(),
         })
     }
@@ -89,7 +89,7 @@ impl Ops {
         self.slab.in_use()
     }
 
-    /// Accepts an operation. `through_bounce` if the file does not take its segments as they lie.
+    /// Accepts an operation that its channel has admitted: there is a place. `through_bounce` if the file does not take its segments as they lie.
     pub(crate) fn accept(
         &mut self,
         file: FileId,
@@ -98,19 +98,11 @@ impl Ops {
         through_bounce: bool,
     ) -> Result<EntryId, SubmitError> {
         let slot = self.files.get_mut(file);
-        // One disk that has stopped answering leaves a quarter of the places to the others.
-        let share = (self.slab.capacity() - self.slab.capacity() / 4) as u32;
-        if self.slab.is_full() || slot.in_flight >= share {
-            self.stats.refused += 1;
-            return Err(SubmitError::Full);
-        }
         let bounce = if through_bounce {
-            let buffer = if slot.bounced < self.bounce.share() { self.bounce.take() } else { None };
-            let Some(buffer) = buffer else {
+            let Some(buffer) = self.bounce.take(&mut slot.bounced) else {
                 self.stats.refused += 1;
                 return Err(SubmitError::Full);
             };
-            slot.bounced += 1;
             self.stats.bounced += 1;
             Some(buffer)
         } else {
@@ -216,15 +208,14 @@ impl Ops {
     }
 
     /// Ends an operation that the kernel does not have.
-    pub(crate) fn end(&mut self, id: EntryId, result: Result<(), IoError>) -> Completion {
+    pub(crate) fn end(&mut self, id: EntryId, result: Result<(), IoError>) -> Done {
         let entry = self.slab.remove(id);
         let slot = self.files.get_mut(entry.file);
         slot.in_flight -= 1;
         if let Some(buffer) = entry.bounce {
-            slot.bounced -= 1;
-            self.bounce.put(buffer);
+            self.bounce.put(buffer, &mut slot.bounced);
         }
-        Completion { tag: entry.tag, result }
+        Done { channel: slot.channel, completion: Completion { tag: entry.tag, result } }
     }
 
     /// Marks the operation `tag` of `file` as unwanted, the first time it is asked for.

@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::*;
+use crate::io::ChannelId;
 use crate::segment::SegmentSlice;
 
 /// Memory cut into segments, and their list.
@@ -37,10 +38,16 @@ impl Memory {
 
 const WRITE: OpKind = OpKind::Write { fua: false };
 
+/// Whose file the first one is.
+const CHANNEL: u32 = 5;
+
 fn ops(entries: u32, offset_mask: u64) -> (Ops, FileId) {
-    let config = IoConfig { entries, files: 2, bounce_buffers: 8, bounce_buffer_bytes: 4096 };
+    let config = IoConfig { entries, channels: 2, reserve: 1, bounce_buffers: 4, bounce_buffer_bytes: 4096 };
     let mut ops = Ops::new(&config).unwrap();
-    let file = ops.files.insert(Arc::new(File::open("/dev/null").unwrap()), offset_mask).unwrap();
+    let file = ops
+        .files
+        .insert(ChannelId::for_test(CHANNEL), Arc::new(File::open("/dev/null").unwrap()), offset_mask)
+        .unwrap();
     (ops, file)
 }
 
@@ -63,7 +70,8 @@ fn finish(ops: &mut Ops, id: EntryId, result: i32) -> Next {
 }
 
 fn done(tag: u64, result: Result<(), IoError>) -> Next {
-    Next::Done(Completion { tag: Tag(tag), result })
+    let completion = Completion { tag: Tag(tag), result };
+    Next::Done(Done { channel: ChannelId::for_test(CHANNEL), completion })
 }
 
 #[test]
@@ -181,23 +189,18 @@ fn a_bounced_write_takes_each_part_from_where_the_last_one_stopped() {
 }
 
 #[test]
-fn one_file_cannot_take_every_place_nor_every_buffer() {
+fn no_file_can_take_every_buffer() {
     let memory = Memory::new(&[512]);
     let (mut ops, sick) = ops(8, 0);
-    let well = ops.files.insert(Arc::new(File::open("/dev/null").unwrap()), 0).unwrap();
+    let well = ops.files.insert(ChannelId::for_test(0), Arc::new(File::open("/dev/null").unwrap()), 0).unwrap();
     let op = memory.op(OpKind::Read, 0);
-    let held: Vec<_> = (0..2).map(|tag| ops.accept(sick, &op, Tag(tag), true).unwrap()).collect();
-    assert_eq!(ops.accept(sick, &op, Tag(2), true), Err(SubmitError::Full), "a quarter of eight buffers");
-    for tag in 2..6 {
-        ops.accept(sick, &op, Tag(tag), false).unwrap();
-    }
-    assert_eq!(ops.accept(sick, &op, Tag(6), false), Err(SubmitError::Full), "three quarters of eight places");
-    ops.accept(well, &op, Tag(7), true).unwrap();
-    ops.accept(well, &op, Tag(8), false).unwrap();
-    assert_eq!(ops.accept(well, &op, Tag(9), false), Err(SubmitError::Full), "all places are taken");
+    let held: Vec<_> = (0..3).map(|tag| ops.accept(sick, &op, Tag(tag), true).unwrap()).collect();
+    assert_eq!(ops.accept(sick, &op, Tag(3), true), Err(SubmitError::Full), "its own and half of four");
+    ops.accept(sick, &op, Tag(4), false).unwrap();
+    ops.accept(well, &op, Tag(5), true).unwrap();
     finish(&mut ops, held[0], 512);
-    ops.accept(sick, &op, Tag(10), true).unwrap();
-    assert_eq!((ops.in_flight(), ops.stats.refused), (8, 3));
+    ops.accept(sick, &op, Tag(6), true).unwrap();
+    assert_eq!((ops.in_flight(), ops.stats.refused), (5, 1));
 }
 
 #[test]

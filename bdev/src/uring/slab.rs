@@ -100,16 +100,12 @@ impl Slab {
         self.places.len() - self.free.len()
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.free.is_empty()
-    }
-
     /// Keeps `entry`.
     ///
     /// # Panics
-    /// If the slab is full: the caller has looked.
+    /// If the slab is full: it has a place for each operation that a channel may have.
     pub(crate) fn insert(&mut self, entry: Entry) -> EntryId {
-        let index = self.free.pop().expect("the caller looked for room");
+        let index = self.free.pop().expect("there is a place for each operation that a channel may have");
         self.places[index as usize].entry = Some(entry);
         EntryId(index)
     }
@@ -173,7 +169,7 @@ mod tests {
         let mut slab = Slab::new(1);
         let first = slab.insert(entry(1));
         let first_data = slab.user_data(first);
-        assert!(slab.is_full());
+        assert_eq!(slab.in_use(), slab.capacity());
         assert_eq!(slab.find(first_data), Some(first));
         assert_eq!(slab.remove(first).tag, Tag(1));
         assert_eq!(slab.find(first_data), None);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bdev::segment::{copy_from, copy_to};
-use bdev::{Bdev, Channel, Completion, Info, Io, IoError, Op, OpKind, SubmitError, Tag, WriteCache};
+use bdev::{Bdev, Channel, ChannelId, Completion, Info, Io, IoError, Op, OpKind, SubmitError, Tag, WriteCache};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 512;
@@ -157,31 +157,36 @@ impl Bdev for SimDisk {
         &self.info
     }
 
-    fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let mut state = self.state();
         state.channels += 1;
-        Ok(Box::new(SimChannel { disk: self.clone(), number: state.channels }))
+        Ok(Box::new(SimChannel { id: io.register()?, disk: self.clone(), number: state.channels }))
     }
 }
 
 struct SimChannel {
+    id: ChannelId,
     disk: SimDisk,
     number: usize,
 }
 
 impl Channel for SimChannel {
+    fn id(&self) -> ChannelId {
+        self.id
+    }
+
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         let mut state = self.disk.state();
-        if io.is_full() || state.held.len() >= state.room {
+        if state.held.len() >= state.room {
             return Err(SubmitError::Full);
         }
+        io.admit(self.id)?;
         state.accepted.push(op.offset / BLOCK as u64);
         if state.holds {
-            io.hold();
             state.held.push_back(Held { channel: self.number, op: *op, tag });
         } else {
             state.run(op);
-            io.complete(Completion { tag, result: Ok(()) });
+            io.complete(self.id, Completion { tag, result: Ok(()) });
         }
         Ok(())
     }
@@ -194,8 +199,7 @@ impl Channel for SimChannel {
             && let Some(at) = state.held.iter().position(is_it)
         {
             state.held.remove(at);
-            io.release();
-            io.complete(Completion { tag, result: Err(IoError::Cancelled) });
+            io.complete(self.id, Completion { tag, result: Err(IoError::Cancelled) });
         }
     }
 
@@ -208,8 +212,7 @@ impl Channel for SimChannel {
             if result.is_ok() {
                 state.run(&held.op);
             }
-            io.release();
-            io.complete(Completion { tag: held.tag, result: *result });
+            io.complete(self.id, Completion { tag: held.tag, result: *result });
         }
         mine.len()
     }
