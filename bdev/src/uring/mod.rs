@@ -54,6 +54,8 @@ pub(crate) struct Uring {
     /// Operations whose next part has found no place in the submission queue yet, oldest first. Never grows: each
     /// operation is in it once.
     waiting: VecDeque<EntryId>,
+    /// Operations, as the kernel calls them, whose cancel requests are still to be queued. Never grows.
+    unsent_cancels: VecDeque<u64>,
     /// Cancel requests without an answer.
     cancels: u32,
     files_registered: bool,
@@ -78,8 +80,19 @@ impl Uring {
         };
         let ops = Ops::new(config)?;
         let waiting = VecDeque::with_capacity(ops.capacity());
+        let unsent_cancels = VecDeque::with_capacity(ops.capacity());
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { ring, ops, waiting, cancels: 0, files_registered, bell, has_bell: false, armed: false })
+        Ok(Self {
+            ring,
+            ops,
+            waiting,
+            unsent_cancels,
+            cancels: 0,
+            files_registered,
+            bell,
+            has_bell: false,
+            armed: false,
+        })
     }
 
     /// Takes a channel's file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
@@ -134,6 +147,7 @@ impl Uring {
 
     /// Hands everything queued to the kernel. Returns how many entries it took.
     pub(crate) fn submit(&mut self) -> usize {
+        self.push_cancels();
         while let Some(id) = self.waiting.front().copied() {
             if !self.push_part(id) {
                 break;
@@ -142,6 +156,20 @@ impl Uring {
         }
         let (queued, asked) = self.queued_and_asked();
         if queued == 0 && !asked { 0 } else { self.enter(queued, asked) }
+    }
+
+    /// Queues cancel requests, as far as there is room for them and, in the completion queue, for their answers.
+    fn push_cancels(&mut self) {
+        while let Some(user_data) = self.unsent_cancels.front().copied() {
+            // What has ended meanwhile needs none.
+            if self.ops.is_in_flight(user_data) {
+                if self.cancels as usize >= self.ops.capacity() || !self.push(&sqe::cancel(user_data)) {
+                    break;
+                }
+                self.cancels += 1;
+            }
+            self.unsent_cancels.pop_front();
+        }
     }
 
     /// Entries that wait for the kernel, and whether the kernel has put work off for this thread.
@@ -200,7 +228,8 @@ impl Uring {
         }
     }
 
-    /// Tries to end an operation early. Gives its completion if the kernel does not have it.
+    /// Tries to end an operation early. Gives its completion if the kernel does not have it; else the request goes to the
+    /// kernel with the next submit that has room.
     pub(crate) fn cancel(&mut self, file: FileId, tag: Tag) -> Option<Completion> {
         let id = self.ops.mark_cancelled(file, tag)?;
         self.ops.stats.cancels += 1;
@@ -208,18 +237,18 @@ impl Uring {
             self.waiting.remove(at);
             return Some(self.ops.end(id, Err(IoError::Cancelled)).completion);
         }
-        // The completion queue has room for as many answers as there can be operations.
-        if self.cancels as usize == self.ops.capacity() {
+        // Operations that have ended since may fill it up until the next submit: then the caller may ask again.
+        if self.unsent_cancels.len() == self.ops.capacity() {
+            self.ops.unmark_cancelled(id);
             return None;
         }
-        if self.ring.submission().is_full() {
-            self.submit();
-        }
-        let entry = sqe::cancel(self.ops.user_data(id));
-        if self.push(&entry) {
-            self.cancels += 1;
-        }
+        self.unsent_cancels.push_back(self.ops.user_data(id));
         None
+    }
+
+    /// Whether the next submit would queue a cancel request: those that find no room wait for an answer to others.
+    fn has_room_for_cancels(&self) -> bool {
+        !self.unsent_cancels.is_empty() && (self.cancels as usize) < self.ops.capacity()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -249,7 +278,8 @@ impl Uring {
         // the wish to be asked for one, before it looks at the switch.
         fence(Ordering::SeqCst);
         let (queued, asked) = self.queued_and_asked();
-        Ok(queued == 0 && !asked && self.waiting.is_empty() && self.ring.completion().is_empty())
+        let unsent = !self.waiting.is_empty() || self.has_room_for_cancels();
+        Ok(queued == 0 && !asked && !unsent && self.ring.completion().is_empty())
     }
 
     /// The core looks for results itself again: a bell for each would only cost. No system call if it was not armed.

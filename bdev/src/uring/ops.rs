@@ -229,6 +229,16 @@ impl Ops {
         Some(id)
     }
 
+    /// Takes the mark back: the operation can be asked to end again.
+    pub(crate) fn unmark_cancelled(&mut self, id: EntryId) {
+        self.slab.get_mut(id).cancelled = false;
+    }
+
+    /// Whether the operation that the kernel calls `user_data` has not ended.
+    pub(crate) fn is_in_flight(&self, user_data: u64) -> bool {
+        self.slab.find(user_data).is_some()
+    }
+
     pub(crate) fn user_data(&self, id: EntryId) -> u64 {
         self.slab.user_data(id)
     }

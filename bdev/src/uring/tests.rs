@@ -231,6 +231,68 @@ fn an_operation_that_waits_for_its_next_part_is_cancelled_at_once() {
 }
 
 #[test]
+fn a_cancel_that_finds_no_room_goes_out_when_there_is_some() {
+    let mut pipe = pipe();
+    let mut bytes = [0; 1];
+    let list = [segment(&mut bytes)];
+    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
+    pipe.ring.submit();
+    // As if nothing had answered as many requests as the completion queue has room for.
+    let answers = pipe.ring.ops.capacity() as u32;
+    pipe.ring.cancels = answers;
+    assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
+    assert_eq!((pipe.ring.submit(), pipe.ring.cancels), (0, answers));
+    pipe.ring.cancels = 0;
+    assert!(!pipe.ring.arm().unwrap(), "a core does not sleep on a request that it can hand over");
+    assert_eq!((pipe.ring.submit(), pipe.ring.cancels), (1, 1));
+    while pipe.done.is_empty() {
+        pipe.sleep_and_reap();
+    }
+    pipe.expect(1, Err(IoError::Cancelled));
+}
+
+#[test]
+fn a_cancel_with_a_full_submission_queue_is_not_lost() {
+    let mut pipe = pipe();
+    let mut bytes = [0; 1];
+    let list = [segment(&mut bytes)];
+    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
+    pipe.ring.submit();
+    // Requests for operations that nobody has fill the queue.
+    while pipe.ring.push(&sqe::cancel(u64::from(u32::MAX))) {
+        pipe.ring.cancels += 1;
+    }
+    pipe.ring.cancels = 0;
+    let places = pipe.ring.queued_and_asked().0;
+    assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
+    assert_eq!(pipe.ring.submit(), places as usize);
+    pipe.ring.cancels = places;
+    while pipe.done.is_empty() {
+        pipe.sleep_and_reap();
+    }
+    pipe.expect(1, Err(IoError::Cancelled));
+}
+
+#[test]
+fn a_cancel_that_cannot_even_wait_may_be_asked_for_again() {
+    let mut pipe = pipe();
+    let mut bytes = [0; 1];
+    let list = [segment(&mut bytes)];
+    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
+    // Requests of operations that have ended, before a submit clears them away.
+    let stale = u64::from(u32::MAX);
+    pipe.ring.unsent_cancels.extend(std::iter::repeat_n(stale, pipe.ring.ops.capacity()));
+    assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
+    assert_eq!((pipe.ring.submit(), pipe.ring.cancels), (1, 0));
+    assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
+    while pipe.done.is_empty() {
+        pipe.ring.submit();
+        pipe.sleep_and_reap();
+    }
+    pipe.expect(1, Err(IoError::Cancelled));
+}
+
+#[test]
 fn a_ring_that_is_dropped_takes_its_operations_back_first() {
     let mut pipe = pipe();
     let mut bytes = [0; 1];
