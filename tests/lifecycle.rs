@@ -189,7 +189,7 @@ fn sigterm_does_not_wait_for_a_disk_that_never_answers() {
     settle(&mut guest, LUN);
     submit_reads(&mut guest, 8);
     target.signal(Signal::TERM);
-    target.wait();
+    assert_eq!(target.wait().code(), Some(1), "its disk was not flushed");
     assert!(!target.path(SOCKET).exists());
 }
 
