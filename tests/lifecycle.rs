@@ -15,6 +15,8 @@ use rustix::process::Signal;
 
 /// A disk whose commands do not end within any test.
 const SLOW: &str = "mem:size=1M,delay=3600s";
+/// The same, and it does not let go of them either.
+const DEAF: &str = "mem:size=1M,delay=3600s,cancel=no";
 /// QEMU gives up after 5 s; the promise is that no reply is later than this.
 const REPLY_LIMIT: Duration = Duration::from_secs(4);
 
@@ -273,6 +275,28 @@ fn an_unmap_is_answered_in_time_whatever_the_disk_does() {
     alive(&mut neighbour);
     let mut next = target.guest_on("a.sock", Options::default());
     settle(&mut next, LUN);
+    target.abandon();
+}
+
+#[test]
+fn a_disk_that_never_lets_go_delays_no_reply_past_its_limit() {
+    let target = Target::start_two(&["--disk", DEAF], &["--disk", "mem:size=1M"]);
+    let mut neighbour = target.guest_on("b.sock", Options::default());
+    let mut guest = target.guest_on("a.sock", Options::default());
+    settle(&mut guest, LUN);
+    guest.submit(0, &Command::write(LUN, 0, 512, pattern(0, 4096)), &Shape::default()).unwrap();
+    let start = Instant::now();
+    guest.unmap(0).unwrap();
+    for _ in 0..2 {
+        let (_, connection) = guest.registers();
+        connection.reset().unwrap();
+    }
+    assert!(start.elapsed() < REPLY_LIMIT, "DMA_UNMAP and two DEVICE_RESETs took {:?}", start.elapsed());
+    alive(&mut neighbour);
+    drop(guest);
+    let mut next = target.guest_on("a.sock", Options::default());
+    settle(&mut next, LUN);
+    alive(&mut neighbour);
     target.abandon();
 }
 

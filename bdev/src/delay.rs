@@ -43,6 +43,7 @@ pub struct DelayBdev {
     info: Info,
     inner: Arc<dyn Bdev>,
     delays: Delays,
+    cancels: bool,
 }
 
 impl DelayBdev {
@@ -52,7 +53,14 @@ impl DelayBdev {
         let Delays { read, write, flush } = delays;
         info.description =
             format!("{}, delayed: reads {read:?}, writes {write:?}, flushes {flush:?}", info.description);
-        Self { info, inner, delays }
+        Self { info, inner, delays, cancels: true }
+    }
+
+    /// The same, and what waits cannot be cancelled: a disk that neither answers nor lets go.
+    pub fn without_cancel(mut self) -> Self {
+        self.cancels = false;
+        self.info.description.push_str(", not to be cancelled");
+        self
     }
 }
 
@@ -64,7 +72,7 @@ impl Bdev for DelayBdev {
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let inner = self.inner.channel(io)?;
         let waiting = std::array::from_fn(|_| VecDeque::with_capacity(io.channel_max()));
-        Ok(Box::new(DelayChannel { inner, delays: self.delays, waiting, next_order: 0 }))
+        Ok(Box::new(DelayChannel { inner, delays: self.delays, cancels: self.cancels, waiting, next_order: 0 }))
     }
 }
 
@@ -80,6 +88,8 @@ struct Waiting {
 struct DelayChannel {
     inner: Box<dyn Channel>,
     delays: Delays,
+    /// What waits can be cancelled.
+    cancels: bool,
     /// Reads, writes, flushes: each oldest first.
     waiting: [VecDeque<Waiting>; 3],
     next_order: u64,
@@ -111,7 +121,7 @@ impl Channel for DelayChannel {
     }
 
     fn cancel(&mut self, io: &mut Io, tag: Tag) {
-        for queue in &mut self.waiting {
+        for queue in self.waiting.iter_mut().filter(|_| self.cancels) {
             if let Some(at) = queue.iter().position(|waiting| waiting.tag == tag) {
                 queue.remove(at);
                 io.complete(self.inner.id(), Completion { tag, result: Err(IoError::Cancelled) });
@@ -214,6 +224,20 @@ mod tests {
         io.set_now_ns(u64::MAX);
         channel.poll(&mut io);
         assert_eq!(collect(&mut io), [(2, Ok(()))]);
+    }
+
+    #[test]
+    fn what_waits_without_cancel_waits_on() {
+        let null = Arc::new(NullBdev::new(1 << 20, 512).unwrap());
+        let bdev = DelayBdev::new(null, Delays::all(Duration::from_secs(60))).without_cancel();
+        let mut io = Io::default();
+        let mut channel = bdev.channel(&mut io).unwrap();
+        channel.submit(&mut io, &READ, Tag(1)).unwrap();
+        channel.cancel(&mut io, Tag(1));
+        assert_eq!((collect(&mut io), io.in_flight()), (vec![], 1));
+        io.set_now_ns(60_000_000_000);
+        channel.poll(&mut io);
+        assert_eq!(collect(&mut io), [(1, Ok(()))]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ Disks:
   ro                   refuse writes
   direct=auto|on|off   go around the page cache (default: where the file system can)
   delay=TIME           answer each operation late, for tests: 5ms, 60s
+  cancel=yes|no        whether a delayed operation can be cancelled, for tests (default: yes)
   serial=, vendor=, product=, revision=, naa=   what the guest is told";
 
 /// A userspace, polled-mode virtio-scsi storage target over vfio-user.

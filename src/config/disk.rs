@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::{ConfigError, MAX_LUNS, units};
 
 /// Every key that a disk string can have, for the message about one that it cannot.
-const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product, revision, naa, direct, delay, ro";
+const KEYS: &str =
+    "path, size, block-size, target, lun, serial, vendor, product, revision, naa, direct, delay, cancel, ro";
 
 /// A disk: its backend and what the guest is told about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct DiskConfig {
     pub read_only: bool,
     /// Make every operation wait this long.
     pub delay: Option<Duration>,
+    /// What waits can be cancelled. False only with a delay.
+    pub cancel: bool,
     /// Wanted target.
     pub target: Option<u8>,
     /// Wanted LUN.
@@ -95,6 +98,7 @@ impl DiskConfig {
             block_size: fields.block_size()?,
             read_only: fields.flag("ro")?,
             delay: fields.take("delay").map(|value| units::parse_duration(&value)).transpose()?,
+            cancel: fields.cancel()?,
             target: fields.number("target", 255)?.map(|target| target as u8),
             lun: fields.number("lun", u64::from(MAX_LUNS) - 1)?.map(|lun| lun as u16),
             vendor: fields.take("vendor"),
@@ -104,6 +108,9 @@ impl DiskConfig {
             naa: fields.take("naa"),
         };
         fields.finish(kind)?;
+        if !disk.cancel && disk.delay.is_none() {
+            return Err("cancel=no needs a delay (delay=60s,cancel=no)".into());
+        }
         Ok(disk)
     }
 
@@ -196,6 +203,14 @@ impl Fields {
         }
     }
 
+    fn cancel(&mut self) -> Result<bool, String> {
+        match self.take("cancel").as_deref() {
+            None | Some("yes") => Ok(true),
+            Some("no") => Ok(false),
+            Some(other) => Err(format!("cancel={other} is unknown; it can be yes or no")),
+        }
+    }
+
     fn number(&mut self, key: &str, max: u64) -> Result<Option<u64>, String> {
         self.take(key)
             .map(|text| match text.parse::<u64>() {
@@ -264,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_can_be_cancelled_unless_said_otherwise() {
+        let cancel = |text| parse(text).cancel;
+        assert_eq!(
+            ["x", "x,delay=5s", "x,delay=5s,cancel=yes", "x,delay=5s,cancel=no"].map(cancel),
+            [true, true, true, false]
+        );
+    }
+
+    #[test]
     fn kinds() {
         assert_eq!(parse("null:size=1T,block-size=4096").backend, BackendConfig::Null { size: 1 << 40 });
         assert_eq!(parse("mem:size=64M").backend, BackendConfig::Mem { size: 64 << 20 });
@@ -286,6 +310,8 @@ mod tests {
             ("x,ro,ro", "stands twice"),
             ("x,direct=yes", "auto, on or off"),
             ("x,delay=5", "not a duration"),
+            ("x,delay=5s,cancel=off", "yes or no"),
+            ("x,cancel=no", "needs a delay"),
         ] {
             let error = DiskConfig::parse(text).expect_err(text).to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -94,7 +94,10 @@ fn open_bdev(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
         BackendConfig::Mem { size } => Arc::new(MemBdev::new(*size, block_size)?),
     };
     Ok(match config.delay {
-        Some(delay) => Arc::new(DelayBdev::new(bdev, Delays::all(delay))),
+        Some(delay) => {
+            let late = DelayBdev::new(bdev, Delays::all(delay));
+            Arc::new(if config.cancel { late } else { late.without_cancel() })
+        }
         None => bdev,
     })
 }
