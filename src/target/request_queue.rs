@@ -18,8 +18,9 @@ use super::slots::{Phase, Slots, Verdict};
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::worker::Queue;
 
-/// Chains that one queue takes in one pass, so that the others of its reactor get their turn.
-const BATCH: u16 = 64;
+/// Chains that one queue takes in one pass: the others of its reactor get their turn, and the driver is busy with what one
+/// pass published while the next one takes more. With 64, the two worked in lockstep.
+const BATCH: u16 = 16;
 
 /// A request queue.
 #[derive(Debug)]
