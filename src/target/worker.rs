@@ -73,13 +73,13 @@ impl Queue {
         self.is_serving() && !self.remote.holds_up()
     }
 
-    /// Chains that wait in the ring, none if it may not take any.
+    /// A bound on the chains that wait in the ring, 0 if there are none or it may not take any.
     #[inline]
     pub(crate) fn available(&mut self) -> u16 {
         if !self.is_accepting() {
             return 0;
         }
-        self.ring.available().unwrap_or_else(|error| {
+        self.ring.look().unwrap_or_else(|error| {
             self.fail(&error);
             0
         })

@@ -7,72 +7,16 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
+use super::descriptor::{DESC_SIZE, Descriptor, RawDescriptor};
 use super::{Area, RingError, RingFeatures, RingLayout};
 use crate::dma::{Access, Gpa, MemMap};
 
-/// `VIRTQ_DESC_F_NEXT`.
-pub(super) const DESC_F_NEXT: u16 = 1;
-/// `VIRTQ_DESC_F_WRITE`.
-const DESC_F_WRITE: u16 = 2;
-/// `VIRTQ_DESC_F_INDIRECT`.
-pub(super) const DESC_F_INDIRECT: u16 = 4;
-/// Bytes of a descriptor.
-pub(super) const DESC_SIZE: u32 = 16;
 /// `VIRTQ_AVAIL_F_NO_INTERRUPT`.
 const AVAIL_F_NO_INTERRUPT: u16 = 1;
 /// `VIRTQ_USED_F_NO_NOTIFY`.
 const USED_F_NO_NOTIFY: u16 = 1;
 /// Bytes of `flags` and `idx`, before the entries of either ring.
 const ENTRIES_AT: usize = 4;
-
-/// A descriptor in the guest's byte order; nothing promises that an indirect table is aligned.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct RawDescriptor {
-    addr: u64,
-    rest: u64,
-}
-
-/// A descriptor, fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Descriptor {
-    pub addr: Gpa,
-    pub len: u32,
-    pub flags: u16,
-    pub next: u16,
-}
-
-impl Descriptor {
-    /// From the 16 bytes of the wire format (2.7.5).
-    #[inline]
-    pub fn parse(bytes: [u8; 16]) -> Self {
-        let wide = u128::from_le_bytes(bytes);
-        Self {
-            addr: Gpa(wide as u64),
-            len: (wide >> 64) as u32,
-            flags: (wide >> 96) as u16,
-            next: (wide >> 112) as u16,
-        }
-    }
-
-    /// What the device does with the buffer.
-    #[inline]
-    pub fn access(&self) -> Access {
-        if self.flags & DESC_F_WRITE != 0 { Access::Write } else { Access::Read }
-    }
-
-    /// Reads a descriptor once.
-    ///
-    /// # Safety
-    /// 16 bytes at `at` are mapped and readable.
-    #[inline]
-    pub unsafe fn fetch(at: *const u8) -> Self {
-        // SAFETY: by the promise of the caller; the type asks for no alignment.
-        let raw = unsafe { at.cast::<RawDescriptor>().read_volatile() };
-        let (addr, rest) = (u64::from_le(raw.addr), u64::from_le(raw.rest));
-        Self { addr: Gpa(addr), len: rest as u32, flags: (rest >> 32) as u16, next: (rest >> 48) as u16 }
-    }
-}
 
 /// Host addresses of the three areas.
 #[derive(Debug)]
@@ -94,20 +38,12 @@ impl Areas {
             return Err(RingError::Size(layout.size));
         }
         let (size, event) = (u64::from(layout.size), if features.event_idx { 2 } else { 0 });
-        let place = |area, gpa: Gpa, align: u64, len, access| {
-            let segment = map.contiguous(gpa, len, access).map_err(|error| RingError::Unreachable { area, error })?;
-            let base = NonNull::new(segment.as_ptr()).expect("a segment's base is not null");
-            // Atomic accesses need the host address aligned too; a mapping of whole pages keeps the guest's alignment.
-            if gpa.0.is_multiple_of(align) && (base.as_ptr() as u64).is_multiple_of(align) {
-                Ok(base)
-            } else {
-                Err(RingError::Misaligned { area, gpa })
-            }
-        };
+        let (desc_len, entries) = (u64::from(DESC_SIZE) * size, ENTRIES_AT as u64);
+        let place = |area, range, align, access| place(map, area, range, align, access);
         Ok(Self {
-            desc: place(Area::Desc, layout.desc, 16, u64::from(DESC_SIZE) * size, Access::Read)?,
-            avail: place(Area::Avail, layout.avail, 2, ENTRIES_AT as u64 + 2 * size + event, Access::Read)?,
-            used: place(Area::Used, layout.used, 4, ENTRIES_AT as u64 + 8 * size + event, Access::Write)?,
+            desc: place(Area::Desc, (layout.desc, desc_len), 16, Access::Read)?,
+            avail: place(Area::Avail, (layout.avail, entries + 2 * size + event), 2, Access::Read)?,
+            used: place(Area::Used, (layout.used, entries + 8 * size + event), 4, Access::Write)?,
             size: layout.size,
             event_idx: features.event_idx,
         })
@@ -126,7 +62,7 @@ impl Areas {
             return None;
         }
         // SAFETY: the table has `size` descriptors of 16 bytes and was resolved whole.
-        Some(unsafe { Descriptor::fetch(self.desc.as_ptr().add(usize::from(index) * DESC_SIZE as usize)) })
+        Some(unsafe { RawDescriptor::fetch(self.desc.as_ptr().add(usize::from(index) * DESC_SIZE as usize)) }.split())
     }
 
     /// The driver's index. Acquire: entries and descriptors up to it are seen as the driver wrote them.
@@ -199,6 +135,24 @@ impl Areas {
     }
 }
 
+/// The host address of an area: `len` bytes of one piece, aligned on both sides.
+pub(super) fn place(
+    map: &MemMap,
+    area: Area,
+    (gpa, len): (Gpa, u64),
+    align: u64,
+    access: Access,
+) -> Result<NonNull<u8>, RingError> {
+    let segment = map.contiguous(gpa, len, access).map_err(|error| RingError::Unreachable { area, error })?;
+    let base = NonNull::new(segment.as_ptr()).expect("a segment's base is not null");
+    // Atomic accesses need the host address aligned too; a mapping of whole pages keeps the guest's alignment.
+    if gpa.0.is_multiple_of(align) && (base.as_ptr() as u64).is_multiple_of(align) {
+        Ok(base)
+    } else {
+        Err(RingError::Misaligned { area, gpa })
+    }
+}
+
 /// Whether the step from `old` to `new` passes `event` (2.7.10): all three go around at 65536.
 #[inline]
 fn need_event(event: u16, new: u16, old: u16) -> bool {
@@ -224,14 +178,5 @@ mod tests {
         ] {
             assert_eq!(need_event(event, new, old), needed, "event {event} old {old} new {new}");
         }
-    }
-
-    #[test]
-    fn a_descriptor_is_sixteen_bytes_little_endian() {
-        let bytes = [8, 7, 6, 5, 4, 3, 2, 1, 0x44, 0x33, 0x22, 0x11, 0x03, 0x80, 0x0a, 0x0b];
-        let expected = Descriptor { addr: Gpa(0x0102_0304_0506_0708), len: 0x1122_3344, flags: 0x8003, next: 0x0b0a };
-        assert_eq!(Descriptor::parse(bytes), expected);
-        // SAFETY: the array has 16 bytes.
-        assert_eq!(unsafe { Descriptor::fetch(bytes.as_ptr()) }, expected);
     }
 }

@@ -2,23 +2,23 @@
 
 use crate::dma::{Gpa, TranslateError};
 
-/// The three areas of a split ring.
+/// The three areas of a ring (2.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Area {
-    /// Descriptor table.
+    /// Descriptor area: the table of a split ring, all of a packed one.
     Desc,
-    /// Available ring.
+    /// Driver area: available ring, or the driver's event suppression.
     Avail,
-    /// Used ring.
+    /// Device area: used ring, or the device's event suppression.
     Used,
 }
 
 impl std::fmt::Display for Area {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Desc => "descriptor table",
-            Self::Avail => "available ring",
-            Self::Used => "used ring",
+            Self::Desc => "descriptor area",
+            Self::Avail => "driver area",
+            Self::Used => "device area",
         })
     }
 }
@@ -26,10 +26,10 @@ impl std::fmt::Display for Area {
 /// A ring cannot be used, or no further: the device sets `DEVICE_NEEDS_RESET`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RingError {
-    /// The size is 0, no power of two, or above 32768 (2.7).
-    #[error("queue size {0} is not a power of two up to 32768")]
+    /// The size is 0, above 32768, or, of a split ring, no power of two (2.7, 2.8).
+    #[error("queue size {0} is not possible")]
     Size(u16),
-    /// An area is not on the boundary that section 2.7 asks for.
+    /// An area is not on the boundary that sections 2.7 and 2.8.10.1 ask for.
     #[error("{area} at {gpa} is not aligned")]
     Misaligned {
         /// Which one.
@@ -61,6 +61,20 @@ pub enum RingError {
         /// Entries of the table.
         size: u16,
     },
+    /// A descriptor of a packed ring is made available while the whole ring is with the device.
+    #[error("descriptor {0} is made available again before it is used")]
+    Overrun(u16),
+    /// A buffer of a packed ring has an id that no ring of its size needs.
+    #[error("buffer id {id} is outside a ring of {size}")]
+    IdOutOfRange {
+        /// The id.
+        id: u16,
+        /// Entries of the ring.
+        size: u16,
+    },
+    /// A buffer of a packed ring has the id of another one that is with the device.
+    #[error("buffer id {0} is in use")]
+    IdInUse(u16),
     /// A chain breaks the rules.
     #[error("chain {head}: {fault}")]
     Chain {
@@ -85,12 +99,21 @@ pub enum ChainFault {
     /// More descriptors than the table has: it goes in a circle.
     #[error("it has a loop")]
     Loop,
+    /// A packed ring's chain goes on into descriptors that are with the device, or takes more than there are.
+    #[error("it takes more descriptors than the ring has left")]
+    TooLong,
+    /// A packed ring's chain goes on in a descriptor that is not available (2.8.6).
+    #[error("it goes on in descriptor {0}, which is not available")]
+    NotAvailable(u16),
     /// `INDIRECT` without the feature.
     #[error("it has an indirect table, which was not negotiated")]
     IndirectNotNegotiated,
     /// `INDIRECT` together with `NEXT` (2.7.5.3.1).
     #[error("a descriptor is both indirect and continued")]
     IndirectAndNext,
+    /// A packed ring's chain of descriptors with an indirect one in it (2.8.5).
+    #[error("an indirect descriptor follows others")]
+    IndirectInChain,
     /// An indirect table inside an indirect table (2.7.5.3.1).
     #[error("an indirect table holds another one")]
     NestedIndirect,

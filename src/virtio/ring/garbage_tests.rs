@@ -22,7 +22,8 @@ fn descriptor() -> impl Strategy<Value = (Buffer, u16, u16)> {
         .prop_map(|(gpa, len, writable, flags, next)| (Buffer { gpa, len, writable }, flags, next))
 }
 
-fn check_inside(map: &MemMap, chain: &Chain) {
+/// The segments of a chain are in the memory of [`FakeDriver::new`], and its lengths are theirs.
+pub(super) fn check_inside(map: &MemMap, chain: &Chain) {
     let memory = map.contiguous(Gpa(0), MEMORY_LEN as u64, crate::dma::Access::Read).expect("it is there");
     let (start, end) = (memory.as_ptr() as usize, memory.as_ptr() as usize + memory.len());
     for segment in chain.readable().iter().chain(chain.writable()) {

@@ -3,7 +3,7 @@
 //! Owns the positions in a ring and the host addresses of its areas. Never looks into a buffer, never signals anybody,
 //! never waits. The queue workers in `target` call it, each ring from one thread.
 //!
-//! One pass over a ring: [`Ring::available`] once, [`Ring::pop`] as often as there is work and room for it,
+//! One pass over a ring: [`Ring::look`] once, [`Ring::pop`] as often as there is work and room for it,
 //! [`Ring::push`] for what is finished, [`Ring::publish`] once; its answer says whether the driver wants an interrupt.
 //!
 //! [`Ring`] is an enumeration and not a trait, so that every call is direct: the ring format is chosen once a device and
@@ -11,7 +11,10 @@
 
 mod areas;
 pub mod chain;
+mod descriptor;
 mod error;
+mod packed;
+mod packed_areas;
 mod split;
 mod table;
 
@@ -22,12 +25,21 @@ mod hostile_tests;
 #[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]
+mod packed_garbage_tests;
+#[cfg(test)]
+mod packed_hostile_tests;
+#[cfg(test)]
+mod packed_model_tests;
+#[cfg(test)]
+mod packed_tests;
+#[cfg(test)]
 mod split_tests;
 #[cfg(test)]
 pub mod testing;
 
 pub use chain::{Chain, MAX_SEGMENTS, RemoteRange};
 pub use error::{Area, ChainFault, RingError};
+pub use packed::PackedRing;
 pub use split::SplitRing;
 
 use crate::dma::{Gpa, MemMap};
@@ -35,13 +47,13 @@ use crate::dma::{Gpa, MemMap};
 /// Where a ring lies in the guest's memory, as the driver programmed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingLayout {
-    /// Entries: a power of two, at most 32768.
+    /// Entries: at most 32768, and of a split ring a power of two.
     pub size: u16,
-    /// Descriptor table, on a 16-byte boundary.
+    /// Descriptor table or packed ring ("descriptor area"), on a 16-byte boundary.
     pub desc: Gpa,
-    /// Available ring ("driver area"), on a 2-byte boundary.
+    /// Available ring, on a 2-byte boundary, or the driver's event suppression, on a 4-byte boundary ("driver area").
     pub avail: Gpa,
-    /// Used ring ("device area"), on a 4-byte boundary.
+    /// Used ring or the device's event suppression ("device area"), on a 4-byte boundary.
     pub used: Gpa,
 }
 
@@ -65,7 +77,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// The chain's name in the ring: index of its first descriptor (split).
+    /// The chain's name in the ring: index of its first descriptor (split), buffer id (packed).
     pub fn id(&self) -> u16 {
         self.id
     }
@@ -80,7 +92,7 @@ impl Head {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Popped {
-    /// Nothing is left of the batch that [`Ring::available`] saw.
+    /// Nothing is left of the batch that [`Ring::look`] saw, or nothing at all (packed).
     Empty,
     /// A chain, now described by the caller's [`Chain`].
     Chain(Head),
@@ -117,6 +129,8 @@ pub enum Walked {
 pub enum Ring {
     /// Section 2.7.
     Split(SplitRing),
+    /// Section 2.8.
+    Packed(PackedRing),
 }
 
 impl Ring {
@@ -128,6 +142,14 @@ impl Ring {
         SplitRing::new(layout, features, map).map(Self::Split)
     }
 
+    /// A packed ring, bound to `map`.
+    ///
+    /// # Errors
+    /// As [`Ring::split`].
+    pub fn packed(layout: RingLayout, features: RingFeatures, map: &MemMap) -> Result<Self, RingError> {
+        PackedRing::new(layout, features, map).map(Self::Packed)
+    }
+
     /// Finds the areas in `map`. The positions stay: a ring goes on where it stopped.
     ///
     /// # Errors
@@ -135,6 +157,7 @@ impl Ring {
     pub fn rebind(&mut self, map: &MemMap) -> Result<(), RingError> {
         match self {
             Self::Split(ring) => ring.rebind(map),
+            Self::Packed(ring) => ring.rebind(map),
         }
     }
 
@@ -142,6 +165,7 @@ impl Ring {
     pub fn unbind(&mut self) {
         match self {
             Self::Split(ring) => ring.unbind(),
+            Self::Packed(ring) => ring.unbind(),
         }
     }
 
@@ -149,6 +173,7 @@ impl Ring {
     pub fn is_bound(&self) -> bool {
         match self {
             Self::Split(ring) => ring.is_bound(),
+            Self::Packed(ring) => ring.is_bound(),
         }
     }
 
@@ -157,21 +182,37 @@ impl Ring {
     pub fn start(&mut self) {
         match self {
             Self::Split(ring) => ring.start(),
+            Self::Packed(ring) => ring.start(),
         }
     }
 
-    /// Chains that wait, looked up with one read of the driver's index.
+    /// Looks whether chains wait, with one read: a bound on how many, 0 if there are none. A packed ring does not tell how
+    /// many, so that it is as many as there can be; [`Ring::pop`] finds the end.
     ///
     /// # Errors
-    /// [`RingError::AvailJump`].
+    /// [`RingError::AvailJump`] (split), [`RingError::Overrun`] (packed).
+    #[inline]
+    pub fn look(&mut self) -> Result<u16, RingError> {
+        match self {
+            Self::Split(ring) => ring.available(),
+            Self::Packed(ring) => ring.look(),
+        }
+    }
+
+    /// As [`Ring::look`], but how many chains wait exactly: a packed ring counts them.
+    ///
+    /// # Errors
+    /// As [`Ring::look`].
     #[inline]
     pub fn available(&mut self) -> Result<u16, RingError> {
         match self {
             Self::Split(ring) => ring.available(),
+            Self::Packed(ring) => ring.available(),
         }
     }
 
-    /// Takes the next chain of the batch that [`Ring::available`] saw into `chain`.
+    /// Takes the next chain of the batch that [`Ring::look`] saw into `chain`. In a packed ring that may be one that
+    /// was made available since.
     ///
     /// # Errors
     /// [`RingError`]: the ring is broken, the device needs a reset. Nothing was taken.
@@ -179,6 +220,7 @@ impl Ring {
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         match self {
             Self::Split(ring) => ring.pop(map, chain),
+            Self::Packed(ring) => ring.pop(map, chain),
         }
     }
 
@@ -186,6 +228,7 @@ impl Ring {
     pub fn table_fetched(&mut self, gpa: Gpa, table: Box<[u8]>) {
         match self {
             Self::Split(ring) => ring.table_fetched(gpa, table),
+            Self::Packed(ring) => ring.table_fetched(gpa, table),
         }
     }
 
@@ -197,6 +240,7 @@ impl Ring {
     pub fn walk(&mut self, map: &MemMap, chain: &mut Chain, head: &Head) -> Result<Walked, RingError> {
         match self {
             Self::Split(ring) => ring.walk(map, chain, head),
+            Self::Packed(ring) => ring.walk(map, chain, head),
         }
     }
 
@@ -204,6 +248,7 @@ impl Ring {
     pub fn position(&self) -> u16 {
         match self {
             Self::Split(ring) => ring.position(),
+            Self::Packed(ring) => ring.position(),
         }
     }
 
@@ -213,6 +258,7 @@ impl Ring {
     pub fn push(&mut self, head: Head, written: u32) {
         match self {
             Self::Split(ring) => ring.push(head, written),
+            Self::Packed(ring) => ring.push(head, written),
         }
     }
 
@@ -222,16 +268,18 @@ impl Ring {
     pub fn publish(&mut self) -> bool {
         match self {
             Self::Split(ring) => ring.publish(),
+            Self::Packed(ring) => ring.publish(),
         }
     }
 
     /// Asks for doorbells, then looks again. True if there is work already: do not sleep.
     ///
     /// # Errors
-    /// As [`Ring::available`].
+    /// As [`Ring::look`].
     pub fn enable_notify(&mut self) -> Result<bool, RingError> {
         match self {
             Self::Split(ring) => ring.enable_notify(),
+            Self::Packed(ring) => ring.enable_notify(),
         }
     }
 
@@ -239,6 +287,7 @@ impl Ring {
     pub fn disable_notify(&mut self) {
         match self {
             Self::Split(ring) => ring.disable_notify(),
+            Self::Packed(ring) => ring.disable_notify(),
         }
     }
 
@@ -247,6 +296,7 @@ impl Ring {
     pub fn in_flight(&self) -> u16 {
         match self {
             Self::Split(ring) => ring.in_flight(),
+            Self::Packed(ring) => ring.in_flight(),
         }
     }
 
@@ -255,6 +305,7 @@ impl Ring {
     pub fn size(&self) -> u16 {
         match self {
             Self::Split(ring) => ring.size(),
+            Self::Packed(ring) => ring.size(),
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::areas::{Areas, DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
+use super::areas::Areas;
 use super::chain::Memory;
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
 use super::table::{Stop, Tables};
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
@@ -258,9 +259,9 @@ fn walk(
             return Err(ChainFault::Loop.into());
         }
         taken += 1;
-        let next = descriptor.next;
+        let next = descriptor.link;
         descriptor = areas.descriptor(next).ok_or(ChainFault::NextOutOfRange { next, entries })?;
     }
-    tables.walk(descriptor, memory, filling)?;
+    tables.walk_linked(descriptor, memory, filling)?;
     Ok(taken)
 }

@@ -1,12 +1,12 @@
-//! Indirect tables (virtio 1.2, section 2.7.5.3): the rest of a chain, in memory of its own.
+//! Indirect tables (virtio 1.2, sections 2.7.5.3 and 2.8.7): the rest of a chain, in memory of its own.
 #![allow(unsafe_code)]
 
 use std::ptr::NonNull;
 
 use bdev::Segment;
 
-use super::areas::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_SIZE, Descriptor};
 use super::chain::{Filling, Memory};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_SIZE, Descriptor, RawDescriptor};
 use super::{ChainFault, MAX_SEGMENTS};
 use crate::dma::{Access, Gpa};
 
@@ -50,14 +50,20 @@ impl Tables {
         self.fetched = None;
     }
 
-    /// Follows the rest of a chain in the table that `pointer` points to. The direction in `pointer` means nothing.
+    /// Follows the rest of a split ring's chain in the table that `pointer` points to, from link to link. The direction in
+    /// `pointer` means nothing.
     #[inline]
-    pub fn walk(&mut self, pointer: Descriptor, mut memory: Memory<'_>, mut filling: Filling<'_>) -> Result<(), Stop> {
+    pub fn walk_linked(
+        &mut self,
+        pointer: Descriptor,
+        mut memory: Memory<'_>,
+        mut filling: Filling<'_>,
+    ) -> Result<(), Stop> {
         let entries = self.check(&pointer)?;
         let table = self.find(&pointer, memory.borrow())?;
         let mut index = 0;
         for _ in 0..entries {
-            let descriptor = table.fetch(index, memory.borrow())?;
+            let descriptor = table.fetch(index, memory.borrow())?.split();
             if descriptor.flags & DESC_F_INDIRECT != 0 {
                 return Err(ChainFault::NestedIndirect.into());
             }
@@ -65,12 +71,30 @@ impl Tables {
             if descriptor.flags & DESC_F_NEXT == 0 {
                 return Ok(filling.finish()?);
             }
-            index = descriptor.next;
+            index = descriptor.link;
             if index >= entries {
                 return Err(ChainFault::NextOutOfRange { next: index, entries }.into());
             }
         }
         Err(ChainFault::Loop.into())
+    }
+
+    /// Follows a packed ring's table, which is the whole chain: its descriptors one after the other, of whose flags only the
+    /// direction means anything.
+    #[inline]
+    pub fn walk_packed(
+        &mut self,
+        pointer: Descriptor,
+        mut memory: Memory<'_>,
+        mut filling: Filling<'_>,
+    ) -> Result<(), Stop> {
+        let entries = self.check(&pointer)?;
+        let table = self.find(&pointer, memory.borrow())?;
+        for index in 0..entries {
+            let descriptor = table.fetch(index, memory.borrow())?.packed();
+            filling.add(memory.borrow(), descriptor.addr, descriptor.len, descriptor.access())?;
+        }
+        Ok(filling.finish()?)
     }
 
     /// The number of descriptors in a table, if its pointer keeps to the rules.
@@ -138,25 +162,25 @@ struct Table {
 impl Table {
     /// Descriptor `index`, which is inside the table.
     #[inline]
-    fn fetch(&self, index: u16, memory: Memory<'_>) -> Result<Descriptor, ChainFault> {
+    fn fetch(&self, index: u16, memory: Memory<'_>) -> Result<RawDescriptor, ChainFault> {
         let at = usize::from(index) * DESC_SIZE as usize;
         let Some(whole) = self.whole else {
             return fetch_in_pieces(Gpa(self.gpa.0 + at as u64), memory);
         };
         assert!(at + DESC_SIZE as usize <= whole.len(), "the index was checked against the table");
         // SAFETY: the 16 bytes are inside the segment, as just checked, and that is mapped.
-        Ok(unsafe { Descriptor::fetch(whole.as_ptr().add(at)) })
+        Ok(unsafe { RawDescriptor::fetch(whole.as_ptr().add(at)) })
     }
 }
 
 #[cold]
 #[inline(never)]
-fn fetch_in_pieces(gpa: Gpa, memory: Memory<'_>) -> Result<Descriptor, ChainFault> {
+fn fetch_in_pieces(gpa: Gpa, memory: Memory<'_>) -> Result<RawDescriptor, ChainFault> {
     let (mut bytes, mut done) = ([0; DESC_SIZE as usize], 0);
     memory.map.translate(memory.cache, (gpa, u64::from(DESC_SIZE)), Access::Read, |segment, _| {
         segment.read(0, &mut bytes[done..done + segment.len()]);
         done += segment.len();
         Ok(())
     })?;
-    Ok(Descriptor::parse(bytes))
+    Ok(RawDescriptor::from_bytes(bytes))
 }

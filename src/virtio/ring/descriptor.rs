@@ -1,0 +1,93 @@
+//! Descriptors as they lie in the guest's memory: those of a split ring (virtio 1.2, 2.7.5) and of a packed one (2.8.13)
+//! differ in what is behind the length.
+#![allow(unsafe_code)]
+
+use crate::dma::{Access, Gpa};
+
+/// `VIRTQ_DESC_F_NEXT`.
+pub(super) const DESC_F_NEXT: u16 = 1;
+/// `VIRTQ_DESC_F_WRITE`.
+pub(super) const DESC_F_WRITE: u16 = 2;
+/// `VIRTQ_DESC_F_INDIRECT`.
+pub(super) const DESC_F_INDIRECT: u16 = 4;
+/// Bytes of a descriptor.
+pub(super) const DESC_SIZE: u32 = 16;
+
+/// A descriptor, fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Descriptor {
+    pub addr: Gpa,
+    pub len: u32,
+    pub flags: u16,
+    /// The next descriptor of a chain in a split ring, the buffer id in a packed one.
+    pub link: u16,
+}
+
+impl Descriptor {
+    /// What the device does with the buffer.
+    #[inline]
+    pub fn access(&self) -> Access {
+        if self.flags & DESC_F_WRITE != 0 { Access::Write } else { Access::Read }
+    }
+
+    /// Of a packed ring, from its two halves.
+    #[inline]
+    pub fn packed(addr: u64, rest: u64) -> Self {
+        Self { addr: Gpa(addr), len: rest as u32, link: (rest >> 32) as u16, flags: (rest >> 48) as u16 }
+    }
+}
+
+/// The two halves of a descriptor, fetched in the guest's byte order; nothing promises that an indirect table is aligned.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+pub(super) struct RawDescriptor {
+    addr: u64,
+    rest: u64,
+}
+
+impl RawDescriptor {
+    /// Reads a descriptor once.
+    ///
+    /// # Safety
+    /// 16 bytes at `at` are mapped and readable.
+    #[inline]
+    pub unsafe fn fetch(at: *const u8) -> Self {
+        // SAFETY: by the promise of the caller; the type asks for no alignment.
+        unsafe { at.cast::<Self>().read_volatile() }
+    }
+
+    /// From the bytes.
+    pub fn from_bytes(bytes: [u8; DESC_SIZE as usize]) -> Self {
+        let (halves, _) = bytes.as_chunks();
+        Self { addr: u64::from_ne_bytes(halves[0]), rest: u64::from_ne_bytes(halves[1]) }
+    }
+
+    /// As a split ring lays it out.
+    #[inline]
+    pub fn split(self) -> Descriptor {
+        let (addr, rest) = (u64::from_le(self.addr), u64::from_le(self.rest));
+        Descriptor { addr: Gpa(addr), len: rest as u32, flags: (rest >> 32) as u16, link: (rest >> 48) as u16 }
+    }
+
+    /// As a packed ring lays it out.
+    #[inline]
+    pub fn packed(self) -> Descriptor {
+        Descriptor::packed(u64::from_le(self.addr), u64::from_le(self.rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_is_sixteen_bytes_little_endian() {
+        let bytes = [8, 7, 6, 5, 4, 3, 2, 1, 0x44, 0x33, 0x22, 0x11, 0x03, 0x80, 0x0a, 0x0b];
+        let split = Descriptor { addr: Gpa(0x0102_0304_0506_0708), len: 0x1122_3344, flags: 0x8003, link: 0x0b0a };
+        let packed = Descriptor { flags: 0x0b0a, link: 0x8003, ..split };
+        // SAFETY: the array has 16 bytes.
+        for raw in [RawDescriptor::from_bytes(bytes), unsafe { RawDescriptor::fetch(bytes.as_ptr()) }] {
+            assert_eq!((raw.split(), raw.packed()), (split, packed));
+        }
+    }
+}

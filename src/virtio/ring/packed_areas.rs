@@ -1,0 +1,301 @@
+//! The memory of a packed ring: the only place that reads and writes it.
+//!
+//! The driver may write any of it at any time, so that each value is loaded once, with an atomic access, into private
+//! memory and judged there.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::areas::place;
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_WRITE, DESC_SIZE, Descriptor};
+use super::{Area, RingError, RingLayout};
+use crate::dma::{Access, MemMap};
+
+/// `VIRTQ_DESC_F_AVAIL`.
+const DESC_F_AVAIL: u16 = 1 << 7;
+/// `VIRTQ_DESC_F_USED`.
+const DESC_F_USED: u16 = 1 << 15;
+/// Largest ring (2.8).
+const SIZE_MAX: u16 = 1 << 15;
+/// Bytes of an event suppression structure (2.8.14).
+const EVENT_LEN: u64 = 4;
+/// `RING_EVENT_FLAGS_ENABLE`.
+const EVENT_ENABLE: u16 = 0;
+/// `RING_EVENT_FLAGS_DISABLE`.
+const EVENT_DISABLE: u16 = 1;
+/// `RING_EVENT_FLAGS_DESC`.
+const EVENT_DESC: u16 = 2;
+/// The bits of the flags that say anything.
+const EVENT_FLAGS: u16 = 3;
+/// The wrap counter in an event offset.
+const EVENT_WRAP: u16 = 1 << 15;
+
+/// Both marks of a descriptor.
+const MARKS: u16 = DESC_F_AVAIL | DESC_F_USED;
+
+/// A place in the ring, and the wrap counter of whoever is there (2.8.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    index: u16,
+    /// The marks that an available descriptor has in this turn: they tell the wrap counter.
+    available: u16,
+}
+
+impl Position {
+    /// Where both sides begin.
+    pub const START: Self = Self { index: 0, available: DESC_F_AVAIL };
+
+    /// Index of the descriptor.
+    #[inline]
+    pub fn index(self) -> u16 {
+        self.index
+    }
+
+    /// `by` descriptors further on, at most once around.
+    #[inline]
+    pub fn advance(self, by: u16, size: u16) -> Self {
+        let index = u32::from(self.index) + u32::from(by);
+        if index < u32::from(size) {
+            Self { index: index as u16, ..self }
+        } else {
+            Self { index: (index - u32::from(size)) as u16, available: self.available ^ MARKS }
+        }
+    }
+
+    /// The next descriptor.
+    #[inline]
+    pub fn next(self, size: u16) -> Self {
+        let index = self.index + 1;
+        if index == size { Self { index: 0, available: self.available ^ MARKS } } else { Self { index, ..self } }
+    }
+
+    /// Whether a descriptor with `flags` is available to whoever is here.
+    #[inline]
+    pub fn is_available(self, flags: u16) -> bool {
+        flags & MARKS == self.available
+    }
+
+    /// Whether one is available that is not indirect.
+    #[inline]
+    pub fn is_available_and_direct(self, flags: u16) -> bool {
+        flags & (MARKS | DESC_F_INDIRECT) == self.available
+    }
+
+    fn wrap(self) -> bool {
+        self.available == DESC_F_AVAIL
+    }
+
+    /// All that a used descriptor says, here.
+    #[inline]
+    pub fn used(self, id: u16, written: u32) -> Used {
+        let marks = if self.wrap() { MARKS } else { 0 };
+        let flags = marks | if written > 0 { DESC_F_WRITE } else { 0 };
+        Used { index: self.index, rest: u64::from(written) | u64::from(id) << 32 | u64::from(flags) << 48 }
+    }
+
+    fn event(self) -> u16 {
+        self.index | if self.wrap() { EVENT_WRAP } else { 0 }
+    }
+}
+
+/// A used descriptor, to be written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Used {
+    index: u16,
+    /// Length, buffer id and flags. The address means nothing (2.8.4).
+    rest: u64,
+}
+
+/// When one side wants to be told (2.8.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Always.
+    Enable,
+    /// Never.
+    Disable,
+    /// When this place is passed. Only with event indexes.
+    At(Position),
+}
+
+impl Event {
+    fn encode(self) -> u32 {
+        let (at, flags) = match self {
+            Self::Enable => (0, EVENT_ENABLE),
+            Self::Disable => (0, EVENT_DISABLE),
+            Self::At(position) => (position.event(), EVENT_DESC),
+        };
+        u32::from(at) | u32::from(flags) << 16
+    }
+
+    /// What the driver asks for. A value that means nothing asks for everything: one interrupt too many harms nobody.
+    fn decode(value: u32, event_idx: bool) -> Self {
+        let (at, flags) = (value as u16, (value >> 16) as u16 & EVENT_FLAGS);
+        match flags {
+            EVENT_DISABLE => Self::Disable,
+            EVENT_DESC if event_idx => {
+                let available = if at & EVENT_WRAP != 0 { DESC_F_AVAIL } else { DESC_F_USED };
+                Self::At(Position { index: at & !EVENT_WRAP, available })
+            }
+            _ => Self::Enable,
+        }
+    }
+
+    /// Whether to tell of the `count` descriptors from `old` on, in a ring of `size`.
+    pub fn wants(self, old: Position, count: u16, size: u16) -> bool {
+        // Two turns, after which index and wrap counter are the same again.
+        let size = u32::from(size);
+        let turns = |position: Position| u32::from(position.index) + if position.wrap() { 0 } else { size };
+        match self {
+            Self::Enable => true,
+            Self::Disable => false,
+            Self::At(event) => (turns(event) + 2 * size - turns(old)) % (2 * size) < u32::from(count),
+        }
+    }
+}
+
+/// Host addresses of the three areas.
+#[derive(Debug)]
+pub(super) struct PackedAreas {
+    desc: NonNull<u8>,
+    driver: NonNull<u8>,
+    device: NonNull<u8>,
+    size: u16,
+}
+
+// SAFETY: addresses of memory that is shared with the guest; whoever binds the ring keeps it mapped, on any thread.
+unsafe impl Send for PackedAreas {}
+
+impl PackedAreas {
+    /// Looks the areas up in `map`.
+    pub fn resolve(layout: &RingLayout, map: &MemMap) -> Result<Self, RingError> {
+        if layout.size == 0 || layout.size > SIZE_MAX {
+            return Err(RingError::Size(layout.size));
+        }
+        let desc = (layout.desc, u64::from(DESC_SIZE) * u64::from(layout.size));
+        let place = |area, range, align, access| place(map, area, range, align, access);
+        place(Area::Desc, desc, 16, Access::Read)?;
+        Ok(Self {
+            desc: place(Area::Desc, desc, 16, Access::Write)?,
+            driver: place(Area::Avail, (layout.avail, EVENT_LEN), EVENT_LEN, Access::Read)?,
+            device: place(Area::Used, (layout.used, EVENT_LEN), EVENT_LEN, Access::Write)?,
+            size: layout.size,
+        })
+    }
+
+    /// Entries of the ring.
+    #[inline]
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// Descriptor `index`. Acquire: if it is available, it and all that the driver wrote before are seen as written.
+    #[inline]
+    pub fn descriptor(&self, index: u16) -> Descriptor {
+        let [addr, rest] = self.halves(index);
+        // The half with the flags first: the address belongs to them.
+        let rest = u64::from_le(rest.load(Ordering::Acquire));
+        Descriptor::packed(u64::from_le(addr.load(Ordering::Relaxed)), rest)
+    }
+
+    /// Writes a used descriptor. Release: whoever sees it sees the buffer, and the used descriptors written before.
+    #[inline]
+    pub fn set_used(&self, used: Used) {
+        self.halves(used.index)[1].store(used.rest.to_le(), Ordering::Release);
+    }
+
+    /// What the driver asks for.
+    #[inline]
+    pub fn driver_event(&self, event_idx: bool) -> Event {
+        // SAFETY: the area has 4 bytes, was resolved aligned, and stays mapped while the ring is bound.
+        let value = unsafe { AtomicU32::from_ptr(self.driver.as_ptr().cast()) };
+        Event::decode(u32::from_le(value.load(Ordering::Relaxed)), event_idx)
+    }
+
+    /// Tells the driver when to ring. One store, so that it never sees half of it.
+    pub fn set_device_event(&self, event: Event) {
+        // SAFETY: as in `driver_event`.
+        let value = unsafe { AtomicU32::from_ptr(self.device.as_ptr().cast()) };
+        value.store(event.encode().to_le(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn halves(&self, index: u16) -> &[AtomicU64; 2] {
+        assert!(index < self.size, "a position is inside its ring");
+        // SAFETY: the ring has `size` descriptors of 16 bytes, was resolved whole, aligned, and stays mapped while the
+        // ring is bound.
+        unsafe { &*self.desc.as_ptr().add(usize::from(index) * DESC_SIZE as usize).cast() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(index: u16, wrap: bool) -> Position {
+        Position { index, available: if wrap { 0x80 } else { 0x8000 } }
+    }
+
+    #[test]
+    fn the_wrap_counter_turns_behind_the_last_descriptor() {
+        assert_eq!(at(0, true).advance(2, 3), at(2, true));
+        assert_eq!(at(2, true).advance(1, 3), at(0, false));
+        assert_eq!(at(2, false).advance(3, 3), at(2, true));
+        assert_eq!(at(0, true).advance(1, 1), at(0, false));
+        for position in [at(0, true), at(1, false), at(2, true), at(2, false)] {
+            assert_eq!(position.next(3), position.advance(1, 3));
+        }
+        assert_eq!(at(0x7fff, true).advance(0x8000, 0x8000), at(0x7fff, false));
+    }
+
+    #[test]
+    fn available_is_what_differs_and_matches_the_counter() {
+        let (avail, used) = (0x80, 0x8000);
+        for (flags, first_turn, second_turn) in
+            [(0, false, false), (avail, true, false), (used, false, true), (avail | used, false, false)]
+        {
+            // Other bits mean nothing here.
+            for flags in [flags, flags | 0x7f7f] {
+                let found = (at(0, true).is_available(flags), at(0, false).is_available(flags));
+                assert_eq!(found, (first_turn, second_turn), "{flags:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn event_suppression_is_four_bytes() {
+        let encoded = |event: Event| event.encode().to_le_bytes();
+        assert_eq!(encoded(Event::Enable), [0, 0, 0, 0]);
+        assert_eq!(encoded(Event::Disable), [0, 0, 1, 0]);
+        assert_eq!(encoded(Event::At(at(0x123, true))), [0x23, 0x81, 2, 0]);
+        assert_eq!(encoded(Event::At(at(0x123, false))), [0x23, 0x01, 2, 0]);
+        for event in [Event::Enable, Event::Disable, Event::At(at(5, true)), Event::At(at(5, false))] {
+            assert_eq!(Event::decode(event.encode(), true), event);
+        }
+        // By place without the feature, and the reserved value.
+        assert_eq!(Event::decode(Event::At(at(5, true)).encode(), false), Event::Enable);
+        assert_eq!(Event::decode(0x0003_0005, true), Event::Enable);
+        // Reserved bits mean nothing.
+        assert_eq!(Event::decode(0xfffd_0005, true), Event::Disable);
+    }
+
+    #[test]
+    fn an_event_is_wanted_when_its_place_is_passed() {
+        for (event, old, count, wanted) in [
+            (at(0, true), at(0, true), 1, true),
+            (at(0, true), at(0, true), 0, false),
+            (at(1, true), at(0, true), 1, false),
+            (at(1, true), at(0, true), 2, true),
+            (at(0, true), at(0, false), 5, false),
+            (at(0, false), at(4, true), 1, false),
+            (at(0, false), at(4, true), 2, true),
+            (at(4, true), at(0, false), 5, false),
+            (at(1, true), at(3, false), 4, true),
+            (at(1, true), at(3, false), 3, false),
+        ] {
+            assert_eq!(Event::At(event).wants(old, count, 5), wanted, "{event:?} {old:?} {count}");
+        }
+        // A place that the ring does not have hurts nobody.
+        let _ = Event::At(at(0x7fff, false)).wants(at(0, true), 1, 1);
+    }
+}
