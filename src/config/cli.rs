@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::scope::{self, Scoped};
-use super::{ConfigError, DiskConfig, Idle, ServeConfig, file};
+use super::{ConfigError, DiskConfig, Idle, RingFormat, ServeConfig, file};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,8 +53,8 @@ enum CliCommand {
 /// Options of `annulus serve`. Those that belong to a controller are read in their order, see [`scoped`].
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Socket that a controller's client connects to; stands once for each controller. Each --disk, --queues and
-    /// --cpumask after it belongs to that controller, those before the first socket belong to all
+    /// Socket that a controller's client connects to; stands once for each controller. Each --disk, --queues,
+    /// --cpumask and --ring after it belongs to that controller, those before the first socket belong to all
     #[arg(short, long, value_name = "PATH")]
     socket: Vec<PathBuf>,
 
@@ -66,6 +66,10 @@ struct ServeArgs {
     #[arg(short, long, value_name = "N")]
     queues: Vec<u32>,
 
+    /// Virtqueues that the driver may choose from: split, packed (firmware cannot use those), either [default: auto]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    ring: Vec<RingFormat>,
+
     /// A disk: a path, or a kind and keys (see below); stands once for each disk
     #[arg(short, long, value_name = "DISK")]
     disk: Vec<String>,
@@ -75,7 +79,7 @@ struct ServeArgs {
     idle: Option<Idle>,
 
     /// Read controllers from a file instead
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "disk"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "ring", "disk"])]
     config: Option<PathBuf>,
 }
 
@@ -127,6 +131,7 @@ fn scoped(args: ServeArgs, matches: &ArgMatches) -> Result<Vec<Scoped>, ConfigEr
     add("socket", args.socket.into_iter().map(Scoped::Socket).collect());
     add("cpumask", masks.collect::<Result<_, _>>()?);
     add("queues", args.queues.into_iter().map(Scoped::Queues).collect());
+    add("ring", args.ring.into_iter().map(Scoped::Ring).collect());
     add("disk", disks.collect::<Result<_, _>>()?);
     options.sort_by_key(|&(index, _)| index);
     Ok(options.into_iter().map(|(_, option)| option).collect())
@@ -143,10 +148,11 @@ mod tests {
 
     #[test]
     fn the_order_of_options_counts() {
-        let config = serve("-m 0x3 --socket a --disk x --socket b --disk y --queues 4").unwrap();
+        let config = serve("-m 0x3 --socket a --disk x --ring split --socket b --disk y --queues 4").unwrap();
         let found: Vec<_> =
             config.controllers.iter().map(|c| (c.queues, c.disks[0].disk.text.as_str(), c.cpus.cpus().len())).collect();
         assert_eq!(found, [(2, "x", 2), (4, "y", 2)]);
+        assert_eq!((config.controllers[0].ring, config.controllers[1].ring), (RingFormat::Split, RingFormat::Auto));
         assert_eq!(config.idle, Idle::Adaptive);
     }
 
@@ -156,7 +162,9 @@ mod tests {
             ("--socket a --disk x,colour=red", "colour"),
             ("--socket a --disk x --cpumask 7", "bad CPU mask '7'"),
             ("--socket a --disk x --idle never", "never"),
+            ("--socket a --disk x --ring round", "round"),
             ("--config f --socket a", "--config"),
+            ("--config f --ring split", "--config"),
             ("--sokcet a", "--sokcet"),
             ("", "nothing to serve"),
         ] {

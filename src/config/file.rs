@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::scope::{self, Draft};
-use super::{ConfigError, CpuSet, DiskConfig, Idle, ServeConfig};
+use super::{ConfigError, CpuSet, DiskConfig, Idle, RingFormat, ServeConfig};
 
 /// The whole file. The keys outside of `[[controller]]` are for all controllers.
 #[derive(Debug, Deserialize)]
@@ -17,6 +17,7 @@ struct File {
     #[serde(default, deserialize_with = "cpumask")]
     cpumask: Option<CpuSet>,
     queues: Option<u32>,
+    ring: Option<RingFormat>,
     #[serde(default)]
     disks: Vec<Disk>,
     #[serde(default)]
@@ -30,6 +31,7 @@ struct Controller {
     #[serde(default, deserialize_with = "cpumask")]
     cpumask: Option<CpuSet>,
     queues: Option<u32>,
+    ring: Option<RingFormat>,
     #[serde(default)]
     disks: Vec<Disk>,
 }
@@ -74,13 +76,17 @@ enum FileError {
 
 fn parse(text: &str) -> Result<ServeConfig, FileError> {
     let file: File = toml::from_str(text).map_err(FileError::Toml)?;
-    let draft = |socket, cpus, queues, disks: Vec<Disk>| {
-        let disks = disks.into_iter().map(|disk| disk.0).collect();
-        Draft { socket, cpus, queues, disks }
+    let disks = |disks: Vec<Disk>| disks.into_iter().map(|disk| disk.0).collect();
+    let common =
+        Draft { socket: None, cpus: file.cpumask, queues: file.queues, ring: file.ring, disks: disks(file.disks) };
+    let draft = |c: Controller| Draft {
+        socket: Some(c.socket),
+        cpus: c.cpumask,
+        queues: c.queues,
+        ring: c.ring,
+        disks: disks(c.disks),
     };
-    let common = draft(None, file.cpumask, file.queues, file.disks);
-    let drafts: Vec<_> =
-        file.controller.into_iter().map(|c| draft(Some(c.socket), c.cpumask, c.queues, c.disks)).collect();
+    let drafts: Vec<_> = file.controller.into_iter().map(draft).collect();
     let controllers = scope::finish(&common, &drafts).map_err(FileError::Config)?;
     Ok(ServeConfig { controllers, idle: file.idle })
 }
@@ -95,6 +101,7 @@ mod tests {
             r#"
             idle = "spin"
             cpumask = "[0-1]"
+            ring = "packed"
             disks = ["null:size=1G"]
 
             [[controller]]
@@ -105,12 +112,14 @@ mod tests {
             [[controller]]
             socket = "b.sock"
             cpumask = "0x2"
+            ring = "split"
             "#,
         )
         .unwrap();
         assert_eq!(config.idle, Idle::Spin);
         let [a, b] = &config.controllers[..] else { panic!("two controllers") };
         assert_eq!((a.queues, a.disks.len(), b.queues, b.disks.len()), (4, 3, 1, 1));
+        assert_eq!((a.ring, b.ring), (RingFormat::Packed, RingFormat::Split));
         assert!(Arc::ptr_eq(&a.disks[0].disk, &b.disks[0].disk));
     }
 
@@ -120,6 +129,7 @@ mod tests {
             ("[[controller]]\nsocket = \"a\"\ncolour = 1", "colour"),
             ("[[controller]]\nsocket = \"a\"\ndisks = [\"x,colour=1\"]", "colour"),
             ("[[controller]]\nsocket = \"a\"\ncpumask = \"9\"", "bad CPU mask '9'"),
+            ("ring = \"round\"", "round"),
             ("[[controller]]\nqueues = 1", "socket"),
         ] {
             let Err(FileError::Toml(error)) = parse(text) else { panic!("{text}") };

@@ -42,6 +42,8 @@ pub struct ControllerConfig {
     pub cpus: CpuSet,
     /// Request queues that it offers, 1 to [`MAX_QUEUES`].
     pub queues: u16,
+    /// Formats of virtqueues that it offers.
+    pub ring: RingFormat,
     /// Its disks, each at its own address. One that several controllers share is the same `Arc` in each.
     pub disks: Vec<PlacedDisk>,
 }
@@ -55,6 +57,19 @@ pub struct PlacedDisk {
     pub lun: u16,
     /// The disk.
     pub disk: Arc<DiskConfig>,
+}
+
+/// Formats of virtqueues that a driver may choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RingFormat {
+    /// Either.
+    #[default]
+    Auto,
+    /// Only split rings.
+    Split,
+    /// Only packed rings: a driver that does not know them, as firmware, is refused.
+    Packed,
 }
 
 /// What a reactor does when there is no work.

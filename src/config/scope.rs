@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{ConfigError, ControllerConfig, CpuSet, DiskConfig, MAX_QUEUES, MAX_TARGETS, PlacedDisk};
+use super::{ConfigError, ControllerConfig, CpuSet, DiskConfig, MAX_QUEUES, MAX_TARGETS, PlacedDisk, RingFormat};
 
 /// What was said for one controller, or (without a socket) for all.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,7 @@ pub(super) struct Draft {
     pub(super) socket: Option<PathBuf>,
     pub(super) cpus: Option<CpuSet>,
     pub(super) queues: Option<u32>,
+    pub(super) ring: Option<RingFormat>,
     pub(super) disks: Vec<Arc<DiskConfig>>,
 }
 
@@ -22,6 +23,7 @@ pub(super) enum Scoped {
     Socket(PathBuf),
     CpuMask(CpuSet),
     Queues(u32),
+    Ring(RingFormat),
     Disk(DiskConfig),
 }
 
@@ -37,6 +39,7 @@ pub(super) fn gather(options: Vec<Scoped>) -> Result<Vec<Draft>, ConfigError> {
         match option {
             Scoped::CpuMask(cpus) => set_once(&mut draft.cpus, cpus, "--cpumask", &draft.socket)?,
             Scoped::Queues(queues) => set_once(&mut draft.queues, queues, "--queues", &draft.socket)?,
+            Scoped::Ring(ring) => set_once(&mut draft.ring, ring, "--ring", &draft.socket)?,
             Scoped::Disk(disk) => draft.disks.push(Arc::new(disk)),
             Scoped::Socket(_) => unreachable!("handled above"),
         }
@@ -82,8 +85,9 @@ fn finish_one(common: &Draft, draft: &Draft) -> Result<ControllerConfig, ConfigE
     if disks.is_empty() {
         return Err(ConfigError::NoDisk(show(&socket)));
     }
+    let ring = draft.ring.or(common.ring).unwrap_or_default();
     let disks = place(&socket, disks)?;
-    Ok(ControllerConfig { socket, cpus, queues: queues as u16, disks })
+    Ok(ControllerConfig { socket, cpus, queues: queues as u16, ring, disks })
 }
 
 /// Gives each disk its address: the one that it asked for, else LUN 0 of the next target that no disk has.
@@ -140,17 +144,20 @@ mod tests {
     fn options_belong_to_the_socket_before_them_and_the_first_ones_to_all() {
         let found = controllers(vec![
             Scoped::Queues(2),
+            Scoped::Ring(RingFormat::Split),
             disk("all.img"),
             socket("a"),
             disk("a.img"),
             socket("b"),
             Scoped::Queues(3),
             Scoped::CpuMask("0x2".parse().unwrap()),
+            Scoped::Ring(RingFormat::Packed),
         ])
         .unwrap();
         assert_eq!(addresses(&found[0]), [(0, 0, "all.img"), (1, 0, "a.img")]);
         assert_eq!(addresses(&found[1]), [(0, 0, "all.img")]);
         assert_eq!((found[0].queues, found[1].queues), (2, 3));
+        assert_eq!((found[0].ring, found[1].ring), (RingFormat::Split, RingFormat::Packed));
         assert_eq!((found[0].cpus.cpus(), found[1].cpus.cpus()), (&[0][..], &[1][..]));
         assert!(Arc::ptr_eq(&found[0].disks[0].disk, &found[1].disks[0].disk));
     }
@@ -163,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn queues_default_to_the_number_of_cpus() {
+    fn queues_default_to_the_number_of_cpus_and_either_kind_of_ring() {
         let found = controllers(vec![socket("a"), disk("x"), Scoped::CpuMask("[0-2]".parse().unwrap())]).unwrap();
-        assert_eq!(found[0].queues, 3);
+        assert_eq!((found[0].queues, found[0].ring), (3, RingFormat::Auto));
     }
 
     #[test]
@@ -180,6 +187,8 @@ mod tests {
         assert_eq!(queues, Err(ConfigError::Queues { socket: "a".into(), queues: 65 }));
         let masks = vec![socket("a"), Scoped::Queues(1), Scoped::Queues(1)];
         assert!(matches!(controllers(masks), Err(ConfigError::Twice { option: "--queues", .. })));
+        let rings = vec![socket("a"), Scoped::Ring(RingFormat::Split), Scoped::Ring(RingFormat::Auto)];
+        assert!(matches!(controllers(rings), Err(ConfigError::Twice { option: "--ring", .. })));
     }
 
     #[test]

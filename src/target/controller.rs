@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use reactor::{Gate, Handle};
 
+use crate::config::RingFormat;
 use crate::dma::Table;
 use crate::observe::LogLimit;
 use crate::pci::Function;
@@ -38,8 +39,17 @@ const SEG_MAX: u32 = QUEUE_SIZE_MAX as u32 - 2;
 const SECTOR_LEN: u32 = 512;
 /// How long a write of 0 to the status register waits for the reset, for drivers that do not ask whether it is done.
 const RESET_WAIT: Duration = Duration::from_millis(500);
-/// What is offered.
+/// What is offered, whatever the format of rings.
 const FEATURES: u64 = feature::VERSION_1 | feature::RING_INDIRECT_DESC | feature::RING_EVENT_IDX;
+
+/// What a controller offers to drivers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Offer {
+    /// Request queues.
+    pub(crate) queues: u16,
+    /// Formats of rings.
+    pub(crate) ring: RingFormat,
+}
 
 /// One controller.
 #[derive(Debug)]
@@ -65,23 +75,34 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// A controller with `queues` request queues, spread over `reactors` from place `first` on; `bell` is the eventfd at
-    /// which [`Device::wake`](crate::vfio_user::Device::wake) is called.
+    /// A controller whose request queues are spread over `reactors` from place `first` on; `bell` is the eventfd at which
+    /// [`Device::wake`](crate::vfio_user::Device::wake) is called.
     pub(crate) fn new(
         name: String,
         luns: LunMap,
-        queues: u16,
+        offer: Offer,
         reactors: Arc<[Handle<Message>]>,
         first: usize,
         bell: Arc<OwnedFd>,
     ) -> Self {
+        let queues = offer.queues;
         let virtqueues = FIRST_REQUEST_QUEUE + queues;
         // One for each queue and one for changes of the configuration.
         let vectors = virtqueues + 1;
         let config = DeviceConfig::new(&limits(&luns, queues));
         let function = function::build(vectors, crate::virtio_scsi::config::CONFIG_LEN as u32);
-        let spec = TransportSpec { features: FEATURES, queues: virtqueues, queue_size_max: QUEUE_SIZE_MAX, vectors };
-        let transport = Transport::new(spec);
+        let (offered, required) = match offer.ring {
+            RingFormat::Auto => (feature::RING_PACKED, 0),
+            RingFormat::Split => (0, 0),
+            RingFormat::Packed => (feature::RING_PACKED, feature::RING_PACKED),
+        };
+        let transport = Transport::new(TransportSpec {
+            features: FEATURES | offered,
+            required,
+            queues: virtqueues,
+            queue_size_max: QUEUE_SIZE_MAX,
+            vectors,
+        });
         let shared = (transport.status().clone(), Isr::default());
         let adapter = Arc::new(Adapter::new(name, luns, function.interrupts().clone(), shared, virtqueues, bell));
         let memory = Table::new(crate::dma::Limits::default());
@@ -160,7 +181,12 @@ impl Controller {
             indirect: self.transport.has(feature::RING_INDIRECT_DESC),
         };
         let layout = RingLayout { size: layout.size, desc: layout.desc, avail: layout.avail, used: layout.used };
-        let ring = match Ring::split(layout, features, &memory) {
+        let ring = if self.transport.has(feature::RING_PACKED) {
+            Ring::packed(layout, features, &memory)
+        } else {
+            Ring::split(layout, features, &memory)
+        };
+        let ring = match ring {
             Ok(ring) => ring,
             Err(error) => return self.adapter.fail(&format_args!("queue {number}: {error}")),
         };

@@ -13,7 +13,7 @@ use crate::config::{ControllerConfig, DiskConfig, Idle, ServeConfig};
 use crate::vfio_user::{BindError, Server};
 use crate::virtio_scsi::Address;
 
-use super::controller::Controller;
+use super::controller::{Controller, Offer};
 use super::core::Core;
 use super::disk::{Disk, DiskError, DiskIndex, check_identities};
 use super::lun_map::{LunMap, Placement};
@@ -133,8 +133,9 @@ impl Target {
         // Controllers begin at different reactors, so that those with few queues do not all sit on the first one.
         let first = number % reactors.len();
         let luns = LunMap::new(disks.placements(config));
+        let offer = Offer { queues: config.queues, ring: config.ring };
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let mut controller = Controller::new(name.clone(), luns, config.queues, reactors, first, bell.clone());
+        let mut controller = Controller::new(name.clone(), luns, offer, reactors, first, bell.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let (thread_bell, thread_stop) = (bell.clone(), stop.clone());
         let thread = std::thread::Builder::new().name(format!("ctrl-{number}")).spawn(move || {

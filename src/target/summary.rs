@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{ControllerConfig, Idle, ServeConfig};
+use crate::config::{ControllerConfig, Idle, RingFormat, ServeConfig};
 
 use super::controller::QUEUE_SIZE_MAX;
 use super::disk::Disk;
@@ -23,12 +23,17 @@ impl Summary {
     }
 
     fn write_controller(&self, f: &mut fmt::Formatter<'_>, controller: &ControllerConfig) -> fmt::Result {
-        let ControllerConfig { socket, cpus, queues, disks } = controller;
+        let ControllerConfig { socket, cpus, queues, ring, disks } = controller;
         let plural = if *queues == 1 { "" } else { "s" };
+        let rings = match ring {
+            RingFormat::Auto => "rings packed or split",
+            RingFormat::Split => "rings split",
+            RingFormat::Packed => "rings packed",
+        };
         writeln!(f, "controller {}", socket.display())?;
         writeln!(
             f,
-            "  CPUs {cpus}, {queues} request queue{plural} of up to {QUEUE_SIZE_MAX} entries, idle {:?}",
+            "  CPUs {cpus}, {queues} request queue{plural} of up to {QUEUE_SIZE_MAX} entries, {rings}, idle {:?}",
             self.idle
         )?;
         for placed in disks {

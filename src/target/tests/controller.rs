@@ -8,8 +8,9 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use super::bed::Bed;
 use super::guest::{new_bell, read_10};
 use super::sim_disk::{Cancels, SimDisk};
+use crate::config::RingFormat;
 use crate::dma::{Gpa, MemMap};
-use crate::target::controller::Controller;
+use crate::target::controller::{Controller, Offer};
 use crate::target::lun_map::{LunMap, Placement};
 use crate::vfio_user::{Device, DmaMap, DmaUnmap};
 use crate::virtio::ring::RingFeatures;
@@ -18,6 +19,7 @@ use crate::virtio::spec::common;
 use crate::virtio_scsi::Address;
 
 const MEMORY_LEN: u64 = 0x4_0000;
+const OFFER: Offer = Offer { queues: 2, ring: RingFormat::Auto };
 const RING_SIZE: u16 = 16;
 const HEADER_AT: u64 = 0x2_0000;
 const RESPONSE_AT: u64 = 0x2_1000;
@@ -41,7 +43,7 @@ impl Board {
         let bed = Bed::of(1, vec![Arc::new(disk.clone()) as Arc<dyn Bdev>]);
         let placement = Placement { address: Address { target: 0, lun: 0 }, disk: bed.disks[0].clone() };
         let luns = LunMap::new(vec![placement]);
-        let controller = Controller::new("test".into(), luns, 2, bed.handles(), 0, Arc::new(new_bell()));
+        let controller = Controller::new("test".into(), luns, OFFER, bed.handles(), 0, Arc::new(new_bell()));
         let mut board = Self { bed, controller, disk, drivers: Vec::new(), map: Arc::default() };
         let fd = memfd_create("board", MemfdFlags::CLOEXEC).expect("a memfd");
         ftruncate(&fd, MEMORY_LEN).expect("a length");

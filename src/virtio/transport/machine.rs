@@ -30,9 +30,11 @@ impl Transport {
         }
     }
 
-    /// Nothing that was not offered, and never without VERSION_1 (6.2).
+    /// Nothing that was not offered, and never without what is required (6.2).
     fn features_are_acceptable(&self) -> bool {
-        self.driver_features & !self.spec.features == 0 && self.has(feature::VERSION_1) && !self.wants_unknown
+        self.driver_features & !self.spec.features == 0
+            && self.has(feature::VERSION_1 | self.spec.required)
+            && !self.wants_unknown
     }
 
     pub(super) fn features_are_final(&self) -> bool {

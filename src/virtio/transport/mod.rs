@@ -21,6 +21,8 @@ use super::spec::{NO_VECTOR, QUEUE_SIZE_MAX, feature};
 pub struct TransportSpec {
     /// Features of device and transport. VERSION_1 is among them.
     pub features: u64,
+    /// Those that a driver must accept, beside VERSION_1.
+    pub required: u64,
     /// Number of queues, all of them: 1 to [`layout::QUEUES_MAX`].
     pub queues: u16,
     /// Largest number of entries of a queue, a power of two.
@@ -85,6 +87,7 @@ impl Transport {
     /// If the spec breaks a bound of [`TransportSpec`].
     pub fn new(spec: TransportSpec) -> Self {
         assert!(spec.features & feature::VERSION_1 != 0, "a modern device offers VERSION_1");
+        assert!(spec.required & !spec.features == 0, "what a driver must accept is offered");
         assert!((1..=layout::QUEUES_MAX).contains(&spec.queues), "each queue has a doorbell");
         assert!(
             spec.queue_size_max.is_power_of_two() && spec.queue_size_max <= QUEUE_SIZE_MAX,

@@ -134,7 +134,7 @@ proptest! {
     fn invariants_hold(packed: bool, start in 0..3u8, steps in prop::collection::vec(steps(), 1..80)) {
         let extra = if packed { feature::RING_PACKED } else { 0 };
         let features = feature::VERSION_1 | feature::RING_EVENT_IDX | feature::RING_RESET | extra;
-        let mut transport = Transport::new(TransportSpec { features, queues: 3, queue_size_max: 128, vectors: 4 });
+        let mut transport = Transport::new(TransportSpec { features, required: 0, queues: 3, queue_size_max: 128, vectors: 4 });
         if start > 0 {
             transport.driver_features = features;
             prop_assert_eq!(transport.write(common::DEVICE_STATUS, &[0x0b]), Some(Action::FeaturesOk));

@@ -6,7 +6,7 @@ const OFFERED: u64 = feature::VERSION_1 | feature::RING_EVENT_IDX | feature::RIN
 const LIVE: u8 = status::ACKNOWLEDGE | status::DRIVER | status::FEATURES_OK | status::DRIVER_OK;
 
 fn transport(features: u64) -> Transport {
-    Transport::new(TransportSpec { features, queues: 3, queue_size_max: 128, vectors: 4 })
+    Transport::new(TransportSpec { features, required: 0, queues: 3, queue_size_max: 128, vectors: 4 })
 }
 
 fn read<const LEN: usize>(transport: &Transport, offset: u64) -> [u8; LEN] {
@@ -116,6 +116,18 @@ fn unknown_features_or_a_missing_version_refuse_features_ok() {
         accept(&mut transport, feature::VERSION_1);
         assert_eq!(write_status(&mut transport, 0x0b), Some(Action::FeaturesOk), "the driver may try again");
     }
+}
+
+#[test]
+fn a_driver_without_what_is_required_is_refused() {
+    let features = OFFERED | feature::RING_PACKED;
+    let spec = TransportSpec { features, required: feature::RING_PACKED, queues: 1, queue_size_max: 128, vectors: 1 };
+    let mut transport = Transport::new(spec);
+    accept(&mut transport, OFFERED);
+    assert_eq!(write_status(&mut transport, 0x0b), None);
+    assert_eq!(device_status(&transport), 0x03);
+    accept(&mut transport, feature::VERSION_1 | feature::RING_PACKED);
+    assert_eq!(write_status(&mut transport, 0x0b), Some(Action::FeaturesOk));
 }
 
 #[test]
