@@ -13,8 +13,9 @@ use crate::dma::{Gpa, MemMap};
 use crate::target::controller::{Controller, Offer};
 use crate::target::lun_map::{LunMap, Placement};
 use crate::vfio_user::{Device, DmaMap, DmaUnmap};
-use crate::virtio::ring::RingFeatures;
-use crate::virtio::ring::testing::{Buffer, FakeDriver};
+use crate::virtio::ring::testing::packed::{DISABLE, PackedDriver};
+use crate::virtio::ring::testing::{Buffer, FakeDriver, WRITE};
+use crate::virtio::ring::{RingFeatures, RingLayout};
 use crate::virtio::spec::common;
 use crate::virtio_scsi::Address;
 
@@ -25,6 +26,17 @@ const HEADER_AT: u64 = 0x2_0000;
 const RESPONSE_AT: u64 = 0x2_1000;
 /// ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK.
 const LIVE: u8 = 15;
+
+/// Where a read has its header and its answer.
+const READ: [Buffer; 2] =
+    [Buffer { gpa: HEADER_AT, len: 51, writable: false }, Buffer { gpa: RESPONSE_AT, len: 108 + 512, writable: true }];
+
+fn read_header() -> [u8; 51] {
+    let mut header = [0; 51];
+    header[0] = 1;
+    header[19..29].copy_from_slice(&read_10(0, 1));
+    header
+}
 
 /// A controller with two request queues on one core, its disk, and a driver.
 struct Board {
@@ -87,9 +99,12 @@ impl Board {
     }
 
     fn enable(&mut self, queue: u16) {
-        let layout = self.drivers[usize::from(queue)].layout();
+        self.enable_at(queue, self.drivers[usize::from(queue)].layout());
+    }
+
+    fn enable_at(&mut self, queue: u16, layout: RingLayout) {
         self.write(common::QUEUE_SELECT, &queue.to_le_bytes());
-        self.write(common::QUEUE_SIZE, &RING_SIZE.to_le_bytes());
+        self.write(common::QUEUE_SIZE, &layout.size.to_le_bytes());
         self.write(common::QUEUE_DESC, &layout.desc.0.to_le_bytes());
         self.write(common::QUEUE_DRIVER, &layout.avail.0.to_le_bytes());
         self.write(common::QUEUE_DEVICE, &layout.used.0.to_le_bytes());
@@ -121,11 +136,8 @@ impl Board {
     /// Offers a read in a queue.
     fn read(&mut self, queue: usize) {
         let driver = &mut self.drivers[queue];
-        let mut header = [0; 51];
-        header[0] = 1;
-        header[19..29].copy_from_slice(&read_10(0, 1));
-        driver.write(HEADER_AT, &header);
-        driver.add(&[Buffer::readable(HEADER_AT, 51), Buffer::writable(RESPONSE_AT, 108 + 512)]).expect("room");
+        driver.write(HEADER_AT, &read_header());
+        driver.add(&READ).expect("room");
         self.bed.run();
     }
 
@@ -163,6 +175,30 @@ fn a_reset_reads_non_zero_until_the_disk_has_answered_and_nothing_is_written_the
     board.start();
     board.read(2);
     assert_eq!((board.status(), board.used(2)), (LIVE, 1));
+}
+
+#[test]
+fn a_driver_that_takes_packed_rings_has_them_of_any_size() {
+    let mut board = Board::new();
+    let mut driver = PackedDriver::in_map(board.map.clone(), 5, RingFeatures::default());
+    board.set_status(3);
+    board.write(common::DRIVER_FEATURE_SELECT, &[1, 0, 0, 0]);
+    board.write(common::DRIVER_FEATURE, &[1 | 1 << 2, 0, 0, 0]);
+    board.set_status(11);
+    board.enable_at(2, driver.layout());
+    board.set_status(LIVE);
+    assert_eq!(driver.device_event(), [0, 0, DISABLE as u8, 0], "it is polled");
+    for round in 0..6 {
+        driver.write(HEADER_AT, &read_header());
+        let id = driver.add(&READ).expect("room");
+        board.bed.run();
+        assert_eq!(driver.take_used(), Some((id, 108 + 512, WRITE)), "round {round}");
+    }
+    assert_eq!(board.status(), LIVE);
+    // A buffer id that no ring of this size has.
+    driver.offer(&[(READ[0], 5, 0)]);
+    board.bed.run();
+    assert_eq!(board.status(), LIVE | 64);
 }
 
 #[test]
