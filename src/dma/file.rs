@@ -1,8 +1,8 @@
 //! Whether a file that a client sent can be mapped as guest memory.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, fstatfs};
+use rustix::fs::{OFlags, fcntl_get_seals, fcntl_getfl, fstat, fstatfs};
 
 use super::table::MapError;
 
@@ -18,21 +18,24 @@ pub(super) struct FilePlace {
 }
 
 impl FilePlace {
-    /// Checks that `len` bytes from `offset` on can be mapped: a regular file (as memfd, shm and hugetlbfs files are),
+    /// Checks that `len` bytes from `offset` on can be mapped: a file of tmpfs or hugetlbfs (as memfd and shm files are),
     /// long enough, opened for what is wanted, aligned to its pages.
+    ///
+    /// A page of any other file is fetched from its file system when it is touched, and a core would stand still for as
+    /// long as that one hangs. The kernel keeps seals for memory files alone, and tells of them without asking the file
+    /// system; so this goes first, and none of the calls here can hang either.
     ///
     /// The file may shrink later; see [`super::sigbus`].
     pub(super) fn check(fd: BorrowedFd<'_>, offset: u64, len: u64, writable: bool) -> Result<Self, MapError> {
-        let stat = fstat(fd.as_fd())?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::RegularFile {
-            return Err(MapError::FileKind(kind));
-        }
         let flags = fcntl_getfl(fd)?;
         let wanted: &[OFlags] = if writable { &[OFlags::RDWR] } else { &[OFlags::RDWR, OFlags::RDONLY] };
         if flags.contains(OFlags::PATH) || !wanted.contains(&(flags & OFlags::ACCMODE)) {
             return Err(MapError::FileAccess);
         }
+        if fcntl_get_seals(fd).is_err() {
+            return Err(MapError::NotMemoryFile);
+        }
+        let stat = fstat(fd)?;
         let file_len = u64::try_from(stat.st_size).unwrap_or(0);
         if offset.checked_add(len).is_none_or(|end| end > file_len) {
             return Err(MapError::BeyondFile { offset, len, file_len });

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mm::ProtFlags;
 
@@ -84,9 +83,9 @@ pub enum MapError {
     /// Too many bytes in sum.
     #[error("more than {0} bytes in sum")]
     TooManyBytes(u64),
-    /// The descriptor is no regular file.
-    #[error("the descriptor is no regular file but a {0:?}")]
-    FileKind(FileType),
+    /// The descriptor is no file of tmpfs or hugetlbfs: nobody knows how long a page of it can take.
+    #[error("it is no memory file (one on a disk is none); use a memfd (QEMU: -object memory-backend-memfd,share=on)")]
+    NotMemoryFile,
     /// The file is not open for the access.
     #[error("the file is not open for what is asked")]
     FileAccess,
@@ -113,7 +112,7 @@ impl MapError {
     pub fn errno(&self) -> Errno {
         match self {
             Self::Empty | Self::Wraps | Self::Unaligned { .. } | Self::NoAccess => Errno::INVAL,
-            Self::FileKind(_) | Self::BeyondFile { .. } => Errno::INVAL,
+            Self::NotMemoryFile | Self::BeyondFile { .. } => Errno::INVAL,
             Self::Overlap(_) => Errno::EXIST,
             Self::TooManyRegions(_) | Self::TooManyBytes(_) => Errno::NOSPC,
             Self::FileAccess => Errno::ACCESS,
