@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let Command::Serve(config) = command;
     match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, &format_args!("{error:#}")),
+        Err(error) => fail(1, &with_causes(&error)),
     }
 }
 
@@ -71,7 +71,29 @@ fn start_log() {
         .init();
 }
 
+/// What went wrong, with each cause that it does not name itself.
+fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        _ if said.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
+}
+
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("annulus: {error}");
     ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let cause = || std::io::Error::other("the cause");
+        assert_eq!(with_causes(&anyhow::Error::new(cause()).context("no way")), "no way: the cause");
+        assert_eq!(with_causes(&anyhow::Error::new(cause()).context("no way: the cause. Go")), "no way: the cause. Go");
+        assert_eq!(with_causes(&cause().into()), "the cause");
+    }
 }

@@ -138,6 +138,9 @@ fn sockets_that_cannot_be() {
     let long = format!("{}.sock", "s".repeat(120));
     refuses(dir, &["--socket", &long, "--disk", "mem:size=1M"], &["sock", "long"]);
     refuses(dir, &["--socket", "none/vm1.sock", "--disk", "mem:size=1M"], &["none/vm1.sock"]);
+    let output = serve(dir, &["--socket", "none/vm1.sock", "--disk", "mem:size=1M"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text.matches("No such file").count(), 1, "a cause is told once: {text}");
     std::fs::write(dir.join("file"), "not a socket").unwrap();
     refuses(dir, &["--socket", "file", "--disk", "mem:size=1M"], &["file"]);
     assert_eq!(std::fs::read(dir.join("file")).unwrap(), b"not a socket", "a file in the way is not removed");
