@@ -172,6 +172,22 @@ fn options_and_files_that_are_not_known() {
 }
 
 #[test]
+fn configuration_files_with_mistakes() {
+    let dir = directory();
+    let dir = dir.path();
+    let refuse = |text: &[u8], words: &[&str]| {
+        std::fs::write(dir.join("bad.toml"), text).unwrap();
+        refuses(dir, &["--config", "bad.toml"], words);
+    };
+    refuse(b"idle = \"spin\"\n\ncolour = 1\n", &["annulus: bad.toml:3: ", "colour"]);
+    refuse(b"idle = \n", &["annulus: bad.toml:1: "]);
+    refuse(b"[[controller]]\nsocket = \"a\"\ndisks = [\n  \"null:size=much\",\n]\n", &["annulus: bad.toml:", "much"]);
+    refuse(b"idle = \"\xff\"", &["bad.toml", "UTF-8"]);
+    refuse(&[b'\n'; (1 << 20) + 1], &["bad.toml", "1 MiB"]);
+    refuses(dir, &["--config", "/dev/zero"], &["/dev/zero", "1 MiB"]);
+}
+
+#[test]
 fn help_has_examples_and_ends_well() {
     let dir = directory();
     let output = serve(dir.path(), &["--help"]);

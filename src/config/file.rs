@@ -1,5 +1,6 @@
 //! The configuration file, in TOML.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +8,9 @@ use serde::Deserialize;
 
 use super::scope::{self, Draft};
 use super::{ConfigError, CpuSet, DiskConfig, Idle, RingFormat, ServeConfig};
+
+/// Longest file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The whole file. The keys outside of `[[controller]]` are for all controllers.
 #[derive(Debug, Deserialize)]
@@ -58,14 +62,35 @@ fn cpumask<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<C
 /// # Errors
 /// [`ConfigError`]: what is wrong, with the line where it stands.
 pub(super) fn read(path: &Path) -> Result<ServeConfig, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError::File { path: path.display().to_string(), why: error.to_string() })?;
+    let name = || path.display().to_string();
+    let text = read_text(path).map_err(|error| ConfigError::File { path: name(), why: error.to_string() })?;
     parse(&text).map_err(|error| match error {
         FileError::Toml(error) => {
-            ConfigError::File { path: path.display().to_string(), why: error.to_string().trim_end().to_string() }
+            let (line, why) = (line_of(&error, &text), one_line(error.message()));
+            ConfigError::FileLine { path: name(), line, why }
         }
         FileError::Config(error) => error,
     })
+}
+
+/// Never reads much more than it may take: the file may be a device.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is longer than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
+}
+
+/// The line where a mistake begins, from 1 on.
+fn line_of(error: &toml::de::Error, text: &str) -> usize {
+    let start = error.span().map_or(0, |span| span.start);
+    text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1
+}
+
+fn one_line(message: &str) -> String {
+    message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Debug)]
@@ -125,16 +150,16 @@ mod tests {
 
     #[test]
     fn mistakes_name_the_line() {
-        for (text, part) in [
-            ("[[controller]]\nsocket = \"a\"\ncolour = 1", "colour"),
-            ("[[controller]]\nsocket = \"a\"\ndisks = [\"x,colour=1\"]", "colour"),
-            ("[[controller]]\nsocket = \"a\"\ncpumask = \"9\"", "bad CPU mask '9'"),
-            ("ring = \"round\"", "round"),
-            ("[[controller]]\nqueues = 1", "socket"),
+        for (text, line, part) in [
+            ("[[controller]]\nsocket = \"a\"\ncolour = 1", 3, "colour"),
+            ("[[controller]]\nsocket = \"a\"\ndisks = [\"x,colour=1\"]", 3, "colour"),
+            ("[[controller]]\nsocket = \"a\"\ncpumask = \"9\"", 3, "bad CPU mask '9'"),
+            ("ring = \"round\"", 1, "round"),
+            ("[[controller]]\nqueues = 1", 1, "socket"),
         ] {
             let Err(FileError::Toml(error)) = parse(text) else { panic!("{text}") };
-            let error = error.to_string();
-            assert!(error.contains(part) && error.contains("line"), "{text}: {error}");
+            assert!(error.message().contains(part), "{text}: {error}");
+            assert_eq!(line_of(&error, text), line, "{text}: {error}");
         }
         assert!(matches!(parse(""), Err(FileError::Config(ConfigError::NoController))));
     }

@@ -159,6 +159,16 @@ pub enum ConfigError {
         /// The controller, or all of them.
         scope: String,
     },
+    /// A mistake in the configuration file.
+    #[error("{path}:{line}: {why}")]
+    FileLine {
+        /// The file.
+        path: String,
+        /// Where it begins, from 1 on.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
     /// The configuration file cannot be read.
     #[error("cannot read the configuration file {path}: {why}")]
     File {
