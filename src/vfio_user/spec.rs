@@ -85,9 +85,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Whether the sender waits for an answer.
+    /// Whether the sender waits for an answer. One who sent a reply does not: it would take an answer to it for the one
+    /// to its next command.
     pub fn wants_reply(&self) -> bool {
-        self.flags & FLAG_NO_REPLY == 0
+        self.flags & FLAG_NO_REPLY == 0 && self.kind() != FLAG_TYPE_REPLY
     }
 
     /// The type bits of the flags.
