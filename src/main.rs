@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use annulus::config::{self, CliError, Command, ServeConfig};
 use annulus::target::Target;
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Err(CliError::Config(error)) => return fail(2, &error),
     };
     start_log();
+    raise_descriptor_limit();
     let Command::Serve(config) = command;
     match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,6 +71,16 @@ fn start_log() {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+}
+
+/// Takes as many open files as this process may have. Shells set a low limit for programs that use `select`.
+fn raise_descriptor_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::debug!(%error, "cannot raise the limit on open files");
+    }
 }
 
 /// What went wrong, with each cause that it does not name itself.

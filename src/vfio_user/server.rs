@@ -18,6 +18,7 @@ use super::dispatch::dispatch;
 use super::message::{ReceiveError, Received};
 use super::socket::{BindError, Listener};
 use crate::dma::Gpa;
+use crate::observe::LogLimit;
 
 /// Messages that are handled before the wake eventfd is looked at again.
 const BATCH_MESSAGES_MAX: usize = 16;
@@ -29,6 +30,7 @@ const NO_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
+    failures: LogLimit,
 }
 
 /// Why serving ended before it was told to stop. Nothing that a client does leads here.
@@ -45,7 +47,7 @@ impl Server {
     /// # Errors
     /// [`BindError`], which says what is in the way and what to do.
     pub fn bind(path: &Path) -> Result<Self, BindError> {
-        Ok(Self { listener: Listener::bind(path)? })
+        Ok(Self { listener: Listener::bind(path)?, failures: LogLimit::new() })
     }
 
     /// Where it listens.
@@ -90,12 +92,21 @@ impl Server {
                 Ok(socket) => return Ok(Some(socket)),
                 Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => pause = false,
                 Err(errno) => {
-                    tracing::debug!(%errno, "cannot accept a client");
+                    if !pause {
+                        self.report(errno);
+                    }
                     pause = true;
                 }
             }
         }
         Ok(None)
+    }
+
+    fn report(&self, errno: Errno) {
+        let Some(suppressed) = self.failures.allow() else { return };
+        let path = self.path().display();
+        let hint = if errno == Errno::MFILE { "; raise the limit on open files (ulimit -n)" } else { "" };
+        tracing::warn!(suppressed, "a client of {path} has to wait, it cannot be accepted: {errno}{hint}");
     }
 }
 

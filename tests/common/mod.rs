@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use annulus_bench::raw::RawClient;
 use annulus_bench::spdk_like::SpdkInitiator;
 use annulus_bench::{Guest, Options};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 
 /// No test takes so long, on however busy a machine.
@@ -221,6 +221,13 @@ impl Target {
     pub fn open_files(&self) -> usize {
         let pid = self.child().id();
         std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the target lives").count()
+    }
+
+    /// Sets how many it may have open, and returns what was set before.
+    pub fn limit_open_files(&self, limit: Rlimit) -> Rlimit {
+        let child = self.child();
+        let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
+        prlimit(Some(pid), Resource::Nofile, limit).expect("set a limit of the target")
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
