@@ -15,6 +15,12 @@ use tracing_subscriber::EnvFilter;
 
 /// Names a filter for log lines, as `tracing` writes them: `ANNULUS_LOG=debug`.
 const LOG_VARIABLE: &str = "ANNULUS_LOG";
+/// What the log shows where nobody asks for more.
+const LOG_DEFAULT: &str = "info";
+/// Levels that a filter can name.
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// What the names of our modules start with.
+const LOG_MODULES: [&str; 3] = ["annulus", "bdev", "reactor"];
 /// Exit code for a second signal: what a shell gives for SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
@@ -64,13 +70,33 @@ fn one_line(message: &str) -> String {
 }
 
 fn start_log() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let asked = std::env::var_os(LOG_VARIABLE).filter(|text| !text.is_empty());
+    let filter = asked.as_ref().and_then(|text| log_filter(text.to_str()?));
+    let is_bad = asked.is_some() && filter.is_none();
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(LOG_DEFAULT));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if is_bad {
+        let text = asked.unwrap_or_default();
+        tracing::warn!("{LOG_VARIABLE}={text:?} is not understood; write a level such as debug, or annulus::dma=debug");
+    }
+}
+
+/// A filter as the user wrote it. A bare word that is no level would be a module that is not there, and hide all else.
+fn log_filter(text: &str) -> Option<EnvFilter> {
+    let known = |word: &str| {
+        LOG_LEVELS.contains(&word.to_ascii_lowercase().as_str())
+            || word.contains(['=', '['])
+            || LOG_MODULES.iter().any(|module| word.starts_with(module))
+    };
+    if !text.split(',').all(|word| known(word.trim())) {
+        return None;
+    }
+    EnvFilter::try_new(text).ok()
 }
 
 /// Takes as many open files as this process may have. Shells set a low limit for programs that use `select`.
@@ -107,5 +133,15 @@ mod tests {
         assert_eq!(with_causes(&anyhow::Error::new(cause()).context("no way")), "no way: the cause");
         assert_eq!(with_causes(&anyhow::Error::new(cause()).context("no way: the cause. Go")), "no way: the cause. Go");
         assert_eq!(with_causes(&cause().into()), "the cause");
+    }
+
+    #[test]
+    fn filters_that_would_hide_everything_are_bad() {
+        for text in ["debug", "WARN", "annulus::dma", "info,bdev=trace", "warn, reactor"] {
+            assert!(log_filter(text).is_some(), "{text}");
+        }
+        for text in ["loud", "debug,loud", "annulus=loud", "1+1", "="] {
+            assert!(log_filter(text).is_none(), "{text}");
+        }
     }
 }

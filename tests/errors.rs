@@ -188,6 +188,15 @@ fn configuration_files_with_mistakes() {
 }
 
 #[test]
+fn a_log_filter_that_is_not_understood() {
+    let dir = directory();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annulus"));
+    let output = run(command.env("ANNULUS_LOG", "loud"), dir.path(), &["--socket", "vm0.sock", "--disk", "none.img"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.lines().any(|line| line.contains("WARN") && line.contains("ANNULUS_LOG=\"loud\"")), "{text}");
+}
+
+#[test]
 fn help_has_examples_and_ends_well() {
     let dir = directory();
     let output = serve(dir.path(), &["--help"]);
