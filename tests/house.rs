@@ -27,17 +27,32 @@ const OURS: &[&str] = &["annulus", "annulus_bench", "bdev", "reactor"];
 const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/src/segment.rs",
     "bdev/src/uring",
-    "bdev/src/file",
     "bdev/src/mapping.rs",
+    "bdev/tests/allocations.rs",
+    "bdev/tests/support/memory.rs",
     "bench/src/guest/memory.rs",
     "bench/src/load/uring.rs",
     "src/dma",
     "src/target/slots.rs",
     "src/virtio/ring",
+    "tests/allocations.rs",
 ];
 
 /// Longest file, in lines. A longer one has more than one idea.
-const MAX_LINES: usize = 800;
+const MAX_LINES: usize = 400;
+/// Longest file of those that are [`MAY_BE_LONG`].
+const MAX_LINES_EVER: usize = 600;
+
+/// Files that may have more than [`MAX_LINES`], and why.
+const MAY_BE_LONG: &[(&str, &str)] = &[
+    ("bench/src/guest/memory.rs", "the memory of the test guest and of the rings in it: all that needs raw pointers is here"),
+    ("src/target/tests/guest.rs", "the driver that all tests of the target share"),
+    ("src/vfio_user/tests/mod.rs", "the device and the client that all tests of the server share"),
+    ("src/virtio/ring/hostile_tests.rs", "one list of what a hostile driver writes into a ring"),
+    ("src/virtio/transport/tests.rs", "one table of what the registers answer, step by step"),
+    ("tests/hostile_rings.rs", "one list of what a hostile driver does to a running target's rings"),
+    ("tests/hostile_sockets.rs", "one list of what a hostile client does to a running target's socket"),
+];
 
 #[test]
 fn rooms_import_only_what_they_may() {
@@ -47,7 +62,7 @@ fn rooms_import_only_what_they_may() {
         let allowed = MAY_IMPORT.iter().find(|(name, _)| *name == room);
         let (_, allowed) =
             allowed.unwrap_or_else(|| panic!("{} is in no known room; add it to MAY_IMPORT", path.display()));
-        for name in imports(&text) {
+        for name in imports(&text).into_iter().chain(climbs(&path, &text)) {
             if name != room && !allowed.contains(&name.as_str()) {
                 breaches.push(format!("{} imports {name}", path.display()));
             }
@@ -70,13 +85,13 @@ fn crates_of_the_workspace_stand_on_their_own() {
 
 #[test]
 fn unsafe_stands_only_where_it_may() {
-    for (path, text) in ["src", "bdev/src", "reactor/src", "bench/src"].into_iter().flat_map(sources) {
+    for (path, text) in ["src", "tests", "bdev", "reactor", "bench"].into_iter().flat_map(sources) {
         let allowed = MAY_BE_UNSAFE.iter().any(|place| path.starts_with(place));
         let uses = text.lines().any(|line| {
             let code = line.split("//").next().unwrap_or_default();
-            code.contains("unsafe ") || code.contains("allow(unsafe_code)")
+            code.contains(concat!("unsafe", " ")) || code.contains(concat!("allow(", "unsafe_code"))
         });
-        assert!(allowed || !uses, "{} holds unsafe code; see MAY_BE_UNSAFE", path.display());
+        assert!(allowed || !uses, "{} holds code that is unsafe; see MAY_BE_UNSAFE", path.display());
     }
 }
 
@@ -84,7 +99,9 @@ fn unsafe_stands_only_where_it_may() {
 fn files_are_short() {
     for (path, text) in ["src", "bdev", "reactor", "bench", "tests"].into_iter().flat_map(sources) {
         let lines = text.lines().count();
-        assert!(lines <= MAX_LINES, "{} has {lines} lines; split it", path.display());
+        let excused = MAY_BE_LONG.iter().any(|(name, _)| path == Path::new(name));
+        let limit = if excused { MAX_LINES_EVER } else { MAX_LINES };
+        assert!(lines <= limit, "{} has {lines} lines and may have {limit}; split it", path.display());
     }
 }
 
@@ -100,6 +117,62 @@ fn the_checker_sees_imports_in_every_form() {
     ";
     let found: Vec<_> = imports(text).into_iter().collect();
     assert_eq!(found, ["bdev", "dma", "pci", "reactor", "scsi", "virtio"]);
+}
+
+#[test]
+fn the_checker_follows_every_way_up() {
+    let climbed = |path: &str, text: &str| climbs(Path::new(path), text).into_iter().collect::<Vec<_>>();
+    assert_eq!(climbed("src/dma/mod.rs", "use super::target::Target;"), ["target"]);
+    assert_eq!(climbed("src/dma/map.rs", "use super::super::{scsi::cdb, virtio};"), ["scsi", "virtio"]);
+    assert_eq!(climbed("src/dma/map.rs", "self::super::super::target::stop()"), ["target"]);
+    // Within the room, or a module of ours that is named like a room.
+    assert!(climbed("src/dma/map.rs", "use super::target;\n// super::super::target").is_empty());
+    assert!(climbed("src/dma/map.rs", "use super::super::strange;").is_empty());
+    let inside =
+        "use super::super::target;\nmod tests {\n    use super::super::scsi;\n    use super::super::super::pci;\n}\n";
+    assert_eq!(climbed("src/dma/map.rs", inside), ["pci", "target"]);
+    assert!(climbed("src/dma/map_tests.rs", "use super::super::target;").is_empty());
+    assert_eq!(climbed("src/dma/map_tests.rs", "use super::super::super::target;"), ["target"]);
+}
+
+/// Rooms that `text`, the file at `path`, reaches by `super::`.
+fn climbs(path: &Path, text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    // How far the modules are indented that are open, each within the one before.
+    let mut open: Vec<usize> = Vec::new();
+    for line in text.lines() {
+        let code = line.split("//").next().unwrap_or_default();
+        let (trimmed, indent) = (code.trim(), code.len() - code.trim_start().len());
+        if trimmed == "}" && open.last() == Some(&indent) {
+            open.pop();
+        }
+        for (position, _) in code.match_indices("super::") {
+            if code[..position].ends_with("super::") {
+                continue;
+            }
+            let rest = code[position..].trim_start_matches("super::");
+            let steps = (code.len() - position - rest.len()) / "super::".len();
+            if steps >= depth_of(path) + open.len() {
+                let names = rest.strip_prefix('{').map_or_else(|| identifier(rest).into_iter().collect(), group_heads);
+                found.extend(names.into_iter().filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name)));
+            }
+        }
+        if trimmed.ends_with('{') && trimmed.trim_start_matches("pub").trim_start().starts_with("mod ") {
+            open.push(indent);
+        }
+    }
+    found
+}
+
+/// How many steps up from the file at `path` the root of its crate is. A `x_tests.rs` is a module of `x.rs`.
+fn depth_of(path: &Path) -> usize {
+    let stem = path.file_stem().expect("a file name").to_string_lossy();
+    let folders = path.strip_prefix("src").expect("a path below src").components().count() - 1;
+    match &*stem {
+        "mod" | "main" | "lib" => folders,
+        stem if stem.ends_with("_tests") => folders + 2,
+        _ => folders + 1,
+    }
 }
 
 /// Names of rooms and of our crates that `text` mentions as the start of a path.
