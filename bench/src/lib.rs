@@ -5,9 +5,11 @@
 //!
 //! - [`guest`] is a well-behaved driver whose every raw field can be reached, for those who want to misbehave.
 //! - [`spdk_like`] says message for message what SPDK's initiator says.
+//! - [`between`] makes a client that does not share some of its memory of one that does.
 //! - [`raw`] sends any bytes and file descriptors on the socket.
 //! - [`load`] makes load: on such a device, on a device of its own that shows the limit, and straight on io_uring.
 
+pub mod between;
 pub mod guest;
 pub mod load;
 pub mod raw;

@@ -148,7 +148,7 @@ impl ControlQueue {
                     break;
                 }
                 Err(error) => {
-                    self.queue.fail(&error);
+                    self.queue.cannot_pop(&error);
                     break;
                 }
             }

@@ -32,6 +32,10 @@ pub(crate) struct Remote {
     fetching: Option<(JobId, Fetching)>,
     /// The next chain waits for others to end, for there is no room to stand in for it; or for its memory to come back.
     must_wait: bool,
+    /// Position of the last chain whose table was fetched before it was taken.
+    looked_at: Option<u16>,
+    /// Position of a chain that had no memory when it was to be taken.
+    missed: Option<u16>,
     bytes: u64,
     storing: Vec<Storing>,
     /// Chains that were taken and have to be looked at again, in order.
@@ -150,6 +154,7 @@ impl Queue {
     /// Has the table of the next chain fetched.
     #[cold]
     pub(crate) fn fetch_table(&mut self, gpa: Gpa, len: u32) {
+        self.remote.looked_at = Some(self.ring.position());
         self.fetch(Fetching::Table(gpa), [(gpa, len as usize)].into_iter());
     }
 
@@ -285,11 +290,10 @@ impl Queue {
             Ok(Walked::Chain) => self.admit_taken(taken, chain).map(|(head, stood_in)| (head, Some(stood_in))),
             Ok(Walked::NeedsFetch { gpa, len }) => {
                 self.remote.again.push_front(taken);
-                self.fetch_table(gpa, len);
+                self.fetch(Fetching::Table(gpa), [(gpa, len as usize)].into_iter());
                 None
             }
-            // The client took it away when the queue rested. As the memory of rings, it may come back.
-            Err(RingError::Chain { fault: ChainFault::Memory(TranslateError::Unmapped(_)), .. }) => {
+            Err(error) if is_away(&error) => {
                 self.remote.again.push_front(taken);
                 self.remote.must_wait = true;
                 None
@@ -310,9 +314,24 @@ impl Queue {
         heads.into_iter().rev().for_each(|head| self.remote.again.push_front(Taken { head, position: None }));
     }
 
+    /// The next chain of the ring cannot be taken: the driver broke it, unless the client has taken its memory away, or has
+    /// given it since the reactor looked for messages. In the latter case the next pass tells.
+    #[cold]
+    pub(crate) fn cannot_pop(&mut self, error: &RingError) {
+        let position = Some(self.ring.position());
+        if is_away(error) && self.remote.looked_at == position {
+            self.remote.must_wait = true;
+        } else if !is_away(error) || self.remote.missed == position {
+            self.fail(error);
+        } else {
+            self.remote.missed = position;
+        }
+    }
+
     /// Memory that was not there may be there now.
     pub(crate) fn memory_changed(&mut self) {
         self.remote.must_wait = false;
+        self.remote.missed = None;
     }
 
     /// Nothing stands in for the memory of a request any more, without that it has ended.
@@ -329,10 +348,8 @@ impl Queue {
 
     /// If the queue could not take all that the driver has made available: up to where that goes.
     pub(crate) fn untaken(&mut self) -> Option<Untaken> {
-        if self.is_retiring() || self.adapter.is_broken() || self.is_accepting() && self.remote.again.is_empty() {
-            return None;
-        }
-        Some(Untaken(self.end_of_available()))
+        let mut untaken = Untaken(self.end_of_available());
+        (!self.has_taken(&mut untaken)).then_some(untaken)
     }
 
     /// Whether everything up to there has become a request; or is not going to.
@@ -353,6 +370,11 @@ impl Queue {
         let ahead = self.ring.available().unwrap_or(0);
         Some(self.ring.position().wrapping_add(ahead))
     }
+}
+
+/// Whether a chain has no memory. Where it had some before a rest, it may come back, as that of rings: the queue waits.
+fn is_away(error: &RingError) -> bool {
+    matches!(error, RingError::Chain { fault: ChainFault::Memory(TranslateError::Unmapped(_)), .. })
 }
 
 /// Whether a position in the ring is before another: both go around, and are never half a turn apart.

@@ -88,7 +88,7 @@ impl RequestQueue {
                     return taken.into();
                 }
                 Err(error) => {
-                    self.queue.fail(&error);
+                    self.queue.cannot_pop(&error);
                     return taken.into();
                 }
             }

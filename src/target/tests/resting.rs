@@ -1,5 +1,7 @@
 //! Rest and return: memory is let go of when nothing uses it, and not before; queues go on where they stopped.
 
+use reactor::Context;
+
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::Cancels;
@@ -92,6 +94,37 @@ fn a_ring_whose_memory_went_away_waits_for_it() {
         assert_eq!((bed.guest().open(), bed.guest().is_broken()), (open, false));
     }
     assert_eq!(disks[0].accepted(), [0, 0, 1], "positions in the ring have stayed");
+}
+
+#[test]
+fn memory_that_came_since_the_messages_of_a_pass_is_found_in_the_next() {
+    let (mut bed, _disks) = Bed::simulated(1, 1, 1);
+    let gate = bed.rest();
+    bed.run();
+    assert!(gate.is_open());
+    let map = bed.guest().show(true, false);
+    bed.guest().live.as_mut().unwrap().go_on(&map);
+    bed.run();
+    for is_mapped in [true, false] {
+        if is_mapped {
+            let map = bed.guest().show(true, true);
+            bed.guest().live.as_ref().unwrap().add_memory(&map);
+        } else {
+            let gate = bed.rest();
+            bed.run();
+            assert!(gate.is_open());
+            let map = bed.guest().show(true, false);
+            bed.guest().live.as_mut().unwrap().go_on(&map);
+            bed.run();
+        }
+        let id = bed.guest().read(0, 0, 0);
+        // The rest of a pass that took its messages before.
+        let now_ns = bed.now_ns;
+        let _ = bed.core(0).poll(now_ns);
+        assert!(!bed.guest().is_broken() && bed.guest().is_open(id));
+        bed.run();
+        assert_eq!((bed.guest().is_broken(), bed.guest().is_open(id)), (!is_mapped, !is_mapped));
+    }
 }
 
 #[test]
