@@ -21,8 +21,8 @@ use crate::virtio_scsi::{ControlRequest, Destination, LunAddress, ResponseCode, 
 use super::courier::{JobId, Piece};
 use super::lun_map::LunMap;
 use super::message::{BarId, Message, Scope};
-use super::remote::StoodIn;
 use super::slots::Verdict;
+use super::stood_in::StoodIn;
 use super::worker::Queue;
 
 /// Task management functions of one controller that can be in progress at a time; further ones wait in the ring.

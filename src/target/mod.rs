@@ -27,6 +27,7 @@ mod remote;
 mod request_queue;
 mod serve;
 mod slots;
+mod stood_in;
 mod summary;
 mod tag;
 #[cfg(test)]

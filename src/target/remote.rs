@@ -12,12 +12,13 @@
 
 use std::collections::VecDeque;
 
-use crate::dma::{Access, Gpa, StandIn, TranslateError};
-use crate::virtio::ring::{Chain, ChainFault, Head, RemoteRange, RingError, Walked};
+use crate::dma::{Access, Gpa, TranslateError};
+use crate::virtio::ring::{Chain, ChainFault, Head, RingError, Walked};
 use crate::virtio_scsi::Address;
 
 use super::courier::{Job, JobId, Piece};
 use super::message::Scope;
+use super::stood_in::StoodIn;
 use super::tag::RequestName;
 use super::worker::Queue;
 
@@ -81,25 +82,6 @@ pub(crate) struct Task {
     pub(crate) name: RequestName,
     pub(crate) address: Address,
     pub(crate) id: u64,
-}
-
-/// Memory that stands in for that of one request.
-#[derive(Debug)]
-pub(crate) struct StoodIn {
-    memory: StandIn,
-    writable: Vec<Writable>,
-    bytes: u64,
-}
-
-/// A range that the device may write.
-#[derive(Debug, Clone, Copy)]
-struct Writable {
-    gpa: Gpa,
-    /// Bytes of the chain's writable part before it.
-    offset: u64,
-    /// Where it is in the memory that stands in.
-    at: usize,
-    len: u64,
 }
 
 impl Remote {
@@ -167,7 +149,7 @@ impl Queue {
     }
 
     fn admit_taken(&mut self, taken: Taken, chain: &mut Chain) -> Option<(Head, Box<StoodIn>)> {
-        let (_, bytes) = layout(chain.remote());
+        let bytes = StoodIn::bytes_for(chain);
         if bytes > BYTES_MAX {
             self.fail(&format_args!("a request has {bytes} bytes in memory that the client does not share"));
             self.ring.push(taken.head, 0);
@@ -213,38 +195,22 @@ impl Queue {
     /// Makes memory that stands in for the remote ranges of `chain`, with what was fetched, one piece for each readable
     /// one. None if there is no memory: that fails the device.
     fn stand_in(&mut self, head: Head, chain: &mut Chain, fetched: Vec<Piece>) -> Option<(Head, Box<StoodIn>)> {
-        let ranges = chain.remote().to_vec();
-        let (places, bytes) = layout(&ranges);
-        let memory = match StandIn::new(bytes as usize) {
-            Ok(memory) => memory,
+        let stood_in = match StoodIn::new(chain, fetched) {
+            Ok(stood_in) => stood_in,
             Err(error) => {
                 self.fail(&format_args!("no memory for a request: {error}"));
                 self.ring.push(head, 0);
                 return None;
             }
         };
-        let mut writable = Vec::new();
-        let mut fetched = fetched.into_iter();
-        for (range, at) in ranges.iter().zip(places) {
-            let segment = memory.segment(at, range.len as usize);
-            match range.access {
-                Access::Read => segment.write(0, &fetched.next().expect("one for each readable range").bytes),
-                Access::Write => {
-                    let before = &chain.writable()[..range.place - chain.readable().len()];
-                    let offset = bdev::segment::total_len(before);
-                    writable.push(Writable { gpa: range.gpa, offset, at, len: range.len });
-                }
-            }
-            chain.replace(range.place, segment);
-        }
-        self.remote.bytes += bytes;
-        Some((head, Box::new(StoodIn { memory, writable, bytes })))
+        self.remote.bytes += stood_in.bytes();
+        Some((head, Box::new(stood_in)))
     }
 
     /// Gives a chain back, of whose writable part the first `written` bytes have been written: after they are stored.
     #[cold]
     pub(crate) fn finish(&mut self, head: Head, written: u32, stood_in: &StoodIn, task: Option<Task>) {
-        let bytes = stood_in.bytes;
+        let bytes = stood_in.bytes();
         let pieces = stood_in.written(written.into());
         if pieces.is_empty() || self.is_retiring() {
             self.remote.release(bytes);
@@ -336,7 +302,7 @@ impl Queue {
 
     /// Nothing stands in for the memory of a request any more, without that it has ended.
     pub(crate) fn release(&mut self, stood_in: &StoodIn) {
-        self.remote.release(stood_in.bytes);
+        self.remote.release(stood_in.bytes());
     }
 
     /// The life is over: nothing that the control thread does for it matters any more.
@@ -380,35 +346,4 @@ fn is_away(error: &RingError) -> bool {
 /// Whether a position in the ring is before another: both go around, and are never half a turn apart.
 fn is_before(position: u16, other: u16) -> bool {
     (position.wrapping_sub(other) as i16) < 0
-}
-
-impl StoodIn {
-    /// What was written into the ranges, if that was the first `written` bytes of the chain's writable part.
-    fn written(&self, written: u64) -> Vec<Piece> {
-        let piece = |range: &Writable| {
-            let len = range.len.min(written.saturating_sub(range.offset)) as usize;
-            let mut bytes = vec![0; len];
-            self.memory.segment(range.at, len).read(0, &mut bytes);
-            Piece { gpa: range.gpa, bytes }
-        };
-        self.writable.iter().map(piece).filter(|piece| !piece.bytes.is_empty()).collect()
-    }
-}
-
-/// Where each range goes in memory that stands in for them, and the length of that: ranges that can be blocks of a disk or
-/// pages are aligned as such.
-fn layout(ranges: &[RemoteRange]) -> (Vec<usize>, u64) {
-    let mut end = 0_u64;
-    let mut place = |range: &RemoteRange| {
-        let align = match range.len {
-            4096.. => 4096,
-            512.. => 512,
-            _ => 16,
-        };
-        let at = end.next_multiple_of(align);
-        end = at + range.len;
-        at as usize
-    };
-    let places = ranges.iter().map(&mut place).collect();
-    (places, end)
 }

@@ -13,8 +13,9 @@ use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::message::Scope;
-use super::remote::{StoodIn, Task, Untaken};
+use super::remote::{Task, Untaken};
 use super::slots::{Phase, Slots, Verdict};
+use super::stood_in::StoodIn;
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::worker::Queue;
 

@@ -11,7 +11,7 @@ use crate::virtio::ring::{Head, MAX_SEGMENTS};
 use crate::virtio_scsi::Address;
 
 use super::lun_map::EntryIndex;
-use super::remote::StoodIn;
+use super::stood_in::StoodIn;
 use super::tag::{Generation, SlotIndex};
 
 /// Segments that every slot has room for: enough for a response and data in a few pieces.
