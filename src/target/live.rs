@@ -5,7 +5,7 @@
 //!
 //! The control queue is the last to start and to go on, and the first to rest. So whenever it takes a task management
 //! function, every command that was there before can be found in its ring: none can come out of a rest and end after the
-//! answer to a function that was about it.
+//! answer to a function that was about it. Functions in progress go on over the rest, and are answered after it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
