@@ -30,8 +30,8 @@ impl Delays {
 
     fn of(&self, kind: OpKind) -> (usize, Duration) {
         match kind {
-            OpKind::Read => (0, self.read),
-            OpKind::Write { .. } => (1, self.write),
+            OpKind::Read | OpKind::Extents => (0, self.read),
+            OpKind::Write { .. } | OpKind::Unmap | OpKind::WriteZeroes { .. } => (1, self.write),
             OpKind::Flush => (2, self.flush),
         }
     }

@@ -35,8 +35,56 @@ pub struct Info {
     pub optimal_transfer: u32,
     /// Whether the medium does not rotate.
     pub solid_state: bool,
+    /// What giving space back does; none if the device cannot.
+    pub discard: Option<Discard>,
+    /// Largest range of one [`OpKind::WriteZeroes`](crate::OpKind) in bytes, 0 if the device cannot.
+    pub write_zeroes_max: u64,
+    /// Largest write in bytes that is done as a whole or not at all, 0 if none is.
+    pub atomic_write_max: u32,
     /// One line for people: what serves this device and how (`file disk.img, io_uring, direct`).
     pub description: String,
+}
+
+/// How a device gives space back ([`OpKind::Unmap`](crate::OpKind)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discard {
+    /// Only whole pieces of this size, in bytes, are given back.
+    pub granularity: u32,
+    /// Largest range of one operation in bytes.
+    pub max: u64,
+    /// What was given back reads as zeroes.
+    pub zeroes: bool,
+}
+
+/// Part of a device that has space allocated throughout, or nowhere ([`OpKind::Extents`](crate::OpKind)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte on the device.
+    pub offset: u64,
+    /// Bytes; 0 ends a list.
+    pub len: u64,
+    /// It has space; otherwise it is a hole.
+    pub allocated: bool,
+}
+
+impl Extent {
+    /// Bytes of one in a list: three numbers of 64 bits in the machine's own order.
+    pub const LEN: usize = 24;
+
+    /// As it stands in a list.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        for (to, from) in bytes.chunks_exact_mut(8).zip([self.offset, self.len, self.allocated.into()]) {
+            to.copy_from_slice(&from.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// As read from a list.
+    pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
+        let number = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte]));
+        Self { offset: number(0), len: number(8), allocated: number(16) != 0 }
+    }
 }
 
 impl Info {
@@ -91,6 +139,14 @@ mod tests {
         assert!(matches!(blocks_of(name, 0, 512), Err(OpenError::Empty { .. })));
         let error = blocks_of(name, 4608, 4096).unwrap_err().to_string();
         assert_eq!(error, "disk: size 4608 is not a multiple of the block size 4096. Resize it, for example to 8192");
+    }
+
+    #[test]
+    fn an_extent_comes_back_from_a_list() {
+        for allocated in [false, true] {
+            let extent = Extent { offset: 4096, len: u64::MAX, allocated };
+            assert_eq!(Extent::from_bytes(&extent.to_bytes()), extent);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 pub use delay::{DelayBdev, Delays};
 pub use error::OpenError;
 pub use file::{Direct, FileBdev, FileOptions};
-pub use info::{Info, WriteCache};
+pub use info::{Discard, Extent, Info, WriteCache};
 pub use io::{ChannelId, IoConfig, IoStats};
 pub use mem::MemBdev;
 pub use null::NullBdev;

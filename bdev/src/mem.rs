@@ -66,7 +66,8 @@ impl MemChannel {
         let segments = op.segments.as_slice();
         let moved = match op.kind {
             OpKind::Read => scatter(segments, 0, &range),
-            _ => gather(segments, 0, &range),
+            OpKind::Write { .. } => gather(segments, 0, &range),
+            _ => return Err(IoError::Unsupported),
         };
         assert_eq!(moved as u64, op.len, "an operation's segments hold its length");
         Ok(())

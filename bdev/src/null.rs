@@ -6,7 +6,7 @@
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::info::{Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
-use crate::op::{IoError, Op};
+use crate::op::{IoError, Op, OpKind};
 
 /// A device that keeps nothing.
 #[derive(Debug)]
@@ -37,6 +37,9 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         max_transfer: MAX_TRANSFER,
         optimal_transfer: 0,
         solid_state: true,
+        discard: None,
+        write_zeroes_max: 0,
+        atomic_write_max: 0,
         description,
     }
 }
@@ -64,8 +67,12 @@ impl Channel for NullChannel {
     #[inline]
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         io.admit(self.id)?;
-        let within = op.offset <= self.size && op.len <= self.size - op.offset;
-        io.complete(self.id, Completion { tag, result: if within { Ok(()) } else { Err(IoError::BeyondEnd) } });
+        let result = match op.kind {
+            _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
+            OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Extents => Err(IoError::Unsupported),
+            _ => Ok(()),
+        };
+        io.complete(self.id, Completion { tag, result });
         Ok(())
     }
 
@@ -76,7 +83,6 @@ impl Channel for NullChannel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::op::OpKind;
     use crate::segment::SegmentSlice;
 
     #[test]

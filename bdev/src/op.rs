@@ -14,6 +14,32 @@ pub enum OpKind {
     },
     /// Complete once every write that completed before this was submitted is on stable storage.
     Flush,
+    /// Give the range back: what it holds is not wanted any more. What a read returns afterwards is in
+    /// [`Discard::zeroes`](crate::info::Discard::zeroes). Without segments.
+    Unmap,
+    /// Make the range read as zeroes. Without segments.
+    WriteZeroes {
+        /// The space may be given back, if reads give zeroes nevertheless.
+        unmap: bool,
+        /// Complete only once that is on stable storage.
+        fua: bool,
+    },
+    /// Fill the segments with [`Extent`](crate::info::Extent)s that say which parts of the range have space allocated, as
+    /// many as there is room for. The first one begins at `offset`, each next one where the last one ends; an extent with a
+    /// length of 0 ends the list. `len` is that of the range, not of the segments.
+    Extents,
+}
+
+impl OpKind {
+    /// Whether the segments hold the bytes of the range itself.
+    pub const fn moves_data(self) -> bool {
+        matches!(self, Self::Read | Self::Write { .. })
+    }
+
+    /// Whether it changes what is on the device: refused if that is read-only.
+    pub const fn is_change(self) -> bool {
+        matches!(self, Self::Write { .. } | Self::Unmap | Self::WriteZeroes { .. })
+    }
 }
 
 /// One operation. `offset` and `len` are in bytes and multiples of the device's block size; a flush has neither.
@@ -23,7 +49,7 @@ pub struct Op {
     pub kind: OpKind,
     /// First byte on the device.
     pub offset: u64,
-    /// Bytes to move: exactly the sum of the segments' lengths.
+    /// Bytes of the range. Of a read or write, exactly the sum of the segments' lengths.
     pub len: u64,
     /// Memory to move from or to.
     pub segments: SegmentSlice,

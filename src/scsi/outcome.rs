@@ -58,8 +58,8 @@ impl Outcome {
     pub const fn of_io_error(kind: OpKind, error: IoError) -> Self {
         let (key, asc) = match error {
             IoError::Medium => match kind {
-                OpKind::Read => (SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR),
-                OpKind::Write { .. } | OpKind::Flush => (SenseKey::MEDIUM_ERROR, Asc::WRITE_ERROR),
+                OpKind::Read | OpKind::Extents => (SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR),
+                _ => (SenseKey::MEDIUM_ERROR, Asc::WRITE_ERROR),
             },
             IoError::NoSpace => (SenseKey::DATA_PROTECT, Asc::SPACE_ALLOCATION_FAILED),
             IoError::BeyondEnd => (SenseKey::ILLEGAL_REQUEST, Asc::LBA_OUT_OF_RANGE),

@@ -16,6 +16,9 @@ pub fn info() -> Info {
         max_transfer: 65536,
         optimal_transfer: 32768,
         solid_state: true,
+        discard: None,
+        write_zeroes_max: 0,
+        atomic_write_max: 0,
         description: "test".into(),
     }
 }

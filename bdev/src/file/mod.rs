@@ -112,9 +112,10 @@ impl FileChannel {
     fn answer_at_once(&self, op: &Op) -> Option<Result<(), IoError>> {
         match op.kind {
             OpKind::Flush => None,
-            OpKind::Write { .. } if self.read_only => Some(Err(IoError::ReadOnly)),
+            kind if kind.is_change() && self.read_only => Some(Err(IoError::ReadOnly)),
             _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
             _ if op.len == 0 => Some(Ok(())),
+            kind if !kind.moves_data() => Some(Err(IoError::Unsupported)),
             _ => None,
         }
     }
@@ -143,7 +144,7 @@ impl Channel for FileChannel {
             io.complete(self.id, Completion { tag, result });
             return Ok(());
         }
-        let through_bounce = op.kind != OpKind::Flush && self.needs_bounce(op.segments.as_slice(), op.len);
+        let through_bounce = op.kind.moves_data() && self.needs_bounce(op.segments.as_slice(), op.len);
         let started = io.ring_mut().start(self.file, op, tag, through_bounce);
         if started.is_err() {
             io.release(self.id);

@@ -58,6 +58,9 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
         max_transfer: MAX_TRANSFER,
         optimal_transfer: 0,
         solid_state: true,
+        discard: None,
+        write_zeroes_max: 0,
+        atomic_write_max: 0,
         description,
     };
     Ok(FileBdev { info, file: Arc::new(file), alignment })

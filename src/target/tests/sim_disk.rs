@@ -61,6 +61,9 @@ impl SimDisk {
             max_transfer: 1 << 20,
             optimal_transfer: 0,
             solid_state: true,
+            discard: None,
+            write_zeroes_max: 0,
+            atomic_write_max: 0,
             description: "simulated".into(),
         };
         let state = State {
@@ -146,7 +149,11 @@ impl State {
         let moved = match op.kind {
             OpKind::Read => copy_to(segments, 0, &self.blocks[range]),
             OpKind::Write { .. } => copy_from(segments, 0, &mut self.blocks[range]),
-            OpKind::Flush => 0,
+            OpKind::Flush | OpKind::Unmap | OpKind::Extents => 0,
+            OpKind::WriteZeroes { .. } => {
+                self.blocks[range].fill(0);
+                return;
+            }
         };
         assert_eq!(moved as u64, op.len, "an operation's segments hold its length");
     }
