@@ -21,6 +21,12 @@ pub enum Attention {
     NexusLoss,
     /// COMMANDS CLEARED BY ANOTHER INITIATOR.
     CommandsCleared,
+    /// RESERVATIONS PREEMPTED.
+    ReservationsPreempted,
+    /// RESERVATIONS RELEASED.
+    ReservationsReleased,
+    /// REGISTRATIONS PREEMPTED.
+    RegistrationsPreempted,
     /// REPORTED LUNS DATA HAS CHANGED.
     ReportedLunsChanged,
     /// INQUIRY DATA HAS CHANGED.
@@ -44,12 +50,15 @@ pub enum AttentionRule {
 }
 
 impl Attention {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::PowerOn,
         Self::HardReset,
         Self::LogicalUnitReset,
         Self::NexusLoss,
         Self::CommandsCleared,
+        Self::ReservationsPreempted,
+        Self::ReservationsReleased,
+        Self::RegistrationsPreempted,
         Self::ReportedLunsChanged,
         Self::InquiryDataChanged,
         Self::CapacityChanged,
@@ -72,6 +81,9 @@ impl Attention {
             Self::LogicalUnitReset => Asc::BUS_DEVICE_RESET_OCCURRED,
             Self::NexusLoss => Asc::NEXUS_LOSS_OCCURRED,
             Self::CommandsCleared => Asc::COMMANDS_CLEARED,
+            Self::ReservationsPreempted => Asc::RESERVATIONS_PREEMPTED,
+            Self::ReservationsReleased => Asc::RESERVATIONS_RELEASED,
+            Self::RegistrationsPreempted => Asc::REGISTRATIONS_PREEMPTED,
             Self::ReportedLunsChanged => Asc::REPORTED_LUNS_CHANGED,
             Self::InquiryDataChanged => Asc::INQUIRY_DATA_CHANGED,
             Self::CapacityChanged => Asc::CAPACITY_DATA_CHANGED,
@@ -164,7 +176,8 @@ mod tests {
     #[test]
     fn sense_of_each() {
         let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
-        let expected = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x3f0e, 0x3f03, 0x2a09, 0x2a01].map(|asc| (6, asc));
+        let expected = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x3f0e, 0x3f03, 0x2a09, 0x2a01]
+            .map(|asc| (6, asc));
         assert_eq!(codes, expected);
     }
 }

@@ -3,6 +3,8 @@
 //! A guest finds its disk again by these, so they never change behind its back: what nobody sets is derived from a
 //! string that the caller keeps stable, such as the path of the backing file, by a hash that is fixed for good.
 
+use super::hash::fnv1a_64;
+
 /// Longest serial number in bytes.
 pub const SERIAL_LEN_MAX: usize = 36;
 
@@ -124,8 +126,8 @@ impl Identity {
             vendor: *DEFAULT_VENDOR,
             product: *b"ANNULUS DISK    ",
             revision: *b"1.0 ",
-            serial: format!("{:016x}", fnv1a_64(&["serial:", stable])),
-            naa: Naa::local(fnv1a_64(&["naa:", stable])),
+            serial: format!("{:016x}", hash(&["serial:", stable])),
+            naa: Naa::local(hash(&["naa:", stable])),
         }
     }
 
@@ -205,12 +207,9 @@ fn padded<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], Id
     Ok(out)
 }
 
-/// FNV-1a, 64 bits, over the parts one after the other. Fixed for good: guests find their disks by what it gives.
-fn fnv1a_64(parts: &[&str]) -> u64 {
-    const OFFSET_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let bytes = parts.iter().flat_map(|part| part.bytes());
-    bytes.fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+/// The hash of the parts, one after the other. Guests find their disks by what it gives.
+fn hash(parts: &[&str]) -> u64 {
+    fnv1a_64(parts.iter().flat_map(|part| part.bytes()))
 }
 
 #[cfg(test)]

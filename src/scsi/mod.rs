@@ -18,11 +18,13 @@ pub mod command;
 pub mod identity;
 pub mod outcome;
 pub mod reply;
+pub mod reservations;
 pub mod sense;
 pub mod spec;
 pub mod unit;
 
 mod capacity;
+mod hash;
 mod inquiry;
 mod logical_unit;
 mod luns;

@@ -118,6 +118,8 @@ impl Asc {
     pub const WRITE_ERROR: Self = Self(0x0c00);
     /// UNRECOVERED READ ERROR.
     pub const UNRECOVERED_READ_ERROR: Self = Self(0x1100);
+    /// PARAMETER LIST LENGTH ERROR.
+    pub const PARAMETER_LIST_LENGTH_ERROR: Self = Self(0x1a00);
     /// INVALID COMMAND OPERATION CODE.
     pub const INVALID_COMMAND_OPERATION_CODE: Self = Self(0x2000);
     /// LOGICAL BLOCK ADDRESS OUT OF RANGE.
@@ -126,6 +128,10 @@ impl Asc {
     pub const INVALID_FIELD_IN_CDB: Self = Self(0x2400);
     /// LOGICAL UNIT NOT SUPPORTED.
     pub const LOGICAL_UNIT_NOT_SUPPORTED: Self = Self(0x2500);
+    /// INVALID FIELD IN PARAMETER LIST.
+    pub const INVALID_FIELD_IN_PARAMETER_LIST: Self = Self(0x2600);
+    /// INVALID RELEASE OF PERSISTENT RESERVATION.
+    pub const INVALID_RELEASE_OF_PERSISTENT_RESERVATION: Self = Self(0x2604);
     /// WRITE PROTECTED.
     pub const WRITE_PROTECTED: Self = Self(0x2700);
     /// SPACE ALLOCATION FAILED WRITE PROTECT.
@@ -140,6 +146,12 @@ impl Asc {
     pub const NEXUS_LOSS_OCCURRED: Self = Self(0x2907);
     /// MODE PARAMETERS CHANGED.
     pub const MODE_PARAMETERS_CHANGED: Self = Self(0x2a01);
+    /// RESERVATIONS PREEMPTED.
+    pub const RESERVATIONS_PREEMPTED: Self = Self(0x2a03);
+    /// RESERVATIONS RELEASED.
+    pub const RESERVATIONS_RELEASED: Self = Self(0x2a04);
+    /// REGISTRATIONS PREEMPTED.
+    pub const REGISTRATIONS_PREEMPTED: Self = Self(0x2a05);
     /// CAPACITY DATA HAS CHANGED.
     pub const CAPACITY_DATA_CHANGED: Self = Self(0x2a09);
     /// COMMANDS CLEARED BY ANOTHER INITIATOR.
@@ -152,6 +164,10 @@ impl Asc {
     pub const INQUIRY_DATA_CHANGED: Self = Self(0x3f03);
     /// REPORTED LUNS DATA HAS CHANGED.
     pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
+    /// PERSISTENT RESERVATION INFORMATION LOST.
+    pub const PERSISTENT_RESERVATION_INFORMATION_LOST: Self = Self(0x4401);
+    /// INSUFFICIENT REGISTRATION RESOURCES.
+    pub const INSUFFICIENT_REGISTRATION_RESOURCES: Self = Self(0x5504);
 }
 
 /// Version descriptors of standard INQUIRY data, without a revision (SPC-5, annex of numeric order codes).
