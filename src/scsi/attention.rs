@@ -27,6 +27,8 @@ pub enum Attention {
     ReservationsReleased,
     /// REGISTRATIONS PREEMPTED.
     RegistrationsPreempted,
+    /// ASYMMETRIC ACCESS STATE CHANGED.
+    AccessStateChanged,
     /// REPORTED LUNS DATA HAS CHANGED.
     ReportedLunsChanged,
     /// INQUIRY DATA HAS CHANGED.
@@ -50,7 +52,7 @@ pub enum AttentionRule {
 }
 
 impl Attention {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::PowerOn,
         Self::HardReset,
         Self::LogicalUnitReset,
@@ -59,6 +61,7 @@ impl Attention {
         Self::ReservationsPreempted,
         Self::ReservationsReleased,
         Self::RegistrationsPreempted,
+        Self::AccessStateChanged,
         Self::ReportedLunsChanged,
         Self::InquiryDataChanged,
         Self::CapacityChanged,
@@ -84,6 +87,7 @@ impl Attention {
             Self::ReservationsPreempted => Asc::RESERVATIONS_PREEMPTED,
             Self::ReservationsReleased => Asc::RESERVATIONS_RELEASED,
             Self::RegistrationsPreempted => Asc::REGISTRATIONS_PREEMPTED,
+            Self::AccessStateChanged => Asc::ASYMMETRIC_ACCESS_STATE_CHANGED,
             Self::ReportedLunsChanged => Asc::REPORTED_LUNS_CHANGED,
             Self::InquiryDataChanged => Asc::INQUIRY_DATA_CHANGED,
             Self::CapacityChanged => Asc::CAPACITY_DATA_CHANGED,
@@ -176,8 +180,9 @@ mod tests {
     #[test]
     fn sense_of_each() {
         let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
-        let expected = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x3f0e, 0x3f03, 0x2a09, 0x2a01]
-            .map(|asc| (6, asc));
+        let expected =
+            [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x3f03, 0x2a09, 0x2a01]
+                .map(|asc| (6, asc));
         assert_eq!(codes, expected);
     }
 }

@@ -17,6 +17,7 @@ pub mod cdb;
 pub mod command;
 pub mod identity;
 pub mod outcome;
+pub mod port_groups;
 pub mod reply;
 pub mod reservations;
 pub mod sense;

@@ -99,6 +99,12 @@ impl Sense {
         Self { specific: Some(SenseKeySpecific::Field(pointer)), ..Self::illegal(Asc::INVALID_FIELD_IN_CDB) }
     }
 
+    /// INVALID FIELD IN PARAMETER LIST for the field that starts at `byte`, as [`Sense::invalid_field`].
+    pub const fn invalid_parameter(byte: u16, bit: Option<u8>) -> Self {
+        let pointer = FieldPointer { in_cdb: false, byte, bit };
+        Self { specific: Some(SenseKeySpecific::Field(pointer)), ..Self::illegal(Asc::INVALID_FIELD_IN_PARAMETER_LIST) }
+    }
+
     /// LOGICAL BLOCK ADDRESS OUT OF RANGE, with the first address that is.
     pub const fn lba_out_of_range(first_bad_lba: u64) -> Self {
         Self { information: Some(first_bad_lba), ..Self::illegal(Asc::LBA_OUT_OF_RANGE) }

@@ -24,8 +24,7 @@ pub use rights::{Access, Rights};
 pub use saved::BadImage;
 
 use super::attention::Attention;
-use super::sense::{FieldPointer, Sense, SenseKeySpecific};
-use super::spec::Asc;
+use super::sense::Sense;
 
 /// Registrations that one disk keeps at most.
 pub const REGISTRATIONS_MAX: usize = 256;
@@ -135,10 +134,4 @@ impl From<Sense> for Refusal {
     fn from(sense: Sense) -> Self {
         Self::Check(sense)
     }
-}
-
-/// INVALID FIELD IN PARAMETER LIST with a pointer to `byte` and, for a field smaller than a byte, its first bit.
-const fn bad_parameter(byte: u16, bit: Option<u8>) -> Sense {
-    let pointer = FieldPointer { in_cdb: false, byte, bit };
-    Sense { specific: Some(SenseKeySpecific::Field(pointer)), ..Sense::illegal(Asc::INVALID_FIELD_IN_PARAMETER_LIST) }
 }

@@ -1,7 +1,7 @@
 //! The parameter lists of PERSISTENT RESERVE OUT (SPC-5): from bytes to fields.
 
+use super::ReservationType;
 use super::nexus::{SasAddress, TRANSPORT_ID_LEN};
-use super::{ReservationType, bad_parameter};
 use crate::scsi::sense::Sense;
 use crate::scsi::spec::Asc;
 
@@ -106,13 +106,13 @@ impl OutParameters {
         let flags = list[20];
         let registers = matches!(action, OutAction::Register | OutAction::RegisterAndIgnore);
         if flags & !0x0d != 0 {
-            return Err(bad_parameter(20, Some(7 - (flags & !0x0d).leading_zeros() as u8)));
+            return Err(Sense::invalid_parameter(20, Some(7 - (flags & !0x0d).leading_zeros() as u8)));
         }
         read.aptpl = registers && flags & 0x01 != 0;
         read.all_ports = registers && flags & 0x04 != 0;
         let specifies = flags & 0x08 != 0;
         if specifies && action != OutAction::Register {
-            return Err(bad_parameter(20, Some(3)));
+            return Err(Sense::invalid_parameter(20, Some(3)));
         }
         if !specifies {
             return if list.len() == BASIC_LEN { Ok(read) } else { Err(LENGTH) };
@@ -132,7 +132,7 @@ impl OutParameters {
                 self.initiators = Some(ids);
                 Ok(self)
             }
-            _ => Err(bad_parameter(20, None)),
+            _ => Err(Sense::invalid_parameter(20, None)),
         }
     }
 }
@@ -145,11 +145,11 @@ fn parse_ids(list: &[u8], at: usize) -> Result<Vec<SasAddress>, Sense> {
     }
     let ids = &list[at + 4..];
     if u32::from_be_bytes(be(list, at)) as usize != ids.len() || !ids.len().is_multiple_of(TRANSPORT_ID_LEN) {
-        return Err(bad_parameter(at as u16, None));
+        return Err(Sense::invalid_parameter(at as u16, None));
     }
     let read = |(index, id): (usize, &[u8])| {
         let byte = at + 4 + index * TRANSPORT_ID_LEN;
-        SasAddress::from_transport_id(id).ok_or(bad_parameter(byte as u16, None))
+        SasAddress::from_transport_id(id).ok_or(Sense::invalid_parameter(byte as u16, None))
     };
     ids.chunks_exact(TRANSPORT_ID_LEN).enumerate().map(read).collect()
 }

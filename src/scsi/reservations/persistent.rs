@@ -2,7 +2,7 @@
 
 use super::nexus::Nexus;
 use super::parameters::{OutAction, OutParameters};
-use super::{Changes, REGISTRATIONS_MAX, Refusal, Registration, Registry, Reservation, ReservationType, bad_parameter};
+use super::{Changes, REGISTRATIONS_MAX, Refusal, Registration, Registry, Reservation, ReservationType};
 use crate::scsi::attention::Attention;
 use crate::scsi::sense::Sense;
 use crate::scsi::spec::Asc;
@@ -57,7 +57,7 @@ impl Registry {
     fn register(&mut self, nexus: Nexus, asked: &OutParameters, ports: &[u16]) -> Result<Changes, Refusal> {
         let known = self.find(nexus).is_some();
         if known && asked.initiators.is_some() {
-            return Err(bad_parameter(20, Some(3)).into());
+            return Err(Sense::invalid_parameter(20, Some(3)).into());
         }
         if asked.action_key == 0 && !known {
             // To end what never began is no error, and changes nothing.
@@ -162,15 +162,16 @@ impl Registry {
             _ => return Err(Refusal::Conflict),
         }
         if asked.action_key == 0 {
-            return Err(bad_parameter(8, None).into());
+            return Err(Sense::invalid_parameter(8, None).into());
         }
         if !ports.contains(&asked.port) {
-            return Err(bad_parameter(18, None).into());
+            return Err(Sense::invalid_parameter(18, None).into());
         }
-        let initiator = asked.initiators.as_ref().and_then(|ids| ids.first()).ok_or(bad_parameter(24, None))?;
+        let initiator =
+            asked.initiators.as_ref().and_then(|ids| ids.first()).ok_or(Sense::invalid_parameter(24, None))?;
         let heir = Nexus { initiator: *initiator, port: asked.port };
         if heir == nexus {
-            return Err(bad_parameter(24, None).into());
+            return Err(Sense::invalid_parameter(24, None).into());
         }
         let mut next = self.clone();
         next.add(heir, asked.action_key, false)?;
@@ -206,10 +207,10 @@ impl Registry {
             return Err(Sense::invalid_field(1, Some(4)).into());
         }
         if parameters.key != 0 {
-            return Err(bad_parameter(0, None).into());
+            return Err(Sense::invalid_parameter(0, None).into());
         }
         if parameters.action_key == 0 {
-            return Err(bad_parameter(8, None).into());
+            return Err(Sense::invalid_parameter(8, None).into());
         }
         let registration = Registration { nexus, key: parameters.action_key, all_ports: false };
         *self = Self {

@@ -1,8 +1,9 @@
 //! PREEMPT and PREEMPT AND ABORT (SPC-5): a registrant takes a reservation over, or ends registrations of others.
 
 use super::nexus::Nexus;
-use super::{Changes, Refusal, Registry, Reservation, ReservationType, bad_parameter};
+use super::{Changes, Refusal, Registry, Reservation, ReservationType};
 use crate::scsi::attention::Attention;
+use crate::scsi::sense::Sense;
 
 impl Registry {
     /// `nexus` is registered, and `key` is the SERVICE ACTION RESERVATION KEY.
@@ -19,7 +20,7 @@ impl Registry {
             None => false,
         };
         if !takes_over && key == 0 {
-            return Err(bad_parameter(8, None).into());
+            return Err(Sense::invalid_parameter(8, None).into());
         }
         if !takes_over && !self.registrations.iter().any(|registration| registration.key == key) {
             return Err(Refusal::Conflict);

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::scsi::reply::Reply;
-use crate::scsi::spec::SenseKey;
+use crate::scsi::sense::SenseKeySpecific;
+use crate::scsi::spec::{Asc, SenseKey};
 
 mod hostile;
 mod image;

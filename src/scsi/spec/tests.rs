@@ -5,6 +5,8 @@ fn additional_sense_codes() {
     let expected = [
         (Asc::NO_ADDITIONAL_SENSE, 0x00, 0x00),
         (Asc::INITIALIZING_COMMAND_REQUIRED, 0x04, 0x02),
+        (Asc::TARGET_PORT_IN_STANDBY, 0x04, 0x0b),
+        (Asc::TARGET_PORT_UNAVAILABLE, 0x04, 0x0c),
         (Asc::WRITE_ERROR, 0x0c, 0x00),
         (Asc::UNRECOVERED_READ_ERROR, 0x11, 0x00),
         (Asc::PARAMETER_LIST_LENGTH_ERROR, 0x1a, 0x00),
@@ -24,6 +26,7 @@ fn additional_sense_codes() {
         (Asc::RESERVATIONS_PREEMPTED, 0x2a, 0x03),
         (Asc::RESERVATIONS_RELEASED, 0x2a, 0x04),
         (Asc::REGISTRATIONS_PREEMPTED, 0x2a, 0x05),
+        (Asc::ASYMMETRIC_ACCESS_STATE_CHANGED, 0x2a, 0x06),
         (Asc::CAPACITY_DATA_CHANGED, 0x2a, 0x09),
         (Asc::COMMANDS_CLEARED, 0x2f, 0x00),
         (Asc::SAVING_PARAMETERS_NOT_SUPPORTED, 0x39, 0x00),
