@@ -87,4 +87,43 @@ pub enum IoError {
     /// The backend cannot do this kind of operation.
     #[error("not supported by the backend")]
     Unsupported,
+    /// The device refused a field of the command.
+    #[error("the device refused the command's fields")]
+    InvalidField,
+    /// Data was lost between us and the device.
+    #[error("the transfer failed")]
+    Transfer,
+    /// Ended because the device expects to lose its power.
+    #[error("power is about to fail")]
+    PowerLoss,
+    /// The device failed within.
+    #[error("internal error of the device")]
+    Internal,
+    /// The device is not ready, and may become so.
+    #[error("not ready")]
+    NotReady,
+    /// The device is being formatted or sanitized.
+    #[error("being formatted")]
+    Formatting,
+    /// Somebody else has reserved the device.
+    #[error("reserved by another host")]
+    ReservationConflict,
+    /// The medium did not take a write.
+    #[error("write fault")]
+    WriteFault,
+    /// The guard of the protection information does not fit the data.
+    #[error("guard check failed")]
+    GuardCheck,
+    /// The application tag of the protection information is not the one that was expected.
+    #[error("application tag check failed")]
+    ApplicationTagCheck,
+    /// The reference tag of the protection information is not the one that was expected.
+    #[error("reference tag check failed")]
+    ReferenceTagCheck,
+    /// What was compared differs.
+    #[error("data differ")]
+    Miscompare,
+    /// The device does not let us.
+    #[error("access denied")]
+    AccessDenied,
 }

@@ -43,6 +43,9 @@ impl Outcome {
     /// The logical unit cannot take the command now.
     pub const BUSY: Self = Self { status: Status::BUSY, sense: None, effect: None };
 
+    /// A reservation of another nexus is in the way.
+    pub const RESERVATION_CONFLICT: Self = Self { status: Status::RESERVATION_CONFLICT, sense: None, effect: None };
+
     /// CHECK CONDITION with sense data.
     pub const fn check(sense: Sense) -> Self {
         Self { status: Status::CHECK_CONDITION, sense: Some(sense), effect: None }
@@ -70,6 +73,19 @@ impl Outcome {
             // What a task management function cancels, the transport answers. Anything else may simply be sent again.
             IoError::Cancelled => (SenseKey::ABORTED_COMMAND, Asc::NO_ADDITIONAL_SENSE),
             IoError::Unsupported => (SenseKey::ILLEGAL_REQUEST, Asc::INVALID_COMMAND_OPERATION_CODE),
+            IoError::ReservationConflict => return Self::RESERVATION_CONFLICT,
+            IoError::InvalidField => (SenseKey::ILLEGAL_REQUEST, Asc::INVALID_FIELD_IN_CDB),
+            IoError::Transfer => (SenseKey::MEDIUM_ERROR, Asc::NO_ADDITIONAL_SENSE),
+            IoError::PowerLoss => (SenseKey::ABORTED_COMMAND, Asc::POWER_LOSS_EXPECTED),
+            IoError::Internal => (SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE),
+            IoError::NotReady => (SenseKey::NOT_READY, Asc::NOT_READY_CAUSE_NOT_REPORTABLE),
+            IoError::Formatting => (SenseKey::NOT_READY, Asc::FORMAT_IN_PROGRESS),
+            IoError::WriteFault => (SenseKey::MEDIUM_ERROR, Asc::PERIPHERAL_DEVICE_WRITE_FAULT),
+            IoError::GuardCheck => (SenseKey::MEDIUM_ERROR, Asc::GUARD_CHECK_FAILED),
+            IoError::ApplicationTagCheck => (SenseKey::MEDIUM_ERROR, Asc::APPLICATION_TAG_CHECK_FAILED),
+            IoError::ReferenceTagCheck => (SenseKey::MEDIUM_ERROR, Asc::REFERENCE_TAG_CHECK_FAILED),
+            IoError::Miscompare => (SenseKey::MISCOMPARE, Asc::MISCOMPARE_DURING_VERIFY),
+            IoError::AccessDenied => (SenseKey::ILLEGAL_REQUEST, Asc::ACCESS_DENIED_INVALID_LU_IDENTIFIER),
         };
         Self::check(Sense::new(key, asc))
     }

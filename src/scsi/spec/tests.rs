@@ -4,6 +4,16 @@ use super::*;
 fn additional_sense_codes() {
     let expected = [
         (Asc::NO_ADDITIONAL_SENSE, 0x00, 0x00),
+        (Asc::PERIPHERAL_DEVICE_WRITE_FAULT, 0x03, 0x00),
+        (Asc::NOT_READY_CAUSE_NOT_REPORTABLE, 0x04, 0x00),
+        (Asc::FORMAT_IN_PROGRESS, 0x04, 0x04),
+        (Asc::POWER_LOSS_EXPECTED, 0x0b, 0x08),
+        (Asc::GUARD_CHECK_FAILED, 0x10, 0x01),
+        (Asc::APPLICATION_TAG_CHECK_FAILED, 0x10, 0x02),
+        (Asc::REFERENCE_TAG_CHECK_FAILED, 0x10, 0x03),
+        (Asc::MISCOMPARE_DURING_VERIFY, 0x1d, 0x00),
+        (Asc::ACCESS_DENIED_INVALID_LU_IDENTIFIER, 0x20, 0x09),
+        (Asc::INTERNAL_TARGET_FAILURE, 0x44, 0x00),
         (Asc::INITIALIZING_COMMAND_REQUIRED, 0x04, 0x02),
         (Asc::TARGET_PORT_IN_STANDBY, 0x04, 0x0b),
         (Asc::TARGET_PORT_UNAVAILABLE, 0x04, 0x0c),
