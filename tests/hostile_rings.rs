@@ -4,7 +4,7 @@
 mod common;
 
 use annulus_bench::guest::memory::Gpa;
-use annulus_bench::guest::queue::Descriptor;
+use annulus_bench::guest::queue_split::Descriptor;
 use annulus_bench::guest::scsi::{Command, Lun};
 use annulus_bench::guest::spec::{common as registers, ring};
 use annulus_bench::{Guest, Options, guest::framing::Shape};
@@ -81,7 +81,7 @@ fn descriptor(addr: u64, len: u32, flags: u16, next: u16) -> Descriptor {
 
 /// Writes descriptors from index 0 on, makes 0 available and rings.
 fn send(guest: &mut Guest, descriptors: &[Descriptor]) {
-    let queue = guest.queue(REQUESTS);
+    let queue = guest.split_queue(REQUESTS);
     for (index, descriptor) in descriptors.iter().enumerate() {
         queue.write_descriptor(index as u16, *descriptor);
     }
@@ -90,7 +90,7 @@ fn send(guest: &mut Guest, descriptors: &[Descriptor]) {
 }
 
 fn kick(guest: &mut Guest) {
-    guest.queue(REQUESTS).publish();
+    guest.split_queue(REQUESTS).publish();
     ring_bell(guest, REQUESTS);
 }
 
@@ -104,20 +104,20 @@ fn ring_bell(guest: &mut Guest, queue: u16) {
 fn indices_out_of_range() {
     let mut bench = Bench::new();
     bench.case("an avail index past the queue size", Broken, |guest| {
-        let queue = guest.queue(REQUESTS);
+        let queue = guest.split_queue(REQUESTS);
         let index = queue.avail_idx();
         queue.set_avail_idx(index.wrapping_add(65));
         ring_bell(guest, REQUESTS);
     });
     bench.case("an avail index that goes back", Broken, |guest| {
-        let queue = guest.queue(REQUESTS);
+        let queue = guest.split_queue(REQUESTS);
         let index = queue.avail_idx();
         queue.set_avail_idx(index.wrapping_sub(1));
         ring_bell(guest, REQUESTS);
     });
     for head in [64, 65, 0x7FFF, 0xFFFF] {
         bench.case("a head out of range", Broken, |guest| {
-            guest.queue(REQUESTS).offer_head(head);
+            guest.split_queue(REQUESTS).offer_head(head);
             kick(guest);
         });
     }
@@ -284,7 +284,7 @@ fn buffers_that_overlap_the_rings() {
     for part in 0..3 {
         bench.case("data that is read into a ring", Any, |guest| {
             let (header, response, _) = request(guest);
-            let ring = guest.queue(REQUESTS).windows()[part].gpa().0;
+            let ring = guest.split_queue(REQUESTS).windows()[part].gpa().0;
             let parts = [
                 descriptor(header, 51, NEXT, 1),
                 descriptor(response, 108, NEXT | WRITE, 2),
@@ -294,7 +294,7 @@ fn buffers_that_overlap_the_rings() {
         });
         bench.case("a response that is written to a ring", Any, |guest| {
             let (header, ..) = request(guest);
-            let ring = guest.queue(REQUESTS).windows()[part].gpa().0;
+            let ring = guest.split_queue(REQUESTS).windows()[part].gpa().0;
             send(guest, &[descriptor(header, 51, NEXT, 1), descriptor(ring, 108, WRITE, 0)]);
         });
     }
@@ -350,7 +350,7 @@ fn control_and_event_queues_are_no_way_in() {
     });
     bench.case("event buffers that cannot hold an event", Any, |guest| {
         let window = guest.memory().allocate(16, 16).unwrap().gpa().0;
-        let queue = guest.queue(1);
+        let queue = guest.split_queue(1);
         queue.write_descriptor(0, descriptor(window, 3, WRITE, 0));
         queue.write_descriptor(1, descriptor(window, 16, 0, 0));
         queue.write_descriptor(2, descriptor(NOWHERE, 16, WRITE, 0));
@@ -377,7 +377,7 @@ fn a_request_that_changes_while_it_is_served_ends_once() {
     ];
     for round in 0..400 {
         header.write(0, &good);
-        let queue = guest.queue(REQUESTS);
+        let queue = guest.split_queue(REQUESTS);
         for (index, part) in parts.iter().enumerate() {
             queue.write_descriptor(60 + index as u16, *part);
         }
@@ -392,10 +392,10 @@ fn a_request_that_changes_while_it_is_served_ends_once() {
         for at in 0..51 {
             header.write(at, &other[at..=at]);
         }
-        let queue = guest.queue(REQUESTS);
+        let queue = guest.split_queue(REQUESTS);
         queue.write_descriptor(61, descriptor(NOWHERE, u32::MAX, NEXT, 61));
         let start = std::time::Instant::now();
-        while guest.queue(REQUESTS).poll().unwrap().is_none() {
+        while guest.split_queue(REQUESTS).poll().unwrap().is_none() {
             if needs_reset(guest) {
                 guest.reset().unwrap();
                 guest.start().unwrap();

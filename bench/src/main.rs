@@ -1,7 +1,9 @@
 //! `annulus-bench`: makes load on virtio-scsi devices over vfio-user, and says what they give.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use annulus_bench::load::bell;
 use annulus_bench::load::limit::{Limit, LimitOptions};
 use annulus_bench::load::options::{LoadOptions, RingOptions};
 use annulus_bench::load::placed;
@@ -23,7 +25,14 @@ Examples:
   annulus-bench raw --file disk.img --fixed --cpus 1
 
   # Is what was written what is read?
-  annulus-bench run --socket vm0.sock --rw randrw --bssplit 512/30:4k/40:64k/30 --verify --size 1g";
+  annulus-bench run --socket vm0.sock --rw randrw --bssplit 512/30:4k/40:64k/30 --verify --size 1g
+
+  # How long does a sleeping target take to wake up, and what of that is the socket?
+  annulus-bench run --socket vm0.sock --iodepth 1 --rate 100
+  annulus-bench doorbell --socket vm0.sock
+
+  # Large requests in many pieces, packed ring, memory in many regions, 16 disks
+  annulus-bench run --socket vm0.sock --ring packed --bs 1m --segments 250 --indirect --regions 32 --luns 16";
 
 /// Makes load on virtio-scsi devices over vfio-user, and says what they give.
 #[derive(Debug, Parser)]
@@ -41,6 +50,19 @@ enum Command {
     Limit(LimitArgs),
     /// Put the same load straight on io_uring: the limit of a file.
     Raw(RawArgs),
+    /// Time register writes over a device's socket: what a doorbell takes at least.
+    Doorbell(DoorbellArgs),
+}
+
+#[derive(Debug, Args)]
+struct DoorbellArgs {
+    /// The device's socket
+    #[arg(short, long, value_name = "PATH")]
+    socket: PathBuf,
+
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +98,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&args),
         Command::Limit(args) => limit(&args),
         Command::Raw(args) => raw(&args),
+        Command::Doorbell(args) => doorbell(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,7 +114,19 @@ fn run(RunArgs { device, ring, load }: &RunArgs) -> Result<()> {
     let mut session = Session::attach(device, load, ring)?;
     let cpus = device.target_cpu.zip(load.cpus()?.first().copied());
     let (outcome, placement) = placed::run(cpus, || session.run(load))?;
-    Report::new("run", describe(load, Some(ring)), &outcome, placement).print(load.json)
+    let cost = (outcome.stats.doorbells > 0).then(|| session.write_cost()).transpose()?;
+    let text = [describe(load, Some(ring)), device.describe()].concat();
+    Report::new("run", text, &outcome, placement).with_register_write(cost).print(load.json)
+}
+
+fn doorbell(DoorbellArgs { socket, json }: &DoorbellArgs) -> Result<()> {
+    let cost = bell::WriteCost::of_socket(socket)?;
+    if *json {
+        println!("{}", serde_json::to_string_pretty(&cost)?);
+    } else {
+        println!("a register write over the socket, in us: {cost}");
+    }
+    Ok(())
 }
 
 fn limit(LimitArgs { limit, ring, load }: &LimitArgs) -> Result<()> {

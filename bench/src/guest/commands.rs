@@ -75,11 +75,16 @@ impl Guest {
 
     /// The same for any virtqueue.
     pub(super) fn flush_virtqueue(&mut self, number: u16) -> Result<()> {
-        let lane = &mut self.lanes[usize::from(number)];
-        if !lane.queue.publish() {
-            return Ok(());
-        }
-        self.device.notify(&mut self.connection, lane.doorbell, number)
+        if self.lanes[usize::from(number)].queue.publish() { self.ring_bell(number) } else { Ok(()) }
+    }
+
+    /// Rings the doorbell of virtqueue `number`, which was set up.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn ring_bell(&mut self, number: u16) -> Result<()> {
+        let doorbell = self.lanes[usize::from(number)].doorbell;
+        self.device.notify(&mut self.connection, doorbell, number)
     }
 
     /// Takes the next completion of a request queue, if there is one.

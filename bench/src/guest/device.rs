@@ -194,8 +194,8 @@ impl Device {
         // Each half by itself (4.1.3.1: 64-bit fields are accessed as two 32-bit ones).
         for (field, gpa) in [
             (common::QUEUE_DESC, layout.desc),
-            (common::QUEUE_DRIVER, layout.avail),
-            (common::QUEUE_DEVICE, layout.used),
+            (common::QUEUE_DRIVER, layout.driver),
+            (common::QUEUE_DEVICE, layout.device),
         ] {
             self.set_common(connection, field, &(gpa.0 as u32).to_le_bytes())?;
             self.set_common(connection, field + 4, &((gpa.0 >> 32) as u32).to_le_bytes())?;

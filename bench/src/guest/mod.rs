@@ -16,6 +16,8 @@ pub mod interrupt;
 pub mod memory;
 pub mod pci;
 pub mod queue;
+pub mod queue_packed;
+pub mod queue_split;
 pub mod scsi;
 pub mod spec;
 pub mod task;
@@ -37,7 +39,8 @@ use device::{Device, ScsiConfig};
 use framing::Buffers;
 use interrupt::Interrupt;
 use memory::{Gpa, GuestMemory, Region, Window};
-use queue::Queue;
+use queue::{Format, Queue};
+use queue_split::SplitQueue;
 use spec::{common, feature};
 
 /// How to drive the device.
@@ -80,6 +83,11 @@ impl Options {
     /// A guest that polls, with neither vectors nor interrupts.
     pub fn polling() -> Self {
         Self { interrupts: false, ..Self::default() }
+    }
+
+    /// The same with packed rings, if the device offers them.
+    pub fn packed(self) -> Self {
+        Self { features: self.features | feature::RING_PACKED, ..self }
     }
 }
 
@@ -212,12 +220,13 @@ impl Guest {
         let offered = self.device.num_queues(&mut self.connection)?;
         let wanted = spec::scsi::FIRST_REQUEST_QUEUE + self.options.request_queues;
         let event_idx = self.features & feature::EVENT_IDX != 0;
+        let format = if self.features & feature::RING_PACKED != 0 { Format::Packed } else { Format::Split };
         for number in 0..wanted.min(offered) {
             let size = self.device.queue_size(&mut self.connection, number)?.min(self.options.queue_size);
             if !size.is_power_of_two() {
                 return Err(Error::Device(format!("queue {number} has {size} entries")));
             }
-            let mut queue = Queue::new(&mut self.memory, number, size, event_idx)?;
+            let mut queue = Queue::new(&mut self.memory, format, number, size, event_idx)?;
             queue.set_interrupts(self.options.interrupts);
             self.device.enable_queue(&mut self.connection, &queue, vector(1 + number))?;
             let doorbell = self.device.doorbell(&mut self.connection, number)?;
@@ -321,6 +330,14 @@ impl Guest {
     /// It was not set up.
     pub fn queue(&mut self, number: u16) -> &mut Queue {
         &mut self.lanes[usize::from(number)].queue
+    }
+
+    /// The same, to reach below the orderly way into a split ring.
+    ///
+    /// # Panics
+    /// It was not set up, or is packed.
+    pub fn split_queue(&mut self, number: u16) -> &mut SplitQueue {
+        self.queue(number).split()
     }
 
     /// The vector of configuration changes, if the guest has interrupts.

@@ -130,6 +130,26 @@ pub mod ring {
     pub const USED_NO_NOTIFY: u16 = 1;
 }
 
+/// The packed ring (2.8); the flags of [`ring`] below 8 are the same.
+pub mod packed {
+    /// Descriptor flag: equal to the driver's wrap counter when the driver makes it available.
+    pub const DESC_AVAIL: u16 = 1 << 7;
+    /// Descriptor flag: not so when available, equal to the other one when used.
+    pub const DESC_USED: u16 = 1 << 15;
+    /// Bytes of an event suppression structure (2.8.14): descriptor event, flags.
+    pub const EVENT_LEN: usize = 4;
+    /// Offset of the flags in it.
+    pub const EVENT_FLAGS: usize = 2;
+    /// Event flags: tell of everything.
+    pub const EVENT_ENABLE: u16 = 0;
+    /// Event flags: tell of nothing.
+    pub const EVENT_DISABLE: u16 = 1;
+    /// Event flags: tell when the descriptor of the descriptor event is reached. Only with EVENT_IDX.
+    pub const EVENT_DESC: u16 = 2;
+    /// Descriptor event: the wrap counter's bit; the others are the descriptor's index.
+    pub const EVENT_WRAP: u16 = 1 << 15;
+}
+
 /// The SCSI host device (5.6).
 pub mod scsi {
     /// Queue that carries task management (5.6.2).

@@ -16,6 +16,7 @@ use rustix::process::{Pid, getpid};
 use super::cpu;
 use super::lane::{Clock, Lane};
 use super::options::LoadOptions;
+use super::ring::DriverRing;
 use super::stats::Stats;
 
 /// A device that gives nothing back for so long has lost something.
@@ -46,7 +47,7 @@ pub trait Station: Send {
     fn stats(&self) -> &Stats;
 }
 
-impl Station for Lane {
+impl<R: DriverRing> Station for Lane<R> {
     #[inline]
     fn pass(&mut self, clock: Clock) -> Result<Option<u64>> {
         Self::pass(self, clock)

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use super::bell::Bell;
 use super::pace::Pace;
 use super::ring::DriverRing;
 use super::slots::{Outcome, Slots};
@@ -51,8 +52,9 @@ struct Tally {
 
 /// One queue and the work that goes through it.
 #[derive(Debug)]
-pub struct Lane {
-    ring: DriverRing,
+pub struct Lane<R> {
+    ring: R,
+    bell: Option<Bell>,
     slots: Slots,
     work: Work,
     block_size: u32,
@@ -68,12 +70,13 @@ pub struct Lane {
     stats: Stats,
 }
 
-impl Lane {
+impl<R: DriverRing> Lane<R> {
     /// `work` in the slots of a queue. Patterns are made and checked if there is a verifier.
-    pub fn new(ring: DriverRing, slots: Slots, work: Work, block_size: u32, verifier: Option<Verifier>) -> Self {
+    pub fn new(ring: R, slots: Slots, work: Work, block_size: u32, verifier: Option<Verifier>) -> Self {
         let depth = slots.depth();
         Self {
             ring,
+            bell: None,
             slots,
             work,
             block_size,
@@ -86,6 +89,11 @@ impl Lane {
             recording: false,
             stats: Stats::default(),
         }
+    }
+
+    /// The device may sleep: rings its bell when it asks for that.
+    pub fn with_bell(self, bell: Bell) -> Self {
+        Self { bell: Some(bell), ..self }
     }
 
     /// Begins a run of at most `limit` requests, at most `rate` a second. Nothing is in flight.
@@ -135,30 +143,50 @@ impl Lane {
     /// One pass. The time if there was something to do.
     ///
     /// # Errors
-    /// The device gave back what it does not have.
+    /// The device gave back what it does not have; the doorbell cannot be rung.
     #[inline]
     pub fn pass(&mut self, clock: Clock) -> Result<Option<u64>> {
+        let found = self.ring.look();
+        if !found {
+            self.mind_bell()?;
+        }
         let wants_more = self.left > 0 && !self.idle.is_empty();
-        if !self.ring.look() && !wants_more {
+        if !found && !wants_more {
             return Ok(None);
         }
         let now = clock.now_ns();
         let before = self.completed;
-        self.reap(now)?;
+        if found {
+            self.reap(now)?;
+        }
         let made = self.make(now);
         self.ring.publish();
         Ok((made || self.completed != before).then_some(now))
     }
 
+    /// Rings if the device asks for it. Only a device that gives nothing back can be asleep: under load nobody looks, and
+    /// the fence that the look takes is in nobody's way.
+    #[inline]
+    fn mind_bell(&mut self) -> Result<()> {
+        match &self.bell {
+            Some(bell) if self.ring.wants_bell() => {
+                self.stats.doorbells += 1;
+                bell.ring()
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn reap(&mut self, now: u64) -> Result<()> {
         let mut tally = Tally::default();
         // The device had all these lines last: they come together instead of one after the other.
-        for slot in self.ring.ahead().filter_map(|head| self.slots.slot_of(head)) {
-            self.slots.prefetch(slot, &self.ring);
-        }
-        while let Some((head, _)) = self.ring.take() {
-            let Some(slot) = self.slots.slot_of(head).filter(|&slot| self.flights[usize::from(slot)].busy) else {
-                bail!("the device gave back chain {head}, which it does not have");
+        let slots = &self.slots;
+        self.ring.ahead(|slot| slots.prefetch(slot));
+        while let Some(given) = self.ring.take() {
+            let slot = match given {
+                Ok(slot) if self.flights.get(usize::from(slot)).is_some_and(|flight| flight.busy) => slot,
+                Ok(slot) => bail!("the device gave back the request in slot {slot}, which it does not have"),
+                Err(head) => bail!("the device gave back chain {head}, and there is none"),
             };
             let flight = &mut self.flights[usize::from(slot)];
             flight.busy = false;
@@ -229,8 +257,7 @@ impl Lane {
                 let (slots, size) = (&self.slots, self.block_size as usize);
                 verifier.begin(slot, io, |index, block| slots.write_data(slot, index * size, block));
             }
-            let head = self.slots.prepare(slot, io, &self.ring);
-            self.ring.offer(head);
+            self.slots.prepare(slot, io, &mut self.ring);
             self.flights[usize::from(slot)] = Flight { io, begun_ns: now, busy: true };
             made = true;
         }

@@ -12,21 +12,23 @@ use clap::Args;
 use crate::guest::memory::{GuestMemory, Region, Window};
 use crate::guest::queue::Queue;
 use crate::guest::scsi::Lun;
-use crate::guest::spec::{ring, scsi};
+use crate::guest::spec::scsi;
 
 use super::crew::{self, Outcome};
+use super::device_packed::PackedDevice;
+use super::device_split::SplitDevice;
 use super::lane::Lane;
-use super::options::{LoadOptions, RingOptions};
+use super::options::{Disk, LoadOptions, RingKind, RingOptions};
 use super::ring::DriverRing;
+use super::ring_packed::PackedRing;
+use super::ring_split::SplitRing;
 use super::session::{self, Builder, Shape};
 use super::slots::Slots;
 
-/// Blocks of the disk that is not there: 1 TiB.
-const BLOCKS: u64 = 1 << 31;
-/// Bytes before the entries of avail and used ring.
-const RING: usize = 4;
+/// The disk that is not there: 1 TiB.
+const DISK: Disk = Disk { units: 1, blocks: 1 << 31, block_size: 512 };
 /// Chains that are taken and shown together.
-const BATCH: u16 = 16;
+pub(super) const BATCH: u16 = 16;
 
 /// Where the device loop runs.
 #[derive(Debug, Clone, Args)]
@@ -49,12 +51,34 @@ impl LimitOptions {
     }
 }
 
+/// The device's side of a queue.
+pub(super) trait Device: std::fmt::Debug + Send {
+    /// Of a queue that nothing was ever put in. All addresses are in `memory`.
+    fn new(queue: &Queue, memory: Window) -> Self;
+    /// Answers what is there, a batch at most.
+    fn pass(&mut self);
+}
+
+/// Reads what a device has to read of a request: its header and a CDB. Some number made of it, so that it is read.
+#[inline]
+pub(super) fn read_header(memory: &Window, at: usize) -> u64 {
+    let mut header = [0; scsi::REQUEST_HEADER_LEN + 16];
+    memory.read(at, &mut header);
+    let words = header.chunks_exact(8).map(|part| u64::from_le_bytes(part.try_into().expect("eight bytes")));
+    words.fold(0, u64::wrapping_add)
+}
+
 /// Queues with a driver on one side and the device loop on the other.
 #[derive(Debug)]
 pub struct Limit {
     _memory: GuestMemory,
-    lanes: Vec<Lane>,
-    devices: Vec<DeviceRing>,
+    pairs: Pairs,
+}
+
+#[derive(Debug)]
+enum Pairs {
+    Split(Vec<Lane<SplitRing>>, Vec<SplitDevice>),
+    Packed(Vec<Lane<PackedRing>>, Vec<PackedDevice>),
 }
 
 impl Limit {
@@ -64,20 +88,19 @@ impl Limit {
     /// No memory, or options that do not fit.
     pub fn new(load: &LoadOptions, ring: &RingOptions) -> Result<Self> {
         ensure!(!load.verify, "there is no data to verify in a device that moves none");
-        let (gpa, len) = session::memory(load, ring);
-        let mut memory = GuestMemory::new(vec![Region::new(gpa, len)?]);
-        let all = memory.window(gpa, len)?;
-        let shape = Shape { blocks: BLOCKS, block_size: 512, cdb_size: 32, sense_size: 96 };
-        let mut builder = Builder::new(load, ring, shape)?;
-        let (mut lanes, mut devices) = (Vec::new(), Vec::new());
-        for number in 0..ring.queues {
-            let mut queue = Queue::new(&mut memory, number, 1 << ring.queue_size.ilog2(), false)?;
-            queue.set_interrupts(false);
-            let slots = Slots::new(&mut memory, builder.layout, Lun::new(0, 0), false)?;
-            devices.push(DeviceRing::new(&queue, all.clone()));
-            lanes.push(builder.lane(number, DriverRing::take_over(&queue), slots)?);
-        }
-        Ok(Self { _memory: memory, lanes, devices })
+        let regions = session::memory(load, ring, 1)?;
+        let mut memory = GuestMemory::new(vec![Region::new(regions[0].0, regions[0].1)?]);
+        let pairs = match ring.ring {
+            RingKind::Split => {
+                let (lanes, devices) = lay_out(&mut memory, load, ring)?;
+                Pairs::Split(lanes, devices)
+            }
+            RingKind::Packed => {
+                let (lanes, devices) = lay_out(&mut memory, load, ring)?;
+                Pairs::Packed(lanes, devices)
+            }
+        };
+        Ok(Self { _memory: memory, pairs })
     }
 
     /// One run with the device loop on `device_cpu`. Can be repeated.
@@ -85,177 +108,114 @@ impl Limit {
     /// # Errors
     /// There is no such CPU.
     pub fn run(&mut self, load: &LoadOptions, device_cpu: usize) -> Result<Outcome> {
-        session::arm(&mut self.lanes, load);
-        let (lanes, devices) = (&mut self.lanes, &mut self.devices);
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let device = scope.spawn(|| serve(devices, device_cpu, &stop));
-            let outcome = crew::run(lanes, load, None);
-            stop.store(true, Ordering::Relaxed);
-            device.join().expect("the device thread does not panic")?;
-            outcome
-        })
+        match &mut self.pairs {
+            Pairs::Split(lanes, devices) => run(lanes, devices, load, device_cpu),
+            Pairs::Packed(lanes, devices) => run(lanes, devices, load, device_cpu),
+        }
     }
 }
 
-fn serve(devices: &mut [DeviceRing], cpu: usize, stop: &AtomicBool) -> Result<()> {
+fn lay_out<R: DriverRing, D: Device>(
+    memory: &mut GuestMemory,
+    load: &LoadOptions,
+    ring: &RingOptions,
+) -> Result<(Vec<Lane<R>>, Vec<D>)> {
+    let region = memory.regions().next().map(|region| (region.gpa(), region.len())).context("there is memory")?;
+    let all = memory.window(region.0, region.1)?;
+    let builder = Builder::new(load, ring, Shape { disk: DISK, cdb_size: 32, sense_size: 96 })?;
+    let (mut lanes, mut devices) = (Vec::new(), Vec::new());
+    for number in 0..ring.queues {
+        let mut queue = Queue::new(memory, ring.ring.into(), number, 1 << ring.queue_size.ilog2(), false)?;
+        queue.set_interrupts(false);
+        devices.push(D::new(&queue, all.clone()));
+        if number < ring.busy() {
+            let slots = Slots::new(memory, builder.layout, vec![Lun::new(0, 0)], false)?;
+            lanes.push(builder.lane(number, &queue, slots)?);
+        }
+    }
+    Ok((lanes, devices))
+}
+
+fn run<R: DriverRing, D: Device>(
+    lanes: &mut [Lane<R>],
+    devices: &mut [D],
+    load: &LoadOptions,
+    device_cpu: usize,
+) -> Result<Outcome> {
+    session::arm(lanes, load);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let device = scope.spawn(|| serve(devices, device_cpu, &stop));
+        let outcome = crew::run(lanes, load, None);
+        stop.store(true, Ordering::Relaxed);
+        device.join().expect("the device thread does not panic")?;
+        outcome
+    })
+}
+
+fn serve<D: Device>(devices: &mut [D], cpu: usize, stop: &AtomicBool) -> Result<()> {
     super::cpu::pin(cpu)?;
     while !stop.load(Ordering::Relaxed) {
-        devices.iter_mut().for_each(DeviceRing::pass);
+        devices.iter_mut().for_each(D::pass);
     }
     Ok(())
-}
-
-/// The device's side of a ring.
-#[derive(Debug)]
-struct DeviceRing {
-    desc: Window,
-    avail: Window,
-    used: Window,
-    memory: Window,
-    mask: u16,
-    next: u16,
-    /// Sum of what was read, so that it is read.
-    seen: u64,
-}
-
-/// What a device needs to know of a descriptor.
-struct Descriptor {
-    /// Offset in guest memory.
-    at: usize,
-    flags: u16,
-    next: u16,
-}
-
-impl DeviceRing {
-    fn new(queue: &Queue, memory: Window) -> Self {
-        let [desc, avail, used] = queue.windows().map(Window::clone);
-        used.store_u16(0, ring::USED_NO_NOTIFY, Ordering::Relaxed);
-        Self { desc, avail, used, memory, mask: queue.layout().size - 1, next: 0, seen: 0 }
-    }
-
-    /// Answers all that is there.
-    fn pass(&mut self) {
-        let available = self.avail.load_u16(2, Ordering::Acquire);
-        if available == self.next {
-            return;
-        }
-        let batch = available.wrapping_sub(self.next).min(BATCH);
-        for ahead in 0..batch {
-            self.prefetch(self.head(self.next.wrapping_add(ahead)));
-        }
-        for _ in 0..batch {
-            let head = self.head(self.next);
-            self.answer(head);
-            let element = u64::from(head) | (scsi::RESPONSE_HEADER_LEN as u64) << 32;
-            self.used.write(RING + 8 * usize::from(self.next & self.mask), &element.to_le_bytes());
-            self.next = self.next.wrapping_add(1);
-        }
-        self.used.store_u16(2, self.next, Ordering::Release);
-    }
-
-    #[inline]
-    fn head(&self, position: u16) -> u16 {
-        self.avail.load_u16(RING + 2 * usize::from(position & self.mask), Ordering::Relaxed)
-    }
-
-    /// Asks for the header and, if it is the second buffer of a direct chain, the response. An indirect table is asked
-    /// for itself.
-    #[inline]
-    fn prefetch(&self, head: u16) {
-        let first = self.descriptor(&self.desc, head);
-        self.memory.prefetch(first.at);
-        if first.flags & ring::DESC_INDIRECT == 0 {
-            let second = self.descriptor(&self.desc, first.next);
-            if second.flags & ring::DESC_WRITE != 0 {
-                self.memory.prefetch_to_write(second.at);
-            }
-        }
-    }
-
-    #[inline]
-    fn answer(&mut self, head: u16) {
-        let first = self.descriptor(&self.desc, head);
-        if first.flags & ring::DESC_INDIRECT == 0 {
-            self.follow(&first, |device, index| device.descriptor(&device.desc, index));
-        } else {
-            let table = first.at;
-            let entry = move |device: &Self, index: u16| {
-                device.decode(&device.memory, table + usize::from(index) * ring::DESCRIPTOR_LEN)
-            };
-            let first = entry(self, 0);
-            self.follow(&first, entry);
-        }
-    }
-
-    /// Reads the header and walks to the response.
-    #[inline]
-    fn follow(&mut self, first: &Descriptor, entry: impl Fn(&Self, u16) -> Descriptor) {
-        let mut header = [0; scsi::REQUEST_HEADER_LEN + 16];
-        self.memory.read(first.at, &mut header);
-        self.seen = header
-            .chunks_exact(8)
-            .fold(self.seen, |sum, part| sum.wrapping_add(u64::from_le_bytes(part.try_into().expect("eight bytes"))));
-        let mut response = entry(self, first.next);
-        while response.flags & ring::DESC_WRITE == 0 {
-            response = entry(self, response.next);
-        }
-        self.memory.write(response.at, &[0; scsi::RESPONSE_HEADER_LEN]);
-    }
-
-    #[inline]
-    fn descriptor(&self, table: &Window, index: u16) -> Descriptor {
-        self.decode(table, usize::from(index) * ring::DESCRIPTOR_LEN)
-    }
-
-    #[inline]
-    fn decode(&self, table: &Window, at: usize) -> Descriptor {
-        let mut bytes = [0; ring::DESCRIPTOR_LEN];
-        table.read(at, &mut bytes);
-        let value = u128::from_le_bytes(bytes);
-        let at = (value as u64 - self.memory.gpa().0) as usize;
-        Descriptor { at, flags: (value >> 96) as u16, next: (value >> 112) as u16 }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::memory::Gpa;
+    use crate::guest::queue::Format;
+    use crate::load::slots::{Layout, Outcome};
     use crate::load::work::Io;
 
-    #[test]
-    fn the_device_loop_answers_chains_of_both_kinds() {
-        for (indirect, write) in [(false, false), (false, true), (true, false), (true, true)] {
-            let (gpa, len) = (crate::guest::memory::Gpa(0x10_0000), 1 << 20);
-            let mut memory = GuestMemory::new(vec![Region::new(gpa, len).unwrap()]);
-            let all = memory.window(gpa, len).unwrap();
-            let queue = Queue::new(&mut memory, 0, 16, false).unwrap();
-            let layout = crate::load::slots::Layout {
-                depth: 2,
-                segments: 2,
-                indirect,
-                block_size: 512,
-                max_bytes: 1024,
-                cdb_size: 32,
-                sense_size: 96,
-            };
-            // Poisoned responses: only an answer makes them good.
-            let slots = Slots::new(&mut memory, layout, Lun::new(0, 0), true).unwrap();
-            let mut device = DeviceRing::new(&queue, all);
-            let mut driver = DriverRing::take_over(&queue);
-            for slot in 0..2 {
-                let head = slots.prepare(slot, Io { write, lba: 0, blocks: 2 }, &driver);
-                driver.offer(head);
+    /// Several turns of a small ring, in batches of all lengths.
+    fn answers_everything<R: DriverRing, D: Device>(format: Format, indirect: bool, write: bool) {
+        let (gpa, len) = (Gpa(0x10_0000), 1 << 20);
+        let mut memory = GuestMemory::new(vec![Region::new(gpa, len).unwrap()]);
+        let all = memory.window(gpa, len).unwrap();
+        let queue = Queue::new(&mut memory, format, 0, 16, false).unwrap();
+        let layout = Layout {
+            depth: 3,
+            segments: 2,
+            indirect,
+            align_offset: 0,
+            block_size: 512,
+            max_bytes: 1024,
+            cdb_size: 32,
+            sense_size: 96,
+        };
+        // Poisoned responses: only an answer makes them good.
+        let slots = Slots::new(&mut memory, layout, vec![Lun::new(0, 0)], true).unwrap();
+        let mut device = D::new(&queue, all);
+        let mut driver = R::take_over(&queue, layout.ring_entries() as u16);
+        for count in [1, 2, 3].repeat(20) {
+            for slot in 0..count {
+                let io = Io { unit: 0, write, lba: 0, blocks: 1 + u32::from(slot) % 2 };
+                slots.prepare(slot, io, &mut driver);
+                assert_ne!(slots.outcome(slot), Outcome::GOOD);
             }
+            device.pass();
+            assert!(!driver.look(), "nothing was published");
             driver.publish();
-            assert!(!driver.look());
             device.pass();
             assert!(driver.look());
-            let heads: Vec<_> = std::iter::from_fn(|| driver.take()).map(|(head, _)| slots.slot_of(head)).collect();
-            assert_eq!(heads, [Some(0), Some(1)]);
-            for slot in 0..2 {
-                assert_eq!(slots.outcome(slot), crate::load::slots::Outcome::GOOD, "{indirect} {write}");
-            }
+            let mut ahead = Vec::new();
+            driver.ahead(|slot| ahead.push(slot));
+            let taken: Vec<_> = std::iter::from_fn(|| driver.take()).map(Result::unwrap).collect();
+            assert_eq!(taken, (0..count).collect::<Vec<_>>());
+            assert_eq!(ahead, taken);
+            assert!(!driver.look());
+            assert!((0..count).all(|slot| slots.outcome(slot) == Outcome::GOOD), "{indirect} {write}");
+            assert!(!driver.wants_bell(), "the loop polls");
+        }
+    }
+
+    #[test]
+    fn the_device_loops_answer_chains_of_all_kinds() {
+        for (indirect, write) in [(false, false), (false, true), (true, false), (true, true)] {
+            answers_everything::<SplitRing, SplitDevice>(Format::Split, indirect, write);
+            answers_everything::<PackedRing, PackedDevice>(Format::Packed, indirect, write);
         }
     }
 }

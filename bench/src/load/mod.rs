@@ -5,8 +5,12 @@
 //! loop in this process that does the least that the protocol allows ([`limit`]); [`uring`] puts the same work on
 //! io_uring without any device at all.
 
+pub mod bell;
 pub mod cpu;
 pub mod crew;
+pub mod device_packed;
+pub mod device_split;
+pub mod disks;
 pub mod lane;
 pub mod limit;
 pub mod options;
@@ -15,6 +19,8 @@ pub mod pingpong;
 pub mod placed;
 pub mod report;
 pub mod ring;
+pub mod ring_packed;
+pub mod ring_split;
 pub mod session;
 pub mod slots;
 pub mod stats;

@@ -6,6 +6,8 @@ use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::guest::queue::Format;
+
 use super::units::{self, CpuList, Split};
 use super::work::Plan;
 
@@ -32,6 +34,17 @@ pub enum Rw {
 pub enum RingKind {
     /// Descriptor table, avail ring and used ring.
     Split,
+    /// One ring of descriptors.
+    Packed,
+}
+
+impl From<RingKind> for Format {
+    fn from(kind: RingKind) -> Self {
+        match kind {
+            RingKind::Split => Self::Split,
+            RingKind::Packed => Self::Packed,
+        }
+    }
 }
 
 /// Options of every kind of load.
@@ -101,6 +114,10 @@ pub struct RingOptions {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub queues: u16,
 
+    /// Queues that carry load; the others are set up and stay empty [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub busy_queues: Option<u16>,
+
     /// Layout of the virtqueues
     #[arg(long, value_enum, default_value = "split")]
     pub ring: RingKind,
@@ -113,9 +130,31 @@ pub struct RingOptions {
     #[arg(long)]
     pub indirect: bool,
 
-    /// Pieces that the data of a request is in
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Pieces that the data of a request is in, no two of them next to each other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub segments: u16,
+
+    /// Data begins so many bytes behind a page boundary
+    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..4096))]
+    pub align_offset: u16,
+}
+
+impl RingOptions {
+    /// Queues that carry load.
+    pub fn busy(&self) -> u16 {
+        self.busy_queues.unwrap_or(self.queues).min(self.queues)
+    }
+}
+
+/// What load is put on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// Logical units, all alike; a file is one.
+    pub units: u16,
+    /// Blocks of each.
+    pub blocks: u64,
+    /// Bytes of a block.
+    pub block_size: u32,
 }
 
 impl LoadOptions {
@@ -140,11 +179,12 @@ impl LoadOptions {
         }
     }
 
-    /// The work of queue `queue` of `queues`, on a disk of `blocks` blocks of `block_size` bytes.
+    /// The work of queue `queue` of `queues`.
     ///
     /// # Errors
     /// The options do not fit the disk.
-    pub fn plan(&self, blocks: u64, block_size: u32, queue: u16, queues: u16) -> Result<Plan> {
+    pub fn plan(&self, disk: Disk, queue: u16, queues: u16) -> Result<Plan> {
+        let Disk { units, blocks, block_size } = disk;
         let blocks = match self.size {
             Some(size) if size / u64::from(block_size) > blocks => bail!("the disk has only {blocks} blocks"),
             Some(size) => size / u64::from(block_size),
@@ -158,6 +198,7 @@ impl LoadOptions {
             rw: self.rw,
             read_percent: self.rwmixread,
             split: self.split(),
+            units,
             blocks,
             block_size,
             first: blocks / u64::from(queues) * u64::from(queue),

@@ -17,6 +17,10 @@ pub struct Where {
     pub before_ns: f64,
     /// The same after it.
     pub after_ns: f64,
+    /// What the first time means.
+    pub before: Placement,
+    /// What the second means.
+    pub after: Placement,
     /// What both times mean; `None` if they differ: then the figures mean nothing.
     pub placement: Option<Placement>,
     /// Runs that were thrown away because the placement changed.
@@ -41,6 +45,9 @@ pub fn run<T>(cpus: Option<(usize, usize)>, mut run: impl FnMut() -> Result<T>) 
             continue;
         }
         let placement = (before == after).then_some(before);
-        return Ok((result, Some(Where { cpus: (first, second), before_ns, after_ns, placement, thrown_away })));
+        return Ok((
+            result,
+            Some(Where { cpus: (first, second), before_ns, after_ns, before, after, placement, thrown_away }),
+        ));
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::bell::WriteCost;
 use super::crew::Outcome;
 use super::options::{LoadOptions, RingOptions};
 use super::placed::Where;
@@ -79,6 +80,10 @@ pub struct Report {
     pub first_error: Option<String>,
     /// Blocks whose pattern was checked.
     pub verified_blocks: u64,
+    /// Doorbells that the device asked for and got while it was measured.
+    pub doorbells: u64,
+    /// What a register write over the device's socket takes, as a doorbell is one; if it was measured.
+    pub register_write: Option<WriteCost>,
     /// CPUs that the load used (1.0: one of them all the time).
     pub load_cpus: f64,
     /// CPUs that the target used, if it is known.
@@ -105,10 +110,17 @@ impl Report {
             errors: stats.errors,
             first_error: stats.first_error.clone(),
             verified_blocks: stats.verified_blocks,
+            doorbells: stats.doorbells,
+            register_write: None,
             load_cpus: outcome.load_cpus,
             target_cpus: outcome.target_cpus,
             placement,
         }
+    }
+
+    /// With what a register write takes.
+    pub fn with_register_write(self, cost: Option<WriteCost>) -> Self {
+        Self { register_write: cost, ..self }
     }
 
     /// Prints it.
@@ -135,11 +147,17 @@ pub fn describe(options: &LoadOptions, ring: Option<&RingOptions>) -> String {
     if let Some(ring) = ring {
         let plural = if ring.queues == 1 { "" } else { "s" };
         text += &format!(", {} queue{plural}, {} ring", ring.queues, name(&ring.ring));
+        if ring.busy() < ring.queues {
+            text += &format!(" ({} busy)", ring.busy());
+        }
         if ring.indirect {
             text += ", indirect";
         }
         if ring.segments > 1 {
             text += &format!(", {} segments", ring.segments);
+        }
+        if ring.align_offset > 0 {
+            text += &format!(", data {} bytes off a page", ring.align_offset);
         }
     }
     if let Some(rate) = options.rate {
@@ -177,6 +195,12 @@ impl fmt::Display for Report {
         if self.verified_blocks > 0 {
             writeln!(f, "  blocks verified: {}", self.verified_blocks)?;
         }
+        if self.doorbells > 0 {
+            writeln!(f, "  doorbells: {}", self.doorbells)?;
+        }
+        if let Some(cost) = &self.register_write {
+            writeln!(f, "  a register write over the socket, in us: {cost}")?;
+        }
         if let Some(place) = &self.placement {
             place.write(f)?;
         }
@@ -199,10 +223,11 @@ impl Rates {
 impl Where {
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, second) = self.cpus;
-        write!(f, "  CPUs {first} and {second}: {:.0} ns before, {:.0} ns after", self.before_ns, self.after_ns)?;
-        match self.placement {
-            Some(placement) => writeln!(f, " ({placement})"),
-            None => writeln!(f, ": THEY MOVED, these figures mean nothing"),
-        }
+        write!(
+            f,
+            "  CPUs {first} and {second}: {:.0} ns before ({}), {:.0} ns after ({})",
+            self.before_ns, self.before, self.after_ns, self.after
+        )?;
+        if self.placement.is_some() { writeln!(f) } else { writeln!(f, ": THEY MOVED, these figures mean nothing") }
     }
 }

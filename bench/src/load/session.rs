@@ -1,27 +1,31 @@
 //! A device over vfio-user, made ready for load.
 //!
-//! A [`Guest`] brings it up and asks what the disk is like; then its queues are taken over by [`Lane`]s, and the guest
-//! only keeps memory and connection alive.
+//! A [`Guest`] brings it up and asks what the disks are like; then its queues are taken over by [`Lane`]s, and the guest
+//! only keeps memory and connection, and rings the bells.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use rustix::process::Pid;
 
-use crate::guest::cdb;
 use crate::guest::memory::{Gpa, HUGE_PAGE};
-use crate::guest::scsi::{Command, Lun};
-use crate::guest::spec::scsi;
+use crate::guest::queue::Queue;
+use crate::guest::scsi::Lun;
+use crate::guest::spec::{feature, scsi};
 use crate::guest::{Guest, Options};
 
+use super::bell::{Bell, WriteCost};
 use super::crew::{self, Outcome};
+use super::disks;
 use super::lane::Lane;
-use super::options::{LoadOptions, RingOptions, Rw};
+use super::options::{Disk, LoadOptions, RingKind, RingOptions, Rw};
 use super::ring::DriverRing;
+use super::ring_packed::PackedRing;
+use super::ring_split::SplitRing;
 use super::slots::{Layout, Slots};
 use super::verify::{Verifier, Written};
 use super::work::Work;
@@ -32,12 +36,12 @@ const MEMORY_AT: Gpa = Gpa(1 << 32);
 const SPARE: usize = 1 << 20;
 /// Bytes of rings for an entry: descriptor, avail, used, and some for alignment.
 const RING_BYTES_PER_ENTRY: usize = 64;
-/// Unit attentions that a disk can have waiting.
-const ATTENTIONS: usize = 8;
+/// Most memory that a guest is given.
+const MEMORY_MAX: usize = 64 << 30;
 /// How long a device may take to come up or answer a question.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which device to drive.
+/// Which device to drive, and how.
 #[derive(Debug, Clone, Args)]
 pub struct DeviceOptions {
     /// The device's socket
@@ -52,18 +56,53 @@ pub struct DeviceOptions {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..16384))]
     pub lun: u16,
 
+    /// Use the first so many logical units of all targets in turn, instead of one
+    #[arg(long, value_name = "N", conflicts_with_all = ["target", "lun"],
+        value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub luns: Option<u16>,
+
+    /// Regions that the guest's memory is mapped in; buffers are spread over them
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub regions: u16,
+
+    /// Neither interrupt vectors nor doorbells, as polling drivers in user space do; a device must not sleep then
+    #[arg(long)]
+    pub polling: bool,
+
     /// CPU that the target polls on, to tell how far it is from ours
     #[arg(long, value_name = "CPU")]
     pub target_cpu: Option<usize>,
 }
 
+impl DeviceOptions {
+    /// In words: what is unusual, each behind a comma.
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        if let Some(luns) = self.luns {
+            text += &format!(", {luns} LUNs");
+        }
+        if self.regions > 1 {
+            text += &format!(", {} regions", self.regions);
+        }
+        if self.polling {
+            text += ", no doorbells";
+        }
+        text
+    }
+}
+
 /// A device and the queues that load it.
 #[derive(Debug)]
 pub struct Session {
-    /// Keeps the connection open.
-    _guest: Guest,
-    lanes: Vec<Lane>,
+    guest: Arc<Mutex<Guest>>,
+    lanes: Lanes,
     target: Option<Pid>,
+}
+
+#[derive(Debug)]
+enum Lanes {
+    Split(Vec<Lane<SplitRing>>),
+    Packed(Vec<Lane<PackedRing>>),
 }
 
 impl Session {
@@ -72,16 +111,15 @@ impl Session {
     /// # Errors
     /// The device is not there, not ready, or not what the options need.
     pub fn attach(device: &DeviceOptions, load: &LoadOptions, ring: &RingOptions) -> Result<Self> {
-        let socket = &device.socket;
-        let target = peer(socket).with_context(|| format!("cannot connect to {}", socket.display()))?;
-        let guest = connect(socket, load, ring).with_context(|| format!("cannot use {}", socket.display()))?;
-        ensure!(guest.request_queues() >= ring.queues, "the device has only {} request queues", guest.request_queues());
-        let mut session = Self { _guest: guest, lanes: Vec::new(), target };
-        let lun = Lun::new(device.target, device.lun);
-        session.lay_out(lun, load, ring).with_context(|| {
-            format!("cannot use target {} LUN {} of {}", device.target, device.lun, socket.display())
-        })?;
-        Ok(session)
+        let name = device.socket.display();
+        let target = peer(&device.socket).with_context(|| format!("cannot connect to {name}"))?;
+        let guest = connect(device, load, ring).with_context(|| format!("cannot use {name}"))?;
+        let guest = Arc::new(Mutex::new(guest));
+        let lanes = match ring.ring {
+            RingKind::Split => lay_out(&guest, device, load, ring).map(Lanes::Split),
+            RingKind::Packed => lay_out(&guest, device, load, ring).map(Lanes::Packed),
+        };
+        Ok(Self { guest, lanes: lanes.with_context(|| format!("cannot use {name}"))?, target })
     }
 
     /// One run. Can be repeated.
@@ -89,33 +127,71 @@ impl Session {
     /// # Errors
     /// The device lost or invented something.
     pub fn run(&mut self, load: &LoadOptions) -> Result<Outcome> {
-        arm(&mut self.lanes, load);
-        crew::run(&mut self.lanes, load, self.target)
+        match &mut self.lanes {
+            Lanes::Split(lanes) => run(lanes, load, self.target),
+            Lanes::Packed(lanes) => run(lanes, load, self.target),
+        }
     }
 
-    fn lay_out(&mut self, lun: Lun, load: &LoadOptions, ring: &RingOptions) -> Result<()> {
-        let guest = &mut self._guest;
-        wake_up(guest, lun)?;
-        let (blocks, block_size) = capacity(guest, lun)?;
-        let config = *guest.config();
-        let shape = Shape { blocks, block_size, cdb_size: config.cdb_size, sense_size: config.sense_size };
-        ensure!(
-            u32::from(ring.segments) <= config.seg_max,
-            "the device takes {} pieces of data at most",
-            config.seg_max
-        );
-        let mut builder = Builder::new(load, ring, shape)?;
-        for queue in 0..ring.queues {
-            let driver = DriverRing::take_over(guest.queue(scsi::FIRST_REQUEST_QUEUE + queue));
-            let slots = Slots::new(guest.memory(), builder.layout, lun, load.verify)?;
-            self.lanes.push(builder.lane(queue, driver, slots)?);
-        }
-        Ok(())
+    /// What a register write over the device's socket takes, bare: a doorbell is one.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn write_cost(&self) -> Result<WriteCost> {
+        WriteCost::measure(&mut self.guest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
+fn run<R: DriverRing>(lanes: &mut [Lane<R>], load: &LoadOptions, target: Option<Pid>) -> Result<Outcome> {
+    arm(lanes, load);
+    crew::run(lanes, load, target)
+}
+
+fn lay_out<R: DriverRing>(
+    shared: &Arc<Mutex<Guest>>,
+    device: &DeviceOptions,
+    load: &LoadOptions,
+    ring: &RingOptions,
+) -> Result<Vec<Lane<R>>> {
+    let mut guest = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    check(&guest, ring)?;
+    let luns = match device.luns {
+        Some(count) => disks::find(&mut guest, count)?,
+        None => vec![Lun::new(device.target, device.lun)],
+    };
+    let disk = disks::prepare(&mut guest, &luns)?;
+    let config = *guest.config();
+    let builder = Builder::new(load, ring, Shape { disk, cdb_size: config.cdb_size, sense_size: config.sense_size })?;
+    let mut lanes = Vec::new();
+    for queue in 0..ring.queues {
+        let number = scsi::FIRST_REQUEST_QUEUE + queue;
+        guest.queue(number).set_interrupts(false);
+        if queue < ring.busy() {
+            let slots = Slots::new(guest.memory(), builder.layout, luns.clone(), load.verify)?;
+            let lane = builder.lane(queue, guest.queue(number), slots)?;
+            lanes.push(if device.polling { lane } else { lane.with_bell(Bell::new(shared, number)) });
+        }
+    }
+    Ok(lanes)
+}
+
+/// Whether the device has what the options ask for.
+fn check(guest: &Guest, ring: &RingOptions) -> Result<()> {
+    ensure!(guest.request_queues() >= ring.queues, "the device has only {} request queues", guest.request_queues());
+    let packed = guest.features() & feature::RING_PACKED != 0;
+    ensure!(packed == (ring.ring == RingKind::Packed), "the device offers no packed rings");
+    ensure!(
+        !ring.indirect || guest.features() & feature::INDIRECT_DESC != 0,
+        "the device offers no indirect descriptor tables"
+    );
+    if u32::from(ring.segments) > guest.config().seg_max {
+        eprintln!("note: the device asks for no more than {} pieces of data", guest.config().seg_max);
+    }
+    Ok(())
+}
+
 /// Readies lanes for a run: each its part of limit and rate.
-pub fn arm(lanes: &mut [Lane], load: &LoadOptions) {
+pub fn arm<R: DriverRing>(lanes: &mut [Lane<R>], load: &LoadOptions) {
     let count = lanes.len() as u64;
     for (index, lane) in lanes.iter_mut().enumerate() {
         let limit = load.number_ios.map(|ios| ios / count + u64::from((index as u64) < ios % count));
@@ -126,10 +202,8 @@ pub fn arm(lanes: &mut [Lane], load: &LoadOptions) {
 /// What the disk and the requests are like.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Blocks of the disk.
-    pub blocks: u64,
-    /// Bytes of a block.
-    pub block_size: u32,
+    /// The logical units.
+    pub disk: Disk,
     /// Bytes of a CDB in a request.
     pub cdb_size: u32,
     /// Bytes of sense in a response.
@@ -141,7 +215,7 @@ pub struct Shape {
 pub struct Builder<'a> {
     load: &'a LoadOptions,
     queues: u16,
-    shape: Shape,
+    disk: Disk,
     /// How their slots are laid out.
     pub layout: Layout,
     written: Option<Arc<Written>>,
@@ -153,33 +227,33 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// They do not fit the disk.
     pub fn new(load: &'a LoadOptions, ring: &RingOptions, shape: Shape) -> Result<Self> {
-        let blocks = load.plan(shape.blocks, shape.block_size, 0, 1)?.blocks;
+        let plan = load.plan(shape.disk, 0, 1)?;
         let only_reads = matches!(load.rw, Rw::Read | Rw::RandRead);
-        let written = if load.verify && !only_reads { Some(Arc::new(Written::none(blocks)?)) } else { None };
-        Ok(Self { load, queues: ring.queues, layout: layout(load, ring, shape), shape, written })
+        let written =
+            if load.verify && !only_reads { Some(Arc::new(Written::none(plan.units, plan.blocks)?)) } else { None };
+        Ok(Self { load, queues: ring.busy(), layout: layout(load, ring, shape), disk: shape.disk, written })
     }
 
-    /// The lane of queue `queue`.
+    /// The lane of busy queue `queue`.
     ///
     /// # Errors
     /// The queue is too short.
-    pub fn lane(&mut self, queue: u16, driver: DriverRing, slots: Slots) -> Result<Lane> {
-        let needed = usize::from(self.layout.depth) * self.layout.ring_entries();
-        if needed > usize::from(driver.size()) {
-            let each = self.layout.ring_entries();
-            bail!(
-                "a queue of {} entries cannot hold {} requests of {each} descriptors: use --indirect or a smaller --iodepth",
-                driver.size(),
-                self.layout.depth
-            );
-        }
-        let plan = self.load.plan(self.shape.blocks, self.shape.block_size, queue, self.queues)?;
+    pub fn lane<R: DriverRing>(&self, queue: u16, driver: &Queue, slots: Slots) -> Result<Lane<R>> {
+        let each = self.layout.ring_entries();
+        let (needed, entries) = (usize::from(self.layout.depth) * each, driver.layout().size);
+        ensure!(
+            needed <= entries.into(),
+            "a queue of {entries} entries cannot hold {} requests of {each} descriptors: use --indirect or a smaller --iodepth",
+            self.layout.depth
+        );
+        let plan = self.load.plan(self.disk, queue, self.queues)?;
+        let block_size = self.disk.block_size;
         let verifier = self.load.verify.then(|| {
-            let max_blocks = self.layout.max_bytes / self.shape.block_size;
-            let written = self.written.clone();
-            Verifier::new(self.load.seed, written, self.layout.depth, max_blocks, self.shape.block_size)
+            let max_blocks = self.layout.max_bytes / block_size;
+            Verifier::new(self.load.seed, self.written.clone(), self.layout.depth, max_blocks, block_size)
         });
-        Ok(Lane::new(driver, slots, Work::new(plan), self.shape.block_size, verifier))
+        let ring = R::take_over(driver, each as u16);
+        Ok(Lane::new(ring, slots, Work::new(plan), block_size, verifier))
     }
 }
 
@@ -188,59 +262,52 @@ fn layout(load: &LoadOptions, ring: &RingOptions, shape: Shape) -> Layout {
         depth: load.iodepth,
         segments: ring.segments,
         indirect: ring.indirect,
-        block_size: shape.block_size,
+        align_offset: ring.align_offset,
+        block_size: shape.disk.block_size,
         max_bytes: load.max_bytes(),
         cdb_size: shape.cdb_size as usize,
         sense_size: shape.sense_size as usize,
     }
 }
 
-/// Guest memory for all queues.
-pub fn memory(load: &LoadOptions, ring: &RingOptions) -> (Gpa, usize) {
-    let usual = Shape { blocks: 0, block_size: 512, cdb_size: 32, sense_size: 96 };
-    let rings = usize::from(ring.queue_size) * RING_BYTES_PER_ENTRY + 4 * 4096;
-    let queue = layout(load, ring, usual).memory() + rings;
-    (MEMORY_AT, (SPARE + usize::from(ring.queues) * queue).next_multiple_of(HUGE_PAGE))
+/// Guest memory for all queues, in so many regions with room between them.
+///
+/// # Errors
+/// More than there are addresses for.
+pub fn memory(load: &LoadOptions, ring: &RingOptions, regions: u16) -> Result<Vec<(Gpa, usize)>> {
+    let disk = Disk { units: 1, blocks: 0, block_size: 512 };
+    let usual = layout(load, ring, Shape { disk, cdb_size: 32, sense_size: 96 });
+    let slots = usize::from(load.iodepth).div_ceil(regions.into());
+    let share = usize::from(ring.busy()) * usual.memory(slots);
+    let rings = usize::from(ring.queues) * (usize::from(ring.queue_size) * RING_BYTES_PER_ENTRY + 4 * 4096);
+    let mut next = MEMORY_AT;
+    let lay = |index| {
+        let len = (share + if index == 0 { SPARE + rings } else { 0 }).next_multiple_of(HUGE_PAGE);
+        let at = next;
+        next = next.plus((len + HUGE_PAGE) as u64);
+        (at, len)
+    };
+    let all: Vec<_> = (0..regions).map(lay).collect();
+    let total: usize = all.iter().map(|&(_, len)| len).sum();
+    ensure!(total <= MEMORY_MAX, "these requests need {} GiB of memory", total >> 30);
+    Ok(all)
 }
 
-fn connect(socket: &Path, load: &LoadOptions, ring: &RingOptions) -> crate::Result<Guest> {
+fn connect(device: &DeviceOptions, load: &LoadOptions, ring: &RingOptions) -> Result<Guest> {
     let options = Options {
         request_queues: ring.queues,
         queue_size: 1 << ring.queue_size.ilog2(),
-        regions: vec![memory(load, ring)],
+        regions: memory(load, ring, device.regions)?,
         limit: PATIENCE,
-        ..Options::polling()
+        interrupts: !device.polling,
+        ..Options::default()
     };
-    Guest::attach(socket, options)
+    let options = if ring.ring == RingKind::Packed { options.packed() } else { options };
+    Ok(Guest::attach(&device.socket, options)?)
 }
 
 /// Who serves the socket. It is told when somebody connects, so this does and leaves at once.
 fn peer(socket: &Path) -> std::io::Result<Option<Pid>> {
     let stream = UnixStream::connect(socket)?;
     Ok(rustix::net::sockopt::socket_peercred(&stream).ok().map(|credentials| credentials.pid))
-}
-
-/// Takes the unit attentions that wait since the reset.
-fn wake_up(guest: &mut Guest, lun: Lun) -> Result<()> {
-    let mut last = None;
-    for _ in 0..ATTENTIONS {
-        let response = guest.execute(0, &Command::new(lun, cdb::test_unit_ready()))?;
-        if response.is_good() {
-            return Ok(());
-        }
-        last = Some(response);
-    }
-    last.context("asked at least once")?.good()?;
-    Ok(())
-}
-
-/// Blocks and bytes of a block.
-fn capacity(guest: &mut Guest, lun: Lun) -> Result<(u64, u32)> {
-    let response = guest.execute(0, &Command::data_in(lun, cdb::read_capacity_16(32), 32))?.good()?;
-    let data = response.data_sent();
-    ensure!(data.len() >= 12, "READ CAPACITY gave {} bytes", data.len());
-    let last = u64::from_be_bytes(data[..8].try_into().expect("eight bytes"));
-    let block_size = u32::from_be_bytes(data[8..12].try_into().expect("four bytes"));
-    ensure!(block_size >= 512 && block_size.is_power_of_two(), "blocks of {block_size} bytes");
-    Ok((last.saturating_add(1), block_size))
 }

@@ -1,15 +1,15 @@
 //! Guest memory of a queue's requests: one slot for each that can be in flight, laid out when the queue starts.
 //!
-//! Slot `n` always has the same header, response, data and descriptors, so that a request is made by writing its fields
-//! and nothing is looked for. Descriptors are written anew for each request, as drivers do that get their buffers from
-//! others: a device must not find them in its cache only because this one could leave them alone.
+//! Slot `n` always has the same header, response and data, so that a request is made by writing its fields and nothing is
+//! looked for. Descriptors are written anew for each request, as drivers do that get their buffers from others: a device
+//! must not find them in its cache only because this one could leave them alone.
 
 use crate::guest::Result;
 use crate::guest::memory::{GuestMemory, Window};
 use crate::guest::scsi::Lun;
 use crate::guest::spec::{response, ring, scsi};
 
-use super::ring::DriverRing;
+use super::ring::{Buffer, DriverRing};
 use super::work::Io;
 
 /// Slots share no cache line, and no pair of lines that is fetched together.
@@ -19,8 +19,6 @@ const PAGE: usize = 4096;
 const RESPONSE_AT: usize = LINE;
 /// Descriptors of a chain beside those of data: request and response.
 const FIXED_PIECES: usize = 2;
-/// Offset of the identifier in the request.
-const ID_AT: usize = 8;
 /// Offset of the residual count in the response; status and response code follow at 10 and 11.
 const RESID_AT: usize = 4;
 
@@ -33,6 +31,8 @@ pub struct Layout {
     pub segments: u16,
     /// Descriptors are in an indirect table.
     pub indirect: bool,
+    /// How far from a page boundary data begins.
+    pub align_offset: u16,
     /// Bytes of a block.
     pub block_size: u32,
     /// Bytes of the longest request.
@@ -44,14 +44,14 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Descriptors of the ring that a request takes.
-    pub fn ring_entries(&self) -> usize {
-        if self.indirect { 1 } else { FIXED_PIECES + usize::from(self.segments) }
+    /// Descriptors of a chain at most.
+    fn chain_len(&self) -> usize {
+        FIXED_PIECES + usize::from(self.segments)
     }
 
-    fn table_len(&self) -> usize {
-        let pieces = FIXED_PIECES + usize::from(self.segments);
-        if self.indirect { (pieces * ring::DESCRIPTOR_LEN).next_multiple_of(LINE) } else { 0 }
+    /// Descriptors of the ring that a request takes at most.
+    pub fn ring_entries(&self) -> usize {
+        if self.indirect { 1 } else { self.chain_len() }
     }
 
     fn response_len(&self) -> usize {
@@ -62,17 +62,25 @@ impl Layout {
         RESPONSE_AT + self.response_len().next_multiple_of(LINE)
     }
 
-    fn stride(&self) -> usize {
-        self.table_at() + self.table_len()
+    /// Bytes of request, response and table.
+    fn meta_len(&self) -> usize {
+        let table = if self.indirect { self.chain_len() * ring::DESCRIPTOR_LEN } else { 0 };
+        self.table_at() + table.next_multiple_of(LINE)
     }
 
-    fn data_stride(&self) -> usize {
-        (self.max_bytes as usize).next_multiple_of(PAGE)
+    /// Bytes of a piece of data, all but the last of a request: whole blocks, so that short requests have fewer pieces.
+    fn piece(&self) -> u32 {
+        (self.max_bytes / self.block_size).div_ceil(self.segments.into()) * self.block_size
     }
 
-    /// Bytes of guest memory that all slots take, with room for alignment.
-    pub fn memory(&self) -> usize {
-        usize::from(self.depth) * (self.stride() + self.data_stride()) + 2 * PAGE
+    fn data_len(&self) -> usize {
+        (self.max_bytes.div_ceil(self.piece()) * self.piece()) as usize
+    }
+
+    /// Bytes of guest memory that `slots` of them take, with room for alignment.
+    pub fn memory(&self, slots: usize) -> usize {
+        let data = (usize::from(self.align_offset) + self.data_len()).next_multiple_of(PAGE);
+        slots * (self.meta_len() + data) + 2 * PAGE
     }
 }
 
@@ -92,36 +100,53 @@ impl Outcome {
     pub const GOOD: Self = Self { response: response::OK, status: 0, resid: 0 };
 }
 
+/// Where the buffers of a slot are.
+#[derive(Debug)]
+struct Place {
+    /// Request, response and table.
+    meta: Window,
+    meta_gpa: u64,
+    data: Window,
+    data_gpa: u64,
+}
+
 /// The slots of one queue.
 #[derive(Debug)]
 pub struct Slots {
     layout: Layout,
-    /// Requests, responses and tables.
-    meta: Window,
-    data: Window,
+    places: Vec<Place>,
+    /// The logical units, as requests name them.
+    luns: Vec<Lun>,
     /// Bytes of all pieces but the last, if data has several.
     piece: u32,
+    /// Where the first piece is in data. The others come before it, so that no two are one run of bytes.
+    first_piece: u32,
     /// Writes an impossible answer before each request, so that a missing one shows.
     poison: bool,
 }
 
 impl Slots {
-    /// Slots for requests to `lun`.
+    /// Slots for requests to `luns`, dealt out over the regions of memory.
     ///
     /// # Errors
     /// No room in memory.
-    pub fn new(memory: &mut GuestMemory, layout: Layout, lun: Lun, poison: bool) -> Result<Self> {
+    pub fn new(memory: &mut GuestMemory, layout: Layout, luns: Vec<Lun>, poison: bool) -> Result<Self> {
         assert!(scsi::REQUEST_HEADER_LEN + layout.cdb_size <= RESPONSE_AT && layout.cdb_size >= 16);
-        let depth = usize::from(layout.depth);
-        let meta = memory.allocate(depth * layout.stride(), PAGE)?;
-        let data = memory.allocate(depth * layout.data_stride(), PAGE)?;
-        for slot in 0..depth {
-            meta.write(slot * layout.stride(), &lun.0);
-        }
-        // Pieces of whole blocks, as many as data has: short requests have fewer.
-        let blocks = layout.max_bytes / layout.block_size;
-        let piece = blocks.div_ceil(layout.segments.into()) * layout.block_size;
-        Ok(Self { layout, meta, data, piece, poison })
+        let (depth, regions) = (usize::from(layout.depth), memory.regions().count());
+        let offset = usize::from(layout.align_offset);
+        let meta = (0..depth)
+            .map(|slot| memory.allocate_in(slot % regions, layout.meta_len(), LINE))
+            .collect::<Result<Vec<_>>>()?;
+        let place = |(slot, meta): (usize, Window)| {
+            // A request's header and its data have nothing to do with each other.
+            let data = memory.allocate_in((slot + 1) % regions, offset + layout.data_len(), PAGE)?;
+            let data = data.part(offset, layout.data_len());
+            Ok(Place { meta_gpa: meta.gpa().0, meta, data_gpa: data.gpa().0, data })
+        };
+        let places = meta.into_iter().enumerate().map(place).collect::<Result<_>>()?;
+        let piece = layout.piece();
+        let first_piece = layout.data_len() as u32 - piece;
+        Ok(Self { layout, places, luns, piece, first_piece, poison })
     }
 
     /// How many there are.
@@ -129,76 +154,100 @@ impl Slots {
         self.layout.depth
     }
 
-    /// Bytes of data in `slot`, from `offset` on.
+    /// Where byte `offset` of a request's data is in the data of its slot.
+    #[inline]
+    fn data_at(&self, offset: usize) -> usize {
+        let piece = self.piece as usize;
+        self.first_piece as usize - offset / piece * piece + offset % piece
+    }
+
+    /// Bytes of data in `slot`, from `offset` on: not across pieces.
     #[inline]
     pub fn read_data(&self, slot: u16, offset: usize, into: &mut [u8]) {
-        self.data.read(usize::from(slot) * self.layout.data_stride() + offset, into);
+        self.places[usize::from(slot)].data.read(self.data_at(offset), into);
     }
 
-    /// Sets bytes of data in `slot`, from `offset` on.
+    /// Sets bytes of data in `slot`, from `offset` on: not across pieces.
     #[inline]
     pub fn write_data(&self, slot: u16, offset: usize, bytes: &[u8]) {
-        self.data.write(usize::from(slot) * self.layout.data_stride() + offset, bytes);
+        self.places[usize::from(slot)].data.write(self.data_at(offset), bytes);
     }
 
-    /// Makes a request in `slot` and its chain in `ring`; returns the chain's head.
+    /// Makes a request in `slot` and offers its chain in `ring`.
     #[inline]
-    pub fn prepare(&self, slot: u16, io: Io, ring: &DriverRing) -> u16 {
-        let at = usize::from(slot) * self.layout.stride();
-        self.meta.write(at + ID_AT, &u64::from(slot).to_le_bytes());
-        self.meta.write(at + scsi::REQUEST_HEADER_LEN, &cdb(io));
+    pub fn prepare<R: DriverRing>(&self, slot: u16, io: Io, ring: &mut R) {
+        let place = &self.places[usize::from(slot)];
+        let names = u128::from(u64::from_le_bytes(self.luns[usize::from(io.unit)].0)) | u128::from(slot) << 64;
+        place.meta.write(0, &names.to_le_bytes());
+        place.meta.write(scsi::REQUEST_HEADER_LEN, &cdb(io));
         if self.poison {
-            self.meta.write(at + RESPONSE_AT + RESID_AT, &[0xFF; 8]);
+            place.meta.write(RESPONSE_AT + RESID_AT, &[0xFF; 8]);
         }
-        let first = if self.layout.indirect { 0 } else { slot * self.layout.ring_entries() as u16 };
-        let chain = Chain { slots: self, ring, table: at + self.layout.table_at(), next: first };
-        let pieces = chain.write(slot, at, io);
         if !self.layout.indirect {
-            return first;
+            let count = self.chain(place, io, |index, buffer| ring.put(slot, index, buffer));
+            ring.offer(slot, count);
+            return;
         }
-        let table = self.meta.gpa().plus((at + self.layout.table_at()) as u64).0;
-        let len = u32::from(pieces) * ring::DESCRIPTOR_LEN as u32;
-        ring.write_descriptor(slot, &descriptor(table, len, ring::DESC_INDIRECT, 0));
-        slot
+        let table = self.layout.table_at();
+        let count = self.chain(place, io, |index, buffer| {
+            place.meta.write(table + usize::from(index) * ring::DESCRIPTOR_LEN, &R::table_entry(index, buffer));
+        });
+        let (addr, len) = (place.meta_gpa + table as u64, u32::from(count) * ring::DESCRIPTOR_LEN as u32);
+        ring.put(slot, 0, Buffer { addr, len, flags: ring::DESC_INDIRECT });
+        ring.offer(slot, 1);
     }
 
-    /// Asks for the lines that the end of the request in `slot` and the next request in it will touch.
+    /// Request, data out, response, data in (5.6.6.1): `put` gets each descriptor. How many there are.
     #[inline]
-    pub fn prefetch(&self, slot: u16, ring: &DriverRing) {
-        let at = usize::from(slot) * self.layout.stride();
-        self.meta.prefetch(at + RESPONSE_AT);
-        self.meta.prefetch_to_write(at);
-        if self.layout.indirect {
-            self.meta.prefetch_to_write(at + self.layout.table_at());
-            ring.prefetch_descriptor(slot);
-        } else {
-            let first = slot * self.layout.ring_entries() as u16;
-            ring.prefetch_descriptor(first);
-            ring.prefetch_descriptor(first + FIXED_PIECES as u16);
-        }
-    }
-
-    /// The slot of a chain that came back, if there can be one with that head.
-    #[inline]
-    pub fn slot_of(&self, head: u32) -> Option<u16> {
-        let slot = if self.layout.indirect {
-            head
-        } else {
-            // The usual chain of three has its divisor known, which makes it a multiplication.
-            match self.layout.ring_entries() as u32 {
-                3 if head.is_multiple_of(3) => head / 3,
-                entries if head.is_multiple_of(entries) => head / entries,
-                _ => return None,
-            }
+    fn chain(&self, place: &Place, io: Io, mut put: impl FnMut(u16, Buffer)) -> u16 {
+        let mut count = 0;
+        let mut put = |addr, len, flags| {
+            put(count, Buffer { addr, len, flags });
+            count += 1;
         };
-        (slot < u32::from(self.layout.depth)).then_some(slot as u16)
+        let request_len = (scsi::REQUEST_HEADER_LEN + self.layout.cdb_size) as u32;
+        put(place.meta_gpa, request_len, ring::DESC_NEXT);
+        let (response, response_len) = (place.meta_gpa + RESPONSE_AT as u64, self.layout.response_len() as u32);
+        if io.write {
+            self.data(place, io, |addr, len, _| put(addr, len, ring::DESC_NEXT));
+            put(response, response_len, ring::DESC_WRITE);
+        } else {
+            put(response, response_len, ring::DESC_WRITE | ring::DESC_NEXT);
+            self.data(place, io, |addr, len, next| put(addr, len, ring::DESC_WRITE | next));
+        }
+        count
+    }
+
+    /// Address and length of each piece of data, and the flag that says whether there is another.
+    #[inline]
+    fn data(&self, place: &Place, io: Io, mut put: impl FnMut(u64, u32, u16)) {
+        let mut bytes = io.blocks * self.layout.block_size;
+        let mut addr = place.data_gpa + u64::from(self.first_piece);
+        while bytes > self.piece {
+            put(addr, self.piece, ring::DESC_NEXT);
+            addr -= u64::from(self.piece);
+            bytes -= self.piece;
+        }
+        put(addr, bytes, 0);
+    }
+
+    /// Asks for the lines that the end of the request in `slot` and the next request in it will touch, if there is such a
+    /// slot.
+    #[inline]
+    pub fn prefetch(&self, slot: u16) {
+        let Some(place) = self.places.get(usize::from(slot)) else { return };
+        place.meta.prefetch(RESPONSE_AT);
+        place.meta.prefetch_to_write(0);
+        if self.layout.indirect {
+            place.meta.prefetch_to_write(self.layout.table_at());
+        }
     }
 
     /// What the device says of the request in `slot`.
     #[inline]
     pub fn outcome(&self, slot: u16) -> Outcome {
         let mut bytes = [0; 8];
-        self.meta.read(usize::from(slot) * self.layout.stride() + RESPONSE_AT + RESID_AT, &mut bytes);
+        self.places[usize::from(slot)].meta.read(RESPONSE_AT + RESID_AT, &mut bytes);
         let [a, b, c, d, _, _, status, response] = bytes;
         Outcome { response, status, resid: u32::from_le_bytes([a, b, c, d]) }
     }
@@ -206,68 +255,9 @@ impl Slots {
     /// Sense of the request in `slot`: key, code, qualifier, if it is of fixed format.
     pub fn sense(&self, slot: u16) -> (u8, u8, u8) {
         let mut bytes = [0; 14];
-        let at = usize::from(slot) * self.layout.stride() + RESPONSE_AT + scsi::RESPONSE_HEADER_LEN;
-        self.meta.read(at, &mut bytes);
+        self.places[usize::from(slot)].meta.read(RESPONSE_AT + scsi::RESPONSE_HEADER_LEN, &mut bytes);
         (bytes[2] & 0xF, bytes[12], bytes[13])
     }
-}
-
-/// A chain that is being written.
-struct Chain<'a> {
-    slots: &'a Slots,
-    ring: &'a DriverRing,
-    /// Offset of the table in `meta`.
-    table: usize,
-    /// Index of the next descriptor, in the ring or in the table.
-    next: u16,
-}
-
-impl Chain<'_> {
-    /// Request, data out, response, data in (5.6.6.1). How many descriptors that took.
-    #[inline]
-    fn write(mut self, slot: u16, at: usize, io: Io) -> u16 {
-        let (first, slots) = (self.next, self.slots);
-        let meta = slots.meta.gpa().plus(at as u64).0;
-        let data = slots.data.gpa().plus((usize::from(slot) * slots.layout.data_stride()) as u64).0;
-        let bytes = io.blocks * slots.layout.block_size;
-        self.piece(meta, (scsi::REQUEST_HEADER_LEN + slots.layout.cdb_size) as u32, ring::DESC_NEXT);
-        let response = (meta + RESPONSE_AT as u64, slots.layout.response_len() as u32);
-        if io.write {
-            self.data(data, bytes, ring::DESC_NEXT, true);
-            self.piece(response.0, response.1, ring::DESC_WRITE);
-        } else {
-            self.piece(response.0, response.1, ring::DESC_WRITE | ring::DESC_NEXT);
-            self.data(data, bytes, ring::DESC_WRITE, false);
-        }
-        self.next - first
-    }
-
-    #[inline]
-    fn data(&mut self, mut gpa: u64, mut bytes: u32, flags: u16, goes_on: bool) {
-        while bytes > self.slots.piece {
-            self.piece(gpa, self.slots.piece, flags | ring::DESC_NEXT);
-            gpa += u64::from(self.slots.piece);
-            bytes -= self.slots.piece;
-        }
-        self.piece(gpa, bytes, if goes_on { flags | ring::DESC_NEXT } else { flags });
-    }
-
-    #[inline]
-    fn piece(&mut self, gpa: u64, len: u32, flags: u16) {
-        let bytes = descriptor(gpa, len, flags, if flags & ring::DESC_NEXT == 0 { 0 } else { self.next + 1 });
-        if self.slots.layout.indirect {
-            self.slots.meta.write(self.table + usize::from(self.next) * ring::DESCRIPTOR_LEN, &bytes);
-        } else {
-            self.ring.write_descriptor(self.next, &bytes);
-        }
-        self.next += 1;
-    }
-}
-
-/// A descriptor's 16 bytes (2.7.5).
-#[inline]
-fn descriptor(addr: u64, len: u32, flags: u16, next: u16) -> [u8; ring::DESCRIPTOR_LEN] {
-    (u128::from(addr) | u128::from(len) << 64 | u128::from(flags) << 96 | u128::from(next) << 112).to_le_bytes()
 }
 
 /// READ (10) or WRITE (10) where it reaches, else the command of 16 bytes (SBC-4).

@@ -59,6 +59,8 @@ pub struct Stats {
     pub first_error: Option<String>,
     /// Blocks whose pattern was checked, ramp included.
     pub verified_blocks: u64,
+    /// Doorbells that the device asked for and got.
+    pub doorbells: u64,
     /// How long it was measured, in nanoseconds.
     pub measured_ns: u64,
 }
@@ -68,6 +70,7 @@ impl Stats {
     pub fn begin(&mut self) {
         self.read.clear();
         self.write.clear();
+        self.doorbells = 0;
     }
 
     /// Counts an error.
@@ -83,6 +86,7 @@ impl Stats {
         self.write.add(&other.write);
         self.errors += other.errors;
         self.verified_blocks += other.verified_blocks;
+        self.doorbells += other.doorbells;
         self.measured_ns = self.measured_ns.max(other.measured_ns);
         if self.first_error.is_none() {
             self.first_error.clone_from(&other.first_error);

@@ -23,7 +23,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use super::crew::{self, Outcome, Station};
 use super::lane::Clock;
-use super::options::{LoadOptions, Rw};
+use super::options::{Disk, LoadOptions, Rw};
 use super::pace::Pace;
 use super::stats::Stats;
 use super::work::{Io, Work};
@@ -75,7 +75,8 @@ impl Raw {
         let (file, bytes) = open(raw, load).with_context(|| format!("cannot open {path}"))?;
         let file = Arc::new(file);
         let rings = (0..raw.queues).map(|queue| {
-            let plan = load.plan(bytes / u64::from(BLOCK), BLOCK, queue, raw.queues)?;
+            let disk = Disk { units: 1, blocks: bytes / u64::from(BLOCK), block_size: BLOCK };
+            let plan = load.plan(disk, queue, raw.queues)?;
             Ring::new(Arc::clone(&file), Work::new(plan), raw, load)
         });
         Ok(Self { rings: rings.collect::<Result<_>>()? })

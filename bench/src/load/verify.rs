@@ -16,24 +16,37 @@ const CRC_LEN: usize = 4;
 
 /// Which blocks have been written.
 #[derive(Debug)]
-pub struct Written(Vec<AtomicU64>);
+pub struct Written {
+    /// A bit for each block, one unit's after the other's.
+    bits: Vec<AtomicU64>,
+    /// Blocks of a unit.
+    blocks: u64,
+}
 
 impl Written {
-    /// None of `blocks`.
+    /// None of the `blocks` of each of `units` logical units.
     ///
     /// # Errors
     /// So many that their state would not fit in memory.
-    pub fn none(blocks: u64) -> Result<Self> {
-        ensure!(blocks <= MAX_BLOCKS, "the disk is too large to verify all of it: use a part (--size 64g)");
-        Ok(Self((0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect()))
+    pub fn none(units: u16, blocks: u64) -> Result<Self> {
+        let all = u128::from(blocks) * u128::from(units);
+        ensure!(all <= u128::from(MAX_BLOCKS), "the disk is too large to verify all of it: use a part (--size 64g)");
+        Ok(Self { bits: (0..all.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(), blocks })
     }
 
-    fn set(&self, lba: u64) {
-        self.0[(lba / 64) as usize].fetch_or(1 << (lba % 64), Ordering::Relaxed);
+    fn bit(&self, unit: u16, lba: u64) -> (&AtomicU64, u64) {
+        let number = u64::from(unit) * self.blocks + lba;
+        (&self.bits[(number / 64) as usize], 1 << (number % 64))
     }
 
-    fn get(&self, lba: u64) -> bool {
-        self.0[(lba / 64) as usize].load(Ordering::Relaxed) & 1 << (lba % 64) != 0
+    fn set(&self, unit: u16, lba: u64) {
+        let (word, bit) = self.bit(unit, lba);
+        word.fetch_or(bit, Ordering::Relaxed);
+    }
+
+    fn get(&self, unit: u16, lba: u64) -> bool {
+        let (word, bit) = self.bit(unit, lba);
+        word.load(Ordering::Relaxed) & bit != 0
     }
 }
 
@@ -57,12 +70,13 @@ impl Verifier {
 
     /// Before a request: `put` gets each block of a write with its number in the request.
     pub fn begin(&mut self, slot: u16, io: Io, mut put: impl FnMut(usize, &[u8])) {
+        let seed = seed_of(self.seed, io.unit);
         for (index, lba) in (io.lba..).take(io.blocks as usize).enumerate() {
             if io.write {
-                fill(&mut self.block, lba, self.seed);
+                fill(&mut self.block, lba, seed);
                 put(index, &self.block);
             } else if let Some(written) = &self.written {
-                self.expected[usize::from(slot)][index] = written.get(lba);
+                self.expected[usize::from(slot)][index] = written.get(io.unit, lba);
             }
         }
     }
@@ -72,18 +86,23 @@ impl Verifier {
     /// # Errors
     /// What is wrong with the first bad block.
     pub fn end(&mut self, slot: u16, io: Io, mut get: impl FnMut(usize, &mut [u8])) -> Result<u64, String> {
-        let mut checked = 0;
+        let (mut checked, seed) = (0, seed_of(self.seed, io.unit));
         for (index, lba) in (io.lba..).take(io.blocks as usize).enumerate() {
             if !io.write && self.expected[usize::from(slot)][index] {
                 get(index, &mut self.block);
-                check(&self.block, lba, self.seed)?;
+                check(&self.block, lba, seed)?;
                 checked += 1;
             } else if let (true, Some(written)) = (io.write, &self.written) {
-                written.set(lba);
+                written.set(io.unit, lba);
             }
         }
         Ok(checked)
     }
+}
+
+/// Blocks of different units have different patterns.
+fn seed_of(seed: u64, unit: u16) -> u64 {
+    seed ^ u64::from(unit) << 48
 }
 
 fn fill(block: &mut [u8], lba: u64, seed: u64) {
@@ -131,10 +150,10 @@ mod tests {
 
     #[test]
     fn blocks_are_checked_if_they_were_written_before_the_read_began() {
-        let written = Arc::new(Written::none(100).unwrap());
+        let written = Arc::new(Written::none(1, 100).unwrap());
         let mut verifier = Verifier::new(1, Some(written), 2, 4, 512);
-        let read = Io { write: false, lba: 8, blocks: 4 };
-        let write = Io { write: true, lba: 10, blocks: 1 };
+        let read = Io { unit: 0, write: false, lba: 8, blocks: 4 };
+        let write = Io { unit: 0, write: true, lba: 10, blocks: 1 };
         verifier.begin(0, read, |_, _| unreachable!());
         let mut stored = vec![0; 512];
         verifier.begin(1, write, |_, block| stored.copy_from_slice(block));
@@ -149,8 +168,23 @@ mod tests {
     #[test]
     fn a_run_of_reads_alone_checks_everything() {
         let mut verifier = Verifier::new(1, None, 1, 4, 512);
-        let read = Io { write: false, lba: 8, blocks: 2 };
+        let read = Io { unit: 0, write: false, lba: 8, blocks: 2 };
         verifier.begin(0, read, |_, _| unreachable!());
         assert_eq!(verifier.end(0, read, |index, block| fill(block, 8 + index as u64, 1)), Ok(2));
+    }
+
+    #[test]
+    fn another_units_block_is_not_taken_for_ours() {
+        let written = Arc::new(Written::none(2, 100).unwrap());
+        let mut verifier = Verifier::new(1, Some(Arc::clone(&written)), 1, 4, 512);
+        let write = Io { unit: 0, write: true, lba: 99, blocks: 1 };
+        let mut stored = vec![0; 512];
+        verifier.begin(0, write, |_, block| stored.copy_from_slice(block));
+        verifier.end(0, write, |_, _| unreachable!()).unwrap();
+        assert!(written.get(0, 99) && !written.get(1, 0) && !written.get(1, 99));
+        written.set(1, 99);
+        let read = Io { unit: 1, write: false, ..write };
+        verifier.begin(0, read, |_, _| unreachable!());
+        assert!(verifier.end(0, read, |_, block| block.copy_from_slice(&stored)).is_err());
     }
 }

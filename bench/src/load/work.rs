@@ -12,7 +12,9 @@ pub struct Plan {
     pub read_percent: u8,
     /// Sizes in bytes, multiples of the block size.
     pub split: Split,
-    /// Blocks to use, from block 0 on.
+    /// Logical units, which have their turns.
+    pub units: u16,
+    /// Blocks of each to use, from block 0 on.
     pub blocks: u64,
     /// Bytes of a block.
     pub block_size: u32,
@@ -25,6 +27,8 @@ pub struct Plan {
 /// One request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Io {
+    /// Number of the logical unit.
+    pub unit: u16,
     /// Whether it writes.
     pub write: bool,
     /// First block.
@@ -72,7 +76,9 @@ pub struct Work {
     random: Random,
     /// Blocks of each of a hundred equally likely draws; a single size is not drawn.
     sizes: Vec<u32>,
-    next: u64,
+    unit: u16,
+    /// By unit: where sequential work goes on.
+    next: Vec<u64>,
 }
 
 impl Work {
@@ -85,7 +91,7 @@ impl Work {
         if sizes.iter().all(|&size| size == sizes[0]) {
             sizes.truncate(1);
         }
-        Self { random: Random::new(plan.seed), next: plan.first, sizes, plan }
+        Self { random: Random::new(plan.seed), unit: 0, next: vec![plan.first; plan.units.into()], sizes, plan }
     }
 
     /// The next request.
@@ -95,25 +101,28 @@ impl Work {
             [one] => one,
             _ => self.sizes[self.random.below(self.sizes.len() as u64) as usize],
         };
+        let unit = self.unit;
+        self.unit = if unit + 1 == self.plan.units { 0 } else { unit + 1 };
         let write = match self.plan.rw {
             Rw::Read | Rw::RandRead => false,
             Rw::Write | Rw::RandWrite => true,
             Rw::RandRw => self.random.below(100) >= u64::from(self.plan.read_percent),
         };
         let lba = match self.plan.rw {
-            Rw::Read | Rw::Write => self.advance(blocks),
+            Rw::Read | Rw::Write => self.advance(unit, blocks),
             // Aligned to the request's own size, as fio has it; so each address is as likely as any other.
             _ => self.random.below(self.plan.blocks / u64::from(blocks)) * u64::from(blocks),
         };
-        Io { write, lba, blocks }
+        Io { unit, write, lba, blocks }
     }
 
-    fn advance(&mut self, blocks: u32) -> u64 {
-        if self.next + u64::from(blocks) > self.plan.blocks {
-            self.next = 0;
+    fn advance(&mut self, unit: u16, blocks: u32) -> u64 {
+        let next = &mut self.next[usize::from(unit)];
+        if *next + u64::from(blocks) > self.plan.blocks {
+            *next = 0;
         }
-        let lba = self.next;
-        self.next += u64::from(blocks);
+        let lba = *next;
+        *next += u64::from(blocks);
         lba
     }
 }
@@ -124,15 +133,25 @@ mod tests {
 
     fn work(rw: Rw, split: &str, blocks: u64, first: u64) -> Work {
         let split = split.parse().unwrap();
-        Work::new(Plan { rw, read_percent: 30, split, blocks, block_size: 512, first, seed: 1 })
+        Work::new(Plan { rw, read_percent: 30, split, units: 1, blocks, block_size: 512, first, seed: 1 })
     }
 
     #[test]
     fn sequential_work_goes_on_at_the_beginning() {
         let mut work = work(Rw::Write, "1k", 7, 2);
         let lbas: Vec<_> = (0..5).map(|_| work.next_io()).collect();
-        let io = |lba| Io { write: true, lba, blocks: 2 };
+        let io = |lba| Io { unit: 0, write: true, lba, blocks: 2 };
         assert_eq!(lbas, [io(2), io(4), io(0), io(2), io(4)]);
+    }
+
+    #[test]
+    fn units_have_their_turns_and_go_on_each_by_itself() {
+        let split = "512".parse().unwrap();
+        let plan =
+            Plan { rw: Rw::Read, read_percent: 0, split, units: 3, blocks: 2, block_size: 512, first: 1, seed: 1 };
+        let mut work = Work::new(plan);
+        let found: Vec<_> = (0..7).map(|_| work.next_io()).map(|io| (io.unit, io.lba)).collect();
+        assert_eq!(found, [(0, 1), (1, 1), (2, 1), (0, 0), (1, 0), (2, 0), (0, 1)]);
     }
 
     #[test]

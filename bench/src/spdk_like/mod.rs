@@ -13,7 +13,7 @@ pub use transport::{RegionInfo, Transport};
 
 use crate::guest::framing::{Buffers, Shape};
 use crate::guest::memory::{GuestMemory, HUGE_PAGE, Region, Window};
-use crate::guest::queue::Queue;
+use crate::guest::queue_split::SplitQueue;
 use crate::guest::scsi::{Command, Lun, Response};
 use crate::guest::spec::{common, feature, response, scsi, status};
 use crate::guest::{Error, Result, cdb};
@@ -52,7 +52,7 @@ pub struct SpdkInitiator {
     transport: Transport,
     rings: GuestMemory,
     data: GuestMemory,
-    queues: Vec<Queue>,
+    queues: Vec<SplitQueue>,
     limit: Duration,
 }
 
@@ -138,20 +138,20 @@ impl SpdkInitiator {
     }
 
     /// Tells the device where a queue is, enables it, and only then clears its memory.
-    fn set_up(&mut self, number: u16, event_idx: bool) -> Result<Queue> {
+    fn set_up(&mut self, number: u16, event_idx: bool) -> Result<SplitQueue> {
         self.set_common(common::QUEUE_SELECT, &number.to_le_bytes())?;
         let size = u16::from_le_bytes(self.transport.read(BAR, common::QUEUE_SIZE)?);
         if size == 0 || !size.is_power_of_two() {
             return Err(Error::Device(format!("queue {number} has {size} entries")));
         }
         let page = self.rings.allocate(HUGE_PAGE, HUGE_PAGE)?;
-        let mut queue = Queue::on(number, size, ring_parts(&page, size), event_idx);
+        let mut queue = SplitQueue::on(number, size, ring_parts(&page, size), event_idx);
         self.set_common(common::QUEUE_SELECT, &number.to_le_bytes())?;
         let layout = queue.layout();
         for (field, gpa) in [
             (common::QUEUE_DESC, layout.desc),
-            (common::QUEUE_DRIVER, layout.avail),
-            (common::QUEUE_DEVICE, layout.used),
+            (common::QUEUE_DRIVER, layout.driver),
+            (common::QUEUE_DEVICE, layout.device),
         ] {
             self.set_common(field, &(gpa.0 as u32).to_le_bytes())?;
             self.set_common(field + 4, &((gpa.0 >> 32) as u32).to_le_bytes())?;
@@ -292,6 +292,6 @@ fn ring_parts(page: &Window, size: u16) -> [Window; 3] {
     [page.part(0, avail), page.part(avail, 6 + 2 * entries), page.part(used, 6 + 8 * entries)]
 }
 
-fn whole(queue: &Queue, rings: &GuestMemory) -> Result<Window> {
+fn whole(queue: &SplitQueue, rings: &GuestMemory) -> Result<Window> {
     rings.window(queue.layout().desc, HUGE_PAGE)
 }
