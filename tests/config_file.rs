@@ -2,6 +2,7 @@
 
 mod common;
 
+use annulus::config::CpuSet;
 use annulus_bench::Options;
 use annulus_bench::guest::cdb;
 use annulus_bench::guest::scsi::{Command, Lun};
@@ -13,6 +14,8 @@ fn two_controllers_serve_their_disks() {
     let dir = directory();
     image(dir.path(), "a.img", 1 << 20);
     let mask = cpumask(2);
+    let cpus: Vec<_> = mask.parse::<CpuSet>().expect("a mask").cpus().to_vec();
+    let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
     let text = format!(
         r#"
         cpumask = "{mask}"
@@ -20,6 +23,7 @@ fn two_controllers_serve_their_disks() {
         [[controller]]
         socket = "a.sock"
         queues = 2
+        queue-cpus = "0:{last}"
         disks = ["path=a.img,serial=AAA", "mem:size=2M,target=3,lun=4"]
 
         [[controller]]
@@ -46,7 +50,8 @@ fn two_controllers_serve_their_disks() {
     verify_on(&mut a, 1, 300, 16);
     settle(&mut a, Lun::new(3, 4));
     let output = target.output();
-    for name in ["a.sock", "b.sock", "vfio-user-pci"] {
+    let homes = format!("request queues from 0 on are on CPUs {last}, {first}");
+    for name in ["a.sock", "b.sock", "vfio-user-pci", if first == last { "a.sock" } else { &homes }] {
         assert!(output.contains(name), "what it prints at start does not name {name}");
     }
     target.stop();

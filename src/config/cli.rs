@@ -54,7 +54,8 @@ enum CliCommand {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// Socket that a controller's client connects to; stands once for each controller. Each --disk, --queues,
-    /// --cpumask and --ring after it belongs to that controller, those before the first socket belong to all
+    /// --cpumask, --queue-cpus, --ring and --idle after it belongs to that controller, those before the first socket
+    /// belong to all
     #[arg(short, long, value_name = "PATH")]
     socket: Vec<PathBuf>,
 
@@ -66,6 +67,10 @@ struct ServeArgs {
     #[arg(short, long, value_name = "N")]
     queues: Vec<u32>,
 
+    /// CPUs of the mask for some of the request queues, counted from 0 (0:2,1-3:3) [default: spread evenly]
+    #[arg(long, value_name = "QUEUE:CPU,...")]
+    queue_cpus: Vec<String>,
+
     /// Virtqueues that the driver may choose from: split, packed (firmware cannot use those), either [default: auto]
     #[arg(long, value_enum, value_name = "FORMAT")]
     ring: Vec<RingFormat>,
@@ -74,12 +79,13 @@ struct ServeArgs {
     #[arg(short, long, value_name = "DISK")]
     disk: Vec<String>,
 
-    /// What a reactor does without work: never sleep, sleep after a while, sleep at once [default: adaptive]
+    /// What a reactor does without work: never sleep, sleep after a while, sleep at once. One that serves several
+    /// controllers sleeps as little as any of them wants [default: adaptive]
     #[arg(long, value_enum, value_name = "POLICY")]
-    idle: Option<Idle>,
+    idle: Vec<Idle>,
 
     /// Read controllers from a file instead
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "ring", "disk"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "queue_cpus", "ring", "disk"])]
     config: Option<PathBuf>,
 }
 
@@ -111,12 +117,13 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Re
     let matches = matches.subcommand_matches("serve").expect("serve is the only subcommand");
     if let Some(path) = &args.config {
         let mut config = file::read(path)?;
-        config.idle = args.idle.unwrap_or(config.idle);
+        for controller in &mut config.controllers {
+            controller.idle = args.idle.last().copied().unwrap_or(controller.idle);
+        }
         return Ok(Command::Serve(config));
     }
-    let idle = args.idle.unwrap_or_default();
     let drafts = scope::gather(scoped(args, matches)?)?;
-    Ok(Command::Serve(ServeConfig { controllers: scope::finish(&drafts[0], &drafts[1..])?, idle }))
+    Ok(Command::Serve(ServeConfig { controllers: scope::finish(&drafts[0], &drafts[1..])? }))
 }
 
 /// The options that belong to a controller, in the order in which they stand. Masks and disks are read here and not by
@@ -127,10 +134,13 @@ fn scoped(args: ServeArgs, matches: &ArgMatches) -> Result<Vec<Scoped>, ConfigEr
         options.extend(matches.indices_of(id).into_iter().flatten().zip(found));
     };
     let masks = args.cpumask.iter().map(|mask| mask.parse().map(Scoped::CpuMask));
+    let homes = args.queue_cpus.iter().map(|homes| homes.parse().map(Scoped::QueueCpus));
     let disks = args.disk.iter().map(|disk| DiskConfig::parse(disk).map(Scoped::Disk));
     add("socket", args.socket.into_iter().map(Scoped::Socket).collect());
     add("cpumask", masks.collect::<Result<_, _>>()?);
     add("queues", args.queues.into_iter().map(Scoped::Queues).collect());
+    add("queue_cpus", homes.collect::<Result<_, _>>()?);
+    add("idle", args.idle.into_iter().map(Scoped::Idle).collect());
     add("ring", args.ring.into_iter().map(Scoped::Ring).collect());
     add("disk", disks.collect::<Result<_, _>>()?);
     options.sort_by_key(|&(index, _)| index);
@@ -148,12 +158,16 @@ mod tests {
 
     #[test]
     fn the_order_of_options_counts() {
-        let config = serve("-m 0x3 --socket a --disk x --ring split --socket b --disk y --queues 4").unwrap();
+        let config = serve(
+            "-m 0x3 --socket a --disk x --ring split --idle spin --queue-cpus 1:0 --socket b --disk y --queues 4",
+        )
+        .unwrap();
         let found: Vec<_> =
             config.controllers.iter().map(|c| (c.queues, c.disks[0].disk.text.as_str(), c.cpus.cpus().len())).collect();
         assert_eq!(found, [(2, "x", 2), (4, "y", 2)]);
         assert_eq!((config.controllers[0].ring, config.controllers[1].ring), (RingFormat::Split, RingFormat::Auto));
-        assert_eq!(config.idle, Idle::Adaptive);
+        assert_eq!((config.controllers[0].idle, config.controllers[1].idle), (Idle::Spin, Idle::Adaptive));
+        assert_eq!(config.controllers[0].queue_cpus.of(1), Some(0));
     }
 
     #[test]
@@ -163,6 +177,8 @@ mod tests {
             ("--socket a --disk x --cpumask 7", "bad CPU mask '7'"),
             ("--socket a --disk x --idle never", "never"),
             ("--socket a --disk x --ring round", "round"),
+            ("--socket a --disk x --queue-cpus 7", "bad queue CPUs '7'"),
+            ("--config f --queue-cpus 0:0", "--config"),
             ("--config f --socket a", "--config"),
             ("--config f --ring split", "--config"),
             ("--sokcet a", "--sokcet"),

@@ -74,7 +74,7 @@ fn parse_list(list: &str) -> Result<Vec<usize>, String> {
     Ok(cpus)
 }
 
-fn parse_cpu(text: &str) -> Result<usize, String> {
+pub(super) fn parse_cpu(text: &str) -> Result<usize, String> {
     let cpu: usize = text.trim().parse().map_err(|_| format!("'{text}' is not a CPU number"))?;
     if cpu >= MAX_CPUS {
         return Err(format!("CPUs end at {}", MAX_CPUS - 1));

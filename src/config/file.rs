@@ -2,12 +2,13 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::scope::{self, Draft};
-use super::{ConfigError, CpuSet, DiskConfig, Idle, RingFormat, ServeConfig};
+use super::{ConfigError, CpuSet, DiskConfig, Idle, QueueCpus, RingFormat, ServeConfig};
 
 /// Longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -16,11 +17,12 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    idle: Idle,
-    #[serde(default, deserialize_with = "cpumask")]
+    idle: Option<Idle>,
+    #[serde(default, deserialize_with = "from_text")]
     cpumask: Option<CpuSet>,
     queues: Option<u32>,
+    #[serde(default, rename = "queue-cpus", deserialize_with = "from_text")]
+    queue_cpus: Option<QueueCpus>,
     ring: Option<RingFormat>,
     #[serde(default)]
     disks: Vec<Disk>,
@@ -32,9 +34,12 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Controller {
     socket: PathBuf,
-    #[serde(default, deserialize_with = "cpumask")]
+    idle: Option<Idle>,
+    #[serde(default, deserialize_with = "from_text")]
     cpumask: Option<CpuSet>,
     queues: Option<u32>,
+    #[serde(default, rename = "queue-cpus", deserialize_with = "from_text")]
+    queue_cpus: Option<QueueCpus>,
     ring: Option<RingFormat>,
     #[serde(default)]
     disks: Vec<Disk>,
@@ -52,7 +57,12 @@ impl<'de> Deserialize<'de> for Disk {
     }
 }
 
-fn cpumask<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<CpuSet>, D::Error> {
+/// What is written as on the command line.
+fn from_text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: FromStr<Err = ConfigError>,
+{
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
@@ -102,18 +112,27 @@ enum FileError {
 fn parse(text: &str) -> Result<ServeConfig, FileError> {
     let file: File = toml::from_str(text).map_err(FileError::Toml)?;
     let disks = |disks: Vec<Disk>| disks.into_iter().map(|disk| disk.0).collect();
-    let common =
-        Draft { socket: None, cpus: file.cpumask, queues: file.queues, ring: file.ring, disks: disks(file.disks) };
+    let common = Draft {
+        socket: None,
+        cpus: file.cpumask,
+        queues: file.queues,
+        queue_cpus: file.queue_cpus,
+        idle: file.idle,
+        ring: file.ring,
+        disks: disks(file.disks),
+    };
     let draft = |c: Controller| Draft {
         socket: Some(c.socket),
         cpus: c.cpumask,
         queues: c.queues,
+        queue_cpus: c.queue_cpus,
+        idle: c.idle,
         ring: c.ring,
         disks: disks(c.disks),
     };
     let drafts: Vec<_> = file.controller.into_iter().map(draft).collect();
     let controllers = scope::finish(&common, &drafts).map_err(FileError::Config)?;
-    Ok(ServeConfig { controllers, idle: file.idle })
+    Ok(ServeConfig { controllers })
 }
 
 #[cfg(test)]
@@ -132,19 +151,22 @@ mod tests {
             [[controller]]
             socket = "a.sock"
             queues = 4
+            queue-cpus = "1-2:0"
             disks = ["path=a.img,serial=A1", "mem:size=64M"]
 
             [[controller]]
             socket = "b.sock"
             cpumask = "0x2"
             ring = "split"
+            idle = "sleep"
             "#,
         )
         .unwrap();
-        assert_eq!(config.idle, Idle::Spin);
         let [a, b] = &config.controllers[..] else { panic!("two controllers") };
         assert_eq!((a.queues, a.disks.len(), b.queues, b.disks.len()), (4, 3, 1, 1));
         assert_eq!((a.ring, b.ring), (RingFormat::Packed, RingFormat::Split));
+        assert_eq!((a.idle, b.idle), (Idle::Spin, Idle::Sleep));
+        assert_eq!([0, 1, 2].map(|queue| a.queue_cpus.of(queue)), [None, Some(0), Some(0)]);
         assert!(Arc::ptr_eq(&a.disks[0].disk, &b.disks[0].disk));
     }
 
@@ -155,6 +177,7 @@ mod tests {
             ("[[controller]]\nsocket = \"a\"\ndisks = [\"x,colour=1\"]", 3, "colour"),
             ("[[controller]]\nsocket = \"a\"\ncpumask = \"9\"", 3, "bad CPU mask '9'"),
             ("ring = \"round\"", 1, "round"),
+            ("[[controller]]\nsocket = \"a\"\nqueue-cpus = \"1\"", 3, "bad queue CPUs '1'"),
             ("[[controller]]\nqueues = 1", 1, "socket"),
         ] {
             let Err(FileError::Toml(error)) = parse(text) else { panic!("{text}") };

@@ -6,12 +6,14 @@ mod cli;
 mod cpumask;
 mod disk;
 mod file;
+mod queue_cpus;
 mod scope;
 mod units;
 
 pub use cli::{Cli, CliError, Command, parse};
 pub use cpumask::CpuSet;
 pub use disk::{BackendConfig, DirectMode, DiskConfig};
+pub use queue_cpus::QueueCpus;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,8 +31,15 @@ pub const MAX_QUEUES: u16 = 64;
 pub struct ServeConfig {
     /// At least one; sockets are distinct.
     pub controllers: Vec<ControllerConfig>,
-    /// What reactors do when there is no work.
-    pub idle: Idle,
+}
+
+impl ServeConfig {
+    /// What the reactor of `cpu` does when there is no work: of what the controllers want whose queues it may serve, that
+    /// which sleeps least.
+    pub fn idle_of(&self, cpu: usize) -> Idle {
+        let concerned = self.controllers.iter().filter(|controller| controller.cpus.cpus().contains(&cpu));
+        concerned.map(|controller| controller.idle).min().unwrap_or_default()
+    }
 }
 
 /// One virtio-scsi controller.
@@ -42,6 +51,10 @@ pub struct ControllerConfig {
     pub cpus: CpuSet,
     /// Request queues that it offers, 1 to [`MAX_QUEUES`].
     pub queues: u16,
+    /// CPUs of `cpus` that were chosen for some of them.
+    pub queue_cpus: QueueCpus,
+    /// What its reactors do when there is no work.
+    pub idle: Idle,
     /// Formats of virtqueues that it offers.
     pub ring: RingFormat,
     /// Its disks, each at its own address. One that several controllers share is the same `Arc` in each.
@@ -72,8 +85,8 @@ pub enum RingFormat {
     Packed,
 }
 
-/// What a reactor does when there is no work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+/// What a reactor does when there is no work. The order is that of how much it sleeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Idle {
     /// Never sleep.
@@ -150,6 +163,36 @@ pub enum ConfigError {
         socket: String,
         /// As written.
         queues: u32,
+    },
+    /// Homes of queues that cannot be read.
+    #[error("bad queue CPUs '{text}': {why}; write QUEUE:CPU,... with queues counted from 0 (0:2,1-3:3)")]
+    QueueCpus {
+        /// As written.
+        text: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A home for a queue that the controller does not have.
+    #[error("controller {socket}: --queue-cpus names queue {queue}, and it has {queues} (see --queues)")]
+    NoSuchQueue {
+        /// The controller's socket.
+        socket: String,
+        /// The queue, counted from 0.
+        queue: u16,
+        /// How many there are.
+        queues: u32,
+    },
+    /// A home that is none of the controller's CPUs.
+    #[error("controller {socket}: --queue-cpus puts queue {queue} on CPU {cpu}, and its --cpumask is {cpus}")]
+    NotItsCpu {
+        /// The controller's socket.
+        socket: String,
+        /// The queue, counted from 0.
+        queue: u16,
+        /// The CPU.
+        cpu: usize,
+        /// Those of its mask.
+        cpus: String,
     },
     /// An option given twice for one controller.
     #[error("{option} stands twice for {scope}; keep one of them")]

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{ConfigError, ControllerConfig, CpuSet, DiskConfig, MAX_QUEUES, MAX_TARGETS, PlacedDisk, RingFormat};
+use super::{
+    ConfigError, ControllerConfig, CpuSet, DiskConfig, Idle, MAX_QUEUES, MAX_TARGETS, PlacedDisk, QueueCpus, RingFormat,
+};
 
 /// What was said for one controller, or (without a socket) for all.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +15,8 @@ pub(super) struct Draft {
     pub(super) socket: Option<PathBuf>,
     pub(super) cpus: Option<CpuSet>,
     pub(super) queues: Option<u32>,
+    pub(super) queue_cpus: Option<QueueCpus>,
+    pub(super) idle: Option<Idle>,
     pub(super) ring: Option<RingFormat>,
     pub(super) disks: Vec<Arc<DiskConfig>>,
 }
@@ -23,6 +27,8 @@ pub(super) enum Scoped {
     Socket(PathBuf),
     CpuMask(CpuSet),
     Queues(u32),
+    QueueCpus(QueueCpus),
+    Idle(Idle),
     Ring(RingFormat),
     Disk(DiskConfig),
 }
@@ -39,6 +45,8 @@ pub(super) fn gather(options: Vec<Scoped>) -> Result<Vec<Draft>, ConfigError> {
         match option {
             Scoped::CpuMask(cpus) => set_once(&mut draft.cpus, cpus, "--cpumask", &draft.socket)?,
             Scoped::Queues(queues) => set_once(&mut draft.queues, queues, "--queues", &draft.socket)?,
+            Scoped::QueueCpus(homes) => set_once(&mut draft.queue_cpus, homes, "--queue-cpus", &draft.socket)?,
+            Scoped::Idle(idle) => set_once(&mut draft.idle, idle, "--idle", &draft.socket)?,
             Scoped::Ring(ring) => set_once(&mut draft.ring, ring, "--ring", &draft.socket)?,
             Scoped::Disk(disk) => draft.disks.push(Arc::new(disk)),
             Scoped::Socket(_) => unreachable!("handled above"),
@@ -81,13 +89,30 @@ fn finish_one(common: &Draft, draft: &Draft) -> Result<ControllerConfig, ConfigE
     if queues == 0 || queues > MAX_QUEUES.into() {
         return Err(ConfigError::Queues { socket: show(&socket), queues });
     }
+    let queue_cpus = draft.queue_cpus.clone().or_else(|| common.queue_cpus.clone()).unwrap_or_default();
+    check_homes(&socket, &queue_cpus, queues, &cpus)?;
     let disks: Vec<_> = common.disks.iter().chain(&draft.disks).cloned().collect();
     if disks.is_empty() {
         return Err(ConfigError::NoDisk(show(&socket)));
     }
     let ring = draft.ring.or(common.ring).unwrap_or_default();
+    let idle = draft.idle.or(common.idle).unwrap_or_default();
     let disks = place(&socket, disks)?;
-    Ok(ControllerConfig { socket, cpus, queues: queues as u16, ring, disks })
+    Ok(ControllerConfig { socket, cpus, queues: queues as u16, queue_cpus, idle, ring, disks })
+}
+
+/// Each queue that was given a home is there, and its home is one of the controller's CPUs.
+fn check_homes(socket: &Path, homes: &QueueCpus, queues: u32, cpus: &CpuSet) -> Result<(), ConfigError> {
+    for (queue, cpu) in homes.iter() {
+        if u32::from(queue) >= queues {
+            return Err(ConfigError::NoSuchQueue { socket: show(socket), queue, queues });
+        }
+        if !cpus.cpus().contains(&cpu) {
+            let cpus = cpus.to_string();
+            return Err(ConfigError::NotItsCpu { socket: show(socket), queue, cpu, cpus });
+        }
+    }
+    Ok(())
 }
 
 /// Gives each disk its address: the one that it asked for, else LUN 0 of the next target that no disk has.
@@ -122,6 +147,7 @@ fn show(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServeConfig;
 
     fn controllers(options: Vec<Scoped>) -> Result<Vec<ControllerConfig>, ConfigError> {
         let drafts = gather(options)?;
@@ -189,6 +215,48 @@ mod tests {
         assert!(matches!(controllers(masks), Err(ConfigError::Twice { option: "--queues", .. })));
         let rings = vec![socket("a"), Scoped::Ring(RingFormat::Split), Scoped::Ring(RingFormat::Auto)];
         assert!(matches!(controllers(rings), Err(ConfigError::Twice { option: "--ring", .. })));
+    }
+
+    fn homes(text: &str) -> Scoped {
+        Scoped::QueueCpus(text.parse().expect(text))
+    }
+
+    #[test]
+    fn queues_get_homes_among_the_cpus_of_their_controller() {
+        let cpus = |mask: &str| Scoped::CpuMask(mask.parse().unwrap());
+        let common = [cpus("[1-3]"), Scoped::Queues(2), homes("1:3"), disk("x")];
+        let found = controllers(common.into_iter().chain([socket("a"), socket("b"), homes("0:2")]).collect()).unwrap();
+        let chosen: Vec<_> =
+            found.iter().map(|controller| [0, 1].map(|queue| controller.queue_cpus.of(queue))).collect();
+        assert_eq!(chosen, [[None, Some(3)], [Some(2), None]]);
+        let mistake = |options: Vec<Scoped>| controllers(options).unwrap_err().to_string();
+        let said = mistake(vec![disk("x"), socket("a"), cpus("[0-1]"), homes("2:0")]);
+        assert_eq!(said, "controller a: --queue-cpus names queue 2, and it has 2 (see --queues)");
+        let said = mistake(vec![disk("x"), socket("a"), cpus("[0-1]"), homes("1:2")]);
+        assert_eq!(said, "controller a: --queue-cpus puts queue 1 on CPU 2, and its --cpumask is [0,1]");
+        let said = mistake(vec![disk("x"), socket("a"), homes("0:0"), homes("0:0")]);
+        assert!(said.contains("--queue-cpus stands twice for controller a"), "{said}");
+    }
+
+    #[test]
+    fn a_reactor_sleeps_as_little_as_any_of_its_controllers_wants() {
+        let cpus = |mask: &str| Scoped::CpuMask(mask.parse().unwrap());
+        let common = [Scoped::Idle(Idle::Sleep), disk("x")];
+        let own = [
+            socket("a"),
+            cpus("[0-1]"),
+            Scoped::Idle(Idle::Spin),
+            socket("b"),
+            cpus("[1-2]"),
+            socket("c"),
+            cpus("[3]"),
+        ];
+        let own = own.into_iter().chain([Scoped::Idle(Idle::Adaptive)]);
+        let config = ServeConfig { controllers: controllers(common.into_iter().chain(own).collect()).unwrap() };
+        let found = [0, 1, 2, 3].map(|cpu| config.idle_of(cpu));
+        assert_eq!(found, [Idle::Spin, Idle::Spin, Idle::Sleep, Idle::Adaptive]);
+        let twice = controllers(vec![socket("a"), Scoped::Idle(Idle::Spin), Scoped::Idle(Idle::Spin)]);
+        assert!(matches!(twice, Err(ConfigError::Twice { option: "--idle", .. })));
     }
 
     #[test]

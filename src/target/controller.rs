@@ -66,8 +66,8 @@ pub(crate) struct Controller {
     /// Queues of a former life that have not come to their end.
     retired: Vec<Retired>,
     reactors: Arc<[Handle<Message>]>,
-    /// Place of the reactor that serves the control queue and the first request queue.
-    first: usize,
+    /// Place of the reactor that serves each request queue. The control queue is with the first of them.
+    homes: Box<[usize]>,
     /// Lines about clients that come and go.
     pub(super) visits: LogLimit,
     /// Lines about what a client asked for in vain.
@@ -75,17 +75,17 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// A controller whose request queues are spread over `reactors` from place `first` on; `bell` is the eventfd at which
-    /// [`Device::wake`](crate::vfio_user::Device::wake) is called.
+    /// A controller whose request queues are at `homes`, places among `reactors`, as many as it offers; `bell` is the
+    /// eventfd at which [`Device::wake`](crate::vfio_user::Device::wake) is called.
     pub(crate) fn new(
         name: String,
         luns: LunMap,
         offer: Offer,
-        reactors: Arc<[Handle<Message>]>,
-        first: usize,
+        (reactors, homes): (Arc<[Handle<Message>]>, Box<[usize]>),
         bell: Arc<OwnedFd>,
     ) -> Self {
         let queues = offer.queues;
+        assert_eq!(homes.len(), usize::from(queues), "each request queue has a home");
         let virtqueues = FIRST_REQUEST_QUEUE + queues;
         // One for each queue and one for changes of the configuration.
         let vectors = virtqueues + 1;
@@ -117,7 +117,7 @@ impl Controller {
             start_pending: false,
             retired: Vec::new(),
             reactors,
-            first,
+            homes,
             visits: LogLimit::new(),
             refusals: LogLimit::new(),
         }
@@ -191,7 +191,7 @@ impl Controller {
             Err(error) => return self.adapter.fail(&format_args!("queue {number}: {error}")),
         };
         let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, memory);
-        let place = (self.first + usize::from(number.saturating_sub(FIRST_REQUEST_QUEUE))) % self.reactors.len();
+        let place = self.homes[usize::from(number.saturating_sub(FIRST_REQUEST_QUEUE))];
         let worker = if number == CONTROL_QUEUE {
             let home = self.reactors[place].clone();
             Worker::Control(Box::new(ControlQueue::new(queue, home, self.reactors.clone())))

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `controller`, `registers`: what a client sees | `core`: one pass, messages |
 //! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue` |
-//! | `serve`: start and end of it all | `execute`: one command; `slots`: requests in progress |
+//! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `execute`: one command; `slots`: requests in progress |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
 //! `adapter`, `lun_map` and `disk` are shared and read-mostly; `message` is all that goes between.
@@ -19,6 +19,7 @@ mod cx;
 mod disk;
 mod execute;
 mod function;
+mod homes;
 mod live;
 mod lun_map;
 mod message;

@@ -16,6 +16,7 @@ use crate::virtio_scsi::Address;
 use super::controller::{Controller, Offer};
 use super::core::Core;
 use super::disk::{Disk, DiskError, DiskIndex, check_identities};
+use super::homes;
 use super::lun_map::{LunMap, Placement};
 use super::message::Message;
 use super::summary::Summary;
@@ -68,16 +69,16 @@ impl Target {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(config: &ServeConfig) -> Result<Self, StartError> {
-        let cpus = all_cpus(config);
-        cpus.iter().try_for_each(|cpu| cpu.check())?;
+        all_cpus(config).into_iter().try_for_each(Cpu::check)?;
         let disks = Disks::open(config)?;
-        let summary = Summary::new(config, &disks.opened);
+        let homes = homes::deal(&config.controllers);
+        let summary = Summary::new(config, &homes, &disks.opened);
         let servers = bind_all(config)?;
         let clean = Arc::new(AtomicBool::new(true));
-        let reactors = spawn_reactors(&cpus, config.idle, &disks.opened, &clean)?;
+        let reactors = spawn_reactors(config, &disks.opened, &clean)?;
         let mut target = Self { reactors, controllers: Vec::new(), summary, clean };
         for (number, (config, server)) in config.controllers.iter().zip(servers).enumerate() {
-            match target.spawn_controller(number, config, server, &disks) {
+            match target.spawn_controller(number, config, &homes[number], server, &disks) {
                 Ok(running) => target.controllers.push(running),
                 Err(error) => {
                     target.stop();
@@ -120,22 +121,20 @@ impl Target {
         &self,
         number: usize,
         config: &ControllerConfig,
+        homes: &[usize],
         mut server: Server,
         disks: &Disks,
     ) -> io::Result<Running> {
         let name = config.socket.display().to_string();
-        let reactors: Arc<[Handle<Message>]> = self
-            .reactors
-            .iter()
-            .filter(|reactor| config.cpus.cpus().contains(&reactor.cpu().0))
-            .map(Reactor::handle)
-            .collect();
-        // Controllers begin at different reactors, so that those with few queues do not all sit on the first one.
-        let first = number % reactors.len();
+        let own: Vec<_> =
+            self.reactors.iter().filter(|reactor| config.cpus.cpus().contains(&reactor.cpu().0)).collect();
+        let place = |cpu: &usize| own.iter().position(|reactor| reactor.cpu().0 == *cpu).expect("a CPU of the mask");
+        let homes = homes.iter().map(place).collect();
+        let reactors: Arc<[Handle<Message>]> = own.into_iter().map(Reactor::handle).collect();
         let luns = LunMap::new(disks.placements(config));
         let offer = Offer { queues: config.queues, ring: config.ring };
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let mut controller = Controller::new(name.clone(), luns, offer, reactors, first, bell.clone());
+        let mut controller = Controller::new(name.clone(), luns, offer, (reactors, homes), bell.clone());
         let stop = Arc::new(AtomicBool::new(false));
         let (thread_bell, thread_stop) = (bell.clone(), stop.clone());
         let thread = std::thread::Builder::new().name(format!("ctrl-{number}")).spawn(move || {
@@ -194,20 +193,22 @@ fn bind_all(config: &ServeConfig) -> Result<Vec<Server>, BindError> {
 }
 
 fn spawn_reactors(
-    cpus: &[Cpu],
-    idle: Idle,
+    config: &ServeConfig,
     disks: &Arc<[Arc<Disk>]>,
     clean: &Arc<AtomicBool>,
 ) -> Result<Vec<Reactor<Message>>, SpawnError<io::Error>> {
-    let idle = match idle.spin() {
+    let spawn = |cpu: Cpu| {
+        let (disks, clean) = (disks.clone(), clean.clone());
+        let reactor = Config::new(cpu, format!("reactor-{}", cpu.0), idle_policy(config.idle_of(cpu.0)));
+        reactor::spawn(reactor, move || Core::new(disks, clean))
+    };
+    all_cpus(config).into_iter().map(spawn).collect()
+}
+
+fn idle_policy(idle: Idle) -> IdlePolicy {
+    match idle.spin() {
         None => IdlePolicy::Spin,
         Some(spin) if spin.is_zero() => IdlePolicy::Sleep,
         Some(spin) => IdlePolicy::Adaptive { spin_ns: spin.as_nanos() as u64 },
-    };
-    cpus.iter()
-        .map(|&cpu| {
-            let (disks, clean) = (disks.clone(), clean.clone());
-            reactor::spawn(Config::new(cpu, format!("reactor-{}", cpu.0), idle), move || Core::new(disks, clean))
-        })
-        .collect()
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{ControllerConfig, Idle, RingFormat, ServeConfig};
+use crate::config::{ControllerConfig, RingFormat, ServeConfig};
 
 use super::controller::QUEUE_SIZE_MAX;
 use super::disk::Disk;
@@ -13,17 +13,23 @@ use super::disk::Disk;
 #[derive(Debug)]
 pub struct Summary {
     controllers: Vec<ControllerConfig>,
-    idle: Idle,
+    /// The CPU of each request queue, for each controller.
+    homes: Vec<Vec<usize>>,
     disks: Arc<[Arc<Disk>]>,
 }
 
 impl Summary {
-    pub(super) fn new(config: &ServeConfig, disks: &Arc<[Arc<Disk>]>) -> Self {
-        Self { controllers: config.controllers.clone(), idle: config.idle, disks: disks.clone() }
+    pub(super) fn new(config: &ServeConfig, homes: &[Vec<usize>], disks: &Arc<[Arc<Disk>]>) -> Self {
+        Self { controllers: config.controllers.clone(), homes: homes.to_vec(), disks: disks.clone() }
     }
 
-    fn write_controller(&self, f: &mut fmt::Formatter<'_>, controller: &ControllerConfig) -> fmt::Result {
-        let ControllerConfig { socket, cpus, queues, ring, disks } = controller;
+    fn write_controller(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        controller: &ControllerConfig,
+        homes: &[usize],
+    ) -> fmt::Result {
+        let ControllerConfig { socket, cpus, queues, idle, ring, disks, .. } = controller;
         let plural = if *queues == 1 { "" } else { "s" };
         let rings = match ring {
             RingFormat::Auto => "rings packed or split",
@@ -33,9 +39,12 @@ impl Summary {
         writeln!(f, "controller {}", socket.display())?;
         writeln!(
             f,
-            "  CPUs {cpus}, {queues} request queue{plural} of up to {QUEUE_SIZE_MAX} entries, {rings}, idle {:?}",
-            self.idle
+            "  CPUs {cpus}, {queues} request queue{plural} of up to {QUEUE_SIZE_MAX} entries, {rings}, idle {idle:?}"
         )?;
+        if cpus.cpus().len() > 1 {
+            let homes: Vec<_> = homes.iter().map(usize::to_string).collect();
+            writeln!(f, "  request queues from 0 on are on CPUs {}", homes.join(", "))?;
+        }
         for placed in disks {
             let disk = self.disks.iter().find(|disk| Arc::ptr_eq(&disk.config, &placed.disk));
             let disk = disk.expect("every disk was opened");
@@ -61,7 +70,8 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.controllers.iter().try_for_each(|controller| self.write_controller(f, controller))
+        let mut all = self.controllers.iter().zip(&self.homes);
+        all.try_for_each(|(controller, homes)| self.write_controller(f, controller, homes))
     }
 }
 

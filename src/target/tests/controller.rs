@@ -55,7 +55,8 @@ impl Board {
         let bed = Bed::of(1, vec![Arc::new(disk.clone()) as Arc<dyn Bdev>]);
         let placement = Placement { address: Address { target: 0, lun: 0 }, disk: bed.disks[0].clone() };
         let luns = LunMap::new(vec![placement]);
-        let controller = Controller::new("test".into(), luns, OFFER, bed.handles(), 0, Arc::new(new_bell()));
+        let controller =
+            Controller::new("test".into(), luns, OFFER, (bed.handles(), Box::new([0, 0])), Arc::new(new_bell()));
         let mut board = Self { bed, controller, disk, drivers: Vec::new(), map: Arc::default() };
         let fd = memfd_create("board", MemfdFlags::CLOEXEC).expect("a memfd");
         ftruncate(&fd, MEMORY_LEN).expect("a length");
