@@ -34,6 +34,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bench/src/guest/memory.rs",
     "bench/src/load/uring.rs",
     "src/dma",
+    "src/target/long/space.rs",
     "src/target/slots.rs",
     "src/virtio/ring",
     "tests/allocations.rs",

@@ -1,6 +1,7 @@
 //! What a CDB asks for, as fields with names: behind this type no raw CDB byte is ever read again.
 
 use super::attention::AttentionRule;
+use super::long::LongCommand;
 
 /// Which of the four shapes of a READ or WRITE carried the command: sense data must point into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +117,19 @@ pub enum Command {
         /// Status may come before the cache is written.
         immed: bool,
     },
+    /// A command on a range of blocks that takes several steps.
+    OnRange {
+        /// Which.
+        what: RangeCommand,
+        /// First block.
+        lba: u64,
+        /// Blocks.
+        blocks: u32,
+        /// Shape of the CDB.
+        form: CdbForm,
+    },
+    /// Any other command that takes several steps.
+    Long(LongCommand),
     /// READ CAPACITY (10).
     ReadCapacity10,
     /// READ CAPACITY (16).
@@ -143,6 +157,26 @@ pub enum Command {
     },
 }
 
+/// A command on a range of blocks that takes several steps: what its CDB has beside the range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangeCommand {
+    /// VERIFY (10), (12) and (16).
+    Verify(ByteCheck),
+}
+
+/// BYTCHK: what VERIFY compares the blocks with (SBC-4, VERIFY command). Two bits, of which 10b means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteCheck(pub u8);
+
+impl ByteCheck {
+    /// Nothing: they can be read.
+    pub const NONE: Self = Self(0);
+    /// As many blocks of data-out.
+    pub const BLOCKS: Self = Self(1);
+    /// One block of data-out, each of them.
+    pub const ONE_BLOCK: Self = Self(3);
+}
+
 /// Which way a command's data goes, seen from the initiator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataDirection {
@@ -160,6 +194,8 @@ impl Command {
         match self {
             Self::TestUnitReady | Self::SynchronizeCache { .. } | Self::StartStopUnit { .. } => DataDirection::None,
             Self::Write { .. } => DataDirection::Out,
+            Self::OnRange { what, .. } => what.direction(),
+            Self::Long(command) => command.direction(),
             Self::RequestSense { .. }
             | Self::Inquiry { .. }
             | Self::Read { .. }
@@ -168,6 +204,12 @@ impl Command {
             | Self::ModeSense(_)
             | Self::ReportLuns { .. } => DataDirection::In,
         }
+    }
+
+    /// Whether it takes several steps ([`Step::Long`](super::Step::Long)).
+    #[inline]
+    pub const fn is_long(&self) -> bool {
+        matches!(self, Self::OnRange { .. } | Self::Long(_))
     }
 
     /// What a pending unit attention does to this command (SAM-5, unit attention conditions).
@@ -179,3 +221,14 @@ impl Command {
         }
     }
 }
+
+impl RangeCommand {
+    const fn direction(self) -> DataDirection {
+        match self {
+            Self::Verify(ByteCheck::NONE) => DataDirection::None,
+            Self::Verify(_) => DataDirection::Out,
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Command>() == 16, "a command lies in every slot");

@@ -32,9 +32,41 @@ fn check_block_op(op: &BlockOp, info: &Info) {
     let block_size = u64::from(info.block_size);
     assert!(op.offset.is_multiple_of(block_size) && op.len.is_multiple_of(block_size));
     assert!(op.offset.checked_add(op.len).is_some_and(|end| end <= info.size()));
-    assert!(op.len <= u64::from(info.max_transfer));
+    assert!(!op.kind.moves_data() || op.len <= u64::from(info.max_transfer));
     assert_eq!(op.kind == OpKind::Flush, op.len == 0);
-    assert!(!(info.read_only && matches!(op.kind, OpKind::Write { .. })));
+    assert!(!(info.read_only && op.kind.is_change()));
+}
+
+/// Data-out of which every byte is the same, and data-in that goes nowhere.
+struct Filled(u8);
+
+impl DataBuffer for Filled {
+    fn take(&mut self, _at: u64, into: &mut [u8]) {
+        into.fill(self.0);
+    }
+
+    fn give(&mut self, _at: u64, _from: &[u8]) {}
+}
+
+/// Takes a long command to its end, on a disk whose blocks hold whatever is in memory.
+fn run_long(unit: &Unit, command: &Command, condition: &Condition<'_>, info: &Info, fill: u8) {
+    let mut task = match unit.begin(command, condition) {
+        Ok(task) => task,
+        Err(outcome) => return check_outcome(&outcome, &Reply::new()),
+    };
+    assert!(unit.disk().is_some() && !condition.stopped);
+    let mut memory = vec![0; task.memory_len()];
+    for _ in 0..10_000 {
+        match task.next(&mut Desk { memory: &mut memory, data: &mut Filled(fill) }) {
+            LongStep::Done(outcome) => return check_outcome(&outcome, &Reply::new()),
+            LongStep::Lock { offset, len } => assert!(info.contains(offset, len)),
+            LongStep::Block(op, place) => {
+                check_block_op(&op, info);
+                assert!(!op.kind.moves_data() || place != OpMemory::Without);
+            }
+        }
+    }
+    panic!("{command:?} does not end");
 }
 
 /// Takes a CDB through a unit. A disk refuses exactly what `decode` refuses, and with its sense data.
@@ -60,6 +92,10 @@ fn run(unit: &Unit, cdb: &[u8], info: &Info, stopped: bool) {
     for result in [Ok(()), Ok(()), Err(IoError::Medium)] {
         match step {
             Step::Done(ref outcome) => return check_outcome(outcome, &reply),
+            Step::Long => {
+                assert!(command.is_long());
+                return [0, 0xff].iter().for_each(|&fill| run_long(unit, &command, &condition, info, fill));
+            }
             Step::Block(ref op) => {
                 assert!(reply.as_bytes().is_empty());
                 check_block_op(op, info);
@@ -109,8 +145,8 @@ fn operation_codes_that_are_supported() {
     let supported: Vec<u8> =
         (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
     let expected = [
-        0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x35, 0x5a, 0x88, 0x8a, 0x91, 0x9e, 0xa0, 0xa8,
-        0xaa,
+        0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x5a, 0x88, 0x8a, 0x8f, 0x91, 0x9e,
+        0xa0, 0xa8, 0xaa, 0xaf,
     ];
     assert_eq!(supported, expected);
 }
@@ -118,7 +154,7 @@ fn operation_codes_that_are_supported() {
 #[test]
 fn attention_rules_and_directions() {
     use {AttentionRule as Rule, DataDirection as Direction};
-    let expected: [(u8, Rule, Direction); 19] = [
+    let expected: [(u8, Rule, Direction); 22] = [
         (0x00, Rule::Report, Direction::None),
         (0x03, Rule::AsData, Direction::In),
         (0x08, Rule::Report, Direction::In),
@@ -129,15 +165,18 @@ fn attention_rules_and_directions() {
         (0x25, Rule::Report, Direction::In),
         (0x28, Rule::Report, Direction::In),
         (0x2a, Rule::Report, Direction::Out),
+        (0x2f, Rule::Report, Direction::None),
         (0x35, Rule::Report, Direction::None),
         (0x5a, Rule::Report, Direction::In),
         (0x88, Rule::Report, Direction::In),
         (0x8a, Rule::Report, Direction::Out),
+        (0x8f, Rule::Report, Direction::None),
         (0x91, Rule::Report, Direction::None),
         (0x9e, Rule::Report, Direction::In),
         (0xa0, Rule::Ignore, Direction::In),
         (0xa8, Rule::Report, Direction::In),
         (0xaa, Rule::Report, Direction::Out),
+        (0xaf, Rule::Report, Direction::None),
     ];
     for (opcode, rule, direction) in expected {
         let mut cdb = [0; 16];
@@ -150,7 +189,8 @@ fn attention_rules_and_directions() {
 
 /// Mostly valid CDBs: a supported operation code, and bits that are mostly allowed.
 fn likely_cdb() -> impl Strategy<Value = Vec<u8>> {
-    let opcodes = vec![0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x35, 0x5a, 0x88, 0x8a, 0x91, 0xa0];
+    let opcodes: Vec<u8> =
+        (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
     let rest = proptest::collection::vec(prop_oneof![4 => Just(0_u8), 1 => any::<u8>()], 0..=31);
     (proptest::sample::select(opcodes), rest).prop_map(|(opcode, rest)| [&[opcode][..], &rest].concat())
 }

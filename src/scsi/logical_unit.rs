@@ -34,7 +34,7 @@ pub struct LogicalUnit {
 }
 
 /// What is asked of a stopped unit has to wait for START STOP UNIT.
-const STOPPED: Sense = Sense::new(SenseKey::NOT_READY, Asc::INITIALIZING_COMMAND_REQUIRED);
+pub(super) const STOPPED: Sense = Sense::new(SenseKey::NOT_READY, Asc::INITIALIZING_COMMAND_REQUIRED);
 
 impl LogicalUnit {
     /// Describes a disk on a device with `info`.
@@ -83,13 +83,16 @@ impl LogicalUnit {
             Command::TestUnitReady => Step::Done(Outcome::GOOD),
             Command::SynchronizeCache { lba, blocks, .. } => self.synchronize_cache(lba, blocks, condition),
             Command::StartStopUnit { no_flush, start, .. } => self.start_stop(no_flush, start),
+            Command::OnRange { .. } | Command::Long(_) => Step::Long,
             _ => Step::Done(self.answer(command, condition, reply)),
         }
     }
 
     /// Goes on with a command: see [`Unit::resume`](super::Unit::resume).
     pub fn resume(&self, command: &Command, finished: &BlockOp, result: Result<(), IoError>) -> Step {
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !command.is_long()
+        {
             return Step::Done(Outcome::of_io_error(finished.kind, error));
         }
         match (command, finished.kind) {
@@ -97,6 +100,7 @@ impl LogicalUnit {
                 Step::Block(self.block_op(OpKind::Read, lba, blocks))
             }
             (Command::StartStopUnit { start, .. }, _) => Step::Done(Outcome::good_with(Effect::Stopped(!start))),
+            (Command::OnRange { .. } | Command::Long(_), _) => Step::Long,
             _ => Step::Done(Outcome::GOOD),
         }
     }
@@ -132,7 +136,9 @@ impl LogicalUnit {
             | Command::Read { .. }
             | Command::Write { .. }
             | Command::SynchronizeCache { .. }
-            | Command::StartStopUnit { .. } => Ok(()),
+            | Command::StartStopUnit { .. }
+            | Command::OnRange { .. }
+            | Command::Long(_) => Ok(()),
         };
         result.map_or_else(Outcome::check, |()| Outcome::GOOD)
     }
@@ -146,7 +152,7 @@ impl LogicalUnit {
         }
         // Blocks that a cache holds and the medium does not yet have to be written before they are read from there
         // (SBC-4, force unit access for read operations).
-        if fua && self.write_back && !self.read_only {
+        if fua && self.may_cache_writes() {
             return Step::Block(BlockOp::FLUSH);
         }
         Step::Block(self.block_op(OpKind::Read, lba, blocks))
@@ -185,12 +191,24 @@ impl LogicalUnit {
         Step::Block(BlockOp::FLUSH)
     }
 
+    /// Whether blocks may be in a cache that are not on the medium yet.
+    #[inline]
+    pub(super) fn may_cache_writes(&self) -> bool {
+        self.write_back && !self.read_only
+    }
+
     /// Whether a transfer may be done: the unit runs, the range exists and is not too long.
     #[inline]
     fn check_transfer(&self, lba: u64, blocks: u32, form: CdbForm, condition: &Condition<'_>) -> Result<(), Sense> {
         if condition.stopped {
             return Err(STOPPED);
         }
+        self.check_length(lba, blocks, form)
+    }
+
+    /// Whether a range exists, and is not too long for one transfer.
+    #[inline]
+    pub(super) fn check_length(&self, lba: u64, blocks: u32, form: CdbForm) -> Result<(), Sense> {
         self.check_range(lba, blocks)?;
         match self.transfer_blocks_max {
             Some(blocks_max) if blocks > blocks_max => Err(Sense::invalid_field(form.transfer_length_byte(), None)),
@@ -200,7 +218,7 @@ impl LogicalUnit {
 
     /// Whether all blocks of a range exist. A range of no blocks may begin right behind the last one.
     #[inline]
-    fn check_range(&self, lba: u64, blocks: u32) -> Result<(), Sense> {
+    pub(super) fn check_range(&self, lba: u64, blocks: u32) -> Result<(), Sense> {
         match self.blocks.checked_sub(lba) {
             Some(left) if u64::from(blocks) <= left => Ok(()),
             _ => Err(Sense::lba_out_of_range(lba.max(self.blocks))),

@@ -11,11 +11,14 @@
 //! unit.decode(cdb) -> Command::Read -> unit.start(..) -> Step::Block(op)   the caller does the I/O
 //!                                      unit.resume(..) -> Step::Done(GOOD)
 //! ```
+//!
+//! Commands that take more than that are in [`long`].
 
 pub mod attention;
 pub mod cdb;
 pub mod command;
 pub mod identity;
+pub mod long;
 pub mod outcome;
 pub mod port_groups;
 pub mod reply;
@@ -40,9 +43,10 @@ mod testing;
 
 pub use attention::{Attention, AttentionRule, Attentions};
 pub use cdb::decode;
-pub use command::{CdbForm, Command, DataDirection, ModeSense, PageControl};
+pub use command::{ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand};
 pub use identity::{Identity, IdentityError, Naa};
 pub use logical_unit::LogicalUnit;
+pub use long::{DataBuffer, Desk, LongCommand, LongStep, LongTask, OpMemory};
 pub use missing::MissingUnit;
 pub use outcome::{BlockOp, Condition, Effect, Outcome, Step};
 pub use reply::Reply;

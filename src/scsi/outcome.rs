@@ -121,6 +121,8 @@ pub enum Step {
     Done(Outcome),
     /// A block operation, then `resume`.
     Block(BlockOp),
+    /// The command takes several steps: [`begin`](super::Unit::begin) it, or go on with its task.
+    Long,
 }
 
 impl From<Sense> for Step {

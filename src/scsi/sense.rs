@@ -110,6 +110,12 @@ impl Sense {
         Self { information: Some(first_bad_lba), ..Self::illegal(Asc::LBA_OUT_OF_RANGE) }
     }
 
+    /// MISCOMPARE DURING VERIFY OPERATION, with where the bytes differ.
+    pub const fn miscompare(at: u64) -> Self {
+        let sense = Self::new(SenseKey::MISCOMPARE, Asc::MISCOMPARE_DURING_VERIFY);
+        Self { information: Some(at), ..sense }
+    }
+
     /// Fixed format, current error (SPC-5, fixed format sense data). An INFORMATION value that needs more than four
     /// bytes is left out and VALID stays 0, as the format demands.
     pub fn encode_fixed(&self) -> [u8; FIXED_SENSE_LEN] {

@@ -28,6 +28,8 @@ impl Opcode {
     pub const READ_10: Self = Self(0x28);
     /// WRITE (10) (SBC-4).
     pub const WRITE_10: Self = Self(0x2a);
+    /// VERIFY (10) (SBC-4).
+    pub const VERIFY_10: Self = Self(0x2f);
     /// SYNCHRONIZE CACHE (10) (SBC-4).
     pub const SYNCHRONIZE_CACHE_10: Self = Self(0x35);
     /// MODE SENSE (10) (SPC-5).
@@ -36,6 +38,8 @@ impl Opcode {
     pub const READ_16: Self = Self(0x88);
     /// WRITE (16) (SBC-4).
     pub const WRITE_16: Self = Self(0x8a);
+    /// VERIFY (16) (SBC-4).
+    pub const VERIFY_16: Self = Self(0x8f);
     /// SYNCHRONIZE CACHE (16) (SBC-4).
     pub const SYNCHRONIZE_CACHE_16: Self = Self(0x91);
     /// SERVICE ACTION IN (16) (SPC-5).
@@ -46,6 +50,8 @@ impl Opcode {
     pub const READ_12: Self = Self(0xa8);
     /// WRITE (12) (SBC-4).
     pub const WRITE_12: Self = Self(0xaa);
+    /// VERIFY (12) (SBC-4).
+    pub const VERIFY_12: Self = Self(0xaf);
 }
 
 /// Service action of SERVICE ACTION IN (16) that is READ CAPACITY (16) (SBC-4).

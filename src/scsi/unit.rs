@@ -5,6 +5,7 @@ use bdev::IoError;
 use super::cdb;
 use super::command::Command;
 use super::logical_unit::LogicalUnit;
+use super::long::LongTask;
 use super::missing::MissingUnit;
 use super::outcome::{BlockOp, Condition, Outcome, Step};
 use super::reply::Reply;
@@ -45,6 +46,17 @@ impl Unit {
         match self {
             Self::Disk(disk) => disk.resume(command, finished, result),
             Self::Missing(_) => Step::Done(MissingUnit::NOT_SUPPORTED),
+        }
+    }
+
+    /// Begins a command whose step is [`Step::Long`].
+    ///
+    /// # Errors
+    /// It has already ended, and this is how: refused, or without anything to do.
+    pub fn begin(&self, command: &Command, condition: &Condition<'_>) -> Result<Box<dyn LongTask>, Outcome> {
+        match self {
+            Self::Disk(disk) => disk.begin(command, condition),
+            Self::Missing(_) => Err(MissingUnit::NOT_SUPPORTED),
         }
     }
 

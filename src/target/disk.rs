@@ -7,6 +7,8 @@ use bdev::{Bdev, DelayBdev, Delays, Direct, FileBdev, FileOptions, MemBdev, Null
 use crate::config::{BackendConfig, DirectMode, DiskConfig};
 use crate::scsi::{Identity, IdentityError, Naa};
 
+use super::long::claims::Claims;
+
 /// Logical block size where the user names none, in bytes.
 const DEFAULT_BLOCK_SIZE: u32 = 512;
 
@@ -21,6 +23,8 @@ pub(crate) struct Disk {
     pub(crate) config: Arc<DiskConfig>,
     pub(crate) bdev: Arc<dyn Bdev>,
     pub(crate) identity: Identity,
+    /// What long commands have of it.
+    pub(crate) claims: Claims,
 }
 
 /// Why a disk cannot be served.
@@ -52,7 +56,7 @@ impl Disk {
     pub(crate) fn open(config: &Arc<DiskConfig>, index: DiskIndex) -> Result<Self, DiskError> {
         let identity =
             identify(config, index).map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
-        Ok(Self { index, config: config.clone(), bdev: open_bdev(config)?, identity })
+        Ok(Self { index, config: config.clone(), bdev: open_bdev(config)?, identity, claims: Claims::default() })
     }
 
     /// A disk on a device that a test has made.
@@ -60,7 +64,7 @@ impl Disk {
     pub(crate) fn of(bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
         let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
         let identity = Identity::derive(&format!("disk {}", index.0));
-        Self { index, config, bdev, identity }
+        Self { index, config, bdev, identity, claims: Claims::default() }
     }
 }
 

@@ -13,6 +13,9 @@ use super::request_queue::RequestQueue;
 use super::slots::{Phase, Verdict};
 use super::tag::SlotIndex;
 
+/// Long commands of one queue that go on in one pass: each may copy or compare a piece of its data.
+const LONG_STEPS_MAX: usize = 16;
+
 impl RequestQueue {
     /// Finds out what a request wants and starts it, unless task management holds it back.
     #[inline]
@@ -101,6 +104,7 @@ impl RequestQueue {
                 self.submit(slot, cx);
             }
             Step::Done(outcome) => self.reply(slot, &outcome, cx),
+            Step::Long => self.begin_long(slot, cx),
         }
     }
 
@@ -113,7 +117,7 @@ impl RequestQueue {
 
     /// Makes the change that a command brings, before its response tells of it.
     #[inline]
-    fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
+    pub(super) fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let Some(Effect::Stopped(stopped)) = outcome.effect else { return };
         let entry = self.slots.get(slot).entry;
         self.queue.adapter.luns.entry(entry).set_stopped(stopped);
@@ -130,13 +134,20 @@ impl RequestQueue {
     }
 
     /// Gives operations that had to wait to their channels, the oldest first; how many were taken. One whose channel is
-    /// still full does not hold up those of other disks; once it was found full in this round it is not asked again.
+    /// still full does not hold up those of other disks; once it was found full in this round it is not asked again. Long
+    /// commands go on, so many of them.
     pub(crate) fn submit_waiting(&mut self, cx: &mut Cx) -> usize {
-        let mut taken = 0;
+        let (mut taken, mut steps) = (0, 0);
         for _ in 0..self.waiting.len() {
             let slot = self.waiting.pop_front().expect("counted");
-            let disk = self.disk_of(slot);
-            if !cx.full.contains(&disk) && self.try_submit(slot, cx) {
+            let is_taken = if self.longs.holds(slot) {
+                steps += 1;
+                steps <= LONG_STEPS_MAX && self.advance(slot, cx)
+            } else {
+                let disk = self.disk_of(slot);
+                !cx.full.contains(&disk) && self.try_submit(slot, cx)
+            };
+            if is_taken {
                 taken += 1;
             } else {
                 self.waiting.push_back(slot);
@@ -188,12 +199,13 @@ impl RequestQueue {
                 self.apply(slot, &outcome);
                 self.end(slot, &outcome, moved);
             }
+            Step::Long => self.continue_long(slot, result, cx),
             next => self.follow(slot, next, cx),
         }
     }
 
     /// Ends a command with `moved` bytes of its data buffer used.
-    fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64) {
+    pub(super) fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64) {
         let state = self.slots.get(slot);
         let data_in = if state.data_out { 0 } else { moved };
         let resid = state.data_len - moved;
@@ -211,6 +223,7 @@ impl RequestQueue {
     /// Ends a command as task management, or a reset, wants it.
     #[cold]
     pub(crate) fn end_with_verdict(&mut self, slot: SlotIndex) {
+        self.longs.forget(slot);
         if self.queue.is_retiring() {
             self.slots.get(slot).stood_in = None;
             let head = self.slots.give_back(slot);

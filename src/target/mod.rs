@@ -21,6 +21,7 @@ mod execute;
 mod function;
 mod homes;
 mod live;
+mod long;
 mod lun_map;
 mod message;
 mod registers;

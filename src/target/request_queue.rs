@@ -12,6 +12,7 @@ use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
+use super::long::Longs;
 use super::message::Scope;
 use super::remote::{Task, Untaken};
 use super::slots::{Phase, Slots, Verdict};
@@ -30,7 +31,9 @@ pub(crate) struct RequestQueue {
     pub(crate) index: WorkerIndex,
     pub(crate) framing: Framing,
     pub(crate) slots: Slots,
-    /// Operations that wait for room in their channel, in order.
+    /// What those of them have beside that take several steps.
+    pub(crate) longs: Longs,
+    /// Operations that wait for room in their channel, and long commands between two steps, in order.
     pub(crate) waiting: VecDeque<SlotIndex>,
     /// Requests that task management holds back, in order.
     pub(crate) held_back: VecDeque<SlotIndex>,
@@ -46,6 +49,7 @@ impl RequestQueue {
             index: WorkerIndex(0),
             framing,
             slots: Slots::new(size),
+            longs: Longs::new(size),
             waiting: VecDeque::with_capacity(size.into()),
             held_back: VecDeque::new(),
             chain: Chain::new(),

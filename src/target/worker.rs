@@ -91,6 +91,11 @@ impl Queue {
         matches!(self.state, State::Retiring { .. })
     }
 
+    /// Whether it ends what is in flight, to rest then.
+    pub(crate) fn is_draining(&self) -> bool {
+        matches!(self.state, State::Draining(_))
+    }
+
     /// The driver broke the ring, or what is in it.
     #[cold]
     pub(crate) fn fail(&self, why: &dyn std::fmt::Display) {

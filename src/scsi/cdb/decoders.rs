@@ -1,6 +1,6 @@
 //! Where each field stands in its CDB (SPC-5, SBC-4). All bits that may not be set have been found clear before.
 
-use super::super::command::{CdbForm, Command, ModeSense, PageControl};
+use super::super::command::{ByteCheck, CdbForm, Command, ModeSense, PageControl, RangeCommand};
 use super::Cdb;
 
 fn be16(cdb: &Cdb, at: usize) -> u16 {
@@ -54,6 +54,19 @@ pub(super) fn write(cdb: &Cdb, form: CdbForm) -> Command {
     let (lba, blocks) = range(cdb, form);
     let (dpo, fua) = dpo_fua(cdb, form);
     Command::Write { lba, blocks, dpo, fua, form }
+}
+
+pub(super) fn verify(cdb: &Cdb, form: CdbForm) -> Command {
+    on_range(cdb, form, RangeCommand::Verify(byte_check(cdb)))
+}
+
+fn on_range(cdb: &Cdb, form: CdbForm, what: RangeCommand) -> Command {
+    let (lba, blocks) = range(cdb, form);
+    Command::OnRange { what, lba, blocks, form }
+}
+
+fn byte_check(cdb: &Cdb) -> ByteCheck {
+    ByteCheck(cdb[1] >> 1 & 3)
 }
 
 pub(super) fn synchronize_cache_10(cdb: &Cdb) -> Command {

@@ -25,7 +25,7 @@ pub(super) struct Field {
     pub(super) low: u8,
 }
 
-/// RDPROTECT of READ and WRPROTECT of WRITE: there is no protection information.
+/// RDPROTECT of READ, WRPROTECT of WRITE and their like: there is no protection information.
 const PROTECT: &[Field] = &[Field { byte: 1, high: 7, low: 5 }];
 /// POWER CONDITION MODIFIER and POWER CONDITION of START STOP UNIT: there are no power conditions.
 const POWER_CONDITION: &[Field] = &[Field { byte: 3, high: 3, low: 0 }, Field { byte: 4, high: 7, low: 4 }];
@@ -74,6 +74,8 @@ pub(super) static TABLE: &[Entry] = &[
         |cdb| d::read(cdb, CdbForm::Ten)), PROTECT),
     refusing(entry(&[Opcode::WRITE_10.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
         |cdb| d::write(cdb, CdbForm::Ten)), PROTECT),
+    refusing(entry(&[Opcode::VERIFY_10.0, 0x16, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
+        |cdb| d::verify(cdb, CdbForm::Ten)), PROTECT),
     entry(&[Opcode::SYNCHRONIZE_CACHE_10.0, 0x02, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
         d::synchronize_cache_10),
     entry(&[Opcode::MODE_SENSE_10.0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], d::mode_sense_10),
@@ -81,6 +83,8 @@ pub(super) static TABLE: &[Entry] = &[
         0xff, 0xff, 0xff, 0xff, 0x3f, 0], |cdb| d::read(cdb, CdbForm::Sixteen)), PROTECT),
     refusing(entry(&[Opcode::WRITE_16.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0x3f, 0], |cdb| d::write(cdb, CdbForm::Sixteen)), PROTECT),
+    refusing(entry(&[Opcode::VERIFY_16.0, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0x3f, 0], |cdb| d::verify(cdb, CdbForm::Sixteen)), PROTECT),
     entry(&[Opcode::SYNCHRONIZE_CACHE_16.0, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0x3f, 0], d::synchronize_cache_16),
     service_action(&[Opcode::SERVICE_ACTION_IN_16.0, SERVICE_ACTION_READ_CAPACITY_16, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -90,6 +94,8 @@ pub(super) static TABLE: &[Entry] = &[
         |cdb| d::read(cdb, CdbForm::Twelve)), PROTECT),
     refusing(entry(&[Opcode::WRITE_12.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
         |cdb| d::write(cdb, CdbForm::Twelve)), PROTECT),
+    refusing(entry(&[Opcode::VERIFY_12.0, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
+        |cdb| d::verify(cdb, CdbForm::Twelve)), PROTECT),
 ];
 
 /// Where the entries of each operation code begin and end.

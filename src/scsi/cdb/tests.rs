@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::scsi::command::{CdbForm, ModeSense, PageControl};
+use crate::scsi::command::{ByteCheck, CdbForm, ModeSense, PageControl, RangeCommand};
 
 #[track_caller]
 fn decodes(cdb: &[u8], expected: Command) {
@@ -69,6 +69,18 @@ fn hints_are_ignored() {
     decodes(&[0x28, 0x04, 0, 0, 0, 0, 0x3f, 0, 1, 0], read(CdbForm::Ten));
     decodes(&[0xa8, 0x04, 0, 0, 0, 0, 0, 0, 0, 1, 0x3f, 0], read(CdbForm::Twelve));
     decodes(&[0x88, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x3f, 0], read(CdbForm::Sixteen));
+}
+
+#[test]
+fn verify() {
+    let verify = |check, lba, blocks, form| {
+        let what = RangeCommand::Verify(ByteCheck(check));
+        Command::OnRange { what, lba, blocks, form }
+    };
+    decodes(&[0x2f, 0x12, 1, 2, 3, 4, 0x3f, 5, 6, 0], verify(1, 0x0102_0304, 0x0506, CdbForm::Ten));
+    decodes(&[0xaf, 0x06, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0], verify(3, 0x0102_0304, 0x0506_0708, CdbForm::Twelve));
+    let sixteen = [0x8f, 0x04, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0];
+    decodes(&sixteen, verify(2, 0x0102_0304_0506_0708, 0x090a_0b0c, CdbForm::Sixteen));
 }
 
 #[test]
@@ -153,13 +165,14 @@ fn report_luns() {
 
 #[test]
 fn fields_that_the_disk_does_not_have() {
-    let cases: [(&[u8], u16, u8); 13] = [
+    let cases: [(&[u8], u16, u8); 14] = [
         (&[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1, 0], 1, 7),
         (&[0x2a, 0xa0, 0, 0, 0, 0, 0, 0, 1, 0], 1, 7),
         (&[0xa8, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
         (&[0xaa, 0x20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
         (&[0x88, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
         (&[0x8a, 0x60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
+        (&[0x8f, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0], 1, 7),
         (&[0x2a, 0x04, 0, 0, 0, 0, 0, 0, 1, 0], 1, 2),
         (&[0x1b, 0, 0, 0, 0x10, 0], 4, 7),
         (&[0x1b, 0, 0, 0x01, 0, 0], 3, 3),

@@ -12,6 +12,7 @@ fn answer(unit: &Unit, cdb: &[u8]) -> (Outcome, Vec<u8>) {
     };
     match unit.start(&command, &condition, &mut reply) {
         Step::Done(outcome) => (outcome, reply.as_bytes().to_vec()),
+        Step::Long => (unit.begin(&command, &condition).expect_err("nothing is here"), vec![]),
         Step::Block(op) => panic!("no device is behind this unit: {op:?}"),
     }
 }

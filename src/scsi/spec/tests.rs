@@ -20,6 +20,7 @@ fn additional_sense_codes() {
         (Asc::WRITE_ERROR, 0x0c, 0x00),
         (Asc::UNRECOVERED_READ_ERROR, 0x11, 0x00),
         (Asc::PARAMETER_LIST_LENGTH_ERROR, 0x1a, 0x00),
+        (Asc::MISCOMPARE_DURING_VERIFY, 0x1d, 0x00),
         (Asc::INVALID_COMMAND_OPERATION_CODE, 0x20, 0x00),
         (Asc::LBA_OUT_OF_RANGE, 0x21, 0x00),
         (Asc::INVALID_FIELD_IN_CDB, 0x24, 0x00),

@@ -5,6 +5,7 @@ mod bed;
 mod controller;
 mod far;
 mod guest;
+mod long;
 mod model;
 mod queues;
 mod remote;

@@ -1,0 +1,161 @@
+//! Commands that take several steps: that need data-out parameters, memory of their own, several operations, or the range of
+//! blocks for themselves.
+//!
+//! Owns what each of them does, and in which order. Never does it: a [`LongTask`] says step by step what comes next, and its
+//! caller does that, with no step before the last one has come to its end. READ and WRITE are none of these.
+//!
+//! ```text
+//! unit.start(..) -> Step::Long      unit.begin(..) -> a task, or how the command has already ended
+//!                                   task.next(..) -> LongStep, again and again until LongStep::Done
+//! ```
+//!
+//! A task may be dropped between two steps, by task management, a reset or a rest. What it does to the disk is done by its
+//! operations alone, so that nothing has to be undone.
+
+use std::fmt::Debug;
+
+use bdev::IoError;
+
+use super::command::{ByteCheck, Command, DataDirection, RangeCommand};
+use super::logical_unit::{LogicalUnit, STOPPED};
+use super::outcome::{BlockOp, Condition, Outcome};
+use super::sense::Sense;
+
+mod verify;
+
+#[cfg(test)]
+pub(super) mod testing;
+
+/// Most memory of its own that a task may ask for, in bytes.
+pub const MEMORY_MAX: usize = 1 << 20;
+
+/// Large ranges go through a task's memory in pieces of this size, in bytes: a step of one takes the reactor a few tens of
+/// microseconds.
+const CHUNK_BYTES: u32 = 256 << 10;
+
+/// A command in several steps that is no [`RangeCommand`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongCommand {}
+
+impl LongCommand {
+    /// Which way its data goes.
+    pub const fn direction(self) -> DataDirection {
+        match self {}
+    }
+}
+
+/// A command in several steps that is in progress.
+pub trait LongTask: Debug + Send {
+    /// Bytes of data-out that it takes. They are there before its first step.
+    fn data_out_len(&self) -> u64 {
+        0
+    }
+
+    /// Bytes of memory that it wants for itself, at most [`MEMORY_MAX`]: zeroed, aligned to 4,096, its own until its end.
+    fn memory_len(&self) -> usize {
+        0
+    }
+
+    /// Whether it may be dropped between two steps and begun again, which must come to the same as if it had not. Asked when
+    /// the queue is about to rest. One that is not is expected to have few steps left, whatever was asked of it.
+    fn may_restart(&self) -> bool {
+        true
+    }
+
+    /// The first step, or the next one after a step that succeeded.
+    fn next(&mut self, desk: &mut Desk<'_>) -> LongStep;
+
+    /// The next step after an operation that failed: for nearly all of them there is none.
+    fn failed(&mut self, op: &BlockOp, error: IoError) -> LongStep {
+        LongStep::Done(Outcome::of_io_error(op.kind, error))
+    }
+}
+
+/// What lies before a task at each of its steps.
+pub struct Desk<'a> {
+    /// Its memory: as many bytes as it asked for.
+    pub memory: &'a mut [u8],
+    /// The initiator's data buffer.
+    pub data: &'a mut dyn DataBuffer,
+}
+
+/// The initiator's data buffer. Data-out may change between two looks at it.
+pub trait DataBuffer {
+    /// Copies data-out, from byte `at` on: no more than the task's [`data_out_len`](LongTask::data_out_len).
+    fn take(&mut self, at: u64, into: &mut [u8]);
+
+    /// Copies to data-in, from byte `at` on. Where there is no room for it the command ends with an overrun, whatever the
+    /// task says.
+    fn give(&mut self, at: u64, from: &[u8]);
+}
+
+/// What comes next for a long command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LongStep {
+    /// An operation of the block device.
+    Block(BlockOp, OpMemory),
+    /// Have these bytes of the disk for itself, until its end: no other command that asks for any of them, of whatever
+    /// initiator, has them meanwhile. At most once.
+    Lock {
+        /// First byte on the device.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+    },
+    /// Nothing: it has ended.
+    Done(Outcome),
+}
+
+/// The memory of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpMemory {
+    /// None.
+    Without,
+    /// As many bytes as the operation has, from this byte of the initiator's data buffer on.
+    Data(u64),
+    /// Bytes of the task's own memory.
+    Own {
+        /// First byte.
+        at: usize,
+        /// Bytes.
+        len: usize,
+    },
+}
+
+impl LongStep {
+    /// The command has succeeded.
+    const GOOD: Self = Self::Done(Outcome::GOOD);
+
+    /// An operation that has no memory.
+    const fn bare(op: BlockOp) -> Self {
+        Self::Block(op, OpMemory::Without)
+    }
+}
+
+impl From<Sense> for LongStep {
+    fn from(sense: Sense) -> Self {
+        Self::Done(Outcome::check(sense))
+    }
+}
+
+impl LogicalUnit {
+    /// Begins a long command: see [`Unit::begin`](super::Unit::begin).
+    pub fn begin(&self, command: &Command, condition: &Condition<'_>) -> Result<Box<dyn LongTask>, Outcome> {
+        if condition.stopped {
+            return Err(STOPPED.into());
+        }
+        match *command {
+            Command::OnRange { what: RangeCommand::Verify(check), lba, blocks, form } => {
+                verify::begin(self, check, (lba, blocks), form)
+            }
+            Command::Long(command) => match command {},
+            _ => unreachable!("{command:?} is no long command"),
+        }
+    }
+
+    /// Blocks that go through a task's memory at a time.
+    fn chunk_blocks(&self) -> u32 {
+        let blocks = (CHUNK_BYTES / self.block_size).max(1);
+        self.transfer_blocks_max.map_or(blocks, |most| blocks.min(most))
+    }
+}

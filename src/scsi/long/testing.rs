@@ -1,0 +1,187 @@
+//! A small disk in memory on which the tests of this room run commands from their first byte to their last.
+
+use bdev::{Extent, Info, IoError, OpKind};
+
+use crate::scsi::testing::{disk, info};
+use crate::scsi::{
+    BlockOp, Command, Condition, DataBuffer, DataDirection, Desk, LogicalUnit, LongStep, LongTask, OpMemory, Outcome,
+    Reply, Sense, Status, Step, decode,
+};
+
+/// Steps after which a command that has not ended is broken.
+const STEPS_MAX: usize = 10_000;
+
+/// A disk.
+pub struct Rig {
+    pub info: Info,
+    pub unit: LogicalUnit,
+    pub bytes: Vec<u8>,
+    /// Blocks without space.
+    pub holes: Vec<bool>,
+    /// All operations that were asked for.
+    pub ops: Vec<BlockOp>,
+    /// The ranges that commands had for themselves.
+    pub locks: Vec<(u64, u64)>,
+    /// What becomes of an operation instead.
+    pub fails: fn(&BlockOp) -> Option<IoError>,
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub outcome: Outcome,
+    pub data_in: Vec<u8>,
+}
+
+/// Where data-out comes from and data-in goes to.
+struct Data<'a> {
+    out: &'a [u8],
+    given: Vec<u8>,
+    limit: u64,
+}
+
+impl DataBuffer for Data<'_> {
+    fn take(&mut self, at: u64, into: &mut [u8]) {
+        assert!(at + into.len() as u64 <= self.limit, "more than the task has asked for");
+        into.copy_from_slice(&self.out[at as usize..at as usize + into.len()]);
+    }
+
+    fn give(&mut self, at: u64, from: &[u8]) {
+        let end = at as usize + from.len();
+        self.given.resize(self.given.len().max(end), 0xee);
+        self.given[at as usize..end].copy_from_slice(from);
+    }
+}
+
+impl Rig {
+    /// On a disk with `info`, all of whose blocks hold their own number in every byte.
+    pub fn new(info: &Info) -> Self {
+        let block_size = info.block_size as usize;
+        let bytes = (0..info.blocks as usize).flat_map(|lba| vec![lba as u8; block_size]).collect();
+        Self {
+            info: info.clone(),
+            unit: disk(info),
+            bytes,
+            holes: vec![false; info.blocks as usize],
+            ops: Vec::new(),
+            locks: Vec::new(),
+            fails: |_| None,
+        }
+    }
+
+    /// 1,000 blocks of 512 bytes, write-through, at most 64 KiB a transfer.
+    pub fn plain() -> Self {
+        Self::new(&Info { write_cache: bdev::WriteCache::WriteThrough, ..info() })
+    }
+
+    /// Runs a command with this data-out.
+    pub fn run(&mut self, cdb: &[u8], out: &[u8]) -> Ended {
+        let (condition, mut reply) = (Condition::default(), Reply::new());
+        let command = match decode(cdb) {
+            Ok(command) => command,
+            Err(sense) => return Ended { outcome: sense.into(), data_in: Vec::new() },
+        };
+        match self.unit.start(&command, &condition, &mut reply) {
+            Step::Done(outcome) => return Ended { outcome, data_in: reply.as_bytes().to_vec() },
+            step => assert_eq!(step, Step::Long, "{command:?}"),
+        }
+        match self.unit.begin(&command, &condition) {
+            Ok(task) => self.drive(task, &command, out),
+            Err(outcome) => Ended { outcome, data_in: Vec::new() },
+        }
+    }
+
+    /// Takes a task from its first step to its last.
+    pub fn drive(&mut self, mut task: Box<dyn LongTask>, command: &Command, out: &[u8]) -> Ended {
+        assert_eq!(task.data_out_len() > 0, command.direction() == DataDirection::Out, "{command:?}");
+        assert!(task.memory_len() <= super::MEMORY_MAX);
+        let mut memory = vec![0; task.memory_len()];
+        let mut data = Data { out, given: Vec::new(), limit: task.data_out_len() };
+        let mut step = task.next(&mut Desk { memory: &mut memory, data: &mut data });
+        for _ in 0..STEPS_MAX {
+            step = match step {
+                LongStep::Done(outcome) => return Ended { outcome, data_in: data.given },
+                LongStep::Lock { offset, len } => {
+                    self.locks.push((offset, len));
+                    task.next(&mut Desk { memory: &mut memory, data: &mut data })
+                }
+                LongStep::Block(op, place) => match self.operate(op, place, &mut memory, out) {
+                    Ok(()) => task.next(&mut Desk { memory: &mut memory, data: &mut data }),
+                    Err(error) => task.failed(&op, error),
+                },
+            };
+        }
+        panic!("{command:?} does not end");
+    }
+
+    /// Runs a command that must be refused, or fail; its sense data.
+    pub fn refused(&mut self, cdb: &[u8], out: &[u8]) -> Sense {
+        let ended = self.run(cdb, out);
+        assert_eq!(ended.outcome.status, Status::CHECK_CONDITION, "{cdb:02x?}");
+        ended.outcome.sense.expect("with CHECK CONDITION")
+    }
+
+    /// Runs a command that must succeed; its data-in.
+    pub fn good(&mut self, cdb: &[u8], out: &[u8]) -> Vec<u8> {
+        let ended = self.run(cdb, out);
+        assert_eq!(ended.outcome, Outcome::GOOD, "{cdb:02x?}");
+        ended.data_in
+    }
+
+    /// Kind, first block and number of blocks of all operations.
+    pub fn done(&self) -> Vec<(OpKind, u64, u64)> {
+        let size = u64::from(self.info.block_size);
+        self.ops.iter().map(|op| (op.kind, op.offset / size, op.len / size)).collect()
+    }
+
+    fn operate(&mut self, op: BlockOp, place: OpMemory, memory: &mut [u8], out: &[u8]) -> Result<(), IoError> {
+        self.ops.push(op);
+        let size = u64::from(self.info.block_size);
+        assert!(op.offset.is_multiple_of(size) && op.len.is_multiple_of(size), "{op:?}");
+        assert!(self.info.contains(op.offset, op.len), "{op:?}");
+        assert!(!op.kind.moves_data() || op.len <= u64::from(self.info.max_transfer), "{op:?}");
+        assert!(!(op.kind.is_change() && self.info.read_only), "{op:?}");
+        if let Some(error) = (self.fails)(&op) {
+            return Err(error);
+        }
+        let range = op.offset as usize..(op.offset + op.len) as usize;
+        let blocks = (op.offset / size) as usize..((op.offset + op.len) / size) as usize;
+        match (op.kind, place) {
+            (OpKind::Flush, OpMemory::Without) => {}
+            (OpKind::Read, OpMemory::Own { at, len }) => memory[at..at + len].copy_from_slice(&self.bytes[range]),
+            (OpKind::Write { .. }, OpMemory::Own { at, len }) => {
+                self.bytes[range].copy_from_slice(&memory[at..at + len]);
+                self.holes[blocks].fill(false);
+            }
+            (OpKind::Write { .. }, OpMemory::Data(at)) => {
+                self.bytes[range].copy_from_slice(&out[at as usize..][..op.len as usize]);
+                self.holes[blocks].fill(false);
+            }
+            (OpKind::Unmap, OpMemory::Without) => {
+                assert!(self.info.discard.is_some_and(|discard| op.len <= discard.max));
+                self.bytes[range].fill(0);
+                self.holes[blocks].fill(true);
+            }
+            (OpKind::WriteZeroes { unmap, .. }, OpMemory::Without) => {
+                assert!(op.len <= self.info.write_zeroes_max);
+                self.bytes[range].fill(0);
+                self.holes[blocks].fill(unmap);
+            }
+            (OpKind::Extents, OpMemory::Own { at, len }) => self.extents(&op, &mut memory[at..at + len]),
+            other => panic!("{other:?} has not the memory that it needs"),
+        }
+        Ok(())
+    }
+
+    fn extents(&self, op: &BlockOp, into: &mut [u8]) {
+        let size = u64::from(self.info.block_size);
+        let mut rest = op.offset / size..(op.offset + op.len) / size;
+        for place in into.as_chunks_mut::<{ Extent::LEN }>().0 {
+            let first = rest.start;
+            let allocated = !self.holes.get(first as usize).copied().unwrap_or(false);
+            let same = rest.clone().take_while(|&lba| self.holes[lba as usize] != allocated).count() as u64;
+            *place = Extent { offset: first * size, len: same * size, allocated }.to_bytes();
+            rest.start += same;
+        }
+    }
+}

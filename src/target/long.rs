@@ -1,0 +1,283 @@
+//! Commands in several steps, driven from step to step.
+//!
+//! Owns what such a command has beside its slot: its task, its memory, its lock. A step is done when the command begins and
+//! then one a pass, however fast its disk is, so that no command keeps a reactor to itself. Between two steps it stands in
+//! the queue's list of those that wait, where task management and resets find it as any other; there it also waits for
+//! memory, for its lock, or for room in its channel.
+//!
+//! A queue that is about to rest does not wait for the end of a command that may be long: between two steps it is forgotten
+//! but for its head, and begins again after the rest. One that has a range of blocks to itself goes on, for others wait for
+//! it and it has but a few steps left.
+
+use std::sync::Arc;
+
+use bdev::segment::{copy_from, copy_to};
+use bdev::{IoError, Op, Segment, SubmitError};
+
+use crate::scsi::{BlockOp, Condition, DataBuffer, Desk, LongStep, LongTask, OpMemory, Outcome};
+use crate::virtio_scsi::ResponseCode;
+
+use super::cx::Cx;
+use super::disk::Disk;
+use super::request_queue::RequestQueue;
+use super::slots::Phase;
+use super::tag::SlotIndex;
+
+pub(crate) mod claims;
+mod space;
+
+use claims::{Lease, Lock};
+use space::Space;
+
+/// Long commands of one queue, by slot.
+#[derive(Debug)]
+pub(crate) struct Longs(Box<[Option<Box<Long>>]>);
+
+/// A command in progress.
+#[derive(Debug)]
+struct Long {
+    task: Box<dyn LongTask>,
+    disk: Arc<Disk>,
+    wants: Wants,
+    space: Option<Space>,
+    lock: Option<Lock>,
+    /// The operation that it waits for or has in flight.
+    op: BlockOp,
+    /// Bytes of the initiator's data buffer that have been used, from the first one on.
+    used: u64,
+}
+
+/// What a command needs to go on.
+#[derive(Debug, Clone, Copy)]
+enum Wants {
+    Memory,
+    /// The next step.
+    Turn,
+    /// The next step after an operation that failed.
+    Failed(IoError),
+    Lock {
+        offset: u64,
+        len: u64,
+    },
+    /// Room in the channel.
+    Room,
+}
+
+/// The data buffer of a request.
+struct Data<'a> {
+    segments: &'a [Segment],
+    is_out: bool,
+    used: u64,
+    /// There was no room for what was given.
+    overrun: bool,
+}
+
+impl DataBuffer for Data<'_> {
+    fn take(&mut self, at: u64, into: &mut [u8]) {
+        let taken = copy_from(self.segments, at, into);
+        assert!(self.is_out && taken == into.len(), "a task takes what it has asked for");
+        self.used = self.used.max(at + taken as u64);
+    }
+
+    fn give(&mut self, at: u64, from: &[u8]) {
+        let given = if self.is_out { 0 } else { copy_to(self.segments, at, from) };
+        self.overrun |= given < from.len();
+        self.used = self.used.max(at + given as u64);
+    }
+}
+
+impl Longs {
+    /// Room for one in each of `size` slots.
+    pub(crate) fn new(size: u16) -> Self {
+        Self((0..size).map(|_| None).collect())
+    }
+
+    /// Whether the request in a slot is one.
+    pub(crate) fn holds(&self, slot: SlotIndex) -> bool {
+        self.0[usize::from(slot.0)].is_some()
+    }
+
+    /// Forgets the one in a slot, if there is one. No operation of it is in flight.
+    pub(crate) fn forget(&mut self, slot: SlotIndex) {
+        if let Some(mut long) = self.0[usize::from(slot.0)].take() {
+            long.space.iter_mut().for_each(Space::take_back);
+        }
+    }
+
+    fn get(&mut self, slot: SlotIndex) -> &mut Long {
+        self.0[usize::from(slot.0)].as_deref_mut().expect("the slot has a long command")
+    }
+}
+
+impl Long {
+    fn new(task: Box<dyn LongTask>, disk: Arc<Disk>) -> Self {
+        Self { task, disk, wants: Wants::Memory, space: None, lock: None, op: BlockOp::FLUSH, used: 0 }
+    }
+
+    fn may_restart(&self) -> bool {
+        self.lock.is_none() && self.task.may_restart()
+    }
+
+    /// Gets its memory, if there is some.
+    fn take_memory(&mut self) -> bool {
+        let len = self.task.memory_len();
+        self.space = Lease::take(&self.disk, len).map(|lease| Space::new(len, lease));
+        self.space.is_some()
+    }
+
+    /// Gets its range, if nobody has it.
+    fn take_lock(&mut self, offset: u64, len: u64) -> bool {
+        assert!(self.lock.is_none(), "a command has one lock");
+        self.lock = Lock::take(&self.disk, offset, len);
+        self.lock.is_some()
+    }
+
+    /// The next step; none if the data buffer is too small for the last one.
+    fn step(&mut self, segments: &[Segment], is_out: bool) -> Option<LongStep> {
+        let memory = self.space.as_mut().expect("it has its memory").bytes();
+        let mut data = Data { segments, is_out, used: self.used, overrun: false };
+        let step = match self.wants {
+            Wants::Failed(error) => self.task.failed(&self.op, error),
+            _ => self.task.next(&mut Desk { memory, data: &mut data }),
+        };
+        self.used = data.used;
+        (!data.overrun).then_some(step)
+    }
+}
+
+impl RequestQueue {
+    /// Begins the long command in `slot`.
+    #[cold]
+    pub(super) fn begin_long(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let state = self.slots.get(slot);
+        let (command, room) = (state.command, if state.data_out { state.data_len } else { 0 });
+        let entry = self.queue.adapter.luns.entry(state.entry);
+        let condition = Condition { stopped: entry.is_stopped(), ..Condition::default() };
+        let task = match entry.unit.begin(&command, &condition) {
+            Ok(task) => task,
+            Err(outcome) => return self.end_long(slot, &outcome),
+        };
+        if task.data_out_len() > room {
+            return self.refuse(slot, ResponseCode::OVERRUN);
+        }
+        let disk = entry.disk.as_ref().expect("only a disk has long commands").clone();
+        self.longs.0[usize::from(slot.0)] = Some(Box::new(Long::new(task, disk)));
+        self.slots.get(slot).phase = Phase::Waiting;
+        if !self.advance(slot, cx) {
+            self.stand_by(slot, cx);
+        }
+    }
+
+    /// Its operation has come to an end: it goes on in the next pass.
+    #[cold]
+    pub(super) fn continue_long(&mut self, slot: SlotIndex, result: Result<(), IoError>, cx: &mut Cx) {
+        let long = self.longs.get(slot);
+        long.space.as_mut().expect("it had an operation").take_back();
+        long.wants = result.map_or_else(Wants::Failed, |()| Wants::Turn);
+        self.stand_by(slot, cx);
+    }
+
+    /// It waits.
+    fn stand_by(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        self.slots.get(slot).phase = Phase::Waiting;
+        self.waiting.push_back(slot);
+        cx.has_waiting = true;
+    }
+
+    /// Goes on with the long command in `slot` until its next operation or its end. False if it has to wait on.
+    #[cold]
+    pub(super) fn advance(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
+        if self.queue.is_draining() && self.longs.get(slot).may_restart() {
+            self.put_back_long(slot);
+            return true;
+        }
+        loop {
+            let long = self.longs.get(slot);
+            let has_it = match long.wants {
+                Wants::Memory => long.take_memory(),
+                Wants::Lock { offset, len } => long.take_lock(offset, len),
+                Wants::Room => return self.submit_long(slot, cx),
+                Wants::Turn | Wants::Failed(_) => match self.step_long(slot) {
+                    true => return true,
+                    false => continue,
+                },
+            };
+            if !has_it {
+                return false;
+            }
+            self.longs.get(slot).wants = Wants::Turn;
+        }
+    }
+
+    /// Does one step. True if it was the last one.
+    fn step_long(&mut self, slot: SlotIndex) -> bool {
+        let is_out = self.slots.get(slot).data_out;
+        let data = self.slots.data(slot);
+        let long = self.longs.get(slot);
+        match long.step(data, is_out) {
+            Some(LongStep::Done(outcome)) => self.end_long(slot, &outcome),
+            Some(LongStep::Lock { offset, len }) => {
+                long.wants = Wants::Lock { offset, len };
+                return false;
+            }
+            Some(LongStep::Block(op, memory)) if self.prepare_long(slot, op, memory) => return false,
+            Some(LongStep::Block(..)) | None => {
+                self.longs.forget(slot);
+                self.refuse(slot, ResponseCode::OVERRUN);
+            }
+        }
+        true
+    }
+
+    /// Makes ready for an operation. False if the data buffer is too small for it.
+    fn prepare_long(&mut self, slot: SlotIndex, op: BlockOp, memory: OpMemory) -> bool {
+        let data_len = self.slots.get(slot).data_len;
+        let long = self.longs.get(slot);
+        if let OpMemory::Data(at) = memory {
+            let end = at + op.len;
+            if end > data_len {
+                return false;
+            }
+            long.used = long.used.max(end);
+        }
+        (long.op, long.wants) = (op, Wants::Room);
+        long.space.as_mut().expect("it has its memory").prepare(memory, op.len, self.slots.data(slot));
+        true
+    }
+
+    fn submit_long(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
+        let tag = self.name(slot).tag();
+        let long = self.longs.get(slot);
+        let BlockOp { kind, offset, len } = long.op;
+        let space = long.space.as_mut().expect("it has its memory");
+        let (channel, io) = cx.channel(long.disk.index);
+        match channel.submit(io, &Op { kind, offset, len, segments: space.lend() }, tag) {
+            Ok(()) => {
+                self.slots.get(slot).phase = Phase::InFlight;
+                true
+            }
+            Err(SubmitError::Full) => {
+                space.take_back();
+                false
+            }
+        }
+    }
+
+    /// The command has ended.
+    fn end_long(&mut self, slot: SlotIndex, outcome: &Outcome) {
+        let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
+        self.longs.forget(slot);
+        self.apply(slot, outcome);
+        self.end(slot, outcome, used);
+    }
+
+    /// The queue is about to rest: the command is forgotten but for its head.
+    fn put_back_long(&mut self, slot: SlotIndex) {
+        self.longs.forget(slot);
+        if let Some(stood_in) = self.slots.get(slot).stood_in.take() {
+            self.queue.release(&stood_in);
+        }
+        let head = self.slots.give_back(slot);
+        self.queue.put_back(vec![head]);
+    }
+}
