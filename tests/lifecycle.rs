@@ -6,8 +6,9 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use annulus_bench::guest::framing::Shape;
-use annulus_bench::guest::scsi::Command;
+use annulus_bench::guest::scsi::{Command, Lun};
 use annulus_bench::guest::spec::status;
+use annulus_bench::wire::{self, command};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, alive, pattern, revive, settle, verify_on};
 use common::{SOCKET, STEP_LIMIT, Target, directory, image};
@@ -98,7 +99,7 @@ fn nothing_is_written_once_a_reset_is_over() {
     low.fill(0xEE);
     // Let more time pass than the commands would have taken.
     guest.start().unwrap();
-    let lun = annulus_bench::guest::scsi::Lun::new(1, 0);
+    let lun = Lun::new(1, 0);
     settle(&mut guest, lun);
     guest.execute(0, &Command::read(lun, 0, 1, 512)).unwrap().good().unwrap();
     assert!(low.to_vec().iter().all(|&byte| byte == 0xEE), "a command from before the reset wrote to memory");
@@ -280,22 +281,66 @@ fn an_unmap_is_answered_in_time_whatever_the_disk_does() {
 
 #[test]
 fn a_disk_that_never_lets_go_delays_no_reply_past_its_limit() {
-    let target = Target::start_two(&["--disk", DEAF], &["--disk", "mem:size=1M"]);
+    for disk in [DEAF, "mem:size=1M,delay=60s,cancel=no"] {
+        let target = Target::start_two(&["--disk", disk], &["--disk", "mem:size=1M"]);
+        let mut neighbour = target.guest_on("b.sock", Options::default());
+        let mut guest = target.guest_on("a.sock", Options { own_client: true, ..Options::default() });
+        settle(&mut guest, LUN);
+        guest.submit(0, &Command::write(LUN, 0, 512, pattern(0, 4096)), &Shape::default()).unwrap();
+        let (gpa, len) = guest.memory().regions().next().map(|region| (region.gpa(), region.len())).unwrap();
+        // All of them are there before the first is answered.
+        let socket = guest.registers().1.raw();
+        let unmap = wire::message(1, command::DMA_UNMAP, &wire::dma_unmap(0, gpa.0, len as u64));
+        let resets = [2, 3].map(|id| wire::message(id, command::DEVICE_RESET, &[]));
+        let start = Instant::now();
+        socket.send(&[unmap, resets.concat()].concat(), &[]).unwrap();
+        for id in 1..=3 {
+            let reply = socket.receive().unwrap();
+            assert_eq!((reply.header.message_id, reply.error()), (id, None));
+        }
+        assert!(start.elapsed() < REPLY_LIMIT, "DMA_UNMAP and two DEVICE_RESETs took {:?}", start.elapsed());
+        alive(&mut neighbour);
+        drop(guest);
+        let mut next = target.guest_on("a.sock", Options::default());
+        settle(&mut next, LUN);
+        alive(&mut neighbour);
+        target.abandon();
+    }
+}
+
+#[test]
+fn a_device_whose_disk_never_lets_go_is_failed_and_the_other_disks_go_on() {
+    const OTHER: Lun = Lun::new(1, 0);
+    let deaf = "mem:size=1M,delay=60s,cancel=no";
+    let target = Target::start_two(&["--disk", deaf, "--disk", "mem:size=1M,target=1"], &["--disk", "mem:size=1M"]);
     let mut neighbour = target.guest_on("b.sock", Options::default());
     let mut guest = target.guest_on("a.sock", Options::default());
     settle(&mut guest, LUN);
-    guest.submit(0, &Command::write(LUN, 0, 512, pattern(0, 4096)), &Shape::default()).unwrap();
+    settle(&mut guest, OTHER);
+    submit_reads(&mut guest, 4);
+    // Nothing is wrong yet: the disk beside it answers.
+    for lba in 0..20 {
+        let id = guest.submit(0, &Command::read(OTHER, lba, 8, 512), &Shape::default()).unwrap();
+        assert_eq!(guest.wait(0).unwrap().id, id);
+    }
+    guest.config_interrupt().unwrap().take();
     let start = Instant::now();
     guest.unmap(0).unwrap();
-    for _ in 0..2 {
-        let (_, connection) = guest.registers();
-        connection.reset().unwrap();
-    }
-    assert!(start.elapsed() < REPLY_LIMIT, "DMA_UNMAP and two DEVICE_RESETs took {:?}", start.elapsed());
+    let took = start.elapsed();
+    assert!(took < REPLY_LIMIT, "DMA_UNMAP took {took:?}");
+    assert_ne!(guest.status().unwrap() & status::NEEDS_RESET, 0, "after {took:?} the device had failed");
+    assert!(guest.config_interrupt().unwrap().wait(STEP_LIMIT).unwrap() > 0, "and says so");
     alive(&mut neighbour);
+    // A new client has the other disk at once, though the old operations are still there.
     drop(guest);
     let mut next = target.guest_on("a.sock", Options::default());
-    settle(&mut next, LUN);
+    settle(&mut next, OTHER);
+    for lba in 0..20 {
+        let write = Command::write(OTHER, lba, 512, pattern(lba, 4096));
+        next.execute(0, &write).unwrap().good().unwrap();
+        let read = next.execute(0, &Command::read(OTHER, lba, 8, 512)).unwrap().good().unwrap();
+        assert!(read.data == pattern(lba, 4096));
+    }
     alive(&mut neighbour);
     target.abandon();
 }

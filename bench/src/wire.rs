@@ -96,6 +96,13 @@ pub fn message(message_id: u16, command: u16, payload: &[u8]) -> Vec<u8> {
     [&header.encode(), payload].concat()
 }
 
+/// A whole command message that wants no reply.
+pub fn posted(command: u16, payload: &[u8]) -> Vec<u8> {
+    let message_size = (HEADER_LEN + payload.len()) as u32;
+    let header = Header { message_id: 0, command, message_size, flags: FLAG_NO_REPLY, error: 0 };
+    [&header.encode(), payload].concat()
+}
+
 /// Payload of VERSION; `json` with its NUL, or nothing.
 pub fn version(major: u16, minor: u16, json: &[u8]) -> Vec<u8> {
     [&major.to_le_bytes(), &minor.to_le_bytes(), json].concat()
@@ -159,6 +166,7 @@ mod tests {
             message(7, command::VERSION, &version(0, 1, b"")),
             [7, 0, 1, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]
         );
+        assert_eq!(posted(command::REGION_WRITE, &[9]), [0, 0, 10, 0, 17, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 9]);
         assert_eq!(dma_map(3, 0, 0, 0).len(), 32);
         assert_eq!(dma_unmap(0, 0, 0).len(), 24);
         assert_eq!(region_access(4, 0x14, 1), [0x14, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0]);

@@ -222,12 +222,12 @@ impl Device {
         Ok(u64::from(offset) * u64::from(self.layout.notify_multiplier))
     }
 
-    /// Rings a doorbell.
+    /// Rings a doorbell. Waits for no answer if the connection can do so.
     ///
     /// # Errors
     /// As above.
     pub fn notify(&self, connection: &mut Connection, doorbell: u64, queue: u16) -> Result<()> {
-        connection.write_at(self.layout.notify, doorbell, &queue.to_le_bytes())
+        connection.post_at(self.layout.notify, doorbell, &queue.to_le_bytes())
     }
 
     /// Reads the interrupt status, which clears it (4.1.4.5).

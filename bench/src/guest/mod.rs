@@ -14,6 +14,7 @@ pub mod device;
 pub mod framing;
 pub mod interrupt;
 pub mod memory;
+pub mod own_client;
 pub mod pci;
 pub mod queue;
 pub mod queue_packed;
@@ -59,6 +60,8 @@ pub struct Options {
     pub regions: Vec<(Gpa, usize)>,
     /// How long to wait for a completion, a reset or an answer.
     pub limit: Duration,
+    /// Whether the connection is by [our own client](own_client), which posts doorbells, or by rust-vmm's.
+    pub own_client: bool,
 }
 
 impl Default for Options {
@@ -75,6 +78,7 @@ impl Default for Options {
             interrupts: true,
             regions: vec![(Gpa(0x10_0000), 16 << 20)],
             limit: Duration::from_secs(30),
+            own_client: false,
         }
     }
 }
@@ -144,7 +148,10 @@ impl Guest {
     pub fn connect(socket: &Path, options: Options) -> Result<Self> {
         let regions = options.regions.iter().map(|&(gpa, len)| Region::new(gpa, len)).collect::<Result<_>>()?;
         let memory = GuestMemory::new(regions);
-        let mut connection = Connection::open(socket)?;
+        let mut connection = match options.own_client {
+            true => Connection::open_own(socket, options.limit)?,
+            false => Connection::open(socket)?,
+        };
         for region in memory.regions() {
             connection.dma_map(region)?;
         }

@@ -65,7 +65,7 @@ impl WriteCost {
     /// # Errors
     /// There is no device.
     pub fn of_socket(socket: &Path) -> Result<Self> {
-        let guest = Guest::connect(socket, Options::polling());
+        let guest = Guest::connect(socket, Options { own_client: true, ..Options::polling() });
         Self::measure(&mut guest.with_context(|| format!("cannot use {}", socket.display()))?)
     }
 

@@ -300,6 +300,7 @@ fn connect(device: &DeviceOptions, load: &LoadOptions, ring: &RingOptions) -> Re
         regions: memory(load, ring, device.regions)?,
         limit: PATIENCE,
         interrupts: !device.polling,
+        own_client: true,
         ..Options::default()
     };
     let options = if ring.ring == RingKind::Packed { options.packed() } else { options };
