@@ -38,8 +38,7 @@ impl OwnClient {
     /// # Errors
     /// Nobody listens, or the device refuses; the latter everywhere below.
     pub fn open(socket: &Path, limit: Duration) -> Result<Self> {
-        let raw =
-            RawClient::connect(socket, limit).map_err(|error| Error::Device(format!("no connection: {error}")))?;
+        let raw = RawClient::connect(socket, limit).map_err(|source| Error::System { what: "connect", source })?;
         let mut client = Self { raw, device_flags: 0, regions: Vec::new() };
         client.call(command::VERSION, &wire::version(0, 1, CAPABILITIES), &[])?;
         let info = client.call(command::DEVICE_GET_INFO, &wire::words(&[INFO_LEN, 0, 0, 0]), &[])?;
@@ -58,11 +57,13 @@ impl OwnClient {
     /// # Errors
     /// As above.
     pub fn call(&mut self, command: u16, payload: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Vec<u8>> {
-        let broken = |error| Error::Device(format!("command {command}: {error}"));
-        let reply = self.raw.call(command, payload, fds).map_err(broken)?;
-        match reply.error() {
+        let reply = self
+            .raw
+            .call(command, payload, fds)
+            .map_err(|source| Error::System { what: "talk to the device", source })?;
+        match reply.error().map(|errno| std::io::Error::from_raw_os_error(errno as i32)) {
             None => Ok(reply.payload),
-            Some(errno) => Err(broken(std::io::Error::from_raw_os_error(errno as i32))),
+            Some(error) => Err(Error::Device(format!("it refuses vfio-user command {command}: {error}"))),
         }
     }
 
@@ -124,7 +125,7 @@ impl OwnClient {
     pub fn post_region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<()> {
         let payload = [wire::region_access(region, offset, data.len() as u32), data.to_vec()].concat();
         let message = wire::posted(command::REGION_WRITE, &payload);
-        self.raw.send(&message, &[]).map_err(|error| Error::Device(format!("posted write: {error}")))
+        self.raw.send(&message, &[]).map_err(|source| Error::System { what: "talk to the device", source })
     }
 }
 

@@ -9,6 +9,11 @@ use crate::guest::spec::{packed, ring, scsi};
 
 use super::limit::{BATCH, Device, read_header};
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Lines of descriptors that are asked for when there is a batch.
+const LINES_AHEAD: usize = 8;
+
 /// The device's side of a packed ring.
 #[derive(Debug)]
 pub struct PackedDevice {
@@ -39,6 +44,7 @@ impl Device for PackedDevice {
     }
 
     fn pass(&mut self) {
+        self.prefetch();
         // Only its flags show the driver the first of a batch, and with it the others.
         let mut held_back = None;
         for _ in 0..BATCH {
@@ -67,6 +73,34 @@ impl PackedDevice {
     #[inline]
     fn is_available(&self, at: Position) -> bool {
         at.is_available(self.desc.load_u16(at.offset() + FLAGS_AT, Ordering::Acquire))
+    }
+
+    /// Asks for header and response of the chains of a batch, so that they come together.
+    #[inline]
+    fn prefetch(&self) {
+        let mut at = self.next_avail;
+        for chain in 0..BATCH {
+            if !self.is_available(at) {
+                return;
+            }
+            if chain == 1 {
+                // There are several: their descriptors lie one after the other. Alone, this would only take from the driver
+                // the lines that it writes next.
+                (1..=LINES_AHEAD).for_each(|line| self.desc.prefetch_to_write(at.offset() + line * LINE));
+            }
+            let first = self.descriptor(&self.desc, at.offset());
+            self.memory.prefetch(first.at);
+            let (mut last, mut seen) = (first, false);
+            at = at.plus(1, self.size);
+            while last.flags & ring::DESC_NEXT != 0 {
+                last = self.descriptor(&self.desc, at.offset());
+                if last.flags & ring::DESC_WRITE != 0 && !seen {
+                    self.memory.prefetch_to_write(last.at);
+                    seen = true;
+                }
+                at = at.plus(1, self.size);
+            }
+        }
     }
 
     /// Takes and answers the next chain: its id and how many descriptors of the ring it has.
@@ -104,7 +138,6 @@ impl PackedDevice {
 
     #[inline]
     fn respond(&mut self, header: Descriptor, response: Descriptor) {
-        self.memory.prefetch_to_write(response.at);
         self.seen = self.seen.wrapping_add(read_header(&self.memory, header.at));
         self.memory.write(response.at, &[0; scsi::RESPONSE_HEADER_LEN]);
     }

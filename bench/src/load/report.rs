@@ -146,10 +146,11 @@ pub fn describe(options: &LoadOptions, ring: Option<&RingOptions>) -> String {
     let mut text = format!("{} of {}, depth {}", name(&options.rw), sizes.join(" and "), options.iodepth);
     if let Some(ring) = ring {
         let plural = if ring.queues == 1 { "" } else { "s" };
-        text += &format!(", {} queue{plural}, {} ring", ring.queues, name(&ring.ring));
+        text += &format!(", {} queue{plural}", ring.queues);
         if ring.busy() < ring.queues {
             text += &format!(" ({} busy)", ring.busy());
         }
+        text += &format!(", {} ring", name(&ring.ring));
         if ring.indirect {
             text += ", indirect";
         }
