@@ -12,7 +12,7 @@ use super::limit::{BATCH, Device, read_header};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 /// Lines of descriptors that are asked for when there is a batch.
-const LINES_AHEAD: usize = 8;
+const LINES_AHEAD: usize = 14;
 
 /// The device's side of a packed ring.
 #[derive(Debug)]

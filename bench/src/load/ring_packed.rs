@@ -14,7 +14,7 @@ use super::ring::{Buffer, DriverRing};
 /// Bytes of a cache line.
 const LINE: usize = 64;
 /// Lines of descriptors that are asked for when several chains came back.
-const LINES_AHEAD: usize = 8;
+const LINES_AHEAD: usize = 14;
 
 /// The driver's side of a packed ring.
 #[derive(Debug)]
