@@ -1,6 +1,7 @@
 //! Reactors at work, on real threads.
 
 mod life;
+mod racing;
 mod sleeping;
 
 use std::os::fd::{AsFd, OwnedFd};
