@@ -13,20 +13,15 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use annulus::config::{self, Command as CliCommand};
 use annulus::target::Target;
-use annulus_bench::guest::cdb;
-use annulus_bench::guest::framing::{Framing, Shape};
-use annulus_bench::guest::scsi::Command;
 use annulus_bench::guest::task::{Function, TaskManagement};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, settle};
+use common::load::{QUEUES, load};
 
 /// I/Os that are counted.
 const MEASURED: usize = 100_000;
 /// I/Os before: queues and lists reach the size that they keep.
 const WARM_UP: usize = 5_000;
-const QUEUES: u16 = 2;
-/// Commands in flight in each queue.
-const DEPTH: usize = 60;
 /// Bytes of the disks.
 const DISK_LEN: u64 = 16 << 20;
 
@@ -102,49 +97,6 @@ fn start(socket: &Path, disks: &[&str]) -> Target {
     disks.iter().for_each(|disk| words.extend(["--disk", disk]));
     let CliCommand::Serve(config) = config::parse(words).expect("a legal command line");
     Target::start(&config).expect("the target starts")
-}
-
-/// The `turn`th command of the load.
-fn command(turn: usize) -> (Command, Shape) {
-    let blocks = [1, 8, 1, 2, 1, 1, 16, 1][turn % 8];
-    let lba = (turn * 37 % 16_000) as u64;
-    let command = match turn % 5 {
-        0 | 1 => Command::read(LUN, lba, blocks, 512),
-        2 | 3 => Command::write(LUN, lba, 512, vec![turn as u8; blocks as usize * 512]),
-        _ if turn % 1005 == 4 => Command::new(LUN, cdb::synchronize_cache_10(0, 0)),
-        _ => Command::data_in(LUN, cdb::inquiry(None, 96), 96),
-    };
-    let shape = match turn % 4 {
-        0 => Shape::default(),
-        1 => Shape::default().indirect(),
-        // More pieces than a small request has.
-        2 => Shape::of(Framing::Segments(512)).indirect(),
-        _ => Shape { data_offset: 8, ..Shape::default() }.indirect(),
-    };
-    (command, shape)
-}
-
-/// Keeps all queues full until so many commands have ended.
-fn load(guest: &mut Guest, commands: usize) {
-    let (mut sent, mut ended) = (0, 0);
-    while ended < commands {
-        let before = ended;
-        for queue in 0..QUEUES {
-            while sent < commands && guest.in_flight(queue) < DEPTH {
-                let (command, shape) = command(sent);
-                guest.enqueue(queue, &command, &shape).expect("room");
-                sent += 1;
-            }
-            guest.flush(queue).expect("the target lives");
-            while let Some(completion) = guest.poll(queue).expect("the target keeps the rules") {
-                completion.response.good().expect("the command succeeds");
-                ended += 1;
-            }
-        }
-        if ended == before {
-            std::thread::yield_now();
-        }
-    }
 }
 
 /// Allocations of the reactor for the measured I/Os on a disk.

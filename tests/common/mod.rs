@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod io;
+pub mod load;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -215,6 +216,11 @@ impl Target {
     /// All it has printed.
     pub fn output(&self) -> String {
         self.output.lock().expect("no reader panics").clone()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child().id()
     }
 
     /// How many file descriptors it has open.
