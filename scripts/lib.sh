@@ -7,6 +7,8 @@
 #   scripts/test       every check and test, as continuous integration runs them
 #   scripts/bench      the target beside its limit, as a table
 #   scripts/instructions  what an I/O costs the target, counted by callgrind
+#   scripts/counts     what each step of an I/O costs, compared with what was recorded
+#   scripts/lines      no cache line is written by one reactor and touched by another
 #   scripts/guest      boots a small Linux guest in QEMU, by hand or with a job from scripts/jobs
 #   scripts/lab/qemu   prints a QEMU that has vfio-user-pci, fetched into the cache where the system's has not
 #   scripts/lab/image  prints a directory with the guest's kernel and initramfs, built once into the cache
@@ -26,6 +28,14 @@ usage_error() { printf "%s: %s (try '%s --help')\n" "${0##*/}" "$*" "$0" >&2; ex
 print_help() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# Builds the unit tests as scripts/counts and scripts/lines want them, and prints where they are. Valgrind hides the kernel's
+# clock page, and only the C library knows: one crate has to ask it.
+counted_tests() {
+    cargo test --quiet --profile counted --target-dir target/callgrind --package annulus --lib --no-run \
+        --features rustix/use-libc-auxv --message-format json |
+        sed -n '/"profile":{[^}]*"test":true/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 

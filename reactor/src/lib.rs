@@ -27,6 +27,10 @@ pub use mailbox::Handle;
 #[cfg(feature = "testing")]
 pub use mailbox::Mailbox;
 pub use run::IdlePolicy;
+#[cfg(feature = "testing")]
+pub use run::Stepper;
+#[cfg(feature = "testing")]
+pub use thread::run_here;
 pub use thread::{Config, Panicked, Reactor, SpawnError, spawn};
 
 #[cfg(test)]

@@ -14,6 +14,11 @@ use rustix::io::Errno;
 
 use crate::load::{Load, Meter};
 use crate::sleep::{Bell, Doze};
+#[cfg(feature = "testing")]
+use crate::{
+    context::Context,
+    run::{IdlePolicy, Runner, Stepper},
+};
 
 /// How long a control thread sleeps between two tries at a full mailbox.
 const RETRY: Duration = Duration::from_micros(50);
@@ -203,6 +208,11 @@ impl<M> Mailbox<M> {
     /// The next message.
     pub fn take(&self) -> Option<M> {
         self.0.0.take()
+    }
+
+    /// A reactor that takes its messages from here, to step by hand. Dropping this mailbox is its end all the same.
+    pub fn stepper<C: Context<Message = M>>(&self, context: C) -> Stepper<C> {
+        Stepper(Runner { context, shared: Arc::clone(&self.0.0), idle: IdlePolicy::Spin, stopping: false })
     }
 
     /// Goes to sleep as a reactor does, as far as posters can tell; `look` looks for work after that. Returns what it found

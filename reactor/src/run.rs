@@ -42,6 +42,20 @@ pub(crate) struct Runner<C: Context> {
     pub(crate) stopping: bool,
 }
 
+/// A reactor without a thread: whoever has it makes each of its passes.
+#[cfg(feature = "testing")]
+pub struct Stepper<C: Context>(pub(crate) Runner<C>);
+
+#[cfg(feature = "testing")]
+impl<C: Context> Stepper<C> {
+    /// One pass, and the account of it.
+    pub fn step(&mut self, now_ns: u64) -> Progress {
+        let progress = self.0.pass(now_ns).unwrap_or(Progress::Idle);
+        self.0.shared.meter.passes(progress, 1, 1);
+        progress
+    }
+}
+
 impl<C: Context> Runner<C> {
     /// Runs until the context has drained after a stop.
     pub(crate) fn run(&mut self) {

@@ -122,6 +122,19 @@ where
     }
 }
 
+/// Runs a context on the calling thread until it has drained, which it is asked for from the first pass on: for those who
+/// look at the loop itself.
+///
+/// # Errors
+/// There is no eventfd for the bell.
+#[cfg(feature = "testing")]
+pub fn run_here<C: Context>(context: C, idle: IdlePolicy) -> Result<(), Errno> {
+    let shared = Arc::new(Shared::new(1)?);
+    shared.ask_stop();
+    Runner { context, shared, idle, stopping: true }.run();
+    Ok(())
+}
+
 impl<M> Reactor<M> {
     /// Its CPU.
     pub fn cpu(&self) -> Cpu {

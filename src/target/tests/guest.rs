@@ -453,6 +453,11 @@ impl Guest {
         }
     }
 
+    /// From here on memory for requests is taken in the same order as from any other call of this with as many open.
+    pub(super) fn sort_free(&mut self) {
+        self.free.sort_unstable();
+    }
+
     /// Requests that are open.
     pub(super) fn open(&self) -> usize {
         self.sent.len()

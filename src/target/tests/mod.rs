@@ -3,6 +3,7 @@
 
 mod bed;
 mod controller;
+mod counted;
 mod far;
 mod guest;
 mod long;

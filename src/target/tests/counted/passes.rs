@@ -1,0 +1,49 @@
+//! Whole passes of a core.
+
+use std::sync::Arc;
+
+use bdev::{Bdev, MemBdev, NullBdev};
+use reactor::Context;
+
+use super::measure;
+use crate::target::tests::bed::Bed;
+
+/// Bytes of the disks.
+const DISK_LEN: u64 = 1 << 20;
+/// Request queues of each guest in the test of idle queues: what its memory has room for.
+const QUEUES: u16 = 8;
+
+pub(super) fn measure_all() {
+    let null = || Arc::new(NullBdev::new(DISK_LEN, 512).expect("a legal size")) as Arc<dyn Bdev>;
+    let mem = || Arc::new(MemBdev::new(DISK_LEN, 512).expect("a legal size")) as Arc<dyn Bdev>;
+    busy("pass: a read of null, alone in its pass", null(), 1);
+    busy("pass: a read of null, one of 16", null(), 16);
+    busy("pass: a read of mem, one of 16", mem(), 16);
+    idle("pass: with 1 idle queue", null(), 1, 1);
+    idle("pass: with 64 idle queues", null(), 64 / usize::from(QUEUES), QUEUES);
+}
+
+/// A core with guests whose drivers poll.
+pub(super) fn bed(disk: Arc<dyn Bdev>, cores: usize, guests: usize, queues: u16) -> Bed {
+    let mut bed = Bed::of(cores, vec![disk]);
+    for _ in 0..guests {
+        let guest = bed.add_guest(queues);
+        bed.guests[guest].drivers.iter().for_each(|driver| driver.set_no_interrupt(true));
+    }
+    bed
+}
+
+fn busy(name: &str, disk: Arc<dyn Bdev>, reads: usize) {
+    let prepare = |bed: &mut Bed| {
+        let guest = bed.guest();
+        guest.collect();
+        assert_eq!(guest.open(), 0, "one pass ends all of them");
+        guest.ended.clear();
+        (0..reads).for_each(|lba| _ = guest.read(0, 0, lba as u8));
+    };
+    measure(name, reads, bed(disk, 1, 1, 1), prepare, |bed| _ = bed.core(0).poll(0));
+}
+
+fn idle(name: &str, disk: Arc<dyn Bdev>, guests: usize, queues: u16) {
+    measure(name, 1, bed(disk, 1, guests, queues), |_| (), |bed| _ = bed.core(0).poll(0));
+}
