@@ -18,13 +18,22 @@ pub(super) fn read_capacity_10(unit: &LogicalUnit, reply: &mut Reply) -> Result<
     Ok(())
 }
 
-/// READ CAPACITY (16): no protection information, no logical block provisioning management, and the first block begins
-/// a physical one.
+/// LBPME: blocks can be given back.
+const LBPME: u8 = 0x80;
+/// LBPRZ: blocks that were given back read as zeroes.
+const LBPRZ: u8 = 0x40;
+
+/// READ CAPACITY (16): no protection information, and the first block begins a physical one.
 pub(super) fn read_capacity_16(unit: &LogicalUnit, reply: &mut Reply) -> Result<(), Sense> {
     let mut data = [0; 32];
     data[0..8].copy_from_slice(&last_lba(unit).to_be_bytes());
     data[8..12].copy_from_slice(&unit.block_size.to_be_bytes());
     data[13] = unit.physical_exponent;
+    data[14] = match unit.discard {
+        Some(discard) if discard.zeroes => LBPME | LBPRZ,
+        Some(_) => LBPME,
+        None => 0,
+    };
     reply.put(&data);
     Ok(())
 }

@@ -128,6 +128,22 @@ pub enum Command {
         /// Shape of the CDB.
         form: CdbForm,
     },
+    /// GET LBA STATUS (16).
+    GetLbaStatus {
+        /// First block.
+        lba: u64,
+        /// Bytes that the initiator has room for.
+        allocation_length: u32,
+    },
+    /// PRE-FETCH (10) and (16).
+    PreFetch {
+        /// First block.
+        lba: u64,
+        /// Blocks; 0 means up to the last of the medium.
+        blocks: u32,
+        /// Status may come before the blocks are in the cache.
+        immed: bool,
+    },
     /// Any other command that takes several steps.
     Long(LongCommand),
     /// READ CAPACITY (10).
@@ -162,6 +178,31 @@ pub enum Command {
 pub enum RangeCommand {
     /// VERIFY (10), (12) and (16).
     Verify(ByteCheck),
+    /// WRITE AND VERIFY (10), (12) and (16).
+    WriteAndVerify(ByteCheck),
+    /// WRITE ATOMIC (16): FUA, BOUNDARY.
+    WriteAtomic(RangeFlags),
+    /// WRITE SAME (10) and (16): UNMAP, NDOB.
+    WriteSame(RangeFlags),
+    /// COMPARE AND WRITE: FUA.
+    CompareAndWrite(RangeFlags),
+    /// ORWRITE (16): FUA.
+    OrWrite(RangeFlags),
+}
+
+bitflags::bitflags! {
+    /// Bits of the CDB of a [`RangeCommand`].
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct RangeFlags: u8 {
+        /// The blocks must be on the medium before the command ends.
+        const FUA = 1;
+        /// ATOMIC BOUNDARY is not 0.
+        const BOUNDARY = 2;
+        /// The space may be given back.
+        const UNMAP = 4;
+        /// There is no data-out: it is all zeroes.
+        const NDOB = 8;
+    }
 }
 
 /// BYTCHK: what VERIFY compares the blocks with (SBC-4, VERIFY command). Two bits, of which 10b means nothing.
@@ -192,13 +233,17 @@ impl Command {
     /// Which way the data goes. A read or write of no blocks still has its direction.
     pub const fn direction(&self) -> DataDirection {
         match self {
-            Self::TestUnitReady | Self::SynchronizeCache { .. } | Self::StartStopUnit { .. } => DataDirection::None,
+            Self::TestUnitReady
+            | Self::SynchronizeCache { .. }
+            | Self::PreFetch { .. }
+            | Self::StartStopUnit { .. } => DataDirection::None,
             Self::Write { .. } => DataDirection::Out,
             Self::OnRange { what, .. } => what.direction(),
             Self::Long(command) => command.direction(),
             Self::RequestSense { .. }
             | Self::Inquiry { .. }
             | Self::Read { .. }
+            | Self::GetLbaStatus { .. }
             | Self::ReadCapacity10
             | Self::ReadCapacity16 { .. }
             | Self::ModeSense(_)
@@ -209,7 +254,7 @@ impl Command {
     /// Whether it takes several steps ([`Step::Long`](super::Step::Long)).
     #[inline]
     pub const fn is_long(&self) -> bool {
-        matches!(self, Self::OnRange { .. } | Self::Long(_))
+        matches!(self, Self::OnRange { .. } | Self::GetLbaStatus { .. } | Self::Long(_))
     }
 
     /// What a pending unit attention does to this command (SAM-5, unit attention conditions).
@@ -226,7 +271,8 @@ impl RangeCommand {
     const fn direction(self) -> DataDirection {
         match self {
             Self::Verify(ByteCheck::NONE) => DataDirection::None,
-            Self::Verify(_) => DataDirection::Out,
+            Self::WriteSame(flags) if flags.contains(RangeFlags::NDOB) => DataDirection::None,
+            _ => DataDirection::Out,
         }
     }
 }

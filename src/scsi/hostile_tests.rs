@@ -1,6 +1,6 @@
 //! Every operation code with every length and with zeros, ones and arbitrary bytes, from decoding to the last step.
 
-use bdev::{Info, IoError, OpKind};
+use bdev::{Discard, Info, IoError, OpKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -106,13 +106,16 @@ fn run(unit: &Unit, cdb: &[u8], info: &Info, stopped: bool) {
     panic!("{command:?} does not end");
 }
 
-fn units() -> [(Unit, Info); 4] {
+fn units() -> [(Unit, Info); 5] {
     let plain = testing::info();
     let protected = Info { read_only: true, block_size: 4096, ..testing::info() };
+    let discard = Some(Discard { granularity: 4096, max: 1 << 16, zeroes: true });
+    let able = Info { discard, write_zeroes_max: 1 << 16, atomic_write_max: 1 << 15, ..testing::info() };
     let disk = |info: &Info| Unit::Disk(testing::disk(info));
     [
         (disk(&plain), plain.clone()),
         (disk(&protected), protected),
+        (disk(&able), able),
         (Unit::Missing(MissingUnit::new(true)), plain.clone()),
         (Unit::Missing(MissingUnit::new(false)), plain),
     ]
@@ -145,8 +148,8 @@ fn operation_codes_that_are_supported() {
     let supported: Vec<u8> =
         (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
     let expected = [
-        0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x5a, 0x88, 0x8a, 0x8f, 0x91, 0x9e,
-        0xa0, 0xa8, 0xaa, 0xaf,
+        0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x2e, 0x2f, 0x34, 0x35, 0x41, 0x42, 0x5a, 0x88,
+        0x89, 0x8a, 0x8b, 0x8e, 0x8f, 0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0, 0xa8, 0xaa, 0xae, 0xaf,
     ];
     assert_eq!(supported, expected);
 }
@@ -154,7 +157,7 @@ fn operation_codes_that_are_supported() {
 #[test]
 fn attention_rules_and_directions() {
     use {AttentionRule as Rule, DataDirection as Direction};
-    let expected: [(u8, Rule, Direction); 22] = [
+    let expected: [(u8, Rule, Direction); 33] = [
         (0x00, Rule::Report, Direction::None),
         (0x03, Rule::AsData, Direction::In),
         (0x08, Rule::Report, Direction::In),
@@ -165,17 +168,28 @@ fn attention_rules_and_directions() {
         (0x25, Rule::Report, Direction::In),
         (0x28, Rule::Report, Direction::In),
         (0x2a, Rule::Report, Direction::Out),
+        (0x2e, Rule::Report, Direction::Out),
         (0x2f, Rule::Report, Direction::None),
+        (0x34, Rule::Report, Direction::None),
         (0x35, Rule::Report, Direction::None),
+        (0x41, Rule::Report, Direction::Out),
+        (0x42, Rule::Report, Direction::None),
         (0x5a, Rule::Report, Direction::In),
         (0x88, Rule::Report, Direction::In),
+        (0x89, Rule::Report, Direction::Out),
         (0x8a, Rule::Report, Direction::Out),
+        (0x8b, Rule::Report, Direction::Out),
+        (0x8e, Rule::Report, Direction::Out),
         (0x8f, Rule::Report, Direction::None),
+        (0x90, Rule::Report, Direction::None),
         (0x91, Rule::Report, Direction::None),
+        (0x93, Rule::Report, Direction::Out),
+        (0x9c, Rule::Report, Direction::Out),
         (0x9e, Rule::Report, Direction::In),
         (0xa0, Rule::Ignore, Direction::In),
         (0xa8, Rule::Report, Direction::In),
         (0xaa, Rule::Report, Direction::Out),
+        (0xae, Rule::Report, Direction::Out),
         (0xaf, Rule::Report, Direction::None),
     ];
     for (opcode, rule, direction) in expected {

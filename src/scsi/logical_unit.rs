@@ -3,10 +3,11 @@
 //! A [`LogicalUnit`] is immutable, so that every core can look at the same one without a lock. What changes, whether it
 //! is stopped and what attentions are pending, lives with the caller and comes in as a [`Condition`].
 
-use bdev::{Info, IoError, OpKind, WriteCache};
+use bdev::{Discard, Info, IoError, OpKind, WriteCache};
 
 use super::command::{CdbForm, Command};
 use super::identity::Identity;
+use super::limits::Limits;
 use super::outcome::{BlockOp, Condition, Effect, Outcome, Step};
 use super::reply::Reply;
 use super::sense::Sense;
@@ -31,6 +32,11 @@ pub struct LogicalUnit {
     pub(super) transfer_blocks_max: Option<u32>,
     /// Best blocks of one transfer, 0 if it does not matter.
     pub(super) transfer_blocks_optimal: u32,
+    /// What the device does with space that is given back; none if it takes none.
+    pub(super) discard: Option<Discard>,
+    /// Most bytes that the device makes zero by itself in one operation, 0 if it does not.
+    pub(super) write_zeroes_max: u64,
+    pub(super) limits: Limits,
 }
 
 /// What is asked of a stopped unit has to wait for START STOP UNIT.
@@ -55,6 +61,9 @@ impl LogicalUnit {
             solid_state: info.solid_state,
             transfer_blocks_max,
             transfer_blocks_optimal: vpd::optimal_blocks(info, transfer_blocks_max, physical_exponent),
+            discard: info.discard,
+            write_zeroes_max: info.write_zeroes_max,
+            limits: Limits::new(info),
         }
     }
 
@@ -83,7 +92,8 @@ impl LogicalUnit {
             Command::TestUnitReady => Step::Done(Outcome::GOOD),
             Command::SynchronizeCache { lba, blocks, .. } => self.synchronize_cache(lba, blocks, condition),
             Command::StartStopUnit { no_flush, start, .. } => self.start_stop(no_flush, start),
-            Command::OnRange { .. } | Command::Long(_) => Step::Long,
+            Command::PreFetch { lba, blocks, .. } => self.pre_fetch(lba, blocks, condition),
+            _ if command.is_long() => Step::Long,
             _ => Step::Done(self.answer(command, condition, reply)),
         }
     }
@@ -100,7 +110,7 @@ impl LogicalUnit {
                 Step::Block(self.block_op(OpKind::Read, lba, blocks))
             }
             (Command::StartStopUnit { start, .. }, _) => Step::Done(Outcome::good_with(Effect::Stopped(!start))),
-            (Command::OnRange { .. } | Command::Long(_), _) => Step::Long,
+            _ if command.is_long() => Step::Long,
             _ => Step::Done(Outcome::GOOD),
         }
     }
@@ -137,7 +147,9 @@ impl LogicalUnit {
             | Command::Write { .. }
             | Command::SynchronizeCache { .. }
             | Command::StartStopUnit { .. }
+            | Command::PreFetch { .. }
             | Command::OnRange { .. }
+            | Command::GetLbaStatus { .. }
             | Command::Long(_) => Ok(()),
         };
         result.map_or_else(Outcome::check, |()| Outcome::GOOD)
@@ -184,6 +196,15 @@ impl LogicalUnit {
         }
     }
 
+    /// There is no cache to put blocks in: GOOD says that not all of them found room, which CONDITION MET would promise.
+    fn pre_fetch(&self, lba: u64, blocks: u32, condition: &Condition<'_>) -> Step {
+        match self.check_range(lba, blocks) {
+            _ if condition.stopped => STOPPED.into(),
+            Err(sense) => sense.into(),
+            Ok(()) => Step::Done(Outcome::GOOD),
+        }
+    }
+
     fn start_stop(&self, no_flush: bool, start: bool) -> Step {
         if start || no_flush || self.read_only {
             return Step::Done(Outcome::good_with(Effect::Stopped(!start)));
@@ -227,7 +248,7 @@ impl LogicalUnit {
 
     /// The operation on a range that has been checked: then nothing here can overflow.
     #[inline]
-    fn block_op(&self, kind: OpKind, lba: u64, blocks: u32) -> BlockOp {
+    pub(super) fn block_op(&self, kind: OpKind, lba: u64, blocks: u32) -> BlockOp {
         let block_size = u64::from(self.block_size);
         BlockOp { kind, offset: lba * block_size, len: u64::from(blocks) * block_size }
     }

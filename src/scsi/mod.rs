@@ -30,6 +30,7 @@ pub mod unit;
 mod capacity;
 mod hash;
 mod inquiry;
+mod limits;
 mod logical_unit;
 mod luns;
 mod missing;
@@ -43,8 +44,9 @@ mod testing;
 
 pub use attention::{Attention, AttentionRule, Attentions};
 pub use cdb::decode;
-pub use command::{ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand};
+pub use command::{ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand, RangeFlags};
 pub use identity::{Identity, IdentityError, Naa};
+pub use limits::Limits;
 pub use logical_unit::LogicalUnit;
 pub use long::{DataBuffer, Desk, LongCommand, LongStep, LongTask, OpMemory};
 pub use missing::MissingUnit;

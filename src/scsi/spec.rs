@@ -28,20 +28,40 @@ impl Opcode {
     pub const READ_10: Self = Self(0x28);
     /// WRITE (10) (SBC-4).
     pub const WRITE_10: Self = Self(0x2a);
+    /// WRITE AND VERIFY (10) (SBC-4).
+    pub const WRITE_AND_VERIFY_10: Self = Self(0x2e);
     /// VERIFY (10) (SBC-4).
     pub const VERIFY_10: Self = Self(0x2f);
+    /// PRE-FETCH (10) (SBC-4).
+    pub const PRE_FETCH_10: Self = Self(0x34);
     /// SYNCHRONIZE CACHE (10) (SBC-4).
     pub const SYNCHRONIZE_CACHE_10: Self = Self(0x35);
+    /// WRITE SAME (10) (SBC-4).
+    pub const WRITE_SAME_10: Self = Self(0x41);
+    /// UNMAP (SBC-4).
+    pub const UNMAP: Self = Self(0x42);
     /// MODE SENSE (10) (SPC-5).
     pub const MODE_SENSE_10: Self = Self(0x5a);
     /// READ (16) (SBC-4).
     pub const READ_16: Self = Self(0x88);
     /// WRITE (16) (SBC-4).
     pub const WRITE_16: Self = Self(0x8a);
+    /// COMPARE AND WRITE (SBC-4).
+    pub const COMPARE_AND_WRITE: Self = Self(0x89);
+    /// ORWRITE (16) (SBC-4).
+    pub const ORWRITE_16: Self = Self(0x8b);
+    /// WRITE AND VERIFY (16) (SBC-4).
+    pub const WRITE_AND_VERIFY_16: Self = Self(0x8e);
     /// VERIFY (16) (SBC-4).
     pub const VERIFY_16: Self = Self(0x8f);
+    /// PRE-FETCH (16) (SBC-4).
+    pub const PRE_FETCH_16: Self = Self(0x90);
     /// SYNCHRONIZE CACHE (16) (SBC-4).
     pub const SYNCHRONIZE_CACHE_16: Self = Self(0x91);
+    /// WRITE SAME (16) (SBC-4).
+    pub const WRITE_SAME_16: Self = Self(0x93);
+    /// WRITE ATOMIC (16) (SBC-4).
+    pub const WRITE_ATOMIC_16: Self = Self(0x9c);
     /// SERVICE ACTION IN (16) (SPC-5).
     pub const SERVICE_ACTION_IN_16: Self = Self(0x9e);
     /// REPORT LUNS (SPC-5).
@@ -50,12 +70,16 @@ impl Opcode {
     pub const READ_12: Self = Self(0xa8);
     /// WRITE (12) (SBC-4).
     pub const WRITE_12: Self = Self(0xaa);
+    /// WRITE AND VERIFY (12) (SBC-4).
+    pub const WRITE_AND_VERIFY_12: Self = Self(0xae);
     /// VERIFY (12) (SBC-4).
     pub const VERIFY_12: Self = Self(0xaf);
 }
 
 /// Service action of SERVICE ACTION IN (16) that is READ CAPACITY (16) (SBC-4).
 pub const SERVICE_ACTION_READ_CAPACITY_16: u8 = 0x10;
+/// Service action of SERVICE ACTION IN (16) that is GET LBA STATUS (16) (SBC-4).
+pub const SERVICE_ACTION_GET_LBA_STATUS_16: u8 = 0x12;
 
 /// Status code (SAM-5, status codes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

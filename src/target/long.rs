@@ -137,7 +137,7 @@ impl Long {
         let memory = self.space.as_mut().expect("it has its memory").bytes();
         let mut data = Data { segments, is_out, used: self.used, overrun: false };
         let step = match self.wants {
-            Wants::Failed(error) => self.task.failed(&self.op, error),
+            Wants::Failed(error) => self.task.failed(&self.op, error, &mut Desk { memory, data: &mut data }),
             _ => self.task.next(&mut Desk { memory, data: &mut data }),
         };
         self.used = data.used;

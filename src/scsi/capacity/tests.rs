@@ -1,5 +1,5 @@
 use crate::scsi::testing::{data, disk, info};
-use bdev::Info;
+use bdev::{Discard, Info};
 
 const READ_CAPACITY_10: [u8; 10] = [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -27,6 +27,13 @@ fn sixteen() {
     assert_eq!(data(&large, &read_capacity_16(255)), expected);
     assert_eq!(data(&large, &read_capacity_16(12)), expected[..12]);
     assert_eq!(data(&large, &read_capacity_16(0)), [0_u8; 0]);
+}
+
+#[test]
+fn space_that_can_be_given_back() {
+    let management = |discard| data(&disk(&Info { discard, ..info() }), &read_capacity_16(32))[14];
+    let discard = |zeroes| Some(Discard { granularity: 4096, max: 1 << 30, zeroes });
+    assert_eq!([None, discard(false), discard(true)].map(management), [0, 0x80, 0xc0]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Where each field stands in its CDB (SPC-5, SBC-4). All bits that may not be set have been found clear before.
 
-use super::super::command::{ByteCheck, CdbForm, Command, ModeSense, PageControl, RangeCommand};
+use super::super::command::{ByteCheck, CdbForm, Command, ModeSense, PageControl, RangeCommand, RangeFlags};
+use super::super::long::LongCommand;
 use super::Cdb;
 
 fn be16(cdb: &Cdb, at: usize) -> u16 {
@@ -60,9 +61,53 @@ pub(super) fn verify(cdb: &Cdb, form: CdbForm) -> Command {
     on_range(cdb, form, RangeCommand::Verify(byte_check(cdb)))
 }
 
+pub(super) fn write_and_verify(cdb: &Cdb, form: CdbForm) -> Command {
+    on_range(cdb, form, RangeCommand::WriteAndVerify(byte_check(cdb)))
+}
+
+pub(super) fn or_write(cdb: &Cdb) -> Command {
+    on_range(cdb, CdbForm::Sixteen, RangeCommand::OrWrite(fua(cdb)))
+}
+
+pub(super) fn write_same(cdb: &Cdb, form: CdbForm) -> Command {
+    let mut flags = RangeFlags::empty();
+    flags.set(RangeFlags::UNMAP, bit(cdb[1], 3));
+    flags.set(RangeFlags::NDOB, bit(cdb[1], 0));
+    on_range(cdb, form, RangeCommand::WriteSame(flags))
+}
+
+pub(super) fn compare_and_write(cdb: &Cdb) -> Command {
+    let what = RangeCommand::CompareAndWrite(fua(cdb));
+    Command::OnRange { what, lba: be64(cdb, 2), blocks: cdb[13].into(), form: CdbForm::Sixteen }
+}
+
+pub(super) fn write_atomic_16(cdb: &Cdb) -> Command {
+    let mut flags = fua(cdb);
+    flags.set(RangeFlags::BOUNDARY, be16(cdb, 10) != 0);
+    let what = RangeCommand::WriteAtomic(flags);
+    Command::OnRange { what, lba: be64(cdb, 2), blocks: be16(cdb, 12).into(), form: CdbForm::Sixteen }
+}
+
+pub(super) fn get_lba_status_16(cdb: &Cdb) -> Command {
+    Command::GetLbaStatus { lba: be64(cdb, 2), allocation_length: be32(cdb, 10) }
+}
+
+pub(super) fn pre_fetch(cdb: &Cdb, form: CdbForm) -> Command {
+    let (lba, blocks) = range(cdb, form);
+    Command::PreFetch { lba, blocks, immed: bit(cdb[1], 1) }
+}
+
+pub(super) fn unmap(cdb: &Cdb) -> Command {
+    Command::Long(LongCommand::Unmap { parameter_list_length: be16(cdb, 7) })
+}
+
 fn on_range(cdb: &Cdb, form: CdbForm, what: RangeCommand) -> Command {
     let (lba, blocks) = range(cdb, form);
     Command::OnRange { what, lba, blocks, form }
+}
+
+fn fua(cdb: &Cdb) -> RangeFlags {
+    if bit(cdb[1], 3) { RangeFlags::FUA } else { RangeFlags::empty() }
 }
 
 fn byte_check(cdb: &Cdb) -> ByteCheck {

@@ -16,12 +16,19 @@ use std::fmt::Debug;
 
 use bdev::IoError;
 
-use super::command::{ByteCheck, Command, DataDirection, RangeCommand};
+use super::command::{ByteCheck, Command, DataDirection, RangeCommand, RangeFlags};
 use super::logical_unit::{LogicalUnit, STOPPED};
 use super::outcome::{BlockOp, Condition, Outcome};
 use super::sense::Sense;
+use super::spec::{Asc, SenseKey};
 
+mod compare_and_write;
+mod lba_status;
+mod or_write;
+mod unmap;
 mod verify;
+mod write;
+mod write_same;
 
 #[cfg(test)]
 pub(super) mod testing;
@@ -35,12 +42,21 @@ const CHUNK_BYTES: u32 = 256 << 10;
 
 /// A command in several steps that is no [`RangeCommand`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LongCommand {}
+pub enum LongCommand {
+    /// UNMAP.
+    Unmap {
+        /// Bytes of parameter list.
+        parameter_list_length: u16,
+    },
+}
 
 impl LongCommand {
     /// Which way its data goes.
     pub const fn direction(self) -> DataDirection {
-        match self {}
+        match self {
+            Self::Unmap { parameter_list_length: 0 } => DataDirection::None,
+            Self::Unmap { .. } => DataDirection::Out,
+        }
     }
 }
 
@@ -66,7 +82,7 @@ pub trait LongTask: Debug + Send {
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep;
 
     /// The next step after an operation that failed: for nearly all of them there is none.
-    fn failed(&mut self, op: &BlockOp, error: IoError) -> LongStep {
+    fn failed(&mut self, op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
         LongStep::Done(Outcome::of_io_error(op.kind, error))
     }
 }
@@ -144,13 +160,39 @@ impl LogicalUnit {
         if condition.stopped {
             return Err(STOPPED.into());
         }
+        if !self.supports(command) {
+            return Err(Sense::illegal(Asc::INVALID_COMMAND_OPERATION_CODE).into());
+        }
         match *command {
-            Command::OnRange { what: RangeCommand::Verify(check), lba, blocks, form } => {
-                verify::begin(self, check, (lba, blocks), form)
+            Command::OnRange { what, lba, blocks, form } => {
+                let range = (lba, blocks);
+                match what {
+                    RangeCommand::Verify(check) => verify::begin(self, check, range, form),
+                    RangeCommand::WriteAndVerify(check) => write::begin_and_verify(self, check, range, form),
+                    RangeCommand::WriteAtomic(flags) => write::begin_atomic(self, flags, range),
+                    RangeCommand::WriteSame(flags) => write_same::begin(self, flags, range, form),
+                    RangeCommand::CompareAndWrite(flags) => compare_and_write::begin(self, flags, range),
+                    RangeCommand::OrWrite(flags) => or_write::begin(self, flags, range),
+                }
             }
-            Command::Long(command) => match command {},
+            Command::GetLbaStatus { lba, allocation_length } => lba_status::begin(self, lba, allocation_length),
+            Command::Long(LongCommand::Unmap { parameter_list_length }) => unmap::begin(self, parameter_list_length),
             _ => unreachable!("{command:?} is no long command"),
         }
+    }
+
+    /// Whether this disk has a command that is in the table of commands: some need a device that can do what they ask for.
+    pub fn supports(&self, command: &Command) -> bool {
+        match command {
+            Command::Long(LongCommand::Unmap { .. }) => self.limits.unmap > 0,
+            Command::OnRange { what: RangeCommand::WriteAtomic(_), .. } => self.limits.atomic > 0,
+            _ => true,
+        }
+    }
+
+    /// Whether it may be written to.
+    fn check_writable(&self) -> Result<(), Sense> {
+        if self.read_only { Err(Sense::new(SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED)) } else { Ok(()) }
     }
 
     /// Blocks that go through a task's memory at a time.

@@ -11,11 +11,11 @@ use super::super::sense::Sense;
 use super::{ByteCheck, Desk, LogicalUnit, LongStep, LongTask, OpMemory};
 
 /// BYTCHK of a value that means nothing.
-const BAD_CHECK: Sense = Sense::invalid_field(1, Some(2));
+pub(super) const BAD_CHECK: Sense = Sense::invalid_field(1, Some(2));
 
 /// Blocks that are being verified.
 #[derive(Debug)]
-struct Verify {
+pub(super) struct Verify {
     check: ByteCheck,
     block_size: usize,
     chunk_blocks: u32,
@@ -44,19 +44,24 @@ pub(super) fn begin(
     if blocks == 0 {
         return Err(Outcome::GOOD);
     }
-    Ok(Box::new(Verify {
-        check,
-        block_size: unit.block_size as usize,
-        chunk_blocks: unit.chunk_blocks().min(blocks),
-        lba,
-        left: blocks,
-        reading: 0,
-        compared: 0,
-        must_flush: unit.may_cache_writes(),
-    }))
+    Ok(Box::new(Verify::new(unit, check, (lba, blocks), unit.may_cache_writes())))
 }
 
 impl Verify {
+    /// A look at blocks that exist.
+    pub(super) fn new(unit: &LogicalUnit, check: ByteCheck, (lba, blocks): (u64, u32), must_flush: bool) -> Self {
+        Self {
+            check,
+            block_size: unit.block_size as usize,
+            chunk_blocks: unit.chunk_blocks().min(blocks),
+            lba,
+            left: blocks,
+            reading: 0,
+            compared: 0,
+            must_flush,
+        }
+    }
+
     /// Compares the blocks that have been read. The first one that differs.
     fn compare(&mut self, desk: &mut Desk<'_>) -> Result<(), Sense> {
         let (read, sent) = desk.memory.split_at_mut(self.chunk_blocks as usize * self.block_size);

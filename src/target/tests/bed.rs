@@ -116,6 +116,13 @@ impl Bed {
         panic!("the cores do not come to rest");
     }
 
+    /// So many passes of each core.
+    pub(super) fn passes(&mut self, count: usize) {
+        for pass in 0..count * self.cores.len() {
+            self.step(pass % self.cores.len());
+        }
+    }
+
     /// Asks the only guest's queues to rest, those of requests when the control queue does. The gate is theirs.
     pub(super) fn rest(&mut self) -> Gate {
         let control = self.guest().rest(Part::Control);

@@ -1,0 +1,83 @@
+//! What a disk can do at most in one command: the limits that commands are checked against, and that the Block Limits page
+//! tells (SBC-4, Block Limits VPD page).
+
+use bdev::Info;
+
+/// Limits of the commands that take several steps. All count logical blocks unless they say otherwise; 0 where the disk
+/// cannot do a thing at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// MAXIMUM COMPARE AND WRITE LENGTH.
+    pub compare_and_write: u8,
+    /// MAXIMUM WRITE SAME LENGTH. A length of 0 is refused (WSNZ).
+    pub write_same: u32,
+    /// MAXIMUM UNMAP LBA COUNT: of all descriptors together.
+    pub unmap: u32,
+    /// MAXIMUM UNMAP BLOCK DESCRIPTOR COUNT, in descriptors.
+    pub unmap_descriptors: u32,
+    /// OPTIMAL UNMAP GRANULARITY. The first piece begins at block 0.
+    pub unmap_granularity: u32,
+    /// MAXIMUM ATOMIC TRANSFER LENGTH. There are no atomic boundaries.
+    pub atomic: u32,
+}
+
+/// Bytes that COMPARE AND WRITE compares at most: they are in memory twice.
+const COMPARE_BYTES: u32 = 256 << 10;
+/// Bytes that one WRITE SAME or UNMAP is about at most where the disk does not move them.
+const WITHOUT_DATA_BYTES: u64 = 4 << 30;
+/// Bytes that one WRITE SAME writes at most where the disk has to move them.
+const WITH_DATA_BYTES: u64 = 64 << 20;
+/// Descriptors of one UNMAP.
+const DESCRIPTORS: u32 = 256;
+
+impl Limits {
+    /// Those of a disk on a device with `info`.
+    pub fn new(info: &Info) -> Self {
+        let block_size = info.block_size.max(1);
+        let blocks = |bytes: u64| u32::try_from(bytes / u64::from(block_size)).unwrap_or(u32::MAX);
+        let write_same = if info.write_zeroes_max > 0 { WITHOUT_DATA_BYTES } else { WITH_DATA_BYTES };
+        let (unmap, unmap_descriptors, unmap_granularity) = match info.discard {
+            Some(discard) => (blocks(WITHOUT_DATA_BYTES), DESCRIPTORS, blocks(u64::from(discard.granularity)).max(1)),
+            None => (0, 0, 0),
+        };
+        Self {
+            compare_and_write: u8::try_from(COMPARE_BYTES / block_size).unwrap_or(u8::MAX).max(1),
+            write_same: blocks(write_same).max(1),
+            unmap,
+            unmap_descriptors,
+            unmap_granularity,
+            atomic: blocks(info.atomic_write_max.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bdev::Discard;
+
+    use super::*;
+    use crate::scsi::testing::info;
+
+    #[test]
+    fn a_plain_disk_has_those_that_need_nothing() {
+        let expected = Limits { compare_and_write: 255, write_same: 131_072, ..Limits::default() };
+        assert_eq!(Limits::new(&info()), expected);
+        let large = Limits::new(&Info { block_size: 4096, ..info() });
+        assert_eq!((large.compare_and_write, large.write_same), (64, 16_384));
+    }
+
+    #[test]
+    fn what_the_device_can_do_counts() {
+        let discard = Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true });
+        let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, atomic_write_max: 65536, ..info() });
+        let expected = Limits {
+            compare_and_write: 255,
+            write_same: 1 << 23,
+            unmap: 1 << 23,
+            unmap_descriptors: 256,
+            unmap_granularity: 8,
+            atomic: 128,
+        };
+        assert_eq!(limits, expected);
+    }
+}

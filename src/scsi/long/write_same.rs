@@ -1,0 +1,215 @@
+//! WRITE SAME (10) and (16) (SBC-4): one block, or zeroes, into every block of a range.
+//!
+//! Zeroes are left to the device where it can make them itself; then with UNMAP it may give the space back. All else is
+//! written piece by piece from memory that is filled with the block.
+
+use bdev::{IoError, OpKind};
+
+use super::super::command::CdbForm;
+use super::super::outcome::{BlockOp, Outcome};
+use super::super::sense::Sense;
+use super::{Desk, LogicalUnit, LongStep, LongTask, OpMemory, RangeFlags};
+
+/// UNMAP.
+const UNMAP_BIT: Sense = Sense::invalid_field(1, Some(3));
+
+/// A WRITE SAME in progress.
+#[derive(Debug)]
+struct WriteSame {
+    block_size: u64,
+    chunk_blocks: u32,
+    /// Data-out has the block.
+    has_block: bool,
+    must_begin: bool,
+    /// Zeroes that the device can make by itself.
+    zeroing: Zeroing,
+    /// The first block that is still to be written, how many there are from there on, and how many are being written.
+    lba: u64,
+    left: u32,
+    doing: u32,
+}
+
+/// How the device makes zeroes.
+#[derive(Debug, Clone, Copy)]
+struct Zeroing {
+    unmap: bool,
+    /// Blocks of one operation; 0 if it does not.
+    blocks_max: u32,
+}
+
+/// Begins a WRITE SAME.
+pub(super) fn begin(
+    unit: &LogicalUnit,
+    flags: RangeFlags,
+    (lba, blocks): (u64, u32),
+    form: CdbForm,
+) -> Result<Box<dyn LongTask>, Outcome> {
+    let unmap = flags.contains(RangeFlags::UNMAP);
+    if unmap && unit.discard.is_none() {
+        return Err(UNMAP_BIT.into());
+    }
+    // WSNZ: a length of 0 does not mean the rest of the disk.
+    if blocks == 0 || blocks > unit.limits.write_same {
+        return Err(Sense::invalid_field(form.transfer_length_byte(), None).into());
+    }
+    unit.check_range(lba, blocks)?;
+    unit.check_writable()?;
+    let block_size = u64::from(unit.block_size);
+    let blocks_max = u32::try_from(unit.write_zeroes_max / block_size).unwrap_or(u32::MAX);
+    Ok(Box::new(WriteSame {
+        block_size,
+        chunk_blocks: unit.chunk_blocks().min(blocks),
+        has_block: !flags.contains(RangeFlags::NDOB),
+        must_begin: true,
+        zeroing: Zeroing { unmap, blocks_max },
+        lba,
+        left: blocks,
+        doing: 0,
+    }))
+}
+
+impl WriteSame {
+    /// Fills its memory, unless the device makes all of it.
+    fn fill(&mut self, desk: &mut Desk<'_>) {
+        if !self.has_block {
+            return;
+        }
+        let (block, copies) = desk.memory.split_at_mut(self.block_size as usize);
+        desk.data.take(0, block);
+        if block.iter().any(|&byte| byte != 0) {
+            self.zeroing.blocks_max = 0;
+            copies.chunks_mut(block.len()).for_each(|copy| copy.copy_from_slice(block));
+        }
+    }
+
+    /// Writes the next blocks.
+    fn write(&mut self) -> LongStep {
+        let Zeroing { unmap, blocks_max } = self.zeroing;
+        self.doing = self.left.min(if blocks_max > 0 { blocks_max } else { self.chunk_blocks });
+        let len = u64::from(self.doing) * self.block_size;
+        let op = |kind| BlockOp { kind, offset: self.lba * self.block_size, len };
+        match (self.doing, blocks_max) {
+            (0, _) => LongStep::GOOD,
+            (_, 0) => LongStep::Block(op(OpKind::Write { fua: false }), OpMemory::Own { at: 0, len: len as usize }),
+            _ => LongStep::bare(op(OpKind::WriteZeroes { unmap, fua: false })),
+        }
+    }
+}
+
+impl LongTask for WriteSame {
+    fn data_out_len(&self) -> u64 {
+        if self.has_block { self.block_size } else { 0 }
+    }
+
+    fn memory_len(&self) -> usize {
+        self.chunk_blocks as usize * self.block_size as usize
+    }
+
+    fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
+        if std::mem::take(&mut self.must_begin) {
+            self.fill(desk);
+        }
+        self.lba += u64::from(self.doing);
+        self.left -= self.doing;
+        self.write()
+    }
+
+    /// A device that cannot make zeroes after all is given them.
+    fn failed(&mut self, op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
+        match (op.kind, error) {
+            (OpKind::WriteZeroes { .. }, IoError::Unsupported) => {
+                self.zeroing.blocks_max = 0;
+                self.write()
+            }
+            _ => LongStep::Done(Outcome::of_io_error(op.kind, error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bdev::{Discard, Info};
+
+    use super::*;
+    use crate::scsi::long::testing::Rig;
+    use crate::scsi::spec::{Asc, SenseKey};
+    use crate::scsi::testing::info;
+
+    const WRITE: OpKind = OpKind::Write { fua: false };
+
+    fn sixteen(byte_1: u8, lba: u8, blocks: u16) -> [u8; 16] {
+        let [high, low] = blocks.to_be_bytes();
+        [0x93, byte_1, 0, 0, 0, 0, 0, 0, 0, lba, 0, 0, high, low, 0, 0]
+    }
+
+    fn zeroes(unmap: bool) -> OpKind {
+        OpKind::WriteZeroes { unmap, fua: false }
+    }
+
+    /// A device that makes zeroes, 100 blocks at a time, and gives space back.
+    fn thin() -> Info {
+        let discard = Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true });
+        Info { discard, write_zeroes_max: 51_711, ..info() }
+    }
+
+    #[test]
+    fn a_block_is_written_everywhere() {
+        let shapes: [&[u8]; 2] = [&[0x41, 0, 0, 0, 0, 10, 0, 1, 44, 0], &sixteen(0, 10, 300)];
+        let block: Vec<u8> = (0..512).map(|at| at as u8).collect();
+        for cdb in shapes {
+            let mut rig = Rig::new(&thin());
+            rig.good(cdb, &block);
+            assert_eq!(rig.done(), [(WRITE, 10, 128), (WRITE, 138, 128), (WRITE, 266, 44)]);
+            assert!(rig.bytes[10 * 512..310 * 512].chunks(512).all(|its| its == block));
+            assert_eq!((rig.bytes[10 * 512 - 1], rig.bytes[310 * 512]), (9, 54));
+        }
+    }
+
+    #[test]
+    fn the_device_makes_zeroes_by_itself() {
+        for (byte_1, data, unmap) in [(0, &[0; 512][..], false), (8, &[0; 512], true), (1, &[], false), (9, &[], true)]
+        {
+            let mut rig = Rig::new(&thin());
+            rig.good(&sixteen(byte_1, 10, 130), data);
+            assert_eq!(rig.done(), [(zeroes(unmap), 10, 100), (zeroes(unmap), 110, 30)]);
+        }
+    }
+
+    #[test]
+    fn a_device_that_makes_no_zeroes_is_given_them() {
+        let mut rig = Rig::plain();
+        rig.good(&sixteen(1, 10, 3), &[]);
+        assert_eq!((rig.done(), &rig.bytes[10 * 512..13 * 512]), (vec![(WRITE, 10, 3)], &[0; 1536][..]));
+        let mut rig = Rig::new(&thin());
+        rig.fails = |op| (op.offset > 10 * 512 && !op.kind.moves_data()).then_some(IoError::Unsupported);
+        rig.good(&sixteen(8, 10, 130), &[0; 512]);
+        assert_eq!(rig.done(), [(zeroes(true), 10, 100), (zeroes(true), 110, 30), (WRITE, 110, 30)]);
+        assert!(rig.bytes[10 * 512..140 * 512].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn other_failures_end_it() {
+        let mut rig = Rig::new(&thin());
+        rig.fails = |_| Some(IoError::NoSpace);
+        assert_eq!(rig.refused(&sixteen(1, 0, 1), &[]), Sense::new(SenseKey(7), Asc(0x2707)));
+    }
+
+    #[test]
+    fn refusals_point_to_the_field() {
+        let mut rig = Rig::plain();
+        let field = Sense::invalid_field;
+        assert_eq!(rig.refused(&sixteen(8, 0, 1), &[]), field(1, Some(3)), "UNMAP, where nothing is given back");
+        assert_eq!(rig.refused(&sixteen(0x18, 0, 1), &[]), field(1, Some(4)), "ANCHOR");
+        assert_eq!(rig.refused(&sixteen(0x20, 0, 1), &[]), field(1, Some(7)), "WRPROTECT");
+        assert_eq!(rig.refused(&[0x41, 1, 0, 0, 0, 0, 0, 0, 1, 0], &[]), field(1, Some(0)), "no NDOB in 10 bytes");
+        assert_eq!(rig.refused(&sixteen(0, 0, 0), &[]), field(10, None), "WSNZ");
+        assert_eq!(rig.refused(&[0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]), field(7, None));
+        let most = [0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0];
+        assert_eq!(rig.refused(&most, &[]), field(10, None));
+        let end = [0x41, 0, 0, 0, 3, 231, 0, 0, 2, 0];
+        assert_eq!(rig.refused(&end, &[]), Sense::lba_out_of_range(1000));
+        let mut protected = Rig::new(&Info { read_only: true, ..info() });
+        assert_eq!(protected.refused(&sixteen(1, 0, 1), &[]), Sense::new(SenseKey(7), Asc(0x2700)));
+        assert_eq!((rig.ops, protected.ops), (vec![], vec![]));
+    }
+}
