@@ -46,11 +46,7 @@ impl Reply {
 
     /// Appends sense data in descriptor format (`desc`) or in fixed format.
     pub(super) fn put_sense(&mut self, sense: &Sense, desc: bool) {
-        if desc {
-            self.put(sense.encode_descriptor().as_bytes());
-        } else {
-            self.put(&sense.encode_fixed());
-        }
+        self.put(sense.encode(desc).as_bytes());
     }
 
     /// Bytes appended so far, as if nothing had been cut off.

@@ -20,6 +20,8 @@ pub struct FieldPointer {
 pub enum SenseKeySpecific {
     /// With ILLEGAL REQUEST: the field in error.
     Field(FieldPointer),
+    /// With NOT READY or NO SENSE: how much of an operation is done, in parts of 65,536.
+    Progress(u16),
 }
 
 /// Why a command ended with CHECK CONDITION, or what is pending.
@@ -29,8 +31,12 @@ pub struct Sense {
     pub key: SenseKey,
     /// Additional sense code and qualifier.
     pub asc: Asc,
+    /// The error is that of an earlier command, whose status was GOOD (SPC-5, deferred errors).
+    pub deferred: bool,
     /// INFORMATION field: for most of a disk's errors the first LBA concerned.
     pub information: Option<u64>,
+    /// COMMAND-SPECIFIC INFORMATION field.
+    pub command_specific: Option<u64>,
     /// Sense-key-specific field.
     pub specific: Option<SenseKeySpecific>,
 }
@@ -38,17 +44,20 @@ pub struct Sense {
 /// Bytes of sense data in fixed format, as this target builds it: up to and including the sense-key-specific field.
 pub const FIXED_SENSE_LEN: usize = 18;
 
-/// Most bytes of sense data in descriptor format, as this target builds it: header, INFORMATION, sense-key specific.
-pub const DESCRIPTOR_SENSE_LEN_MAX: usize = 8 + 12 + 8;
+/// Most bytes of sense data, as this target builds it: in descriptor format header, INFORMATION, COMMAND-SPECIFIC
+/// INFORMATION and sense-key specific.
+pub const SENSE_LEN_MAX: usize = 8 + 12 + 12 + 8;
 
-/// Sense data in descriptor format.
+/// Sense data as an initiator gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DescriptorSense {
-    bytes: [u8; DESCRIPTOR_SENSE_LEN_MAX],
+pub struct SenseBytes {
+    bytes: [u8; SENSE_LEN_MAX],
     len: usize,
 }
 
-impl DescriptorSense {
+impl SenseBytes {
+    const EMPTY: Self = Self { bytes: [0; SENSE_LEN_MAX], len: 0 };
+
     /// The encoded bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
@@ -74,6 +83,10 @@ impl SenseKeySpecific {
     fn encode(self) -> [u8; 3] {
         match self {
             Self::Field(pointer) => pointer.encode(),
+            Self::Progress(done) => {
+                let [high, low] = done.to_be_bytes();
+                [0x80, high, low]
+            }
         }
     }
 }
@@ -84,7 +97,7 @@ impl Sense {
 
     /// Sense data of a key and a code alone.
     pub const fn new(key: SenseKey, asc: Asc) -> Self {
-        Self { key, asc, information: None, specific: None }
+        Self { key, asc, deferred: false, information: None, command_specific: None, specific: None }
     }
 
     /// ILLEGAL REQUEST with a code.
@@ -99,10 +112,26 @@ impl Sense {
         Self { specific: Some(SenseKeySpecific::Field(pointer)), ..Self::illegal(Asc::INVALID_FIELD_IN_CDB) }
     }
 
-    /// INVALID FIELD IN PARAMETER LIST for the field that starts at `byte`, as [`Sense::invalid_field`].
+    /// INVALID FIELD IN PARAMETER LIST for the field that starts at `byte` of the list; `bit` is its most significant
+    /// bit, if it is smaller than a byte.
     pub const fn invalid_parameter(byte: u16, bit: Option<u8>) -> Self {
         let pointer = FieldPointer { in_cdb: false, byte, bit };
         Self { specific: Some(SenseKeySpecific::Field(pointer)), ..Self::illegal(Asc::INVALID_FIELD_IN_PARAMETER_LIST) }
+    }
+
+    /// The same error, to be reported with a later command.
+    pub const fn deferred(self) -> Self {
+        Self { deferred: true, ..self }
+    }
+
+    /// With COMMAND-SPECIFIC INFORMATION.
+    pub const fn with_command_specific(self, value: u64) -> Self {
+        Self { command_specific: Some(value), ..self }
+    }
+
+    /// With a progress indication: `done` parts of 65,536.
+    pub const fn with_progress(self, done: u16) -> Self {
+        Self { specific: Some(SenseKeySpecific::Progress(done)), ..self }
     }
 
     /// LOGICAL BLOCK ADDRESS OUT OF RANGE, with the first address that is.
@@ -116,17 +145,32 @@ impl Sense {
         Self { information: Some(at), ..sense }
     }
 
-    /// Fixed format, current error (SPC-5, fixed format sense data). An INFORMATION value that needs more than four
-    /// bytes is left out and VALID stays 0, as the format demands.
+    /// In the format that the nexus wants: D_SENSE of the control mode page, or DESC of REQUEST SENSE.
+    pub fn encode(&self, descriptors: bool) -> SenseBytes {
+        if descriptors {
+            return self.encode_descriptor();
+        }
+        let mut out = SenseBytes::EMPTY;
+        out.push(&self.encode_fixed());
+        out
+    }
+
+    /// Fixed format (SPC-5, fixed format sense data). An INFORMATION value that needs more than four bytes is left out
+    /// and VALID stays 0, as the format demands; such a COMMAND-SPECIFIC INFORMATION is left out too.
     pub fn encode_fixed(&self) -> [u8; FIXED_SENSE_LEN] {
+        const CURRENT: u8 = 0x70;
+        const VALID: u8 = 0x80;
         let mut out = [0; FIXED_SENSE_LEN];
-        out[0] = 0x70;
+        out[0] = CURRENT | u8::from(self.deferred);
         out[2] = self.key.0;
         if let Some(Ok(information)) = self.information.map(u32::try_from) {
-            out[0] |= 0x80;
+            out[0] |= VALID;
             out[3..7].copy_from_slice(&information.to_be_bytes());
         }
         out[7] = (FIXED_SENSE_LEN - 8) as u8;
+        if let Some(Ok(value)) = self.command_specific.map(u32::try_from) {
+            out[8..12].copy_from_slice(&value.to_be_bytes());
+        }
         out[12..14].copy_from_slice(&self.asc.0.to_be_bytes());
         if let Some(specific) = self.specific {
             out[15..18].copy_from_slice(&specific.encode());
@@ -134,14 +178,19 @@ impl Sense {
         out
     }
 
-    /// Descriptor format, current error (SPC-5, descriptor format sense data).
-    pub fn encode_descriptor(&self) -> DescriptorSense {
-        let mut out = DescriptorSense { bytes: [0; DESCRIPTOR_SENSE_LEN_MAX], len: 0 };
+    /// Descriptor format (SPC-5, descriptor format sense data).
+    pub fn encode_descriptor(&self) -> SenseBytes {
+        const CURRENT: u8 = 0x72;
+        let mut out = SenseBytes::EMPTY;
         let asc = self.asc.0.to_be_bytes();
-        out.push(&[0x72, self.key.0, asc[0], asc[1], 0, 0, 0, 0]);
+        out.push(&[CURRENT | u8::from(self.deferred), self.key.0, asc[0], asc[1], 0, 0, 0, 0]);
         if let Some(information) = self.information {
             out.push(&[0x00, 0x0a, 0x80, 0x00]);
             out.push(&information.to_be_bytes());
+        }
+        if let Some(value) = self.command_specific {
+            out.push(&[0x01, 0x0a, 0x00, 0x00]);
+            out.push(&value.to_be_bytes());
         }
         if let Some(specific) = self.specific {
             let [a, b, c] = specific.encode();

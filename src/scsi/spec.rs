@@ -265,4 +265,6 @@ pub mod mode_page {
 }
 
 #[cfg(test)]
+mod t10;
+#[cfg(test)]
 mod tests;
