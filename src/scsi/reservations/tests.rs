@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::scsi::reply::Reply;
-use crate::scsi::sense::SenseKeySpecific;
+use crate::scsi::sense::{FieldPointer, SenseKeySpecific};
 use crate::scsi::spec::{Asc, SenseKey};
 
 mod hostile;
@@ -77,9 +77,17 @@ fn generation(registry: &Registry) -> u32 {
 fn refusal(result: Result<Changes, Refusal>) -> (SenseKey, Asc, Option<u16>) {
     match result.unwrap_err() {
         Refusal::Check(sense) => {
-            let byte = sense.specific.map(|SenseKeySpecific::Field(pointer)| pointer.byte);
+            let byte = field(&sense).map(|pointer| pointer.byte);
             (sense.key, sense.asc, byte)
         }
         Refusal::Conflict => panic!("a conflict"),
     }
+}
+
+/// Where the sense data points to.
+fn field(sense: &Sense) -> Option<FieldPointer> {
+    sense.specific.map(|specific| match specific {
+        SenseKeySpecific::Field(pointer) => pointer,
+        other => panic!("no field: {other:?}"),
+    })
 }

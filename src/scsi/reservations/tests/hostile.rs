@@ -10,7 +10,7 @@ fn list(rest: &[u8]) -> Vec<u8> {
 }
 
 fn pointer(sense: Sense) -> (Asc, Option<(u16, Option<u8>)>) {
-    let at = sense.specific.map(|SenseKeySpecific::Field(pointer)| {
+    let at = field(&sense).map(|pointer| {
         assert!(!pointer.in_cdb);
         (pointer.byte, pointer.bit)
     });
