@@ -1,5 +1,6 @@
 //! `annulus-bench`: makes load on virtio-scsi devices over vfio-user, and says what they give.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +11,8 @@ use annulus_bench::load::placed;
 use annulus_bench::load::report::{Report, describe};
 use annulus_bench::load::session::{DeviceOptions, Session};
 use annulus_bench::load::uring::{Raw, RawOptions};
+use annulus_bench::suite;
+use annulus_bench::suite::options::SuiteOptions;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
@@ -23,6 +26,9 @@ Examples:
 
   # What does the file itself give?
   annulus-bench raw --file disk.img --fixed --cpus 1
+
+  # All of this in one, with the target beside this program
+  annulus-bench suite --quick --out result
 
   # Is what was written what is read?
   annulus-bench run --socket vm0.sock --rw randrw --bssplit 512/30:4k/40:64k/30 --verify --size 1g
@@ -52,6 +58,11 @@ enum Command {
     Raw(RawArgs),
     /// Time register writes over a device's socket: what a doorbell takes at least.
     Doorbell(DoorbellArgs),
+    /// Start a target and put it beside its limits: table, JSON, plots.
+    Suite(Box<SuiteOptions>),
+    /// What the suite starts its targets through.
+    #[command(name = suite::target::TETHER, hide = true)]
+    Tethered(TetheredArgs),
 }
 
 #[derive(Debug, Args)]
@@ -63,6 +74,16 @@ struct DoorbellArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct TetheredArgs {
+    /// The process that must be our parent
+    parent: u32,
+
+    /// The program and its words
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    words: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +120,8 @@ fn main() -> ExitCode {
         Command::Limit(args) => limit(&args),
         Command::Raw(args) => raw(&args),
         Command::Doorbell(args) => doorbell(&args),
+        Command::Suite(options) => suite::run(&options),
+        Command::Tethered(args) => suite::target::tethered(args.parent, &args.words).map(|_| ()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
