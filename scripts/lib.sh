@@ -5,7 +5,7 @@
 #   scripts/setup      installs what the machine lacks; says what to install where it may not
 #   scripts/demo       from a clone to a guest that runs fio on a disk served by annulus
 #   scripts/test       every check and test, as continuous integration runs them
-#   scripts/bench      the target beside its limit, as a table
+#   scripts/bench      the target beside its limits: tables, JSON, plots
 #   scripts/instructions  what an I/O costs the target, counted by callgrind
 #   scripts/counts     what each step of an I/O costs, compared with what was recorded
 #   scripts/lines      no cache line is written by one reactor and touched by another

@@ -120,7 +120,7 @@ fn main() -> ExitCode {
         Command::Limit(args) => limit(&args),
         Command::Raw(args) => raw(&args),
         Command::Doorbell(args) => doorbell(&args),
-        Command::Suite(options) => suite::run(&options),
+        Command::Suite(options) => suite::run(&options, std::env::current_exe().ok().as_deref()),
         Command::Tethered(args) => suite::target::tethered(args.parent, &args.words).map(|_| ()),
     };
     match result {

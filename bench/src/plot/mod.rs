@@ -29,6 +29,17 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(120, 120, 120),
 ];
 
+/// Where the legend is: where no line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Legend {
+    /// For lines that rise.
+    UpperLeft,
+    /// For lines that rise late.
+    LowerRight,
+    /// For lines that fall.
+    LowerLeft,
+}
+
 /// A chart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
@@ -42,6 +53,8 @@ pub struct Chart {
     pub x_marks: Vec<(f64, String)>,
     /// Whether the vertical axis is logarithmic; else it begins at 0.
     pub is_log: bool,
+    /// Where the legend is.
+    pub legend: Legend,
     /// What is drawn.
     pub lines: Vec<Line>,
 }
@@ -138,7 +151,7 @@ impl Chart {
         }
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(self.legend.position())
             .legend_area_size(28 * scale)
             .margin(8 * scale)
             .label_font(text(12))
@@ -150,6 +163,16 @@ impl Chart {
 
     fn mark(&self, at: f64) -> String {
         self.x_marks.iter().find(|mark| (mark.0 - at).abs() < 1e-9).map_or_else(String::new, |mark| mark.1.clone())
+    }
+}
+
+impl Legend {
+    fn position(self) -> SeriesLabelPosition {
+        match self {
+            Self::UpperLeft => SeriesLabelPosition::UpperLeft,
+            Self::LowerRight => SeriesLabelPosition::LowerRight,
+            Self::LowerLeft => SeriesLabelPosition::LowerLeft,
+        }
     }
 }
 
@@ -189,6 +212,7 @@ mod tests {
             y_label: "IOPS".into(),
             x_marks: ["1", "8", "32"].into_iter().enumerate().map(|(at, text)| (at as f64, text.into())).collect(),
             is_log,
+            legend: Legend::UpperLeft,
             lines: vec![line("split", 0, false, 2e6), line("limit", 0, true, 1e7)],
         }
     }

@@ -4,7 +4,7 @@
 
 use super::judge;
 use super::record::{Point, Record, Side};
-use crate::plot::{Chart, Line};
+use crate::plot::{Chart, Legend, Line};
 
 /// Depths whose latencies are shown.
 const LATENCY_DEPTHS: [u16; 3] = [1, 32, 128];
@@ -82,6 +82,7 @@ fn rates(disk: &str, place: &str, points: &[&Point]) -> Chart {
         y_label: "I/Os a second".into(),
         x_marks: points.iter().enumerate().map(|(at, point)| (at as f64, point.depth.to_string())).collect(),
         is_log: false,
+        legend: Legend::UpperLeft,
         lines: lines.collect(),
     }
 }
@@ -109,6 +110,7 @@ fn latencies(disk: &str, place: &str, points: &[&Point]) -> Chart {
         y_label: "microseconds".into(),
         x_marks: marks.into_iter().enumerate().map(|(at, mark)| (at as f64, mark.into())).collect(),
         is_log: true,
+        legend: Legend::LowerRight,
         lines,
     }
 }
@@ -142,6 +144,7 @@ fn cost(record: &Record) -> Option<Chart> {
         y_label: "% of the rate of one".into(),
         x_marks: (0..=8).map(|power| (f64::from(power), (1 << power).to_string())).collect(),
         is_log: false,
+        legend: Legend::LowerLeft,
         lines,
     })
 }

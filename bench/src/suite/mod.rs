@@ -22,6 +22,7 @@ pub mod spinner;
 pub mod table;
 pub mod target;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -44,14 +45,14 @@ const EXIT_INTERRUPTED: i32 = 130;
 /// Why what takes two targets is left out.
 const TWO_PAIRS: &str = "two targets and two loads take four CPUs of their own";
 
-/// Does all that the options say.
+/// Does all that the options say. Targets are tied to this process by the program `tether`, see [`target::tethered`].
 ///
 /// # Errors
 /// Something could not be run or written; with `--check`, a goal is not met.
-pub fn run(options: &SuiteOptions) -> Result<()> {
+pub fn run(options: &SuiteOptions, tether: Option<&Path>) -> Result<()> {
     let (record, failures) = match &options.render {
         Some(path) => (Record::read(path)?, Vec::new()),
-        None => measure(options)?,
+        None => measure(options, tether)?,
     };
     render::write(&record, options)?;
     let found = goals::evaluate(&record);
@@ -63,12 +64,12 @@ pub fn run(options: &SuiteOptions) -> Result<()> {
 }
 
 /// Measures; what failed is beside what was found.
-fn measure(options: &SuiteOptions) -> Result<(Record, Vec<String>)> {
+fn measure(options: &SuiteOptions, tether: Option<&Path>) -> Result<(Record, Vec<String>)> {
     let stop = on_signals()?;
     let dir = tempfile::Builder::new().prefix("annulus-suite.").tempdir().context("no directory for sockets")?;
     let allowed = cpu::allowed()?;
     let pairs = options.pairs(&allowed)?;
-    let launcher = Launcher::new(options.target.as_deref(), &options.serve_option, dir.path())?;
+    let launcher = Launcher::new(options.target.as_deref(), tether, &options.serve_option, dir.path())?;
     let tree = instructions::tree();
     let record = Record {
         version: record::VERSION,

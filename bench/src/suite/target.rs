@@ -1,7 +1,7 @@
 //! The target as a child process: started, waited for, asked what it uses, and ended on every way out.
 //!
-//! A dropped [`Target`] is stopped. Should this process end without dropping anything, the kernel kills the child: it is
-//! started through [`tethered`], which asks for that.
+//! A dropped [`Target`] is stopped. Should this process end without dropping anything, the kernel kills the child, if it
+//! was started through [`tethered`], which asks for that.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -29,8 +29,8 @@ const READY: &str = "ready";
 /// What starts targets: the program, and a directory for sockets and logs.
 #[derive(Debug)]
 pub struct Launcher {
-    /// This program, which ties the child to this process.
-    tether: PathBuf,
+    /// A program that has the subcommand [`TETHER`] and ties the child to this process with it.
+    tether: Option<PathBuf>,
     program: PathBuf,
     /// Words that every target gets.
     extra: Vec<String>,
@@ -39,28 +39,35 @@ pub struct Launcher {
 }
 
 impl Launcher {
-    /// For `program`, with its sockets and logs in `dir`.
+    /// For `program`, by default the annulus beside this one, with its sockets and logs in `dir`.
     ///
     /// # Errors
     /// There is no such program.
-    pub fn new(program: Option<&Path>, extra: &[String], dir: &Path) -> Result<Self> {
-        let tether = std::env::current_exe().context("cannot find this program's own file")?;
+    pub fn new(program: Option<&Path>, tether: Option<&Path>, extra: &[String], dir: &Path) -> Result<Self> {
         let program = match program {
             Some(program) => program.to_owned(),
-            None => tether.with_file_name("annulus"),
+            None => std::env::current_exe().context("cannot find this program's own file")?.with_file_name("annulus"),
         };
         ensure!(
             program.is_file(),
             "there is no target at {}: build it (cargo build --release), or say where it is with --target",
             program.display()
         );
-        Ok(Self { tether, program, extra: extra.to_vec(), dir: dir.to_owned(), started: 0 })
+        Ok(Self { tether: tether.map(Path::to_owned), program, extra: extra.to_vec(), dir: dir.to_owned(), started: 0 })
     }
 
     /// A path for a socket that nobody has used.
     pub fn socket(&mut self) -> PathBuf {
         self.started += 1;
         self.dir.join(format!("s{}", self.started))
+    }
+
+    /// The target's program, tied to this process if that is possible.
+    fn command(&self) -> Command {
+        let Some(tether) = &self.tether else { return Command::new(&self.program) };
+        let mut command = Command::new(tether);
+        command.arg(TETHER).arg(std::process::id().to_string()).arg(&self.program);
+        command
     }
 
     /// Starts `annulus serve` with these words and waits until it is ready.
@@ -71,10 +78,8 @@ impl Launcher {
         let log = self.dir.join("target.log");
         let stderr = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let began = Instant::now();
-        let mut child = Command::new(&self.tether)
-            .arg(TETHER)
-            .arg(std::process::id().to_string())
-            .arg(&self.program)
+        let mut child = self
+            .command()
             .arg("serve")
             .args(words)
             .args(&self.extra)
@@ -251,7 +256,7 @@ Rss:                   4 kB
     fn a_program_that_is_not_there_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("nothing");
-        let error = Launcher::new(Some(&program), &[], dir.path()).unwrap_err().to_string();
+        let error = Launcher::new(Some(&program), None, &[], dir.path()).unwrap_err().to_string();
         assert!(error.contains("nothing") && error.contains("--target"), "{error}");
     }
 }
