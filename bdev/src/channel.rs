@@ -45,6 +45,15 @@ pub trait Channel {
     /// What [`Io::register`] called it: a wrapper counts its operations under the name of the channel inside.
     fn id(&self) -> ChannelId;
 
+    /// Does an operation here and now, if this device never makes one wait: nothing of it is in flight then, and no
+    /// completion comes. `None`: it was not done and has to be submitted. What [`Channel::submit`] does with it is the
+    /// same, but for the detour over the list of completions.
+    #[inline]
+    fn run(&mut self, op: &Op) -> Option<Result<(), IoError>> {
+        let _ = op;
+        None
+    }
+
     /// Takes an operation over. Its completion, with `tag`, appears in `io`: perhaps at once, perhaps much later.
     ///
     /// # Errors
@@ -54,6 +63,11 @@ pub trait Channel {
     /// Tries to end an operation early. Its one completion still comes: as [`IoError::Cancelled`], or as whatever
     /// happened first.
     fn cancel(&mut self, io: &mut Io, tag: Tag);
+
+    /// Whether [`Channel::poll`] ever has something to do: if not, nobody need call it.
+    fn has_timers(&self) -> bool {
+        true
+    }
 
     /// Does what is due by `io.now_ns()` (timers of wrappers). Returns the number of things done. Called once a pass.
     fn poll(&mut self, io: &mut Io) -> usize {

@@ -59,21 +59,34 @@ struct NullChannel {
     size: u64,
 }
 
+impl NullChannel {
+    #[inline]
+    fn judge(&self, op: &Op) -> Result<(), IoError> {
+        match op.kind {
+            _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
+            OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Extents => Err(IoError::Unsupported),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Channel for NullChannel {
     fn id(&self) -> ChannelId {
         self.id
     }
 
-    #[inline]
+    fn run(&mut self, op: &Op) -> Option<Result<(), IoError>> {
+        Some(self.judge(op))
+    }
+
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         io.admit(self.id)?;
-        let result = match op.kind {
-            _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
-            OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Extents => Err(IoError::Unsupported),
-            _ => Ok(()),
-        };
-        io.complete(self.id, Completion { tag, result });
+        io.complete(self.id, Completion { tag, result: self.judge(op) });
         Ok(())
+    }
+
+    fn has_timers(&self) -> bool {
+        false
     }
 
     /// Nothing is ever in flight: the completion has been made.
@@ -99,6 +112,7 @@ mod tests {
             let op = Op { kind: OpKind::Read, offset, len, segments: SegmentSlice::EMPTY };
             channel.submit(&mut io, &op, Tag(offset)).unwrap();
             assert_eq!(io.next_completion(), Some(Completion { tag: Tag(offset), result }));
+            assert_eq!((channel.run(&op), io.in_flight()), (Some(result), 0));
         }
         assert!(io.bell().is_none(), "it needs no io_uring");
     }

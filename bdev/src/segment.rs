@@ -59,10 +59,22 @@ impl Segment {
         (Self { base: self.base, len: at }, Self { base: tail, len: self.len - at })
     }
 
+    /// As [`Segment::read`], where the length is known when it is compiled.
+    ///
+    /// # Panics
+    /// If the range is past the end.
+    #[inline]
+    pub fn read_array<const N: usize>(&self, at: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.read(at, &mut bytes);
+        bytes
+    }
+
     /// Copies out of the segment, from byte `at`. The guest may write the memory meanwhile: read each byte once.
     ///
     /// # Panics
     /// If the range is past the end.
+    #[inline]
     pub fn read(&self, at: usize, into: &mut [u8]) {
         assert!(at <= self.len && into.len() <= self.len - at);
         // SAFETY: the range was checked and the maker of the segment keeps it mapped; `into` is our own memory.
@@ -75,6 +87,7 @@ impl Segment {
     ///
     /// # Panics
     /// If the range is past the end.
+    #[inline]
     pub fn write(&self, at: usize, from: &[u8]) {
         assert!(at <= self.len && from.len() <= self.len - at);
         // SAFETY: the range was checked and the maker of the segment keeps it mapped; `from` is our own memory.
@@ -87,10 +100,33 @@ impl Segment {
     ///
     /// # Panics
     /// If the range is past the end.
+    #[inline]
     pub fn copy_from_segment(&self, at: usize, from: &Self) {
         assert!(at <= self.len && from.len <= self.len - at);
         // SAFETY: both ranges are mapped, by the promise of their makers; `copy` allows them to overlap.
         unsafe { std::ptr::copy(from.as_ptr(), self.as_ptr().add(at), from.len) }
+    }
+
+    /// Asks the processor for the first cache line, which is going to be read. A hint that never faults.
+    #[inline]
+    pub fn prefetch_read(&self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch has no effect but on caches, whatever the address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.as_ptr().cast());
+        }
+    }
+
+    /// Asks the processor for the first cache line, which is going to be written: no other one keeps it. A hint that
+    /// never faults.
+    #[inline]
+    pub fn prefetch_write(&self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `prefetch_read`. A processor without this instruction does nothing for it.
+        unsafe {
+            std::arch::asm!("prefetchw [{}]", in(reg) self.as_ptr(), options(nostack, readonly, preserves_flags));
+        }
     }
 
     /// Sets every byte to `value`.

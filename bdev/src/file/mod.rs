@@ -138,6 +138,10 @@ impl Channel for FileChannel {
         self.id
     }
 
+    fn has_timers(&self) -> bool {
+        false
+    }
+
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         io.admit(self.id)?;
         if let Some(result) = self.answer_at_once(op) {
