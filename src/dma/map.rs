@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use bdev::Segment;
 
+use super::recent::{Recent, RegionCache};
+
 /// An address in the guest's memory, as the device sees it (an I/O virtual address).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Gpa(pub u64);
@@ -103,10 +105,20 @@ struct Window {
     shared: bool,
 }
 
+impl Window {
+    /// What of it may be used without more ado.
+    fn recent(&self) -> Recent {
+        let reach = |allowed| if allowed && self.shared { self.len } else { 0 };
+        Recent::new(Gpa(self.start), self.base, [reach(self.readable), reach(self.writable)])
+    }
+}
+
 /// An immutable picture of guest memory. Holding it keeps every mapping in it alive.
 #[derive(Debug, Default)]
 pub struct MemMap {
     windows: Vec<Window>,
+    /// For caches of regions.
+    shift: u32,
     regions: Vec<Region>,
 }
 
@@ -114,10 +126,6 @@ pub struct MemMap {
 unsafe impl Send for MemMap {}
 // SAFETY: the map is immutable.
 unsafe impl Sync for MemMap {}
-
-/// Remembers the region of the last hit: most translations of one ring hit one region.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RegionCache(usize);
 
 impl MemMap {
     /// A map of `regions`, which do not overlap.
@@ -127,6 +135,7 @@ impl MemMap {
     pub fn new(mut regions: Vec<Region>) -> Self {
         regions.sort_by_key(|region| region.start);
         assert!(regions.windows(2).all(|pair| pair[0].end() <= pair[1].start.0));
+        let shift = RegionCache::shift_for(regions.last().map_or(0, |last| last.end() - 1));
         let windows = regions
             .iter()
             .map(|region| Window {
@@ -138,7 +147,7 @@ impl MemMap {
                 shared: region.mapping.is_shared(),
             })
             .collect();
-        Self { windows, regions }
+        Self { windows, shift, regions }
     }
 
     /// The regions, by address.
@@ -169,7 +178,8 @@ impl MemMap {
             return Err(TranslateError::Wraps(gpa));
         }
         while left > 0 {
-            let window = self.window(cache, at)?;
+            let window = self.window(at)?;
+            cache.remember(Gpa(at), self.shift, window.recent());
             if !match access {
                 Access::Read => window.readable,
                 Access::Write => window.writable,
@@ -188,22 +198,21 @@ impl MemMap {
         Ok(())
     }
 
-    /// The usual case of [`MemMap::translate`], and nothing else: the range has bytes, is whole in the region of the last
-    /// hit, shared, and the access allowed. None says only that it has to be looked up.
+    /// The usual case of [`MemMap::translate`], and nothing else: the range has bytes, is whole in one region, shared, and
+    /// the access allowed. None says only that it has to be looked up.
     #[inline]
-    pub fn hit(&self, cache: RegionCache, (gpa, len): (Gpa, u64), access: Access) -> Option<Segment> {
-        let window = self.windows.get(cache.0)?;
-        let offset = gpa.0.wrapping_sub(window.start);
-        let allowed = match access {
-            Access::Read => window.readable,
-            Access::Write => window.writable,
-        };
-        if offset < window.len && len.wrapping_sub(1) < window.len - offset && allowed && window.shared {
-            // SAFETY: as in `translate`: the range was checked to be within the mapping.
-            Some(unsafe { Segment::new(window.base.add(offset as usize), len as usize) })
-        } else {
-            None
-        }
+    pub fn hit(&self, cache: &mut RegionCache, range: (Gpa, u64), access: Access) -> Option<Segment> {
+        let mut segment = Segment::EMPTY;
+        let found = cache.hit(range, access, &mut segment) || self.hit_elsewhere(cache, range, access, &mut segment);
+        found.then_some(segment)
+    }
+
+    /// A guest with many regions has its data in all of them: not rare enough to go the long way.
+    #[inline(never)]
+    fn hit_elsewhere(&self, cache: &mut RegionCache, range: (Gpa, u64), access: Access, place: &mut Segment) -> bool {
+        let Ok(window) = self.window(range.0.0) else { return false };
+        cache.remember(range.0, self.shift, window.recent());
+        cache.hit(range, access, place)
     }
 
     /// Translates a range that must be one piece of shared memory, as rings are.
@@ -237,26 +246,11 @@ impl MemMap {
         Some(Gpa(window.start + offset(window)))
     }
 
-    #[inline]
-    fn window(&self, cache: &mut RegionCache, at: u64) -> Result<&Window, TranslateError> {
-        if let Some(window) = self.windows.get(cache.0)
-            && at.wrapping_sub(window.start) < window.len
-        {
-            return Ok(window);
-        }
-        self.search(cache, at)
-    }
-
-    #[cold]
-    fn search(&self, cache: &mut RegionCache, at: u64) -> Result<&Window, TranslateError> {
+    /// The region that holds `at`.
+    fn window(&self, at: u64) -> Result<&Window, TranslateError> {
         let after = self.windows.partition_point(|window| window.start <= at);
-        let window = after
-            .checked_sub(1)
-            .map(|index| (index, &self.windows[index]))
-            .filter(|(_, window)| at - window.start < window.len);
-        let (index, window) = window.ok_or(TranslateError::Unmapped(Gpa(at)))?;
-        cache.0 = index;
-        Ok(window)
+        let window = after.checked_sub(1).map(|index| &self.windows[index]);
+        window.filter(|window| at - window.start < window.len).ok_or(TranslateError::Unmapped(Gpa(at)))
     }
 }
 
@@ -344,24 +338,30 @@ mod tests {
     }
 
     #[test]
-    fn a_hit_is_whole_shared_allowed_and_in_the_last_region() {
+    fn a_hit_is_whole_shared_and_allowed() {
         let mut read_only = region(0x3000, 0x1000);
         read_only.writable = false;
         let map = MemMap::new(vec![region(0x1000, 0x1000), read_only, region_with(0x5000, 0x1000, false)]);
-        let hit = |last: u64, gpa, len, access| {
-            let mut cache = RegionCache::default();
-            map.translate(&mut cache, (Gpa(last), 1), Access::Read, |_, _| Ok(())).unwrap();
-            let found = map.hit(cache, (Gpa(gpa), len), access);
+        // Whatever was hit before.
+        let hit = |gpa, len, access| {
             let translated = map.contiguous(Gpa(gpa), len, access);
-            assert!(found.is_none() || translated == Ok(found.unwrap()));
-            found.is_some()
+            let found = [0x1000, 0x3000, 0x5000].map(|last| {
+                let mut cache = RegionCache::default();
+                for len in [1, 0x1000] {
+                    map.translate(&mut cache, (Gpa(last), len), Access::Read, |_, _| Ok(())).unwrap();
+                }
+                map.hit(&mut cache, (Gpa(gpa), len), access)
+            });
+            assert!(found.iter().all(|found| found.is_none() || *found == translated.ok()));
+            assert!(found.iter().all(|other| other == &found[0]));
+            found[0].is_some()
         };
         let (read, write) = (Access::Read, Access::Write);
-        assert!(hit(0x1000, 0x1000, 0x1000, write) && hit(0x1000, 0x1fff, 1, read) && hit(0x3000, 0x3000, 1, read));
-        assert!(!hit(0x1000, 0x1001, 0x1000, read) && !hit(0x1000, 0xfff, 2, read) && !hit(0x1000, 0x2000, 0, read));
-        assert!(!hit(0x1000, 0x1000, 0, read) && !hit(0x1000, 0x1001, u64::MAX, read) && !hit(0x1000, 0x3000, 1, read));
-        assert!(!hit(0x3000, 0x3000, 1, write) && !hit(0x5000, 0x5000, 1, read));
-        assert_eq!(MemMap::default().hit(RegionCache::default(), (Gpa(0), 1), read), None);
+        assert!(hit(0x1000, 0x1000, write) && hit(0x1fff, 1, read) && hit(0x3000, 1, read));
+        assert!(!hit(0x1001, 0x1000, read) && !hit(0xfff, 2, read) && !hit(0x2000, 1, read) && !hit(0x2000, 0, read));
+        assert!(!hit(0x1000, 0, read) && !hit(0x1001, u64::MAX, read) && !hit(u64::MAX, 2, read));
+        assert!(!hit(0x3000, 1, write) && !hit(0x5000, 1, read) && !hit(0x5000, 0x1000, write));
+        assert_eq!(MemMap::default().hit(&mut RegionCache::default(), (Gpa(0), 1), read), None);
     }
 
     #[test]

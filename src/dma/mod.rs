@@ -8,12 +8,14 @@ mod host;
 mod map;
 #[cfg(test)]
 mod memory_files;
+mod recent;
 pub mod sigbus;
 mod stand_in;
 mod table;
 
 #[cfg(test)]
 pub use map::testing;
-pub use map::{Access, Gpa, Mapping, MemMap, Region, RegionCache, TranslateError};
+pub use map::{Access, Gpa, Mapping, MemMap, Region, TranslateError};
+pub use recent::RegionCache;
 pub use stand_in::StandIn;
 pub use table::{Limits, MapError, MapRequest, PAGE_LEN, Table};

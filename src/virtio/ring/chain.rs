@@ -3,11 +3,15 @@
 use bdev::Segment;
 
 use super::ChainFault;
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor};
 use crate::dma::{Access, Gpa, MemMap, RegionCache, TranslateError};
 
 /// Pieces of host memory that a chain may have, and descriptors that an indirect table may have: 1024 for data, which is
 /// what one vectored operation takes, and room for headers in odd framings and buffers that cross regions.
 pub const MAX_SEGMENTS: usize = 1280;
+
+/// Descriptors of a usual chain at most.
+pub(super) const USUAL_DESCRIPTORS: usize = 8;
 
 /// Most bytes in a chain (2.7.5).
 const MAX_TOTAL_LEN: u64 = 1 << 32;
@@ -113,6 +117,56 @@ impl Chain {
         Filling { chain: self, count: 0, total_len: 0, readable: None }
     }
 
+    /// Describes the usual chain: a few direct descriptors, first those to read and then those to write, each whole in a
+    /// region that was hit before. Begins with `first`; `next` gives the one behind another. Returns the number of
+    /// descriptors. `None` says only that the chain has to be walked with care, and leaves it undescribed.
+    #[inline(always)]
+    pub(super) fn fill_usual(
+        &mut self,
+        cache: &RegionCache,
+        first: Descriptor,
+        mut next: impl FnMut(&Descriptor) -> Option<Descriptor>,
+    ) -> Option<u16> {
+        let places = self.segments.first_chunk_mut::<USUAL_DESCRIPTORS>().expect("there is room for many more");
+        let (mut descriptor, mut count, mut total_len) = (first, 0, 0);
+        let mut put = |descriptor: &Descriptor, access| {
+            let len = u64::from(descriptor.len);
+            let place = places.get_mut(count)?;
+            count += 1;
+            total_len += len;
+            cache.hit((descriptor.addr, len), access, place).then_some((count, total_len))
+        };
+        let (mut readable, mut whole) = ((0, 0), (0, 0));
+        let mut is_whole = false;
+        while !is_whole && descriptor.flags & (DESC_F_INDIRECT | DESC_F_WRITE) == 0 {
+            readable = put(&descriptor, Access::Read)?;
+            whole = readable;
+            is_whole = descriptor.flags & DESC_F_NEXT == 0;
+            if !is_whole {
+                descriptor = next(&descriptor)?;
+            }
+        }
+        while !is_whole {
+            if descriptor.flags & (DESC_F_INDIRECT | DESC_F_WRITE) != DESC_F_WRITE {
+                return None;
+            }
+            whole = put(&descriptor, Access::Write)?;
+            is_whole = descriptor.flags & DESC_F_NEXT == 0;
+            if !is_whole {
+                descriptor = next(&descriptor)?;
+            }
+        }
+        let (count, total_len) = whole;
+        if total_len > MAX_TOTAL_LEN {
+            return None;
+        }
+        self.count = count;
+        (self.readable_count, self.readable_len) = readable;
+        self.writable_len = total_len - self.readable_len;
+        self.remote.clear();
+        Some(count as u16)
+    }
+
     /// Puts the pieces of a buffer that is not simply in the region of the last hit behind `count` others. Returns how
     /// many there are then.
     #[cold]
@@ -165,7 +219,7 @@ impl Filling<'_> {
             _ => {}
         }
         self.total_len += u64::from(len);
-        let hit = memory.map.hit(*memory.cache, (gpa, u64::from(len)), access);
+        let hit = memory.map.hit(memory.cache, (gpa, u64::from(len)), access);
         match (hit, self.chain.segments.get_mut(self.count)) {
             (Some(segment), Some(place)) => {
                 *place = segment;

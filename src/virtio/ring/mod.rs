@@ -186,6 +186,15 @@ impl Ring {
         }
     }
 
+    /// Whether there is something to [`Ring::look`] at: one read, for queues that mostly have nothing.
+    #[inline]
+    pub fn has_new(&self) -> bool {
+        match self {
+            Self::Split(ring) => ring.has_new(),
+            Self::Packed(ring) => ring.has_new(),
+        }
+    }
+
     /// Looks whether chains wait, with one read: a bound on how many, 0 if there are none. A packed ring does not tell how
     /// many, so that it is as many as there can be; [`Ring::pop`] finds the end.
     ///
@@ -216,7 +225,7 @@ impl Ring {
     ///
     /// # Errors
     /// [`RingError`]: the ring is broken, the device needs a reset. Nothing was taken.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         match self {
             Self::Split(ring) => ring.pop(map, chain),

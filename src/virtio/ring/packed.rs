@@ -6,15 +6,12 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::chain::Memory;
+use super::chain::{Memory, USUAL_DESCRIPTORS};
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
 use super::packed_areas::{Event, PackedAreas, Position, Used};
 use super::table::{Stop, Tables};
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
-
-/// Descriptors that there is room for in the copy of each chain from the start; the copies of longer ones grow, once.
-const USUAL_DESCRIPTORS: usize = 8;
 
 /// A packed ring: [`Ring`](super::Ring) documents each call.
 #[derive(Debug)]
@@ -89,6 +86,7 @@ impl PackedRing {
     pub fn unbind(&mut self) {
         self.areas = None;
         self.tables.forget();
+        self.cache = RegionCache::default();
     }
 
     /// See [`Ring::is_bound`](super::Ring::is_bound).
@@ -100,6 +98,13 @@ impl PackedRing {
     pub fn start(&mut self) {
         self.started = true;
         self.tell_notify();
+    }
+
+    /// See [`Ring::has_new`](super::Ring::has_new).
+    #[inline]
+    pub fn has_new(&self) -> bool {
+        let first = |areas: &PackedAreas| areas.descriptor(self.next_avail.index()).flags;
+        self.areas.as_ref().is_some_and(|areas| self.next_avail.is_available(first(areas)))
     }
 
     /// See [`Ring::available`](super::Ring::available).
@@ -142,7 +147,7 @@ impl PackedRing {
     ///
     /// # Errors
     /// [`RingError`].
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         let Some(areas) = &self.areas else { return Ok(Popped::Empty) };
         let at = self.next_avail;
@@ -155,9 +160,24 @@ impl PackedRing {
             return Err(RingError::Overrun(at.index()));
         }
         let fetched = &mut self.fetched;
-        let taken = fetch_chain(areas, (at, room), first, fetched)
-            .map_err(Stop::from)
-            .and_then(|()| describe(&mut self.tables, fetched, Memory { map, cache: &mut self.cache }, chain));
+        fetched.clear();
+        fetched.push(first);
+        let mut place = at;
+        let usual = chain.fill_usual(&self.cache, first, |_| {
+            place = place.next(areas.size());
+            let descriptor = areas.descriptor(place.index());
+            if !place.is_available_and_direct(descriptor.flags) {
+                return None;
+            }
+            fetched.push(descriptor);
+            Some(descriptor)
+        });
+        let taken = match usual.filter(|&descriptors| descriptors <= room) {
+            Some(_) => Ok(()),
+            None => fetch_chain(areas, (at, room), first, fetched)
+                .map_err(Stop::from)
+                .and_then(|()| describe(&mut self.tables, fetched, Memory { map, cache: &mut self.cache }, chain)),
+        };
         match taken {
             Ok(()) => self.take(chain),
             Err(stop) => {
@@ -291,7 +311,7 @@ impl PackedRing {
 
 /// Fetches the descriptors of the chain that starts with `first`, which is `at` that place. The driver can have made `room`
 /// descriptors available.
-#[inline]
+#[inline(never)]
 fn fetch_chain(
     areas: &PackedAreas,
     (mut at, room): (Position, u16),
@@ -318,7 +338,7 @@ fn fetch_chain(
 }
 
 /// Describes a chain of these descriptors.
-#[inline]
+#[inline(never)]
 fn describe(
     tables: &mut Tables,
     descriptors: &[Descriptor],
@@ -338,7 +358,8 @@ fn describe(
 }
 
 /// The descriptors of the chains in flight, by buffer id. The driver tells chains by that: one that came twice would be
-/// used twice, with whatever length the driver remembers for it.
+/// used twice, with whatever length the driver remembers for it. There is room for the usual number from the start; the
+/// copies of longer chains grow, once.
 #[derive(Debug)]
 struct TakenChains(Box<[Vec<Descriptor>]>);
 

@@ -111,11 +111,12 @@ fn a_chain_that_was_taken_may_be_walked_again() {
         assert_eq!((ring.position(), ring.in_flight(), ring.available()), (4, 3, Ok(0)));
     }
     let elsewhere = MemMap::new(vec![crate::dma::testing::region(0x100_0000, 0x1000)]);
-    assert!(matches!(ring.walk(&elsewhere, &mut chain, &direct), Err(RingError::Chain { .. })));
-    assert_eq!(chain.readable_len(), 0);
-    ring.unbind();
-    assert_eq!(ring.walk(driver.map(), &mut chain, &direct), Ok(Walked::Chain));
+    assert!(ring.rebind(&elsewhere).is_err());
+    assert_eq!(ring.walk(&elsewhere, &mut chain, &direct), Ok(Walked::Chain));
     assert_eq!(chain.readable_len(), 0, "there is no memory");
+    ring.rebind(driver.map()).unwrap();
+    assert_eq!(ring.walk(driver.map(), &mut chain, &direct), Ok(Walked::Chain));
+    assert_eq!((chain.readable_len(), chain.writable_len()), (51, 108));
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl SplitRing {
         self.areas = None;
         self.avail_seen = self.next_avail;
         self.tables.forget();
+        self.cache = RegionCache::default();
     }
 
     /// See [`Ring::is_bound`](super::Ring::is_bound).
@@ -88,6 +89,12 @@ impl SplitRing {
     pub fn start(&mut self) {
         self.started = true;
         self.tell_notify();
+    }
+
+    /// See [`Ring::has_new`](super::Ring::has_new).
+    #[inline]
+    pub fn has_new(&self) -> bool {
+        self.areas.as_ref().is_some_and(|areas| areas.avail_index() != self.next_avail)
     }
 
     /// See [`Ring::available`](super::Ring::available).
@@ -115,7 +122,7 @@ impl SplitRing {
     ///
     /// # Errors
     /// [`RingError`].
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         let Some(areas) = self.areas.as_ref().filter(|_| self.next_avail != self.avail_seen) else {
             return Ok(Popped::Empty);
@@ -124,7 +131,12 @@ impl SplitRing {
         let Some(first) = areas.descriptor(head) else {
             return Err(RingError::HeadOutOfRange { head, size: self.size });
         };
-        match walk(areas, &mut self.tables, first, Memory { map, cache: &mut self.cache }, chain) {
+        let usual = chain.fill_usual(&self.cache, first, |before| areas.descriptor(before.link));
+        let walked = match usual.filter(|&descriptors| descriptors <= self.size) {
+            Some(descriptors) => Ok(descriptors),
+            None => walk(areas, &mut self.tables, first, Memory { map, cache: &mut self.cache }, chain),
+        };
+        match walked {
             Ok(descriptors) => {
                 self.next_avail = self.next_avail.wrapping_add(1);
                 self.in_flight += 1;
@@ -239,7 +251,7 @@ impl SplitRing {
 }
 
 /// Follows the chain that starts with `descriptor` to its end. Returns the number of the ring's own descriptors in it.
-#[inline]
+#[inline(never)]
 fn walk(
     areas: &Areas,
     tables: &mut Tables,

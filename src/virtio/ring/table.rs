@@ -120,7 +120,7 @@ impl Tables {
     #[inline]
     fn find(&mut self, pointer: &Descriptor, memory: Memory<'_>) -> Result<Table, Stop> {
         let gpa = pointer.addr;
-        match memory.map.hit(*memory.cache, (gpa, u64::from(pointer.len)), Access::Read) {
+        match memory.map.hit(memory.cache, (gpa, u64::from(pointer.len)), Access::Read) {
             Some(whole) => Ok(Table { gpa, whole: Some(whole) }),
             None => self.search(pointer, memory),
         }

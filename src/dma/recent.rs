@@ -1,0 +1,86 @@
+//! The regions of the last hits: what makes the usual translation a subtraction, two comparisons and an addition.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+
+use bdev::Segment;
+
+use super::map::{Access, Gpa};
+
+/// Parts of the guest's address space, each of which has a place for the region that was hit there last.
+const PARTS: usize = 32;
+
+/// Remembers the regions of the last hits, one for each part of the address space: where a guest has many regions that
+/// are alike, each has a place of its own.
+///
+/// It is used with one map, or later ones that have the same mappings and more, and cleared before any of those goes.
+#[derive(Debug, Clone, Copy)]
+pub struct RegionCache {
+    parts: [Recent; PARTS],
+    /// log2 of the length of a part in bytes; what is further up begins from the first again.
+    shift: u32,
+}
+
+impl Default for RegionCache {
+    fn default() -> Self {
+        Self { parts: [Recent::default(); PARTS], shift: u64::BITS - 1 }
+    }
+}
+
+impl RegionCache {
+    /// log2 of the length of a part in bytes, so that they reach up to `end`.
+    pub(super) fn shift_for(end: u64) -> u32 {
+        (u64::BITS - end.leading_zeros()).saturating_sub(PARTS.ilog2())
+    }
+
+    /// Puts the range in `place`, if it has bytes and all of them are within reach of what was hit last in its part. Returns
+    /// whether that is so.
+    #[inline(always)]
+    pub fn hit(&self, range: (Gpa, u64), access: Access, place: &mut Segment) -> bool {
+        self.parts[(range.0.0 >> self.shift) as usize % PARTS].reach(range, access, place)
+    }
+
+    /// Remembers the region of `gpa`. Any `shift` below 64 is right at any time: what is remembered says itself what it is.
+    pub(super) fn remember(&mut self, gpa: Gpa, shift: u32, recent: Recent) {
+        self.shift = shift;
+        self.parts[(gpa.0 >> shift) as usize % PARTS] = recent;
+    }
+}
+
+/// A region, as far as it may be used without more ado.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recent {
+    start: u64,
+    base: NonNull<u8>,
+    /// Bytes that may be read, and that may be written.
+    reach: [u64; 2],
+}
+
+// SAFETY: an address in memory that is mapped for all threads as long as the cache is used.
+unsafe impl Send for Recent {}
+
+impl Default for Recent {
+    /// None: it reaches nothing.
+    fn default() -> Self {
+        Self::new(Gpa(0), NonNull::dangling(), [0; 2])
+    }
+}
+
+impl Recent {
+    /// The region from `start` on, at `base`. Of it `reach` bytes may be read, and written.
+    pub fn new(start: Gpa, base: NonNull<u8>, reach: [u64; 2]) -> Self {
+        Self { start: start.0, base, reach }
+    }
+
+    #[inline(always)]
+    fn reach(&self, (gpa, len): (Gpa, u64), access: Access, place: &mut Segment) -> bool {
+        let (offset, reach) = (gpa.0.wrapping_sub(self.start), self.reach[access as usize]);
+        if offset >= reach || len.wrapping_sub(1) >= reach - offset {
+            return false;
+        }
+        // SAFETY: the range is within the region's mapping, which the map keeps alive that the cache is used with; whoever
+        // holds the segment keeps the map until it is done (the quiesce protocol).
+        *place = unsafe { Segment::new(self.base.add(offset as usize), len as usize) };
+        true
+    }
+}
