@@ -5,14 +5,14 @@
 //! same bytes are the check: a bit that is set in a CDB and not there is INVALID FIELD IN CDB. So a field that this
 //! disk does not have, such as RDPROTECT or NACA, is refused by leaving it out, and a decoder never fails.
 
-use super::command::Command;
+use super::command::{CdbForm, Command};
 use super::sense::Sense;
-use super::spec::Asc;
+use super::spec::{Asc, Opcode};
 
 mod decoders;
 mod table;
 
-use table::{Entry, entries_of};
+use table::{Entry, entries_of, reserved_of};
 
 /// The first 16 bytes of a CDB, zeros where it was shorter.
 type Cdb = [u8; 16];
@@ -41,6 +41,24 @@ pub fn decode(cdb: &[u8]) -> Result<Command, Sense> {
     Ok((entry.decode)(&bytes))
 }
 
+/// As [`decode`], for the usual READ or WRITE alone: no table is looked at. `None` says that [`decode`] has to be asked.
+#[inline(always)]
+pub fn decode_usual(cdb: &[u8; 16]) -> Option<Command> {
+    const READ_10: u128 = reserved_of(Opcode::READ_10);
+    const READ_16: u128 = reserved_of(Opcode::READ_16);
+    const WRITE_10: u128 = reserved_of(Opcode::WRITE_10);
+    const WRITE_16: u128 = reserved_of(Opcode::WRITE_16);
+    let bits = u128::from_be_bytes(*cdb);
+    match Opcode(cdb[0]) {
+        Opcode::READ_10 if bits & READ_10 == 0 => Some(decoders::read(cdb, CdbForm::Ten)),
+        Opcode::READ_16 if bits & READ_16 == 0 => Some(decoders::read(cdb, CdbForm::Sixteen)),
+        Opcode::WRITE_10 if bits & WRITE_10 == 0 => Some(decoders::write(cdb, CdbForm::Ten)),
+        Opcode::WRITE_16 if bits & WRITE_16 == 0 => Some(decoders::write(cdb, CdbForm::Sixteen)),
+        _ => None,
+    }
+}
+
+#[inline]
 fn padded(cdb: &[u8]) -> Cdb {
     if let Some(bytes) = cdb.first_chunk() {
         return *bytes;

@@ -83,11 +83,12 @@ impl LogicalUnit {
     }
 
     /// Starts a command: see [`Unit::start`](super::Unit::start).
+    #[inline]
     pub fn start(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Step {
         reply.begin(0);
         match *command {
-            Command::Read { lba, blocks, fua, form, .. } => self.read(lba, blocks, fua, form, condition),
-            Command::Write { lba, blocks, fua, form, .. } => self.write(lba, blocks, fua, form, condition),
+            Command::Read { lba, blocks, fua, form, .. } => self.read(lba, blocks, fua, form, condition.stopped),
+            Command::Write { lba, blocks, fua, form, .. } => self.write(lba, blocks, fua, form, condition.stopped),
             Command::TestUnitReady if condition.stopped => STOPPED.into(),
             Command::TestUnitReady => Step::Done(Outcome::GOOD),
             Command::SynchronizeCache { lba, blocks, .. } => self.synchronize_cache(lba, blocks, condition),
@@ -98,7 +99,22 @@ impl LogicalUnit {
         }
     }
 
+    /// The one operation of a READ or WRITE: see [`Unit::quick`](super::Unit::quick).
+    #[inline(always)]
+    pub(super) fn quick(&self, command: &Command) -> Option<BlockOp> {
+        let step = match *command {
+            Command::Read { lba, blocks, fua, form, .. } => self.read(lba, blocks, fua, form, false),
+            Command::Write { lba, blocks, fua, form, .. } => self.write(lba, blocks, fua, form, false),
+            _ => return None,
+        };
+        match step {
+            Step::Block(op) if op.kind.moves_data() => Some(op),
+            _ => None,
+        }
+    }
+
     /// Goes on with a command: see [`Unit::resume`](super::Unit::resume).
+    #[inline]
     pub fn resume(&self, command: &Command, finished: &BlockOp, result: Result<(), IoError>) -> Step {
         if let Err(error) = result
             && !command.is_long()
@@ -116,6 +132,7 @@ impl LogicalUnit {
     }
 
     /// Commands that return what is known without the device.
+    #[cold]
     fn answer(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Outcome {
         let result = match *command {
             Command::Inquiry { evpd: false, page: 0, allocation_length } => {
@@ -155,8 +172,9 @@ impl LogicalUnit {
         result.map_or_else(Outcome::check, |()| Outcome::GOOD)
     }
 
-    fn read(&self, lba: u64, blocks: u32, fua: bool, form: CdbForm, condition: &Condition<'_>) -> Step {
-        if let Err(sense) = self.check_transfer(lba, blocks, form, condition) {
+    #[inline(always)]
+    fn read(&self, lba: u64, blocks: u32, fua: bool, form: CdbForm, stopped: bool) -> Step {
+        if let Err(sense) = self.check_transfer(lba, blocks, form, stopped) {
             return sense.into();
         }
         if blocks == 0 {
@@ -170,8 +188,9 @@ impl LogicalUnit {
         Step::Block(self.block_op(OpKind::Read, lba, blocks))
     }
 
-    fn write(&self, lba: u64, blocks: u32, fua: bool, form: CdbForm, condition: &Condition<'_>) -> Step {
-        if let Err(sense) = self.check_transfer(lba, blocks, form, condition) {
+    #[inline(always)]
+    fn write(&self, lba: u64, blocks: u32, fua: bool, form: CdbForm, stopped: bool) -> Step {
+        if let Err(sense) = self.check_transfer(lba, blocks, form, stopped) {
             return sense.into();
         }
         if blocks == 0 {
@@ -219,9 +238,9 @@ impl LogicalUnit {
     }
 
     /// Whether a transfer may be done: the unit runs, the range exists and is not too long.
-    #[inline]
-    fn check_transfer(&self, lba: u64, blocks: u32, form: CdbForm, condition: &Condition<'_>) -> Result<(), Sense> {
-        if condition.stopped {
+    #[inline(always)]
+    fn check_transfer(&self, lba: u64, blocks: u32, form: CdbForm, stopped: bool) -> Result<(), Sense> {
+        if stopped {
             return Err(STOPPED);
         }
         self.check_length(lba, blocks, form)
@@ -238,7 +257,7 @@ impl LogicalUnit {
     }
 
     /// Whether all blocks of a range exist. A range of no blocks may begin right behind the last one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn check_range(&self, lba: u64, blocks: u32) -> Result<(), Sense> {
         match self.blocks.checked_sub(lba) {
             Some(left) if u64::from(blocks) <= left => Ok(()),
@@ -247,7 +266,7 @@ impl LogicalUnit {
     }
 
     /// The operation on a range that has been checked: then nothing here can overflow.
-    #[inline]
+    #[inline(always)]
     pub(super) fn block_op(&self, kind: OpKind, lba: u64, blocks: u32) -> BlockOp {
         let block_size = u64::from(self.block_size);
         BlockOp { kind, offset: lba * block_size, len: u64::from(blocks) * block_size }

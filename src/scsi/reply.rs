@@ -26,11 +26,13 @@ impl Reply {
     }
 
     /// What the initiator gets: never longer than the allocation length.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Forgets everything, and accepts at most `allocation_length` bytes from now on.
+    #[inline]
     pub(super) fn begin(&mut self, allocation_length: u32) {
         self.bytes.clear();
         self.limit = allocation_length as usize;

@@ -21,7 +21,7 @@ const fn bit(byte: u8, bit: u8) -> bool {
 }
 
 /// LBA and TRANSFER LENGTH of READ and WRITE. Only in the form of 6 bytes a length of 0 means 256 blocks.
-#[inline]
+#[inline(always)]
 fn range(cdb: &Cdb, form: CdbForm) -> (u64, u32) {
     match form {
         CdbForm::Six => {
@@ -35,7 +35,7 @@ fn range(cdb: &Cdb, form: CdbForm) -> (u64, u32) {
 }
 
 /// DPO and FUA; the form of 6 bytes has an address in their place.
-#[inline]
+#[inline(always)]
 fn dpo_fua(cdb: &Cdb, form: CdbForm) -> (bool, bool) {
     match form {
         CdbForm::Six => (false, false),
@@ -43,14 +43,14 @@ fn dpo_fua(cdb: &Cdb, form: CdbForm) -> (bool, bool) {
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn read(cdb: &Cdb, form: CdbForm) -> Command {
     let (lba, blocks) = range(cdb, form);
     let (dpo, fua) = dpo_fua(cdb, form);
     Command::Read { lba, blocks, dpo, fua, form }
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn write(cdb: &Cdb, form: CdbForm) -> Command {
     let (lba, blocks) = range(cdb, form);
     let (dpo, fua) = dpo_fua(cdb, form);

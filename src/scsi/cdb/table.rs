@@ -147,3 +147,10 @@ pub(super) fn entries_of(opcode: u8) -> &'static [Entry] {
     let (first, end) = RANGES[opcode as usize];
     &TABLE[first as usize..end as usize]
 }
+
+/// The bits that may not be set in a CDB with this operation code, which has no service actions.
+pub(super) const fn reserved_of(opcode: Opcode) -> u128 {
+    let (first, end) = RANGES[opcode.0 as usize];
+    assert!(first + 1 == end, "one entry");
+    TABLE[first as usize].reserved
+}
