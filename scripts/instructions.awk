@@ -55,8 +55,9 @@ function table(title, rows, limit,    command, row, shown) {
 END {
     # Each pass hands completions over twice, and takes from the ring if there is something to take.
     for (r = 1; r <= 2; r++) passes[r] = calls_of(r, "target::core::Core::deliver") / 2
-    busy = calls_of(2, "RequestQueue::take")
-    ios = calls_of(2, "RequestQueue::respond")
+    busy = calls_of(2, "RequestQueue>?::take")
+    # Each read or write is offered to its channel once, if it is there to be run at once.
+    ios = calls_of(2, "Channel>?::run")
     idle_passes = passes[2] - busy
     printf "%9.1f  instructions for each I/O\n", share(total[2], total[1])
     printf "%9.1f  I/Os in each busy pass\n", ios / busy

@@ -99,6 +99,11 @@ impl ControlQueue {
         !self.queue.is_retiring() || self.in_progress.is_empty() && self.peers.outbox.is_empty()
     }
 
+    /// Whether there is nothing to do but what the driver asks for.
+    pub(crate) fn waits_for_driver(&self) -> bool {
+        self.in_progress.is_empty() && self.peers.outbox.is_empty()
+    }
+
     /// Whether it has to try again, whatever the driver does.
     pub(crate) fn must_be_polled(&self) -> bool {
         !self.peers.outbox.is_empty()

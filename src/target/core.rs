@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bdev::{Completion, Io, IoConfig, Op};
-use reactor::{Context, Drain, Handle, Pass, Progress, WakeFds};
+use reactor::{Context, Drain, Progress, WakeFds};
 
 use crate::dma::sigbus;
 use crate::scsi::Reply;
 
 use super::cx::{Bar, Cx};
 use super::disk::Disk;
-use super::message::{BarId, Life, Message, QueueName, Scope};
-use super::remote::Untaken;
-use super::slots::Verdict;
+use super::ending::Ending;
+use super::message::{BarId, Life, Message, QueueName};
 use super::tag::{Generation, RequestName, SlotIndex, WorkerIndex};
 use super::worker::Worker;
 
@@ -28,6 +27,10 @@ pub(crate) struct Core {
     cx: Cx,
     /// By [`WorkerIndex`].
     workers: Vec<Option<Box<Worker>>>,
+    /// Places of the workers whose pass has to be finished.
+    touched: Vec<WorkerIndex>,
+    /// Places of the channels that have timers.
+    timed: Vec<usize>,
     /// The worker whose waiting requests are next to be tried again.
     turn: usize,
     endings: Vec<Ending>,
@@ -37,19 +40,6 @@ pub(crate) struct Core {
     clean: Arc<AtomicBool>,
     /// Accesses to memory that was no longer there, in the whole process, when last looked at.
     faults: u64,
-}
-
-/// Task management that waits for commands of this reactor.
-struct Ending {
-    life: Life,
-    scope: Scope,
-    verdict: Verdict,
-    /// Commands that were with a disk, some of which may have been answered by now.
-    pending: Vec<RequestName>,
-    /// Queues that could not take all that was there before the function, and up to where that goes.
-    untaken: Vec<(WorkerIndex, Untaken)>,
-    pass: Pass,
-    origin: Handle<Message>,
 }
 
 /// How far the reactor is with its end.
@@ -73,12 +63,15 @@ impl Core {
     pub(crate) fn new(disks: Arc<[Arc<Disk>]>, clean: Arc<AtomicBool>) -> std::io::Result<Self> {
         let count = u32::try_from(disks.len()).unwrap_or(u32::MAX);
         let mut io = Io::new(IoConfig { channels: count, ..IoConfig::default() });
-        let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<_, _>>()?;
+        let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<Vec<_>, _>>()?;
+        let timed = (0..channels.len()).filter(|&place| channels[place].has_timers()).collect();
         let full = Vec::with_capacity(disks.len());
         let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false, full };
         Ok(Self {
             cx,
             workers: Vec::new(),
+            touched: Vec::new(),
+            timed,
             turn: 0,
             endings: Vec::new(),
             disks,
@@ -100,6 +93,7 @@ impl Core {
             }
             let worker = self.workers[usize::from(name.worker.0)].as_mut().expect("a worker outlives its requests");
             worker.complete(name, result, &mut self.cx);
+            touch(&mut self.touched, name.worker, worker);
         }
         count
     }
@@ -123,6 +117,41 @@ impl Core {
         taken
     }
 
+    /// Polls each queue that may have something; how much was done.
+    #[inline]
+    fn poll_workers(&mut self) -> usize {
+        let mut work = 0;
+        for (place, worker) in self.workers.iter_mut().enumerate() {
+            let Some(worker) = worker else { continue };
+            if worker.has_nothing() {
+                continue;
+            }
+            work += worker.poll(&mut self.cx);
+            touch(&mut self.touched, WorkerIndex(place as u16), worker);
+        }
+        work
+    }
+
+    /// Shows drivers what was done for them, and drops the queues that have ended; how many.
+    #[inline]
+    fn finish_pass(&mut self) -> usize {
+        let mut ended = 0;
+        while let Some(WorkerIndex(place)) = self.touched.pop() {
+            let place = &mut self.workers[usize::from(place)];
+            if place.as_mut().is_some_and(|worker| !worker.finish_pass()) {
+                *place = None;
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    /// Has every queue looked at, and its pass finished: something has happened to some of them.
+    #[cold]
+    fn disturb_all(&mut self) {
+        self.workers.iter_mut().flatten().for_each(|worker| worker.disturb());
+    }
+
     fn find(&mut self, queue: QueueName) -> Option<(&mut Worker, &mut Cx)> {
         let worker = self.workers.iter_mut().flatten().find(|worker| worker.name() == queue)?;
         Some((worker, &mut self.cx))
@@ -133,6 +162,7 @@ impl Core {
         worker.adopt(WorkerIndex(free as u16));
         if free == self.workers.len() {
             self.workers.push(None);
+            self.touched.reserve(self.workers.len());
         }
         self.workers[free] = Some(worker);
     }
@@ -159,6 +189,9 @@ impl Core {
         let Self { cx, workers, endings, .. } = self;
         for ending in endings.iter_mut().filter(|ending| !ending.untaken.is_empty()) {
             ending.collect_late(workers, cx);
+        }
+        for (place, worker) in self.workers.iter_mut().enumerate() {
+            worker.iter_mut().for_each(|worker| touch(&mut self.touched, WorkerIndex(place as u16), worker));
         }
     }
 
@@ -217,51 +250,13 @@ impl Core {
     }
 }
 
-impl Ending {
-    /// Takes what is in the rings and ends what is in scope.
-    fn collect(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
-        for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == self.life) {
-            if let Worker::Request(worker) = &mut **worker {
-                let untaken = worker.take_all(cx);
-                self.untaken.extend(untaken.map(|untaken| (worker.index, untaken)));
-                worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
-            }
-        }
-    }
-
-    /// If the last queue has now taken what was there before the function, ends what of it is in scope: it was barred.
-    #[cold]
-    fn collect_late(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
-        let life = self.life;
-        self.untaken.retain_mut(|(index, untaken)| match workers[usize::from(index.0)].as_deref_mut() {
-            Some(Worker::Request(worker)) => worker.queue.life == life && !worker.queue.has_taken(untaken),
-            _ => false,
-        });
-        if !self.untaken.is_empty() {
-            return;
-        }
-        for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
-            if let Worker::Request(worker) = &mut **worker {
-                worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
-            }
-        }
-    }
-
-    /// Forgets answered commands down to the last one that is still open: one look a pass, however many there are.
-    fn forget_answered(&mut self, workers: &[Option<Box<Worker>>]) {
-        while let Some(&name) = self.pending.last()
-            && !self.is_open(name, workers)
-        {
-            self.pending.pop();
-        }
-    }
-
-    fn is_open(&self, name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
-        match workers[usize::from(name.worker.0)].as_deref() {
-            // The place may have gone to a queue of another life.
-            Some(Worker::Request(worker)) => worker.queue.life == self.life && worker.is_open(name),
-            _ => false,
-        }
+/// Notes that the pass of `worker`, which is at `place`, has to be finished.
+#[inline]
+fn touch(touched: &mut Vec<WorkerIndex>, place: WorkerIndex, worker: &mut Worker) {
+    let queue = worker.queue_mut();
+    if !queue.is_touched {
+        queue.is_touched = true;
+        touched.push(place);
     }
 }
 
@@ -269,6 +264,7 @@ impl Context for Core {
     type Message = Message;
 
     fn message(&mut self, message: Message) {
+        self.disturb_all();
         match message {
             Message::Adopt(worker) => self.adopt(worker),
             Message::Memory { queue, memory } => {
@@ -313,28 +309,21 @@ impl Context for Core {
         self.cx.io.set_now_ns(now_ns);
         self.cx.io.reap();
         let mut work = self.deliver();
-        for channel in &mut self.cx.channels {
-            work += channel.poll(&mut self.cx.io);
+        for &place in &self.timed {
+            work += self.cx.channels[place].poll(&mut self.cx.io);
         }
         self.cx.full.clear();
         if self.cx.has_waiting {
             work += self.retry_waiting();
         }
-        for worker in self.workers.iter_mut().flatten() {
-            work += worker.poll(&mut self.cx);
-        }
+        work += self.poll_workers();
         if !self.endings.is_empty() {
             self.collect_late();
         }
         work += self.cx.io.submit();
         // What a backend completed at once is answered in this pass.
         work += self.deliver();
-        for place in &mut self.workers {
-            if place.as_mut().is_some_and(|worker| !worker.finish_pass()) {
-                *place = None;
-                work += 1;
-            }
-        }
+        work += self.finish_pass();
         if !self.endings.is_empty() {
             self.settle_endings();
         }

@@ -3,8 +3,8 @@
 use bdev::segment::copy_to;
 use bdev::{IoError, Op, SubmitError};
 
-use crate::scsi::{AttentionRule, Command, Condition, DataDirection, Effect, Outcome, Step};
-use crate::virtio_scsi::{CommandRequest, CommandResponse, Destination, Direction, ResponseCode};
+use crate::scsi::{AttentionRule, BlockOp, Command, Condition, DataDirection, Effect, Outcome, Step};
+use crate::virtio_scsi::{CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
 use super::adapter::Adapter;
 use super::cx::Cx;
@@ -30,7 +30,7 @@ impl RequestQueue {
         };
         let state = self.slots.get(slot);
         (state.id, state.address, state.entry) = (request.id, address, entry);
-        if request.layout.direction() == Direction::Both {
+        if state.is_both {
             return self.refuse(slot, ResponseCode::FAILURE);
         }
         let unit = self.queue.adapter.luns.entry(entry);
@@ -38,7 +38,6 @@ impl RequestQueue {
             Ok(command) => state.command = command,
             Err(outcome) => return self.fail_decode(slot, outcome),
         }
-        state.data_out = request.layout.direction() == Direction::Out;
         if cx.is_barred(self.queue.life, address, request.id) {
             state.phase = Phase::Barred;
             return self.held_back.push_back(slot);
@@ -81,7 +80,7 @@ impl RequestQueue {
         }
         let step = entry.unit.start(&command, &condition, &mut cx.reply);
         let room = if state.data_out { 0 } else { state.data_len };
-        if cx.reply.as_bytes().len() as u64 > room && matches!(step, Step::Done(_)) {
+        if matches!(step, Step::Done(_)) && cx.reply.as_bytes().len() as u64 > room {
             // The data cannot be told, and with it an attention that was in it: it stays for the next command.
             condition.attention.into_iter().for_each(|attention| entry.raise(attention));
             return self.refuse(slot, ResponseCode::OVERRUN);
@@ -109,6 +108,7 @@ impl RequestQueue {
     }
 
     /// A command has ended without an operation, with its data in the reply.
+    #[cold]
     fn reply(&mut self, slot: SlotIndex, outcome: &Outcome, cx: &mut Cx) {
         self.apply(slot, outcome);
         let copied = copy_to(self.slots.data(slot), 0, cx.reply.as_bytes()) as u64;
@@ -123,9 +123,17 @@ impl RequestQueue {
         self.queue.adapter.luns.entry(entry).set_stopped(stopped);
     }
 
-    /// Gives the slot's operation to its channel.
+    /// Has the slot's operation done: at once if its device can do that, otherwise by its channel.
     #[inline]
     fn submit(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let disk = self.disk_of(slot);
+        let op = self.operation(slot);
+        // A command of many operations gives others their turn in between.
+        if !self.slots.get(slot).is_late
+            && let Some(result) = cx.channels[disk.0].run(&op)
+        {
+            return self.complete(slot, result, cx);
+        }
         if !self.try_submit(slot, cx) {
             self.slots.get(slot).phase = Phase::Waiting;
             self.waiting.push_back(slot);
@@ -157,10 +165,7 @@ impl RequestQueue {
     }
 
     fn try_submit(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
-        let tag = self.name(slot).tag();
-        let scsi_op = self.slots.get(slot).op;
-        let segments = self.slots.operation_data(slot, scsi_op.len);
-        let op = Op { kind: scsi_op.kind, offset: scsi_op.offset, len: scsi_op.len, segments };
+        let (tag, op) = (self.name(slot).tag(), self.operation(slot));
         let disk = self.disk_of(slot);
         let (channel, io) = cx.channel(disk);
         match channel.submit(io, &op, tag) {
@@ -175,6 +180,13 @@ impl RequestQueue {
                 false
             }
         }
+    }
+
+    /// The slot's operation.
+    #[inline]
+    fn operation(&mut self, slot: SlotIndex) -> Op {
+        let BlockOp { kind, offset, len } = self.slots.get(slot).op;
+        Op { kind, offset, len, segments: self.slots.operation_data(slot, len) }
     }
 
     /// The disk that the slot's operation is for.
@@ -199,16 +211,42 @@ impl RequestQueue {
                 self.apply(slot, &outcome);
                 self.end(slot, &outcome, moved);
             }
-            Step::Long => self.continue_long(slot, result, cx),
-            next => self.follow(slot, next, cx),
+            Step::Long => {
+                self.slots.get(slot).is_late = true;
+                self.continue_long(slot, result, cx);
+            }
+            next => self.follow_on(slot, next, cx),
         }
     }
 
+    /// A command has a further step.
+    #[inline(never)]
+    fn follow_on(&mut self, slot: SlotIndex, step: Step, cx: &mut Cx) {
+        self.slots.get(slot).is_late = true;
+        self.follow(slot, step, cx);
+    }
+
     /// Ends a command with `moved` bytes of its data buffer used.
+    ///
+    /// Where there is no sense data the driver is told of the bytes of the header alone: there are some behind it that were
+    /// not written.
+    #[inline]
     pub(super) fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64) {
         let state = self.slots.get(slot);
-        let data_in = if state.data_out { 0 } else { moved };
         let resid = state.data_len - moved;
+        if outcome.sense.is_none() && state.stood_in.is_none() {
+            let written = write_plain_response(self.slots.response(slot), outcome.status.0, resid);
+            let head = self.slots.give_back(slot);
+            return self.queue.ring.push(head, written);
+        }
+        self.end_fully(slot, outcome, resid);
+    }
+
+    /// As `end`, with the whole response.
+    #[cold]
+    fn end_fully(&mut self, slot: SlotIndex, outcome: &Outcome, resid: u64) {
+        let state = self.slots.get(slot);
+        let data_in = if state.data_out { 0 } else { state.data_len - resid };
         let sense = outcome.sense.map(|sense| sense.encode_fixed());
         let response = CommandResponse {
             response: ResponseCode::OK,

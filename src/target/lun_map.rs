@@ -93,6 +93,12 @@ impl LunMap {
     #[inline]
     pub(crate) fn find(&self, address: Address) -> Option<EntryIndex> {
         let target = self.targets.get(usize::from(address.target))?.as_ref()?;
+        // Nearly always they are numbered from 0 on without a gap.
+        if let Some(&(lun, index)) = target.luns.get(usize::from(address.lun))
+            && lun == address.lun
+        {
+            return Some(index);
+        }
         match target.luns.binary_search_by_key(&address.lun, |&(lun, _)| lun) {
             Ok(place) => Some(target.luns[place].1),
             Err(_) if address.lun == 0 => Some(target.missing_zero),
@@ -138,6 +144,13 @@ impl Entry {
         Self { unit, disk, target, pending: Pending::default(), stopped: AtomicBool::new(false) }
     }
 
+    /// Whether nothing stands in the way of a usual command: neither an attention nor a stop.
+    #[inline]
+    pub(crate) fn is_usual(&self) -> bool {
+        !self.has_attention() && !self.is_stopped()
+    }
+
+    #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }

@@ -5,18 +5,21 @@
 //! |---|---|
 //! | `controller`, `registers`: what a client sees | `core`: one pass, messages |
 //! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue` |
-//! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `execute`: one command; `slots`: requests in progress |
+//! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `batch`: what is taken in a pass |
+//! | | `execute`: one command; `slots`: requests in progress |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
 //! `adapter`, `lun_map` and `disk` are shared and read-mostly; `message` is all that goes between.
 
 mod adapter;
+mod batch;
 mod control_queue;
 mod controller;
 mod core;
 mod courier;
 mod cx;
 mod disk;
+mod ending;
 mod execute;
 mod function;
 mod homes;

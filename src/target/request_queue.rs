@@ -1,28 +1,26 @@
-//! A request queue on its reactor: takes chains from the ring, gives answers back. What happens in between is in
-//! [`execute`](super::execute).
+//! A request queue on its reactor: takes chains from the ring (most of them by the [`batch`](super::batch)), gives answers
+//! back. What happens in between is in [`execute`](super::execute).
 //!
 //! Order within one queue: chains start in the order in which the driver made them available, and end in whatever order
 //! their operations do, as virtio and SAM allow for SIMPLE tasks.
 
 use std::collections::VecDeque;
 
-use crate::virtio::ring::{Chain, Head, Popped};
+use crate::virtio::ring::{Chain, Head};
 use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction, Framing, ResponseCode};
 use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
+
+use super::batch::BATCH;
 
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::long::Longs;
 use super::message::Scope;
 use super::remote::{Task, Untaken};
-use super::slots::{Phase, Slots, Verdict};
+use super::slots::{Aside, Phase, Slot, Slots, Verdict};
 use super::stood_in::StoodIn;
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::worker::Queue;
-
-/// Chains that one queue takes in one pass: the others of its reactor get their turn, and the driver is busy with what one
-/// pass published while the next one takes more. With 64, the two worked in lockstep.
-const BATCH: u16 = 16;
 
 /// A request queue.
 #[derive(Debug)]
@@ -37,7 +35,10 @@ pub(crate) struct RequestQueue {
     pub(crate) waiting: VecDeque<SlotIndex>,
     /// Requests that task management holds back, in order.
     pub(crate) held_back: VecDeque<SlotIndex>,
-    chain: Chain,
+    /// The chain that was popped last.
+    pub(super) chain: Chain,
+    /// Those of this pass.
+    pub(super) batch: [Aside; BATCH],
 }
 
 impl RequestQueue {
@@ -53,6 +54,7 @@ impl RequestQueue {
             waiting: VecDeque::with_capacity(size.into()),
             held_back: VecDeque::new(),
             chain: Chain::new(),
+            batch: [const { Aside::EMPTY }; BATCH],
         }
     }
 
@@ -60,7 +62,7 @@ impl RequestQueue {
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
         let settled = if self.queue.remote.is_quiet() { 0 } else { self.queue.push_stored() + self.take_again(cx) };
-        let available = self.queue.available().min(BATCH);
+        let available = self.queue.available().min(BATCH as u16);
         settled + if available == 0 { 0 } else { self.take(available, cx) }
     }
 
@@ -75,43 +77,17 @@ impl RequestQueue {
         taken
     }
 
-    /// Takes up to `count` chains; how many it took.
-    fn take(&mut self, count: u16, cx: &mut Cx) -> usize {
-        for taken in 0..count {
-            if !self.slots.has_room() {
-                return taken.into();
-            }
-            match self.queue.ring.pop(&self.queue.memory, &mut self.chain) {
-                Ok(Popped::Chain(head)) if self.chain.remote().is_empty() => self.begin(head, None, cx),
-                Ok(Popped::Chain(head)) => match self.queue.admit(head, &mut self.chain) {
-                    Some((head, stood_in)) => self.begin(head, Some(stood_in), cx),
-                    None => return taken.into(),
-                },
-                Ok(Popped::Empty) => return taken.into(),
-                Ok(Popped::NeedsFetch { gpa, len }) => {
-                    self.queue.fetch_table(gpa, len);
-                    return taken.into();
-                }
-                Err(error) => {
-                    self.queue.cannot_pop(&error);
-                    return taken.into();
-                }
-            }
-        }
-        count.into()
-    }
-
-    /// A chain becomes a request; `stood_in` is the memory that stands in for what of it is not shared.
-    #[inline]
-    fn begin(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, cx: &mut Cx) {
-        let request = match CommandRequest::parse(&self.chain, self.framing) {
+    /// A chain becomes a request, however it is cut; `stood_in` is the memory that stands in for what of it is not shared.
+    #[cold]
+    pub(super) fn begin(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, cx: &mut Cx) {
+        let (request, layout) = match CommandRequest::parse(&self.chain, self.framing) {
             Ok(request) => request,
             Err(error) => {
                 self.queue.fail(&error);
                 return self.give_back(head, 0, stood_in, None);
             }
         };
-        let slot = self.fill_slot(head, &request.layout);
+        let slot = self.fill_slot(head, &layout);
         if stood_in.is_some() {
             self.slots.get(slot).stood_in = stood_in;
         }
@@ -120,9 +96,11 @@ impl RequestQueue {
 
     /// Moves the chain's segments to a slot: those of the response, then those of the data.
     fn fill_slot(&mut self, head: Head, layout: &DataLayout) -> SlotIndex {
-        let chain = &self.chain;
+        let (chain, direction) = (&self.chain, layout.direction());
         let slot = self.slots.take(head, chain.readable().len() + chain.writable().len());
-        self.slots.get(slot).data_len = layout.data_in_len.max(layout.data_out_len);
+        let state = self.slots.get(slot);
+        state.data_len = layout.data_in_len.max(layout.data_out_len);
+        (state.data_out, state.is_both) = (direction == Direction::Out, direction == Direction::Both);
         self.slots.fill(slot, |list| {
             let mut count = 0;
             for segment in layout.response(chain) {
@@ -130,7 +108,7 @@ impl RequestQueue {
                 count += 1;
             }
             let response = count;
-            let data = match layout.direction() {
+            let data = match direction {
                 Direction::Out => layout.data_out(chain),
                 Direction::None | Direction::In | Direction::Both => layout.data_in(chain),
             };
@@ -206,7 +184,7 @@ impl RequestQueue {
     /// `pending` gets the names of those.
     pub(crate) fn end_tasks(&mut self, scope: Scope, verdict: Verdict, pending: &mut Vec<RequestName>, cx: &mut Cx) {
         pending.extend(self.queue.remote.in_scope(scope));
-        let matches = |slot: &super::slots::Slot| scope.holds(slot.address, slot.id);
+        let matches = |slot: &Slot| scope.holds(slot.address, slot.id);
         let found: Vec<_> = self.slots.iter_busy().filter(|(_, slot)| matches(slot)).map(|(index, _)| index).collect();
         for index in found {
             let name = self.name(index);

@@ -8,7 +8,7 @@ use bdev::{Segment, SegmentSlice};
 
 use crate::scsi::{BlockOp, Command};
 use crate::virtio::ring::{Head, MAX_SEGMENTS};
-use crate::virtio_scsi::Address;
+use crate::virtio_scsi::{Address, Plain};
 
 use super::lun_map::EntryIndex;
 use super::stood_in::StoodIn;
@@ -44,13 +44,14 @@ pub(crate) enum Verdict {
     Reset,
 }
 
-/// One request.
+/// One request: all that a usual one takes is in a few cache lines.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) phase: Phase,
     pub(crate) generation: Generation,
     /// To be given back to the ring exactly once; there unless the slot is free.
-    pub(crate) head: Option<Head>,
+    head: Option<Head>,
     /// The driver's name of it (`id` in the request header).
     pub(crate) id: u64,
     pub(crate) address: Address,
@@ -62,21 +63,86 @@ pub(crate) struct Slot {
     pub(crate) data_len: u64,
     /// The data buffer holds data from the driver.
     pub(crate) data_out: bool,
+    /// There are buffers for data both ways: refused.
+    pub(crate) is_both: bool,
+    /// An operation of its command has been done: what follows takes its turn with the others'.
+    pub(crate) is_late: bool,
     /// Set when task management ends it.
     pub(crate) verdict: Option<Verdict>,
     /// Memory that stands in for what the client does not share. A free slot has none.
     pub(crate) stood_in: Option<Box<StoodIn>>,
     response_count: u16,
     count: u16,
+    /// Its list, if its own is too small.
     large: Option<u16>,
+    small: [Segment; SMALL],
+}
+
+/// A chain that was popped and not looked into: one that is cut as usual.
+#[derive(Debug)]
+pub(crate) struct Aside {
+    /// There until the chain is given back, or its slot has it.
+    pub(crate) head: Option<Head>,
+    /// Where its request header is.
+    pub(crate) header: Segment,
+    /// Bytes of data.
+    pub(crate) data_len: u64,
+    /// It is from the driver.
+    pub(crate) data_out: bool,
+    count: u16,
+    /// The response, then the data.
+    list: [Segment; SMALL],
+}
+
+impl Aside {
+    pub(crate) const EMPTY: Self = Self {
+        head: None,
+        header: Segment::EMPTY,
+        data_len: 0,
+        data_out: false,
+        count: 0,
+        list: [Segment::EMPTY; SMALL],
+    };
+
+    /// Fills it anew. False if there are too many pieces of data: then it is as before.
+    #[inline]
+    pub(crate) fn fill(&mut self, plain: &Plain<'_>) -> bool {
+        if plain.data.len() >= SMALL {
+            return false;
+        }
+        self.header = plain.header;
+        (self.data_len, self.data_out) = (plain.data_len, plain.data_out);
+        self.count = plain.data.len() as u16 + 1;
+        self.list[0] = plain.response;
+        if let [data] = plain.data {
+            self.list[1] = *data;
+        } else {
+            self.list[1..][..plain.data.len()].copy_from_slice(plain.data);
+        }
+        true
+    }
+
+    /// Where its response goes.
+    #[inline]
+    pub(crate) fn response(&self) -> &[Segment] {
+        &self.list[..1]
+    }
+
+    /// Its data, for an operation that uses all of it and has ended when it returns.
+    #[inline]
+    pub(crate) fn data(&self) -> SegmentSlice {
+        let data = &self.list[1..usize::from(self.count)];
+        // SAFETY: whoever has set the chain aside fills it anew only after the operation.
+        unsafe { SegmentSlice::new(data) }
+    }
 }
 
 /// All requests of one queue.
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Box<[Slot]>,
+    /// The one that was given back last is taken next: it is still in the cache.
     free: Vec<SlotIndex>,
-    small: Box<[Segment]>,
     large: Vec<Box<[Segment]>>,
     free_large: Vec<u16>,
 }
@@ -95,24 +161,27 @@ impl Slots {
             op: BlockOp::FLUSH,
             data_len: 0,
             data_out: false,
+            is_both: false,
+            is_late: false,
             verdict: None,
             stood_in: None,
             response_count: 0,
             count: 0,
             large: None,
+            small: [Segment::EMPTY; SMALL],
         };
         Self {
             slots: (0..size).map(|_| empty()).collect(),
             free: (0..size).rev().map(SlotIndex).collect(),
-            small: vec![Segment::EMPTY; usize::from(size) * SMALL].into(),
             large: (0..LARGE_LISTS).map(|_| large_list()).collect(),
             free_large: (0..LARGE_LISTS).collect(),
         }
     }
 
-    /// Whether a chain can be taken. If not, it stays in the ring: natural backpressure.
-    pub(crate) fn has_room(&self) -> bool {
-        !self.free.is_empty()
+    /// How many chains can be taken. Others stay in the ring: natural backpressure.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.free.len()
     }
 
     /// Requests in progress.
@@ -120,18 +189,35 @@ impl Slots {
         self.slots.len() - self.free.len()
     }
 
-    /// Takes a slot for the chain of `head`, which has `segments` segments. Only after [`Slots::has_room`].
+    /// Takes a slot for the chain of `head`, which has `segments` segments. Only where there is [`Slots::room`].
     pub(crate) fn take(&mut self, head: Head, segments: usize) -> SlotIndex {
-        let index = self.free.pop().expect("has_room was asked");
         // One more than the chain has: the response may end in the middle of a piece.
         let large = (segments >= SMALL).then(|| self.free_large.pop().unwrap_or_else(|| self.add_large()));
+        let (index, slot) = self.take_next(head);
+        slot.large = large;
+        (slot.response_count, slot.count) = (0, 0);
+        index
+    }
+
+    /// A slot for a chain that was set aside. Only where there is [`Slots::room`].
+    pub(crate) fn take_aside(&mut self, aside: &mut Aside) -> SlotIndex {
+        let head = aside.head.take().expect("a chain becomes one request");
+        let (index, slot) = self.take_next(head);
+        slot.small = aside.list;
+        (slot.response_count, slot.count) = (1, aside.count);
+        (slot.data_len, slot.data_out, slot.is_both) = (aside.data_len, aside.data_out, false);
+        index
+    }
+
+    #[inline]
+    fn take_next(&mut self, head: Head) -> (SlotIndex, &mut Slot) {
+        let index = self.free.pop().expect("there is room");
         let slot = &mut self.slots[usize::from(index.0)];
         slot.generation.0 = slot.generation.0.wrapping_add(1);
         slot.head = Some(head);
         slot.verdict = None;
-        slot.large = large;
-        (slot.response_count, slot.count) = (0, 0);
-        index
+        slot.is_late = false;
+        (index, slot)
     }
 
     /// Makes room for one more large request than there ever were at a time. There are never more than slots.
@@ -148,11 +234,14 @@ impl Slots {
     }
 
     /// Gives a slot back, and returns the head that it owned.
+    #[inline]
     pub(crate) fn give_back(&mut self, index: SlotIndex) -> Head {
         let slot = &mut self.slots[usize::from(index.0)];
         slot.phase = Phase::Free;
         debug_assert!(slot.stood_in.is_none(), "whoever ends a request takes it");
-        self.free_large.extend(slot.large.take());
+        if let Some(large) = slot.large.take() {
+            self.free_large.push(large);
+        }
         self.free.push(index);
         slot.head.take().expect("a slot that is not free owns a head")
     }
@@ -177,44 +266,54 @@ impl Slots {
     }
 
     /// Segments of the response.
+    #[inline]
     pub(crate) fn response(&self, index: SlotIndex) -> &[Segment] {
-        let slot = &self.slots[usize::from(index.0)];
-        &self.list(index)[..usize::from(slot.response_count)]
+        let (slot, list) = self.list(index);
+        &list[..usize::from(slot.response_count)]
     }
 
     /// Segments of the data buffer.
     pub(crate) fn data(&self, index: SlotIndex) -> &[Segment] {
-        let slot = &self.slots[usize::from(index.0)];
-        &self.list(index)[usize::from(slot.response_count)..usize::from(slot.count)]
+        let (slot, list) = self.list(index);
+        &list[usize::from(slot.response_count)..usize::from(slot.count)]
     }
 
     /// The first `len` bytes of the data buffer, for an operation: they stay in place until the slot is given back. What
     /// is behind them is forgotten.
+    #[inline]
     pub(crate) fn operation_data(&mut self, index: SlotIndex, len: u64) -> SegmentSlice {
         if len == 0 {
             // A flush before a read must not cost the read its buffer.
             return SegmentSlice::EMPTY;
         }
-        let slot = &self.slots[usize::from(index.0)];
+        let slot = &mut self.slots[usize::from(index.0)];
         let (first, last) = (usize::from(slot.response_count), usize::from(slot.count));
-        let data = &mut self.list_mut(index)[first..last];
-        let count = trim(data, len);
-        // SAFETY: the lists are boxes that never move or grow; a list is refilled only after its slot was given back,
+        let list = match slot.large {
+            Some(large) => &mut self.large[usize::from(large)][..],
+            None => &mut slot.small,
+        };
+        let data = &mut list[first..last];
+        let count = if len == slot.data_len { data.len() } else { trim(data, len) };
+        // SAFETY: the lists are in boxes that never move or grow; a list is refilled only after its slot was given back,
         // which is after the completion; and the drop of busy slots leaks the lists.
         unsafe { SegmentSlice::new(&data[..count]) }
     }
 
-    fn list(&self, index: SlotIndex) -> &[Segment] {
-        match self.slots[usize::from(index.0)].large {
-            Some(large) => &self.large[usize::from(large)],
-            None => &self.small[usize::from(index.0) * SMALL..][..SMALL],
-        }
+    #[inline]
+    fn list(&self, index: SlotIndex) -> (&Slot, &[Segment]) {
+        let slot = &self.slots[usize::from(index.0)];
+        let list = match slot.large {
+            Some(large) => &self.large[usize::from(large)][..],
+            None => &slot.small,
+        };
+        (slot, list)
     }
 
     fn list_mut(&mut self, index: SlotIndex) -> &mut [Segment] {
-        match self.slots[usize::from(index.0)].large {
+        let slot = &mut self.slots[usize::from(index.0)];
+        match slot.large {
             Some(large) => &mut self.large[usize::from(large)],
-            None => &mut self.small[usize::from(index.0) * SMALL..][..SMALL],
+            None => &mut slot.small,
         }
     }
 }
@@ -225,7 +324,6 @@ impl Drop for Slots {
     fn drop(&mut self) {
         if self.busy() > 0 {
             std::mem::forget(std::mem::take(&mut self.slots));
-            std::mem::forget(std::mem::take(&mut self.small));
             std::mem::forget(std::mem::take(&mut self.large));
         }
     }

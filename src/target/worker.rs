@@ -37,6 +37,11 @@ pub(crate) struct Queue {
     pub(crate) memory: Arc<MemMap>,
     pub(crate) remote: Remote,
     state: State,
+    /// At the end of its last pass there was nothing to do but to wait for the driver. Whoever tells the queue something
+    /// clears it.
+    is_calm: bool,
+    /// It is among those whose pass has to be finished.
+    pub(crate) is_touched: bool,
 }
 
 #[derive(Debug)]
@@ -54,7 +59,8 @@ enum State {
 impl Queue {
     /// A queue that takes work as soon as a reactor has it.
     pub(crate) fn new(life: Life, number: u16, adapter: Arc<Adapter>, ring: Ring, memory: Arc<MemMap>) -> Self {
-        Self { life, number, adapter, ring, memory, remote: Remote::default(), state: State::Running }
+        let remote = Remote::default();
+        Self { life, number, adapter, ring, memory, remote, state: State::Running, is_calm: false, is_touched: false }
     }
 
     pub(crate) fn name(&self) -> QueueName {
@@ -115,6 +121,7 @@ impl Queue {
 
     /// Nothing is in flight: if that was waited for, the memory may change now.
     fn come_to_rest(&mut self) {
+        debug_assert!(!self.is_calm);
         if !matches!(self.state, State::Draining(_)) {
             return;
         }
@@ -146,7 +153,7 @@ impl Worker {
         }
     }
 
-    fn queue_mut(&mut self) -> &mut Queue {
+    pub(crate) fn queue_mut(&mut self) -> &mut Queue {
         match self {
             Self::Request(worker) => &mut worker.queue,
             Self::Control(worker) => &mut worker.queue,
@@ -159,6 +166,18 @@ impl Worker {
             worker.index = index;
         }
         self.queue_mut().ring.start();
+    }
+
+    /// Whether a pass over it would find nothing. Costs next to nothing, for most queues have nothing most of the time.
+    #[inline]
+    pub(crate) fn has_nothing(&self) -> bool {
+        let queue = self.queue();
+        queue.is_calm && !queue.ring.has_new()
+    }
+
+    /// Something other than its driver is about to tell it something.
+    pub(crate) fn disturb(&mut self) {
+        self.queue_mut().is_calm = false;
     }
 
     /// One bounded round of work; how much was done.
@@ -182,12 +201,25 @@ impl Worker {
     /// Ends a pass: what was finished becomes visible. False if the worker is to be dropped.
     #[inline]
     pub(crate) fn finish_pass(&mut self) -> bool {
+        let waits = match self {
+            Self::Request(_) => true,
+            Self::Control(worker) => worker.waits_for_driver(),
+        };
+        let queue = self.queue_mut();
+        queue.is_touched = false;
+        queue.publish();
+        queue.is_calm = waits && matches!(queue.state, State::Running) && queue.remote.is_quiet();
+        queue.is_calm || self.try_to_rest()
+    }
+
+    /// Lets a queue that is to rest, or to end, do so if it can by now. False if it has ended.
+    #[cold]
+    fn try_to_rest(&mut self) -> bool {
         let idle = match self {
             Self::Request(worker) => worker.is_idle(),
             Self::Control(worker) => worker.is_idle(),
         };
         let queue = self.queue_mut();
-        queue.publish();
         if idle {
             queue.come_to_rest();
         }

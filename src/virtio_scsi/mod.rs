@@ -4,8 +4,9 @@
 //! Owns the layout of bytes in chains, in any framing. Never executes anything, never touches a ring, never decides
 //! whether a logical unit exists. The queue workers and the control queue in `target` call it.
 //!
-//! A request is copied into private memory once and judged there; a response is built in private memory, padded with
-//! zeros, and written once.
+//! A request is copied into private memory once and judged there; a response is built in private memory and written once:
+//! padded with zeros if it has sense data, and else no further than its header, for the rest is a cache line or two that
+//! nobody would look at.
 
 pub mod config;
 pub mod control;
@@ -20,6 +21,6 @@ pub use config::{ConfigError, DeviceConfig, Limits};
 pub use control::{ControlRequest, TmfFunction};
 pub use gather::Pieces;
 pub use lun::{Address, Destination, InvalidLun, LUN_MAX, LunAddress};
-pub use request::{CDB_MAX, Cdb, CommandRequest, DataLayout, Direction, Framing, RequestError};
-pub use response::{CommandResponse, SENSE_SIZE_MAX, write_command_response};
+pub use request::{CDB_MAX, Cdb, CommandRequest, DataLayout, Direction, Framing, Plain, RequestError};
+pub use response::{CommandResponse, SENSE_SIZE_MAX, write_command_response, write_plain_response};
 pub use spec::ResponseCode;

@@ -1,10 +1,11 @@
 //! Command requests (virtio 1.2, section 5.6.6.1): the header out of a chain, and where its data is.
 
+use bdev::Segment;
 use zerocopy::FromBytes;
 
 use super::gather::{Pieces, copy_head};
 use super::lun::LunAddress;
-use super::spec::{CommandHeader, CommandResponseHeader};
+use super::spec::{CDB_SIZE_DEFAULT, CommandHeader, CommandResponseHeader};
 use crate::virtio::ring::Chain;
 
 /// Longest command descriptor block that a driver may set `cdb_size` to, in bytes.
@@ -20,6 +21,20 @@ pub struct Framing {
     pub cdb_size: u32,
     /// Bytes of the sense field, at most [`SENSE_SIZE_MAX`](super::SENSE_SIZE_MAX).
     pub sense_size: u32,
+}
+
+impl Framing {
+    /// Bytes of request header.
+    #[inline]
+    pub fn header_len(self) -> u32 {
+        HEADER_LEN as u32 + self.cdb_size
+    }
+
+    /// Bytes of response, header and sense.
+    #[inline]
+    pub fn response_len(self) -> u32 {
+        RESPONSE_HEADER_LEN + self.sense_size
+    }
 }
 
 /// A chain that is no request: the driver is broken, and with it the device (`DEVICE_NEEDS_RESET`).
@@ -75,8 +90,6 @@ pub struct CommandRequest {
     pub task_attr: u8,
     /// The command.
     pub cdb: Cdb,
-    /// Where response and data are.
-    pub layout: DataLayout,
 }
 
 /// Which way a request's data goes, by the buffers that came with it.
@@ -105,25 +118,88 @@ pub struct DataLayout {
     pub data_in_len: u64,
 }
 
+/// The parts of a chain that is cut as drivers cut it: header, response and data have buffers of their own, and there is
+/// data one way at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'a> {
+    /// The request header, to be read with [`CommandRequest::read`].
+    pub header: Segment,
+    /// Where the response goes.
+    pub response: Segment,
+    /// The data.
+    pub data: &'a [Segment],
+    /// Its bytes.
+    pub data_len: u64,
+    /// It is from the driver.
+    pub data_out: bool,
+}
+
+impl<'a> Plain<'a> {
+    /// The parts, or `None` if the chain is cut in another way: [`CommandRequest::parse`] takes it as it is.
+    #[inline]
+    pub fn of(chain: &'a Chain, framing: Framing) -> Option<Self> {
+        let (header_len, response_len) = (framing.header_len(), framing.response_len());
+        let ([header, out @ ..], [response, into @ ..]) = (chain.readable(), chain.writable()) else { return None };
+        if header.len() != header_len as usize || response.len() != response_len as usize {
+            return None;
+        }
+        let (header, response) = (*header, *response);
+        if out.is_empty() {
+            let data_len = chain.writable_len() - u64::from(response_len);
+            Some(Self { header, response, data: into, data_len, data_out: false })
+        } else if into.is_empty() {
+            let data_len = chain.readable_len() - u64::from(header_len);
+            Some(Self { header, response, data: out, data_len, data_out: true })
+        } else {
+            None
+        }
+    }
+}
+
 impl CommandRequest {
     /// Copies the request header out of `chain`, once, and finds the rest.
     ///
     /// # Errors
     /// [`RequestError`].
-    #[inline]
-    pub fn parse(chain: &Chain, framing: Framing) -> Result<Self, RequestError> {
+    pub fn parse(chain: &Chain, framing: Framing) -> Result<(Self, DataLayout), RequestError> {
         let layout = DataLayout::of(chain, framing)?;
-        let cdb_size = layout.header_len as usize - HEADER_LEN;
+        Ok((Self::read_pieces(chain.readable(), framing), layout))
+    }
+
+    /// Copies the request header out of the buffer that holds nothing else, once.
+    #[inline]
+    pub fn read(header: &Segment, framing: Framing) -> Self {
+        const USUAL: usize = CDB_SIZE_DEFAULT as usize;
+        if framing.cdb_size != CDB_SIZE_DEFAULT || header.len() < HEADER_LEN + USUAL {
+            return Self::read_pieces(std::slice::from_ref(header), framing);
+        }
+        let (head, _) = CommandHeader::read_from_prefix(&header.read_array::<HEADER_LEN>(0)).expect("it is whole");
+        let mut bytes = [0; CDB_MAX];
+        bytes[..USUAL].copy_from_slice(&header.read_array::<USUAL>(HEADER_LEN));
+        Self::new(head, Cdb { bytes, len: USUAL as u8 })
+    }
+
+    /// The LUN and the first 16 bytes of the CDB alone, for a look whether that is all that matters; if not, the header is
+    /// read anew. `None` if the CDB is shorter.
+    #[inline(always)]
+    pub fn peek(header: &Segment) -> Option<(LunAddress, [u8; 16])> {
+        if header.len() < HEADER_LEN + 16 {
+            return None;
+        }
+        Some((LunAddress(header.read_array(0)), header.read_array(HEADER_LEN)))
+    }
+
+    #[cold]
+    fn read_pieces(pieces: &[Segment], framing: Framing) -> Self {
         let mut bytes = [0; HEADER_LEN + CDB_MAX];
-        copy_head(chain.readable(), &mut bytes[..HEADER_LEN + cdb_size]);
-        let (header, cdb) = CommandHeader::read_from_prefix(&bytes).expect("the array holds a header");
-        Ok(Self {
-            lun: LunAddress(header.lun),
-            id: header.id.get(),
-            task_attr: header.task_attr,
-            cdb: Cdb { bytes: cdb.try_into().expect("the array holds a CDB"), len: cdb_size as u8 },
-            layout,
-        })
+        copy_head(pieces, &mut bytes[..framing.header_len() as usize]);
+        let (head, cdb) = CommandHeader::read_from_prefix(&bytes).expect("the array holds a header");
+        Self::new(head, Cdb { bytes: cdb.try_into().expect("the array holds a CDB"), len: framing.cdb_size as u8 })
+    }
+
+    #[inline]
+    fn new(head: CommandHeader, cdb: Cdb) -> Self {
+        Self { lun: LunAddress(head.lun), id: head.id.get(), task_attr: head.task_attr, cdb }
     }
 }
 
@@ -138,8 +214,7 @@ impl DataLayout {
     #[inline]
     pub fn of(chain: &Chain, framing: Framing) -> Result<Self, RequestError> {
         assert!(framing.cdb_size as usize <= CDB_MAX && framing.sense_size <= super::SENSE_SIZE_MAX);
-        let header_len = HEADER_LEN as u32 + framing.cdb_size;
-        let response_len = RESPONSE_HEADER_LEN + framing.sense_size;
+        let (header_len, response_len) = (framing.header_len(), framing.response_len());
         let (readable, writable) = (chain.readable_len(), chain.writable_len());
         let data_out_len = readable
             .checked_sub(u64::from(header_len))

@@ -31,11 +31,11 @@ fn the_header_is_read_in_any_framing() {
     let every_byte = [1; 50];
     for cuts in [&[][..], &[1], &[8, 8], &[19], &[19, 10], &[16, 0, 3], &[50], &every_byte] {
         let (_driver, chain, _) = chain_of(&cut_at(&bytes, cuts), &[12, 96, 4096]);
-        let request = CommandRequest::parse(&chain, DEFAULT).expect("it is whole");
+        let (request, layout) = CommandRequest::parse(&chain, DEFAULT).expect("it is whole");
         assert_eq!((request.lun.0, request.id), ([1, 7, 0x40, 3, 0, 0, 0, 0], 0x0123_4567_89ab_cdef), "{cuts:?}");
         assert_eq!(request.cdb.as_bytes(), &bytes[19..], "{cuts:?}");
-        assert_eq!((request.task_attr, request.layout.direction()), (0, Direction::In));
-        assert_eq!(request.layout.data_in_len, 4096);
+        assert_eq!((request.task_attr, layout.direction()), (0, Direction::In));
+        assert_eq!(layout.data_in_len, 4096);
     }
 }
 
@@ -44,7 +44,7 @@ fn task_attribute_priority_and_number_are_told_apart() {
     let mut bytes = read_10();
     bytes[16..19].copy_from_slice(&[3, 0x55, 0x66]);
     let (_driver, chain, _) = chain_of(&[&bytes], &[108]);
-    assert_eq!(CommandRequest::parse(&chain, DEFAULT).expect("it is whole").task_attr, 3);
+    assert_eq!(CommandRequest::parse(&chain, DEFAULT).expect("it is whole").0.task_attr, 3);
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn the_negotiated_sizes_decide_where_data_begins() {
     bytes.extend(b"data");
     for cuts in [&[][..], &[35], &[36], &[34], &[10, 27, 1]] {
         let (_driver, chain, _) = chain_of(&cut_at(&bytes, cuts), &[7, 23]);
-        let request = CommandRequest::parse(&chain, Framing { cdb_size: 16, sense_size: 18 }).expect("it is whole");
-        let layout = request.layout;
+        let framing = Framing { cdb_size: 16, sense_size: 18 };
+        let (request, layout) = CommandRequest::parse(&chain, framing).expect("it is whole");
         assert_eq!((layout.header_len, layout.response_len), (35, 30));
         assert_eq!((layout.direction(), request.cdb.as_bytes().len()), (Direction::Out, 16));
         let pieces: Vec<_> = layout.data_out(&chain).collect();
@@ -116,7 +116,56 @@ fn what_is_too_short_is_no_request() {
 #[test]
 fn a_request_that_changes_meanwhile_was_fetched_once() {
     let (driver, chain, writable_at) = chain_of(&[&read_10()], &[108]);
-    let request = CommandRequest::parse(&chain, DEFAULT).expect("it is whole");
+    let (request, _) = CommandRequest::parse(&chain, DEFAULT).expect("it is whole");
     driver.write(writable_at - 51, &[0xff; 51]);
     assert_eq!((request.cdb.as_bytes()[0], request.lun.0[0]), (0x28, 1));
+}
+
+#[test]
+fn a_chain_that_is_cut_as_usual_comes_in_its_parts() {
+    let (header, data) = (read_10(), [7; 600]);
+    let plain = |readable: &[&[u8]], writable: &[u32]| {
+        let (_driver, chain, _) = chain_of(readable, writable);
+        let (request, layout) = CommandRequest::parse(&chain, DEFAULT).ok()?;
+        let plain = Plain::of(&chain, DEFAULT)?;
+        assert_eq!(CommandRequest::read(&plain.header, DEFAULT), request);
+        assert_eq!(layout.response(&chain).collect::<Vec<_>>(), [plain.response]);
+        let data: Vec<_> = layout.data_out(&chain).chain(layout.data_in(&chain)).collect();
+        assert_eq!((plain.data, plain.data_len), (&data[..], layout.data_out_len + layout.data_in_len));
+        assert_eq!(plain.data_out, layout.direction() == Direction::Out);
+        Some(data.len())
+    };
+    assert_eq!(plain(&[&header], &[108]), Some(0));
+    assert_eq!(plain(&[&header], &[108, 4096]), Some(1));
+    assert_eq!(plain(&[&header], &[108, 1, 511, 4096]), Some(3));
+    assert_eq!(plain(&[&header, &data], &[108]), Some(1));
+    assert_eq!(plain(&[&header, &data[..1], &data], &[108]), Some(2));
+    for (readable, writable) in [
+        (&[&header[..50], &header[50..]][..], &[108, 512][..]),
+        (&[&header], &[620]),
+        (&[&header], &[12, 96, 512]),
+        (&[&[&header[..], &data].concat()], &[108]),
+        (&[&header, &data], &[108, 512]),
+        (&[&header[..50]], &[108]),
+        (&[&header], &[107]),
+        (&[], &[51, 108]),
+        (&[&header], &[]),
+    ] {
+        assert_eq!(plain(readable, writable), None, "{} and {writable:?}", readable.len());
+    }
+}
+
+#[test]
+fn a_header_of_another_size_is_read_in_one_piece_too() {
+    let bytes = read_10();
+    for cdb_size in [0, 16, 31, 33, 64] {
+        let mut header = bytes.clone();
+        header.resize(19 + cdb_size, 0x5a);
+        let (_driver, chain, _) = chain_of(&[&header], &[108]);
+        let framing = Framing { cdb_size: cdb_size as u32, sense_size: 96 };
+        let plain = Plain::of(&chain, framing).expect("it is cut as usual");
+        let request = CommandRequest::read(&plain.header, framing);
+        assert_eq!(request.cdb.as_bytes(), &header[19..], "{cdb_size}");
+        assert_eq!(Ok(request), CommandRequest::parse(&chain, framing).map(|(request, _)| request));
+    }
 }

@@ -56,6 +56,21 @@ pub fn write_command_response(segments: &[Segment], response: &CommandResponse<'
     write_head(segments, &bytes[..HEADER_LEN + sense_size]) as u32
 }
 
+/// Writes the answer to a command that was executed and has no sense data: `status`, and the `resid` bytes of the data
+/// buffer that were not used. What is behind the header stays as it is. Returns the bytes written, less than a header only
+/// where the segments end.
+#[inline]
+pub fn write_plain_response(segments: &[Segment], status: u8, resid: u64) -> u32 {
+    let header = CommandResponseHeader {
+        sense_len: 0.into(),
+        resid: u32::try_from(resid).unwrap_or(u32::MAX).into(),
+        status_qualifier: 0.into(),
+        status,
+        response: ResponseCode::OK.0,
+    };
+    write_head(segments, header.as_bytes()) as u32
+}
+
 #[cfg(test)]
 #[path = "response_tests.rs"]
 mod tests;

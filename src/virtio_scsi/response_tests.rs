@@ -57,3 +57,15 @@ fn a_command_that_was_not_executed_says_why() {
     let (_, bytes) = written(&[108], &CommandResponse::not_executed(ResponseCode::FAILURE, 1 << 32), 96);
     assert_eq!(bytes[4..12], [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 9], "more than the field holds");
 }
+
+#[test]
+fn a_plain_response_is_a_header_and_leaves_the_sense_field_alone() {
+    for writable in [&[108_u32][..], &[12, 96], &[1, 2, 3, 102]] {
+        let (driver, chain, at) = chain_of(&[], writable);
+        assert_eq!(write_plain_response(chain.writable(), 8, 0x1234), 12);
+        let bytes = driver.read(at, 108);
+        assert_eq!(bytes[..13], [0, 0, 0, 0, 0x34, 0x12, 0, 0, 0, 0, 8, 0, 0xaa], "{writable:?}");
+        assert_eq!(write_plain_response(chain.writable(), 0, 1 << 32), 12);
+        assert_eq!(driver.read(at, 12), [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    }
+}
