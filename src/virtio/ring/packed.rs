@@ -149,6 +149,38 @@ impl PackedRing {
     /// [`RingError`].
     #[inline(always)]
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
+        match self.pop_usual(chain) {
+            Some(head) => Ok(Popped::Chain(head)),
+            None => self.pop_with_care(map, chain),
+        }
+    }
+
+    /// Takes the next chain if it is a usual one.
+    #[inline(never)]
+    fn pop_usual(&mut self, chain: &mut Chain) -> Option<Head> {
+        let areas = self.areas.as_ref()?;
+        let (mut at, room) = (self.next_avail, self.size - self.taken);
+        let first = areas.descriptor(at.index());
+        if !at.is_available(first.flags) {
+            return None;
+        }
+        let fetched = &mut self.fetched;
+        fetched.clear();
+        fetched.push(first);
+        let descriptors = chain.fill_usual(&self.cache, first, |_| {
+            at = at.next(areas.size());
+            let descriptor = areas.descriptor(at.index());
+            let is_next = at.is_available_and_direct(descriptor.flags);
+            is_next.then(|| {
+                fetched.push(descriptor);
+                descriptor
+            })
+        })?;
+        if descriptors > room { None } else { self.take().ok() }
+    }
+
+    #[inline(never)]
+    fn pop_with_care(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         let Some(areas) = &self.areas else { return Ok(Popped::Empty) };
         let at = self.next_avail;
         let first = areas.descriptor(at.index());
@@ -160,46 +192,30 @@ impl PackedRing {
             return Err(RingError::Overrun(at.index()));
         }
         let fetched = &mut self.fetched;
-        fetched.clear();
-        fetched.push(first);
-        let mut place = at;
-        let usual = chain.fill_usual(&self.cache, first, |_| {
-            place = place.next(areas.size());
-            let descriptor = areas.descriptor(place.index());
-            if !place.is_available_and_direct(descriptor.flags) {
-                return None;
-            }
-            fetched.push(descriptor);
-            Some(descriptor)
-        });
-        let taken = match usual.filter(|&descriptors| descriptors <= room) {
-            Some(_) => Ok(()),
-            None => fetch_chain(areas, (at, room), first, fetched)
-                .map_err(Stop::from)
-                .and_then(|()| describe(&mut self.tables, fetched, Memory { map, cache: &mut self.cache }, chain)),
+        let taken = fetch_chain(areas, (at, room), first, fetched)
+            .map_err(Stop::from)
+            .and_then(|()| describe(&mut self.tables, fetched, Memory { map, cache: &mut self.cache }, chain));
+        let stop = match taken {
+            Ok(()) => return self.take().map(Popped::Chain).inspect_err(|_| chain.clear()),
+            Err(stop) => stop,
         };
-        match taken {
-            Ok(()) => self.take(chain),
-            Err(stop) => {
-                chain.clear();
-                match stop {
-                    Stop::NeedsFetch { gpa, len } => Ok(Popped::NeedsFetch { gpa, len }),
-                    Stop::Fault(fault) => Err(RingError::Chain { head: at.index(), fault }),
-                }
-            }
+        chain.clear();
+        match stop {
+            Stop::NeedsFetch { gpa, len } => Ok(Popped::NeedsFetch { gpa, len }),
+            Stop::Fault(fault) => Err(RingError::Chain { head: at.index(), fault }),
         }
     }
 
     /// Takes the chain that was fetched.
     #[inline]
-    fn take(&mut self, chain: &mut Chain) -> Result<Popped, RingError> {
+    fn take(&mut self) -> Result<Head, RingError> {
         let descriptors = self.fetched.len() as u16;
-        let id = self.taken_chains.take(&mut self.fetched).inspect_err(|_| chain.clear())?;
+        let id = self.taken_chains.take(&mut self.fetched)?;
         self.next_avail = self.next_avail.advance(descriptors, self.size);
         self.taken += descriptors;
         self.in_flight += 1;
         self.position = self.position.wrapping_add(1);
-        Ok(Popped::Chain(Head { id, descriptors }))
+        Ok(Head { id, descriptors })
     }
 
     /// See [`Ring::table_fetched`](super::Ring::table_fetched).

@@ -124,6 +124,30 @@ impl SplitRing {
     /// [`RingError`].
     #[inline(always)]
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
+        match self.pop_usual(chain) {
+            Some(head) => Ok(Popped::Chain(head)),
+            None => self.pop_with_care(map, chain),
+        }
+    }
+
+    /// Takes the next chain if it is a usual one. In a function of its own, which calls nothing: all it needs is in
+    /// registers.
+    #[inline(never)]
+    fn pop_usual(&mut self, chain: &mut Chain) -> Option<Head> {
+        let areas = self.areas.as_ref().filter(|_| self.next_avail != self.avail_seen)?;
+        let id = areas.avail_head(self.next_avail);
+        let first = areas.descriptor(id)?;
+        let descriptors = chain.fill_usual(&self.cache, first, |before| areas.descriptor(before.link))?;
+        if descriptors > self.size {
+            return None;
+        }
+        self.next_avail = self.next_avail.wrapping_add(1);
+        self.in_flight += 1;
+        Some(Head { id, descriptors })
+    }
+
+    #[inline(never)]
+    fn pop_with_care(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         let Some(areas) = self.areas.as_ref().filter(|_| self.next_avail != self.avail_seen) else {
             return Ok(Popped::Empty);
         };
@@ -131,12 +155,7 @@ impl SplitRing {
         let Some(first) = areas.descriptor(head) else {
             return Err(RingError::HeadOutOfRange { head, size: self.size });
         };
-        let usual = chain.fill_usual(&self.cache, first, |before| areas.descriptor(before.link));
-        let walked = match usual.filter(|&descriptors| descriptors <= self.size) {
-            Some(descriptors) => Ok(descriptors),
-            None => walk(areas, &mut self.tables, first, Memory { map, cache: &mut self.cache }, chain),
-        };
-        match walked {
+        match walk(areas, &mut self.tables, first, Memory { map, cache: &mut self.cache }, chain) {
             Ok(descriptors) => {
                 self.next_avail = self.next_avail.wrapping_add(1);
                 self.in_flight += 1;
