@@ -105,13 +105,16 @@ impl Core {
         self.cx.has_waiting = false;
         let (count, first, mut taken) = (self.workers.len(), self.turn, 0);
         for place in (0..count).map(|step| (first + step) % count) {
-            if let Some(Worker::Request(worker)) = self.workers[place].as_deref_mut() {
-                let found_room = worker.submit_waiting(&mut self.cx);
+            let Some(worker) = self.workers[place].as_deref_mut() else { continue };
+            if let Worker::Request(queue) = worker {
+                let found_room = queue.submit_waiting(&mut self.cx);
                 if found_room > 0 {
                     self.turn = place + 1;
                 }
                 taken += found_room;
-                self.cx.has_waiting |= !worker.waiting.is_empty();
+                self.cx.has_waiting |= !queue.waiting.is_empty();
+                // A long command may have ended.
+                touch(&mut self.touched, WorkerIndex(place as u16), worker);
             }
         }
         taken
