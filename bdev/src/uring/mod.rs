@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 mod bounce;
+mod enter;
 mod files;
 mod ops;
 mod setup;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
-use io_uring::IoUring;
 use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::channel::{Completion, SubmitError, Tag};
@@ -36,11 +37,9 @@ use crate::op::{IoError, Op};
 pub(crate) use files::FileId;
 pub(crate) use slab::ENTRIES_MAX;
 
+use enter::Enter;
 use ops::{Next, Ops};
 use slab::{CANCEL, EntryId};
-
-/// `IORING_ENTER_GETEVENTS`: run what the kernel has put off for this thread.
-const GETEVENTS: u32 = 1;
 
 /// How long a ring that is dropped waits for what is still in flight.
 const DROP_WAIT: Duration = Duration::from_secs(2);
@@ -49,6 +48,8 @@ const DROP_WAIT: Duration = Duration::from_secs(2);
 const NO_WAIT: Timespec = Timespec::new().nsec(1);
 
 pub(crate) struct Uring {
+    // Before the ring: it is given back first.
+    enter: Enter,
     ring: IoUring,
     ops: Ops,
     /// Operations whose next part has found no place in the submission queue yet, oldest first. Never grows: each
@@ -83,6 +84,7 @@ impl Uring {
         let unsent_cancels = VecDeque::with_capacity(ops.capacity());
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self {
+            enter: Enter::new(&ring),
             ring,
             ops,
             waiting,
@@ -180,9 +182,9 @@ impl Uring {
 
     fn enter(&mut self, queued: u32, asked: bool) -> usize {
         self.ops.stats.enters += 1;
-        let flags = if asked { GETEVENTS } else { 0 };
-        // SAFETY: no argument structure, and the queued entries were checked when they were pushed.
-        match unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, flags, None) } {
+        let flags = if asked { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
+        // SAFETY: the queued entries were checked when they were pushed.
+        match unsafe { self.enter.call(queued, flags) } {
             Ok(taken) => taken,
             Err(error) => {
                 // What was not taken stays queued for the next pass. These say that the ring is used wrongly.
