@@ -30,6 +30,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/src/file/tests.rs",
     "bdev/src/mapping.rs",
     "bdev/tests/allocations.rs",
+    "bdev/tests/support/arena.rs",
     "bdev/tests/support/memory.rs",
     "bench/src/guest/memory.rs",
     "bench/src/load/uring.rs",

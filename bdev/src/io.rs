@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 
 use crate::channel::{Completion, SubmitError};
 use crate::quota::Quota;
-use crate::uring::{ENTRIES_MAX, Uring};
+use crate::uring::{ENTRIES_MAX, Registrar, Uring};
 
 /// Sizes of a core's engine. All memory is taken when the engine or its ring is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,8 @@ pub struct IoStats {
     pub resubmitted: u64,
     /// Operations that somebody tried to end early.
     pub cancels: u64,
+    /// Parts of operations whose memory the kernel found in a registered buffer.
+    pub fixed: u64,
 }
 
 /// One core's engine. Every channel of the core submits through it. It stays on the thread that made it.
@@ -104,6 +106,7 @@ pub struct Io {
     unused: Vec<ChannelId>,
     in_flight: usize,
     config: IoConfig,
+    registrar: Option<Registrar>,
     ring: Option<Box<Uring>>,
     /// The kernel takes a ring's submissions from one thread only.
     one_thread: PhantomData<*const ()>,
@@ -128,9 +131,15 @@ impl Io {
             unused: (0..config.channels).rev().map(ChannelId).collect(),
             in_flight: 0,
             config,
+            registrar: None,
             ring: None,
             one_thread: PhantomData,
         }
+    }
+
+    /// The same; its ring uses the memory that `registrar` has registered.
+    pub fn with_registrar(config: IoConfig, registrar: Registrar) -> Self {
+        Self { registrar: Some(registrar), ..Self::new(config) }
     }
 
     /// Time of this pass, in nanoseconds on a monotonic clock.
@@ -232,9 +241,14 @@ impl Io {
     /// What the kernel says, with a hint for people.
     pub fn open_ring(&mut self) -> io::Result<()> {
         if self.ring.is_none() {
-            self.ring = Some(Box::new(Uring::new(&self.config)?));
+            self.ring = Some(Box::new(Uring::new(&self.config, self.registrar.as_ref())?));
         }
         Ok(())
+    }
+
+    /// What the kernel gave the ring, for people. `None` if there is no ring.
+    pub fn ring_description(&self) -> Option<&str> {
+        self.ring.as_ref().map(|ring| ring.description())
     }
 
     /// The core is about to sleep: from now on [`Io::bell`] becomes readable when [`Io::reap`] would find something. True

@@ -28,3 +28,4 @@ pub use mem::MemBdev;
 pub use null::NullBdev;
 pub use op::{IoError, Op, OpKind};
 pub use segment::{Segment, SegmentSlice};
+pub use uring::{Registrar, Registration};

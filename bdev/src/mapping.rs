@@ -33,6 +33,11 @@ impl Mapping {
         Ok(Self { whole: unsafe { Segment::new(base, len) } })
     }
 
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.whole.len()
+    }
+
     /// The `len` bytes at `at`.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bdev::{Bdev, DelayBdev, Delays, Direct, FileBdev, FileOptions, IoConfig, IoError, MemBdev, NullBdev, OpKind, Tag};
+use support::arena::with_registered_memory;
 use support::awkward::{Layout, layouts, ranges, ranges_past};
 use support::memory::Memory;
 use support::place::{Loop, Place};
@@ -306,6 +307,15 @@ fn file_on_disk_direct() {
 fn file_on_tmpfs() {
     for block_size in [512, 4096] {
         keeps_its_promises(&file(&Place::on_tmpfs(SIZE), block_size, Direct::Auto));
+    }
+}
+
+#[test]
+fn file_with_registered_memory() {
+    for (place, direct) in [(Place::on_tmpfs(SIZE), Direct::Off), (Place::on_disk(SIZE), Direct::Auto)] {
+        let bdev = file(&place, 512, direct);
+        let fixed = with_registered_memory(|| keeps_its_promises(&bdev));
+        assert!(fixed > 10_000, "{fixed} parts of operations used it: {}", bdev.info().description);
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owned by one core's ring. The kernel may write into a buffer until the operation that holds it has completed.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::mapping::Mapping;
 use crate::quota::Quota;
@@ -15,7 +16,7 @@ pub(crate) struct BounceId(u32);
 /// The buffers of a core.
 #[derive(Debug)]
 pub(crate) struct BouncePool {
-    memory: Option<Mapping>,
+    memory: Option<Arc<Mapping>>,
     buffer_bytes: usize,
     quota: Quota,
     free: Vec<u32>,
@@ -28,7 +29,7 @@ impl BouncePool {
         let count = files + shared;
         let len = buffer_bytes.checked_mul(count as usize).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self {
-            memory: Some(Mapping::new(len)?),
+            memory: Some(Arc::new(Mapping::new(len)?)),
             buffer_bytes,
             quota: Quota::new(1, shared),
             free: (0..count).rev().collect(),
@@ -59,6 +60,12 @@ impl BouncePool {
         assert!(len <= self.buffer_bytes);
         let memory = self.memory.as_ref().expect("the memory is there until it is abandoned, which is the last thing");
         memory.part(id.0 as usize * self.buffer_bytes, len)
+    }
+
+    /// All buffers together, and what keeps them mapped.
+    pub(crate) fn whole(&self) -> Option<(Segment, Arc<Mapping>)> {
+        let memory = self.memory.clone()?;
+        Some((memory.part(0, memory.len()), memory))
     }
 
     /// Leaves the memory mapped for ever: the kernel still owns some of it.

@@ -45,7 +45,6 @@ impl Enter {
     }
 
     /// Whether the kernel knows the ring by its place.
-    #[cfg(test)]
     pub(crate) fn is_registered(&self) -> bool {
         self.place.is_some()
     }

@@ -8,8 +8,10 @@
 #![allow(unsafe_code)]
 
 mod bounce;
+mod buffers;
 mod enter;
 mod files;
+mod memory;
 mod ops;
 mod setup;
 mod slab;
@@ -35,8 +37,10 @@ use crate::io::{ChannelId, Done, IoConfig, IoStats};
 use crate::op::{IoError, Op};
 
 pub(crate) use files::FileId;
+pub use memory::{Registrar, Registration};
 pub(crate) use slab::ENTRIES_MAX;
 
+use buffers::Registered;
 use enter::Enter;
 use ops::{Next, Ops};
 use slab::{CANCEL, EntryId};
@@ -51,6 +55,7 @@ pub(crate) struct Uring {
     // Before the ring: it is given back first.
     enter: Enter,
     ring: IoUring,
+    description: String,
     ops: Ops,
     /// Operations whose next part has found no place in the submission queue yet, oldest first. Never grows: each
     /// operation is in it once.
@@ -64,28 +69,33 @@ pub(crate) struct Uring {
     bell: OwnedFd,
     /// The kernel knows the bell. Not before the first sleep: a core that never sleeps does not pay for it.
     has_bell: bool,
-    /// The bell is switched on.
+    /// The core sleeps, or is about to.
     armed: bool,
+    /// What is registered of others' memory.
+    registered: Option<Registered>,
 }
 
 impl Uring {
     /// A ring for the calling thread.
-    pub(crate) fn new(config: &IoConfig) -> io::Result<Self> {
-        let ring = setup::ring(config.in_flight_max())?;
-        let files_registered = match ring.submitter().register_files_sparse(config.channels) {
+    pub(crate) fn new(config: &IoConfig, registrar: Option<&Registrar>) -> io::Result<Self> {
+        let made = setup::ring(config.in_flight_max())?;
+        let enter = Enter::new(&made.ring);
+        let files_registered = match made.ring.submitter().register_files_sparse(config.channels) {
             Ok(()) => true,
             Err(error) => {
                 tracing::info!(%error, "files are not registered with io_uring: each operation costs a little more");
                 false
             }
         };
-        let ops = Ops::new(config)?;
+        let ops = Ops::new(config, made.vectored_fixed)?;
         let waiting = VecDeque::with_capacity(ops.capacity());
         let unsent_cancels = VecDeque::with_capacity(ops.capacity());
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let registered = registrar.map(|registrar| Registered::new(registrar, &bell)).transpose()?;
         Ok(Self {
-            enter: Enter::new(&ring),
-            ring,
+            description: made.description(enter.is_registered(), files_registered),
+            enter,
+            ring: made.ring,
             ops,
             waiting,
             unsent_cancels,
@@ -94,7 +104,13 @@ impl Uring {
             bell,
             has_bell: false,
             armed: false,
+            registered,
         })
+    }
+
+    /// What the kernel gave, for people.
+    pub(crate) fn description(&self) -> &str {
+        &self.description
     }
 
     /// Takes a channel's file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
@@ -124,6 +140,9 @@ impl Uring {
     #[inline]
     pub(crate) fn start(&mut self, file: FileId, op: &Op, tag: Tag, through_bounce: bool) -> Result<(), SubmitError> {
         let id = self.ops.accept(file, op, tag, through_bounce)?;
+        if through_bounce && let Some(registered) = &mut self.registered {
+            registered.want(&self.ops.bounce);
+        }
         if !self.push_part(id) {
             self.waiting.push_back(id);
         }
@@ -202,6 +221,11 @@ impl Uring {
     /// Moves results to `done`: at most as many as the completion queue holds.
     #[inline]
     pub(crate) fn reap(&mut self, done: &mut VecDeque<Done>) {
+        if let Some(registered) = &mut self.registered
+            && registered.is_stale()
+        {
+            registered.update(&self.ring, &mut self.ops.buffers);
+        }
         if self.ops.in_flight() == 0 && self.cancels == 0 {
             return;
         }
@@ -267,6 +291,10 @@ impl Uring {
     /// The ring's own descriptor is no bell: with `DEFER_TASKRUN` the kernel puts results off for this thread without
     /// waking those who poll it.
     pub(crate) fn arm(&mut self) -> io::Result<bool> {
+        self.armed = true;
+        if self.registered.as_ref().is_some_and(Registered::is_stale) {
+            return Ok(false);
+        }
         if self.in_flight() == 0 && self.cancels == 0 {
             return Ok(true);
         }
@@ -275,7 +303,6 @@ impl Uring {
             self.has_bell = true;
         }
         self.ring.completion().enable_eventfd();
-        self.armed = true;
         // What came before the bell was switched on did not ring it. Pairs with the kernel, which publishes a result, or
         // the wish to be asked for one, before it looks at the switch.
         fence(Ordering::SeqCst);
@@ -290,7 +317,9 @@ impl Uring {
             return;
         }
         self.armed = false;
-        self.ring.completion().disable_eventfd();
+        if self.has_bell {
+            self.ring.completion().disable_eventfd();
+        }
         // Not readable, most of the time: nothing has rung.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }

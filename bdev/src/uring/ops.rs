@@ -12,6 +12,7 @@ use crate::io::{Done, IoConfig, IoStats};
 use crate::op::{IoError, Op, OpKind};
 use crate::segment::{Segment, gather, scatter};
 use crate::uring::bounce::BouncePool;
+use crate::uring::buffers::BufferTable;
 use crate::uring::files::{FileId, FileTable, Target};
 use crate::uring::slab::{Cursor, Entry, EntryId, Slab};
 
@@ -36,7 +37,13 @@ pub(crate) struct Part {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum What {
     Sync,
-    Move { kind: OpKind, offset: u64, from: Buffers },
+    /// `registered` is the index of the registered buffer that holds all of `from`.
+    Move {
+        kind: OpKind,
+        offset: u64,
+        from: Buffers,
+        registered: Option<u16>,
+    },
 }
 
 /// Where a part's bytes are.
@@ -66,16 +73,22 @@ pub(crate) enum Next {
 pub(crate) struct Ops {
     slab: Slab,
     pub(crate) files: FileTable,
-    bounce: BouncePool,
+    pub(crate) bounce: BouncePool,
+    pub(crate) buffers: BufferTable,
+    /// The kernel takes several segments of a registered buffer.
+    vectored_fixed: bool,
     pub(crate) stats: IoStats,
 }
 
 impl Ops {
-    pub(crate) fn new(config: &IoConfig) -> io::Result<Self> {
+    /// `vectored_fixed` if the kernel has `READV_FIXED`.
+    pub(crate) fn new(config: &IoConfig, vectored_fixed: bool) -> io::Result<Self> {
         Ok(Self {
             slab: Slab::new(config.in_flight_max()),
             files: FileTable::new(config.channels),
             bounce: BouncePool::new(config.channels, config.bounce_buffers, config.bounce_buffer_bytes as usize)?,
+            buffers: BufferTable::default(),
+            vectored_fixed,
             stats: IoStats::default(),
         })
     }
@@ -111,37 +124,33 @@ impl Ops {
         slot.in_flight += 1;
         self.stats.accepted += 1;
         let cursor = Cursor::start(op.segments.as_slice());
-        Ok(self.slab.insert(Entry { tag, op: *op, file, done: 0, cursor, bounce, retries: 0, cancelled: false }))
+        let (retries, cancelled, fixed, plain) = (0, false, false, false);
+        Ok(self.slab.insert(Entry { tag, op: *op, file, done: 0, cursor, bounce, retries, cancelled, fixed, plain }))
     }
 
     /// What the kernel is to do next for an entry. For a bounced write this fills the buffer.
     pub(crate) fn part(&mut self, id: EntryId) -> Part {
-        let entry = self.slab.get(id);
+        let user_data = self.slab.user_data(id);
+        let entry = self.slab.get_mut(id);
         let what = match entry.op.kind {
             OpKind::Flush => What::Sync,
-            kind => What::Move { kind, offset: entry.op.offset + entry.done, from: self.buffers(entry) },
-        };
-        Part { target: self.files.target(entry.file), user_data: self.slab.user_data(id), what }
-    }
-
-    fn buffers(&self, entry: &Entry) -> Buffers {
-        let segments = entry.op.segments.as_slice();
-        let left = entry.op.len - entry.done;
-        let rest = &segments[entry.cursor.segment..];
-        if let Some(id) = entry.bounce {
-            let len = left.min(self.bounce.buffer_bytes() as u64) as usize;
-            let buffer = self.bounce.segment(id, len);
-            if matches!(entry.op.kind, OpKind::Write { .. }) {
-                gather(rest, entry.cursor.at as u64, &buffer);
+            kind => {
+                let from = buffers(&self.bounce, entry);
+                let registered = match &from {
+                    _ if entry.plain => None,
+                    Buffers::One(segment) => self.buffers.find(std::slice::from_ref(segment)),
+                    Buffers::Many { count, .. } if self.vectored_fixed => {
+                        let rest = &entry.op.segments.as_slice()[entry.cursor.segment..];
+                        self.buffers.find(&rest[..*count as usize])
+                    }
+                    Buffers::Many { .. } => None,
+                };
+                entry.fixed = registered.is_some();
+                self.stats.fixed += u64::from(entry.fixed);
+                What::Move { kind, offset: entry.op.offset + entry.done, from, registered }
             }
-            return Buffers::One(buffer);
-        }
-        let first = rest[0].split_at(entry.cursor.at).1;
-        // The caller's list is not ours to change: after a short count the rest of its segment goes alone.
-        if entry.cursor.at > 0 || first.len() as u64 >= left {
-            return Buffers::One(first.split_at(first.len().min(PART_BYTES_MAX)).0);
-        }
-        Buffers::Many { first: rest.as_ptr(), count: rest.len().min(SEGMENTS_MAX) as u32 }
+        };
+        Part { target: self.files.target(entry.file), user_data, what }
     }
 
     /// Takes a part's result: the bytes moved, or a negative errno.
@@ -200,6 +209,11 @@ impl Ops {
         if entry.cancelled && (try_again || errno == libc::ECANCELED) {
             return ControlFlow::Break(Err(IoError::Cancelled));
         }
+        // Whatever the kernel has against the registered buffer, the same without it says whether the operation is at fault.
+        if entry.fixed && matches!(errno, libc::EFAULT | libc::EINVAL | libc::EOPNOTSUPP) {
+            (entry.fixed, entry.plain) = (false, true);
+            return ControlFlow::Continue(());
+        }
         if try_again && entry.retries < RETRIES_MAX {
             entry.retries += 1;
             return ControlFlow::Continue(());
@@ -247,6 +261,27 @@ impl Ops {
     pub(crate) fn abandon_buffers(&mut self) {
         self.bounce.abandon();
     }
+}
+
+/// Where the next part of an operation finds its bytes.
+fn buffers(bounce: &BouncePool, entry: &Entry) -> Buffers {
+    let segments = entry.op.segments.as_slice();
+    let left = entry.op.len - entry.done;
+    let rest = &segments[entry.cursor.segment..];
+    if let Some(id) = entry.bounce {
+        let len = left.min(bounce.buffer_bytes() as u64) as usize;
+        let buffer = bounce.segment(id, len);
+        if matches!(entry.op.kind, OpKind::Write { .. }) {
+            gather(rest, entry.cursor.at as u64, &buffer);
+        }
+        return Buffers::One(buffer);
+    }
+    let first = rest[0].split_at(entry.cursor.at).1;
+    // The caller's list is not ours to change: after a short count the rest of its segment goes alone.
+    if entry.cursor.at > 0 || first.len() as u64 >= left {
+        return Buffers::One(first.split_at(first.len().min(PART_BYTES_MAX)).0);
+    }
+    Buffers::Many { first: rest.as_ptr(), count: rest.len().min(SEGMENTS_MAX) as u32 }
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ const CHANNEL: u32 = 5;
 
 fn ops(entries: u32, offset_mask: u64) -> (Ops, FileId) {
     let config = IoConfig { entries, channels: 2, reserve: 1, bounce_buffers: 4, bounce_buffer_bytes: 4096 };
-    let mut ops = Ops::new(&config).unwrap();
+    let mut ops = Ops::new(&config, true).unwrap();
     let file = ops
         .files
         .insert(ChannelId::for_test(CHANNEL), Arc::new(File::open("/dev/null").unwrap()), offset_mask)
@@ -221,4 +221,69 @@ fn a_cancelled_operation_stops_at_the_next_result() {
         assert_eq!(finish(&mut ops, id, result), done(1, ended), "{result}");
     }
     assert_eq!(ops.mark_cancelled(file, Tag(1)), None);
+}
+
+/// Index of the registered buffer that the next part names.
+fn registered(ops: &mut Ops, id: EntryId) -> Option<u16> {
+    let What::Move { registered, .. } = ops.part(id).what else { panic!("a flush moves nothing") };
+    registered
+}
+
+#[test]
+fn a_part_names_the_registered_buffer_that_holds_all_of_it() {
+    let (mut ops, file) = ops(4, 0);
+    let memory = Memory::new(&[512, 512, 512]);
+    let base = memory.list[0];
+    // SAFETY: the first two segments lie one behind the other.
+    let two = unsafe { Segment::new(NonNull::new(base.as_ptr()).unwrap(), 1024) };
+    ops.buffers = BufferTable::for_test(two, 3);
+    let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
+    assert_eq!(registered(&mut ops, id), None, "the third segment is in none");
+    let data = ops.user_data(id);
+    assert_eq!(ops.finish_part(data, 100), Next::Again(id));
+    assert_eq!(registered(&mut ops, id), Some(3), "the rest of the first");
+    assert_eq!(ops.finish_part(data, 412), Next::Again(id));
+    assert_eq!(registered(&mut ops, id), None);
+    let through_bounce = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(2), true).unwrap();
+    assert_eq!(registered(&mut ops, through_bounce), None, "the bounce buffer is not registered");
+    ops.buffers = BufferTable::for_test(ops.bounce.whole().unwrap().0, 4);
+    assert_eq!(registered(&mut ops, through_bounce), Some(4));
+    assert_eq!(ops.stats.fixed, 2);
+}
+
+#[test]
+fn without_the_vectored_kind_several_segments_go_as_they_are() {
+    let (mut ops, file) = ops(4, 0);
+    ops.vectored_fixed = false;
+    let memory = Memory::new(&[512, 512]);
+    // SAFETY: the two segments lie one behind the other.
+    let whole = unsafe { Segment::new(NonNull::new(memory.list[0].as_ptr()).unwrap(), 1024) };
+    ops.buffers = BufferTable::for_test(whole, 3);
+    let id = ops.accept(file, &memory.op(WRITE, 0), Tag(1), false).unwrap();
+    assert_eq!(registered(&mut ops, id), None);
+    assert_eq!(ops.finish_part(ops.user_data(id), 512), Next::Again(id));
+    assert_eq!(registered(&mut ops, id), Some(3), "one segment is left");
+}
+
+#[test]
+fn what_the_kernel_does_not_take_from_a_registered_buffer_goes_without_it_once() {
+    for errno in [libc::EFAULT, libc::EINVAL, libc::EOPNOTSUPP] {
+        let (mut ops, file) = ops(4, 0);
+        let memory = Memory::new(&[512]);
+        ops.buffers = BufferTable::for_test(memory.list[0], 3);
+        let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
+        assert_eq!(registered(&mut ops, id), Some(3));
+        let data = ops.user_data(id);
+        assert_eq!(ops.finish_part(data, -errno), Next::Again(id));
+        assert_eq!(registered(&mut ops, id), None);
+        let Next::Done(done) = ops.finish_part(data, -errno) else { panic!("it is tried once") };
+        assert_eq!(done.completion.result, Err(IoError::from_errno(errno)));
+    }
+    // Of other errors the buffer is innocent.
+    let (mut ops, file) = ops(4, 0);
+    let memory = Memory::new(&[512]);
+    ops.buffers = BufferTable::for_test(memory.list[0], 3);
+    let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
+    assert_eq!(registered(&mut ops, id), Some(3));
+    assert!(matches!(ops.finish_part(ops.user_data(id), -libc::EIO), Next::Done(_)));
 }

@@ -6,7 +6,7 @@ use io_uring::{IoUring, Probe, opcode};
 
 /// How a ring is built, best first. Each step down drops what an older kernel does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     /// Linux 6.1: results wait until this thread asks for them, nothing interrupts it.
     DeferTaskrun,
     /// Linux 6.0: one thread submits.
@@ -17,21 +17,54 @@ enum Step {
     Plain,
 }
 
+impl Step {
+    fn description(self) -> &'static str {
+        match self {
+            Self::DeferTaskrun => "results when asked for",
+            Self::SingleIssuer => "one issuer, cooperative results",
+            Self::CoopTaskrun => "cooperative results",
+            Self::Plain => "no flags",
+        }
+    }
+}
+
 const STEPS: [Step; 4] = [Step::DeferTaskrun, Step::SingleIssuer, Step::CoopTaskrun, Step::Plain];
+
+/// A ring, and what it can do.
+pub(crate) struct Made {
+    pub(crate) ring: IoUring,
+    pub(crate) step: Step,
+    /// Linux 6.15: `READV_FIXED` and `WRITEV_FIXED`.
+    pub(crate) vectored_fixed: bool,
+}
+
+impl Made {
+    /// What it is like, for people.
+    pub(crate) fn description(&self, ring_registered: bool, files_registered: bool) -> String {
+        let registered = match (ring_registered, files_registered) {
+            (true, true) => ", ring and files registered",
+            (true, false) => ", ring registered",
+            (false, true) => ", files registered",
+            (false, false) => "",
+        };
+        let vectored = if self.vectored_fixed { "" } else { ", registered memory in one piece only" };
+        format!("{}{registered}{vectored}", self.step.description())
+    }
+}
 
 /// A ring with room for `entries` operations in flight, and as many cancel requests. The calling thread is the only one
 /// that may submit to it.
 ///
 /// # Errors
 /// What the kernel says, with a hint for people.
-pub(crate) fn ring(entries: u32) -> io::Result<IoUring> {
+pub(crate) fn ring(entries: u32) -> io::Result<Made> {
     let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
     for step in STEPS {
         match build(step, entries) {
             Ok(ring) => {
-                check_opcodes(&ring)?;
-                tracing::debug!(?step, entries, "io_uring set up");
-                return Ok(ring);
+                let vectored_fixed = check_opcodes(&ring)?;
+                tracing::debug!(?step, entries, vectored_fixed, "io_uring set up");
+                return Ok(Made { ring, step, vectored_fixed });
             }
             // EINVAL is how a kernel refuses a flag that it does not know.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refusal = error,
@@ -61,7 +94,8 @@ fn build(step: Step, entries: u32) -> io::Result<IoUring> {
     builder.build(entries)
 }
 
-fn check_opcodes(ring: &IoUring) -> io::Result<()> {
+/// Refuses a ring that cannot do what every operation needs. Tells whether it takes several segments of a registered buffer.
+fn check_opcodes(ring: &IoUring) -> io::Result<bool> {
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe).map_err(explain)?;
     let needed = [
@@ -73,7 +107,7 @@ fn check_opcodes(ring: &IoUring) -> io::Result<()> {
         ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
     ];
     match needed.into_iter().find(|(_, code)| !probe.is_supported(*code)) {
-        None => Ok(()),
+        None => Ok([opcode::ReadvFixed::CODE, opcode::WritevFixed::CODE].iter().all(|code| probe.is_supported(*code))),
         Some((name, _)) => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             format!("io_uring of this kernel cannot {name}: Linux 5.6 or later is needed"),

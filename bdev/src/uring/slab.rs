@@ -67,6 +67,10 @@ pub(crate) struct Entry {
     pub(crate) retries: u8,
     /// The caller wants it to end early.
     pub(crate) cancelled: bool,
+    /// The part that is in flight names a registered buffer.
+    pub(crate) fixed: bool,
+    /// No further part of it shall.
+    pub(crate) plain: bool,
 }
 
 #[derive(Debug)]
@@ -118,10 +122,6 @@ impl Slab {
         place.entry.take().expect("an id is used until its entry is removed")
     }
 
-    pub(crate) fn get(&self, id: EntryId) -> &Entry {
-        self.places[id.0 as usize].entry.as_ref().expect("an id is used until its entry is removed")
-    }
-
     pub(crate) fn get_mut(&mut self, id: EntryId) -> &mut Entry {
         self.places[id.0 as usize].entry.as_mut().expect("an id is used until its entry is removed")
     }
@@ -161,6 +161,8 @@ mod tests {
             bounce: None,
             retries: 0,
             cancelled: false,
+            fixed: false,
+            plain: false,
         }
     }
 

@@ -17,11 +17,11 @@ pub(crate) fn entry(part: &Part) -> Entry {
     };
     let entry = match part.what {
         What::Sync => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
-        What::Move { kind: OpKind::Write { fua }, offset, from } => {
+        What::Move { kind: OpKind::Write { fua }, offset, from, registered } => {
             // Per write, so that only what asked for it waits for the device's cache.
-            write(fd, offset, from, if fua { libc::RWF_DSYNC } else { 0 })
+            write(fd, offset, (from, registered), if fua { libc::RWF_DSYNC } else { 0 })
         }
-        What::Move { offset, from, .. } => read(fd, offset, from),
+        What::Move { offset, from, registered, .. } => read(fd, offset, from, registered),
     };
     entry.flags(flags).user_data(part.user_data)
 }
@@ -31,20 +31,35 @@ pub(crate) fn cancel(user_data: u64) -> Entry {
     opcode::AsyncCancel::new(user_data).build().user_data(CANCEL)
 }
 
-fn read(fd: Fd, offset: u64, into: Buffers) -> Entry {
-    match into {
-        Buffers::One(segment) => opcode::Read::new(fd, segment.as_ptr(), segment.len() as u32).offset(offset).build(),
-        Buffers::Many { first, count } => opcode::Readv::new(fd, first.cast(), count).offset(offset).build(),
+fn read(fd: Fd, offset: u64, into: Buffers, registered: Option<u16>) -> Entry {
+    match (into, registered) {
+        (Buffers::One(segment), None) => {
+            opcode::Read::new(fd, segment.as_ptr(), segment.len() as u32).offset(offset).build()
+        }
+        (Buffers::One(segment), Some(index)) => {
+            opcode::ReadFixed::new(fd, segment.as_ptr(), segment.len() as u32, index).offset(offset).build()
+        }
+        (Buffers::Many { first, count }, None) => opcode::Readv::new(fd, first.cast(), count).offset(offset).build(),
+        (Buffers::Many { first, count }, Some(index)) => {
+            opcode::ReadvFixed::new(fd, first.cast(), count, index).offset(offset).build()
+        }
     }
 }
 
-fn write(fd: Fd, offset: u64, from: Buffers, flags: i32) -> Entry {
-    match from {
-        Buffers::One(segment) => {
+fn write(fd: Fd, offset: u64, (from, registered): (Buffers, Option<u16>), flags: i32) -> Entry {
+    match (from, registered) {
+        (Buffers::One(segment), None) => {
             opcode::Write::new(fd, segment.as_ptr(), segment.len() as u32).offset(offset).rw_flags(flags).build()
         }
-        Buffers::Many { first, count } => {
+        (Buffers::One(segment), Some(index)) => {
+            let (base, len) = (segment.as_ptr(), segment.len() as u32);
+            opcode::WriteFixed::new(fd, base, len, index).offset(offset).rw_flags(flags).build()
+        }
+        (Buffers::Many { first, count }, None) => {
             opcode::Writev::new(fd, first.cast(), count).offset(offset).rw_flags(flags).build()
+        }
+        (Buffers::Many { first, count }, Some(index)) => {
+            opcode::WritevFixed::new(fd, first.cast(), count, index).offset(offset).rw_flags(flags).build()
         }
     }
 }
@@ -55,6 +70,13 @@ mod tests {
 
     use super::*;
     use crate::segment::Segment;
+
+    /// The index of the registered buffer.
+    fn buffer(entry: &Entry) -> u16 {
+        // SAFETY: as below.
+        let bytes: [u8; 64] = unsafe { std::mem::transmute_copy(entry) };
+        u16::from_ne_bytes([bytes[40], bytes[41]])
+    }
 
     /// The entry as `struct io_uring_sqe` has it: opcode, flags, fd, offset, address, length, operation flags, user_data.
     fn fields(entry: &Entry) -> (u8, u8, i32, u64, u64, u32, u32, u64) {
@@ -74,9 +96,12 @@ mod tests {
         assert_eq!(size_of::<Entry>(), 64);
         // SAFETY: never read nor written.
         let segment = unsafe { Segment::new(NonNull::new(0x5000 as *mut u8).unwrap(), 512) };
-        let one = |kind| What::Move { kind, offset: 4096, from: Buffers::One(segment) };
+        let of = |from, registered| move |kind| What::Move { kind, offset: 4096, from, registered };
+        let one = of(Buffers::One(segment), None);
+        let one_fixed = of(Buffers::One(segment), Some(5));
         let first = 0x6000 as *const Segment;
-        let many = |kind| What::Move { kind, offset: 4096, from: Buffers::Many { first, count: 3 } };
+        let many = of(Buffers::Many { first, count: 3 }, None);
+        let many_fixed = of(Buffers::Many { first, count: 3 }, Some(5));
         let (plain, fua) = (OpKind::Write { fua: false }, OpKind::Write { fua: true });
         let (data, registered, file) = (0x7_0000_0003, Target::Registered(9), Target::Descriptor(9));
         // From <linux/io_uring.h> and <linux/fs.h>: READV 1, WRITEV 2, FSYNC 3, READ 22, WRITE 23; IOSQE_FIXED_FILE 1;
@@ -89,6 +114,14 @@ mod tests {
             assert_eq!(said(many(OpKind::Read)), (1, flags, 9, 4096, 0x6000, 3, 0, data));
             assert_eq!(said(many(plain)), (2, flags, 9, 4096, 0x6000, 3, 0, data));
             assert_eq!(said(many(fua)), (2, flags, 9, 4096, 0x6000, 3, 2, data));
+            // READ_FIXED 4, WRITE_FIXED 5, READV_FIXED 60, WRITEV_FIXED 61.
+            assert_eq!(said(one_fixed(OpKind::Read)), (4, flags, 9, 4096, 0x5000, 512, 0, data));
+            assert_eq!(said(one_fixed(fua)), (5, flags, 9, 4096, 0x5000, 512, 2, data));
+            assert_eq!(said(many_fixed(OpKind::Read)), (60, flags, 9, 4096, 0x6000, 3, 0, data));
+            assert_eq!(said(many_fixed(fua)), (61, flags, 9, 4096, 0x6000, 3, 2, data));
+            for what in [one_fixed(OpKind::Read), one_fixed(plain), many_fixed(OpKind::Read), many_fixed(plain)] {
+                assert_eq!(buffer(&entry(&part(target, what))), 5);
+            }
             assert_eq!(said(What::Sync), (3, flags, 9, 0, 0, 0, 1, data));
         }
         // ASYNC_CANCEL 14.

@@ -1,10 +1,9 @@
 //! Memory of a pretended guest: cut into segments with gaps between them that nobody may write.
 #![allow(unsafe_code)]
 
-use std::ptr::NonNull;
-
 use bdev::{Segment, SegmentSlice};
 
+use super::arena::Store;
 use super::awkward::Layout;
 
 const PAGE: usize = 4096;
@@ -13,7 +12,7 @@ const GUARD: u8 = 0xa5;
 
 /// Buffers of one operation. Stays in place until dropped.
 pub struct Memory {
-    store: Box<[u8]>,
+    store: Store,
     /// `(start in the store, length)` of each segment.
     pieces: Vec<(usize, usize)>,
     list: Vec<Segment>,
@@ -24,15 +23,15 @@ impl Memory {
         let total: usize = layout.lengths.iter().sum();
         // A list that starts aligned has each segment start so, whatever the lengths.
         let step = if layout.skew.is_multiple_of(512) { 512 } else { 1 };
-        let mut store = vec![GUARD; total + layout.lengths.len() * (GAP + step) + 3 * PAGE].into_boxed_slice();
-        let page = store.as_ptr().wrapping_add(GAP).align_offset(PAGE) + GAP;
+        let store = Store::new(total + layout.lengths.len() * (GAP + step) + 3 * PAGE, GUARD);
+        let page = store.base().as_ptr().wrapping_add(GAP).align_offset(PAGE) + GAP;
         let mut at = layout.skew;
         let mut pieces = Vec::new();
         for len in &layout.lengths {
             pieces.push((page + at, *len));
             at = (at + len + GAP).next_multiple_of(step);
         }
-        let base = NonNull::new(store.as_mut_ptr()).unwrap();
+        let base = store.base();
         let list = pieces
             .iter()
             .map(|(start, len)| {
@@ -75,8 +74,8 @@ impl Memory {
             let (before, after) = (start - GAP..start, start + len..start + len + GAP);
             // Volatile, as the kernel writes behind the compiler's back.
             // SAFETY: within the store.
-            let intact =
-                before.chain(after).all(|at| unsafe { std::ptr::read_volatile(&raw const self.store[at]) } == GUARD);
+            let byte = |at| unsafe { self.store.base().add(at).read_volatile() };
+            let intact = before.chain(after).all(|at| byte(at) == GUARD);
             assert!(intact, "bytes next to a segment were written");
         }
     }

@@ -1,6 +1,7 @@
 //! What the tests of backends share: memory cut into segments, a core that runs operations, and awkward ranges.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod arena;
 pub mod awkward;
 pub mod memory;
 pub mod place;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bdev::{Bdev, Channel, Io, IoConfig, IoError, Op, OpKind, SubmitError, Tag};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::arena;
 use super::awkward::Layout;
 use super::memory::Memory;
 
@@ -37,7 +38,10 @@ impl Rig {
     }
 
     pub fn with(bdev: &dyn Bdev, config: IoConfig) -> Self {
-        let mut io = Io::new(config);
+        let mut io = match arena::registrar() {
+            Some(registrar) => Io::with_registrar(config, registrar),
+            None => Io::new(config),
+        };
         let channel = bdev.channel(&mut io).unwrap();
         Self { io, channel, memory: HashMap::new(), next_tag: 0, now_ns: 0 }
     }
@@ -147,5 +151,6 @@ impl Rig {
     pub fn close(mut self) {
         self.drain();
         self.channel.close(&mut self.io);
+        arena::count(self.io.stats().fixed);
     }
 }
