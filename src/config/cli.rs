@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::scope::{self, Scoped};
-use super::{ConfigError, DiskConfig, Idle, RingFormat, ServeConfig, file};
+use super::{ConfigError, DiskConfig, Idle, Register, RingFormat, ServeConfig, file, units};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,6 +84,15 @@ struct ServeArgs {
     #[arg(long, value_enum, value_name = "POLICY")]
     idle: Vec<Idle>,
 
+    /// Register guest memory with io_uring, which pins it: auto (where it is allowed), or off for guests that give
+    /// memory back while they run (balloon, discard) [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN")]
+    register: Option<Register>,
+
+    /// Longest piece in which guest memory is registered
+    #[arg(long, value_name = "SIZE", hide = true, value_parser = units::parse_size)]
+    register_chunk: Option<u64>,
+
     /// Read controllers from a file instead
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "queue_cpus", "ring", "disk"])]
     config: Option<PathBuf>,
@@ -120,10 +129,14 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Re
         for controller in &mut config.controllers {
             controller.idle = args.idle.last().copied().unwrap_or(controller.idle);
         }
+        config.register = args.register.unwrap_or(config.register);
+        config.register_chunk = args.register_chunk;
         return Ok(Command::Serve(config));
     }
+    let (register, register_chunk) = (args.register.unwrap_or_default(), args.register_chunk);
     let drafts = scope::gather(scoped(args, matches)?)?;
-    Ok(Command::Serve(ServeConfig { controllers: scope::finish(&drafts[0], &drafts[1..])? }))
+    let controllers = scope::finish(&drafts[0], &drafts[1..])?;
+    Ok(Command::Serve(ServeConfig { controllers, register, register_chunk }))
 }
 
 /// The options that belong to a controller, in the order in which they stand. Masks and disks are read here and not by
@@ -168,6 +181,8 @@ mod tests {
         assert_eq!((config.controllers[0].ring, config.controllers[1].ring), (RingFormat::Split, RingFormat::Auto));
         assert_eq!((config.controllers[0].idle, config.controllers[1].idle), (Idle::Spin, Idle::Adaptive));
         assert_eq!(config.controllers[0].queue_cpus.of(1), Some(0));
+        assert_eq!(config.register, Register::Auto);
+        assert_eq!(serve("--socket a --disk x --register off").unwrap().register, Register::Off);
     }
 
     #[test]
@@ -179,6 +194,7 @@ mod tests {
             ("--socket a --disk x --ring round", "round"),
             ("--socket a --disk x --queue-cpus 7", "bad queue CPUs '7'"),
             ("--config f --queue-cpus 0:0", "--config"),
+            ("--socket a --disk x --register never", "never"),
             ("--config f --socket a", "--config"),
             ("--config f --ring split", "--config"),
             ("--sokcet a", "--sokcet"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::scope::{self, Draft};
-use super::{ConfigError, CpuSet, DiskConfig, Idle, QueueCpus, RingFormat, ServeConfig};
+use super::{ConfigError, CpuSet, DiskConfig, Idle, QueueCpus, Register, RingFormat, ServeConfig};
 
 /// Longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -17,6 +17,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    #[serde(default)]
+    register: Register,
     idle: Option<Idle>,
     #[serde(default, deserialize_with = "from_text")]
     cpumask: Option<CpuSet>,
@@ -132,7 +134,7 @@ fn parse(text: &str) -> Result<ServeConfig, FileError> {
     };
     let drafts: Vec<_> = file.controller.into_iter().map(draft).collect();
     let controllers = scope::finish(&common, &drafts).map_err(FileError::Config)?;
-    Ok(ServeConfig { controllers })
+    Ok(ServeConfig { controllers, register: file.register, register_chunk: None })
 }
 
 #[cfg(test)]
@@ -144,6 +146,7 @@ mod tests {
         let config = parse(
             r#"
             idle = "spin"
+            register = "off"
             cpumask = "[0-1]"
             ring = "packed"
             disks = ["null:size=1G"]
@@ -162,6 +165,7 @@ mod tests {
             "#,
         )
         .unwrap();
+        assert_eq!(config.register, Register::Off);
         let [a, b] = &config.controllers[..] else { panic!("two controllers") };
         assert_eq!((a.queues, a.disks.len(), b.queues, b.disks.len()), (4, 3, 1, 1));
         assert_eq!((a.ring, b.ring), (RingFormat::Packed, RingFormat::Split));

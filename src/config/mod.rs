@@ -31,6 +31,10 @@ pub const MAX_QUEUES: u16 = 64;
 pub struct ServeConfig {
     /// At least one; sockets are distinct.
     pub controllers: Vec<ControllerConfig>,
+    /// Whether guest memory is registered with io_uring.
+    pub register: Register,
+    /// Longest piece in which it is, in bytes; the kernel's limit if not given. For tests.
+    pub register_chunk: Option<u64>,
 }
 
 impl ServeConfig {
@@ -83,6 +87,17 @@ pub enum RingFormat {
     Split,
     /// Only packed rings: a driver that does not know them, as firmware, is refused.
     Packed,
+}
+
+/// Whether guest memory is registered with io_uring, which pins it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Register {
+    /// Where it helps and is allowed.
+    #[default]
+    Auto,
+    /// Never: for guests that give memory back while they run.
+    Off,
 }
 
 /// What a reactor does when there is no work. The order is that of how much it sleeps.

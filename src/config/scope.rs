@@ -252,7 +252,11 @@ mod tests {
             cpus("[3]"),
         ];
         let own = own.into_iter().chain([Scoped::Idle(Idle::Adaptive)]);
-        let config = ServeConfig { controllers: controllers(common.into_iter().chain(own).collect()).unwrap() };
+        let config = ServeConfig {
+            controllers: controllers(common.into_iter().chain(own).collect()).unwrap(),
+            register: Default::default(),
+            register_chunk: None,
+        };
         let found = [0, 1, 2, 3].map(|cpu| config.idle_of(cpu));
         assert_eq!(found, [Idle::Spin, Idle::Spin, Idle::Sleep, Idle::Adaptive]);
         let twice = controllers(vec![socket("a"), Scoped::Idle(Idle::Spin), Scoped::Idle(Idle::Spin)]);

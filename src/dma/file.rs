@@ -18,6 +18,12 @@ pub(super) struct FilePlace {
 }
 
 impl FilePlace {
+    /// How many bytes it is behind `other` in the same file; `None` if it is not.
+    pub(super) fn distance_from(&self, other: &Self) -> Option<u64> {
+        let same = (self.device, self.inode) == (other.device, other.inode);
+        if same { self.offset.checked_sub(other.offset) } else { None }
+    }
+
     /// Checks that `len` bytes from `offset` on can be mapped: a file of tmpfs or hugetlbfs (as memfd and shm files are),
     /// long enough, opened for what is wanted, aligned to its pages.
     ///

@@ -8,10 +8,10 @@ use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
+use bdev::Segment;
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
-use super::map::Mapping;
 use super::sigbus::Watch;
 
 /// A mapping of our own. Unmapped by the drop.
@@ -60,6 +60,22 @@ impl HostMapping {
     }
 }
 
+impl HostMapping {
+    /// All of it.
+    pub(super) fn whole(&self) -> Segment {
+        // SAFETY: mapped until the drop; whoever takes a segment keeps the mapping, or a snapshot that shows it.
+        unsafe { Segment::new(self.pages.base, self.pages.len) }
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::is_lost)
+    }
+}
+
 impl Pages {
     fn new(base: *mut c_void, len: usize) -> Result<Self, Errno> {
         let pages = Self { base: NonNull::new(base.cast()).ok_or(Errno::FAULT)?, len };
@@ -78,19 +94,5 @@ impl Drop for Pages {
         if let Err(error) = unsafe { munmap(self.base.as_ptr().cast(), self.len) } {
             tracing::error!(%error, "cannot unmap guest memory");
         }
-    }
-}
-
-impl Mapping for HostMapping {
-    fn base(&self) -> NonNull<u8> {
-        self.pages.base
-    }
-
-    fn is_shared(&self) -> bool {
-        self.watch.is_some()
-    }
-
-    fn is_lost(&self) -> bool {
-        self.watch.as_ref().is_some_and(Watch::is_lost)
     }
 }

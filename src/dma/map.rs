@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use bdev::Segment;
+use bdev::{Registrar, Segment};
 
 use super::recent::{Recent, RegionCache};
 
@@ -70,6 +70,9 @@ pub trait Mapping: Send + Sync + std::fmt::Debug {
     fn is_lost(&self) -> bool {
         false
     }
+
+    /// Has it registered with io_uring for as long as it is mapped, if it can be. Asked for again, nothing happens.
+    fn register(&self, _registrar: &Registrar) {}
 }
 
 /// One region of guest memory.
@@ -153,6 +156,13 @@ impl MemMap {
     /// The regions, by address.
     pub fn regions(&self) -> &[Region] {
         &self.regions
+    }
+
+    /// Has all memory registered that the device may read and write.
+    pub fn register(&self, registrar: &Registrar) {
+        for region in self.regions.iter().filter(|region| region.readable && region.writable) {
+            region.mapping.register(registrar);
+        }
     }
 
     /// The first region whose memory the client took away, if there is one. The device that uses it cannot go on.

@@ -5,6 +5,7 @@
 
 mod file;
 mod host;
+mod lease;
 mod map;
 #[cfg(test)]
 mod memory_files;

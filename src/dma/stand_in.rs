@@ -1,18 +1,15 @@
 //! Memory of our own that stands in for guest memory which the client does not share.
-#![allow(unsafe_code)]
 
 use bdev::Segment;
 use rustix::io::Errno;
 
 use super::host::HostMapping;
-use super::map::Mapping;
 
 /// Zeroed pages; one that is never touched takes no memory. Whoever holds a segment of it keeps it until that is done
 /// with, as with a snapshot of guest memory.
 #[derive(Debug)]
 pub struct StandIn {
     pages: HostMapping,
-    len: usize,
 }
 
 impl StandIn {
@@ -21,7 +18,7 @@ impl StandIn {
     /// # Errors
     /// What mmap says.
     pub fn new(len: usize) -> Result<Self, Errno> {
-        Ok(Self { pages: HostMapping::shadow(len)?, len })
+        Ok(Self { pages: HostMapping::shadow(len)? })
     }
 
     /// The `len` bytes from byte `at` on.
@@ -29,9 +26,7 @@ impl StandIn {
     /// # Panics
     /// If they are not within it.
     pub fn segment(&self, at: usize, len: usize) -> Segment {
-        // SAFETY: all of the mapping, which stays until the drop; whoever takes a segment keeps it (see the type).
-        let whole = unsafe { Segment::new(self.pages.base(), self.len) };
-        whole.split_at(at).1.split_at(len).0
+        self.pages.whole().split_at(at).1.split_at(len).0
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::mm::ProtFlags;
 
 use super::file::FilePlace;
 use super::host::HostMapping;
+use super::lease::{Lease, Recent};
 use super::map::{Gpa, MemMap, Region};
 use super::sigbus;
 
@@ -136,6 +137,7 @@ pub struct Table {
     entries: BTreeMap<u64, Entry>,
     shared_bytes: u64,
     shadow_bytes: u64,
+    recent: Recent,
     /// Made when asked for: a client maps many regions before anybody looks.
     snapshot: Option<Arc<MemMap>>,
 }
@@ -150,7 +152,8 @@ impl Table {
     /// An empty table. Installs the SIGBUS handler if it is not there yet.
     pub fn new(limits: Limits) -> Self {
         sigbus::install();
-        Self { limits, entries: BTreeMap::new(), shared_bytes: 0, shadow_bytes: 0, snapshot: None }
+        let recent = Recent::default();
+        Self { limits, entries: BTreeMap::new(), shared_bytes: 0, shadow_bytes: 0, recent, snapshot: None }
     }
 
     /// The limits.
@@ -183,10 +186,7 @@ impl Table {
         }
         self.check_limits(request.len, place.is_some())?;
         let len = usize::try_from(request.len).map_err(|_| MapError::Wraps)?;
-        let mapping = match &file {
-            None => HostMapping::shadow(len)?,
-            Some(file) => HostMapping::shared(file.as_fd(), request.offset, len, prot(request))?,
-        };
+        let mapping = self.lease(file.as_ref().zip(place), len, request)?;
         let region = Region {
             start: request.gpa,
             len: request.len,
@@ -198,6 +198,20 @@ impl Table {
         self.entries.insert(request.gpa.0, Entry { region, place });
         self.snapshot = None;
         Ok(())
+    }
+
+    /// Memory for a region: of a mapping that has it already, or of a new one.
+    fn lease(&mut self, file: Option<(&OwnedFd, FilePlace)>, len: usize, request: &MapRequest) -> Result<Lease, Errno> {
+        let Some((file, place)) = file else {
+            return Ok(Lease::new(Arc::new(HostMapping::shadow(len)?), 0));
+        };
+        let prot = prot(request);
+        if let Some(lease) = self.recent.find(place, len, prot) {
+            return Ok(lease);
+        }
+        let mapping = Arc::new(HostMapping::shared(file.as_fd(), request.offset, len, prot)?);
+        self.recent.remember(place, prot, &mapping);
+        Ok(Lease::new(mapping, 0))
     }
 
     /// Takes out the region of exactly `len` bytes at `gpa`. Returns its length. Its memory stays mapped until the last

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bdev::Registrar;
 use reactor::{Gate, Handle};
 
 use crate::config::RingFormat;
@@ -61,6 +62,8 @@ pub(crate) struct Controller {
     pub(super) memory: Table,
     pub(super) live: Option<Live>,
     courier: Courier,
+    /// Registers the memory that queues work in.
+    registrar: Option<Registrar>,
     /// `DRIVER_OK` came while bus mastering was off: the queues start when it comes on.
     start_pending: bool,
     /// Queues of a former life that have not come to their end.
@@ -114,12 +117,28 @@ impl Controller {
             memory,
             live: None,
             courier: Courier::default(),
+            registrar: None,
             start_pending: false,
             retired: Vec::new(),
             reactors,
             homes,
             visits: LogLimit::new(),
             refusals: LogLimit::new(),
+        }
+    }
+
+    /// From now on the memory of live queues is registered.
+    pub(crate) fn register_with(&mut self, registrar: Registrar) {
+        self.registrar = Some(registrar);
+    }
+
+    /// Has memory registered that data may be in. Not before there is a queue for it: firmware and drivers that never start
+    /// one pin nothing.
+    fn register_memory(&mut self) {
+        if let Some(registrar) = &self.registrar
+            && self.live.as_ref().is_some_and(Live::has_requests)
+        {
+            self.memory.snapshot().register(registrar);
         }
     }
 
@@ -199,6 +218,9 @@ impl Controller {
             Worker::Request(Box::new(RequestQueue::new(queue, self.config.framing())))
         };
         live.add(number, place, worker);
+        if number >= FIRST_REQUEST_QUEUE {
+            self.register_memory();
+        }
     }
 
     /// Bus mastering went on or off, by the command register or the power state.
@@ -232,6 +254,7 @@ impl Controller {
         {
             live.go_on(&self.memory.snapshot());
             self.start_queues();
+            self.register_memory();
             self.courier.remind(&self.adapter);
         }
     }
@@ -241,6 +264,7 @@ impl Controller {
         if let Some(live) = &self.live {
             live.add_memory(&self.memory.snapshot());
             self.courier.remind(&self.adapter);
+            self.register_memory();
         }
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bdev::{Completion, Io, IoConfig, Op};
+use bdev::{Completion, Io, IoConfig, Op, Registrar};
 use reactor::{Context, Drain, Progress, WakeFds};
 
 use crate::dma::sigbus;
@@ -55,14 +55,19 @@ struct Stop {
 const STOP_MAX_NS: u64 = 10_000_000_000;
 
 impl Core {
-    /// A core with a channel to each of `disks`. To be called on its reactor's own thread. `clean` is cleared should its end
-    /// lose something.
+    /// A core with a channel to each of `disks`, which uses what `registrar` has registered. To be called on its reactor's
+    /// own thread. `clean` is cleared should its end lose something.
     ///
     /// # Errors
     /// What the kernel says about the ring or a file.
-    pub(crate) fn new(disks: Arc<[Arc<Disk>]>, clean: Arc<AtomicBool>) -> std::io::Result<Self> {
+    pub(crate) fn new(
+        disks: Arc<[Arc<Disk>]>,
+        registrar: Option<Registrar>,
+        clean: Arc<AtomicBool>,
+    ) -> std::io::Result<Self> {
         let count = u32::try_from(disks.len()).unwrap_or(u32::MAX);
-        let mut io = Io::new(IoConfig { channels: count, ..IoConfig::default() });
+        let config = IoConfig { channels: count, ..IoConfig::default() };
+        let mut io = registrar.map_or_else(|| Io::new(config), |registrar| Io::with_registrar(config, registrar));
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<Vec<_>, _>>()?;
         let timed = (0..channels.len()).filter(|&place| channels[place].has_timers()).collect();
         let full = Vec::with_capacity(disks.len());

@@ -57,6 +57,11 @@ impl Live {
         self.queues.iter().any(|&(other, _)| other == number)
     }
 
+    /// Whether there is a queue that moves data.
+    pub(crate) fn has_requests(&self) -> bool {
+        self.queues.iter().any(|&(number, _)| number != CONTROL_QUEUE)
+    }
+
     /// Moves a queue to the reactor at `place`.
     pub(crate) fn add(&mut self, number: u16, place: usize, worker: Worker) {
         self.queues.push((number, place));

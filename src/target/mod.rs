@@ -20,6 +20,7 @@ mod courier;
 mod cx;
 mod disk;
 mod ending;
+mod engine;
 mod execute;
 mod function;
 mod homes;

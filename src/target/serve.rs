@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use bdev::Registrar;
 use reactor::{Config, Cpu, CpuError, Handle, IdlePolicy, Reactor, SpawnError};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -16,6 +17,7 @@ use crate::virtio_scsi::Address;
 use super::controller::{Controller, Offer};
 use super::core::Core;
 use super::disk::{Disk, DiskError, DiskIndex, check_identities};
+use super::engine::Engine;
 use super::homes;
 use super::lun_map::{LunMap, Placement};
 use super::message::Message;
@@ -52,6 +54,7 @@ pub struct Target {
     reactors: Vec<Reactor<Message>>,
     controllers: Vec<Running>,
     summary: Summary,
+    registrar: Option<Registrar>,
     clean: Arc<AtomicBool>,
 }
 
@@ -72,11 +75,15 @@ impl Target {
         all_cpus(config).into_iter().try_for_each(Cpu::check)?;
         let disks = Disks::open(config)?;
         let homes = homes::deal(&config.controllers);
-        let summary = Summary::new(config, &homes, &disks.opened);
+        let engine = Engine::probe(config);
+        let summary = Summary::new(config, &homes, &disks.opened, engine.description);
         let servers = bind_all(config)?;
         let clean = Arc::new(AtomicBool::new(true));
-        let reactors = spawn_reactors(config, &disks.opened, &clean)?;
-        let mut target = Self { reactors, controllers: Vec::new(), summary, clean };
+        let makings =
+            Makings { disks: disks.opened.clone(), registrar: engine.registrar.clone(), clean: clean.clone() };
+        let reactors = spawn_reactors(config, &makings)?;
+        let registrar = engine.registrar;
+        let mut target = Self { reactors, controllers: Vec::new(), summary, registrar, clean };
         for (number, (config, server)) in config.controllers.iter().zip(servers).enumerate() {
             match target.spawn_controller(number, config, &homes[number], server, &disks) {
                 Ok(running) => target.controllers.push(running),
@@ -135,6 +142,9 @@ impl Target {
         let offer = Offer { queues: config.queues, ring: config.ring };
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let mut controller = Controller::new(name.clone(), luns, offer, (reactors, homes), bell.clone());
+        if let Some(registrar) = &self.registrar {
+            controller.register_with(registrar.clone());
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let (thread_bell, thread_stop) = (bell.clone(), stop.clone());
         let thread = std::thread::Builder::new().name(format!("ctrl-{number}")).spawn(move || {
@@ -192,15 +202,19 @@ fn bind_all(config: &ServeConfig) -> Result<Vec<Server>, BindError> {
     config.controllers.iter().map(|controller| Server::bind(&controller.socket)).collect()
 }
 
-fn spawn_reactors(
-    config: &ServeConfig,
-    disks: &Arc<[Arc<Disk>]>,
-    clean: &Arc<AtomicBool>,
-) -> Result<Vec<Reactor<Message>>, SpawnError<io::Error>> {
+/// What each core is made of.
+#[derive(Clone)]
+struct Makings {
+    disks: Arc<[Arc<Disk>]>,
+    registrar: Option<Registrar>,
+    clean: Arc<AtomicBool>,
+}
+
+fn spawn_reactors(config: &ServeConfig, makings: &Makings) -> Result<Vec<Reactor<Message>>, SpawnError<io::Error>> {
     let spawn = |cpu: Cpu| {
-        let (disks, clean) = (disks.clone(), clean.clone());
+        let Makings { disks, registrar, clean } = makings.clone();
         let reactor = Config::new(cpu, format!("reactor-{}", cpu.0), idle_policy(config.idle_of(cpu.0)));
-        reactor::spawn(reactor, move || Core::new(disks, clean))
+        reactor::spawn(reactor, move || Core::new(disks, registrar, clean))
     };
     all_cpus(config).into_iter().map(spawn).collect()
 }

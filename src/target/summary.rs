@@ -16,11 +16,18 @@ pub struct Summary {
     /// The CPU of each request queue, for each controller.
     homes: Vec<Vec<usize>>,
     disks: Arc<[Arc<Disk>]>,
+    /// What io_uring gives; `None` if nothing needs it.
+    engine: Option<String>,
 }
 
 impl Summary {
-    pub(super) fn new(config: &ServeConfig, homes: &[Vec<usize>], disks: &Arc<[Arc<Disk>]>) -> Self {
-        Self { controllers: config.controllers.clone(), homes: homes.to_vec(), disks: disks.clone() }
+    pub(super) fn new(
+        config: &ServeConfig,
+        homes: &[Vec<usize>],
+        disks: &Arc<[Arc<Disk>]>,
+        engine: Option<String>,
+    ) -> Self {
+        Self { controllers: config.controllers.clone(), homes: homes.to_vec(), disks: disks.clone(), engine }
     }
 
     fn write_controller(
@@ -71,7 +78,8 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut all = self.controllers.iter().zip(&self.homes);
-        all.try_for_each(|(controller, homes)| self.write_controller(f, controller, homes))
+        all.try_for_each(|(controller, homes)| self.write_controller(f, controller, homes))?;
+        self.engine.iter().try_for_each(|engine| writeln!(f, "io_uring: {engine}"))
     }
 }
 

@@ -91,8 +91,24 @@ impl Target {
         Self::spawn_logging(dir, args, "info")
     }
 
+    /// The same as [`Target::serve_verbose`], without the privilege to lock more memory than `limit` (soft and hard, in
+    /// bytes).
+    pub fn serve_within_memory_lock_limit(dir: Arc<TempDir>, limit: &str, args: &[&str]) -> Self {
+        let mut words = vec!["prlimit".to_owned(), format!("--memlock={limit}")];
+        if rustix::process::geteuid().is_root() {
+            words.splice(0..0, ["setpriv".to_owned(), "--bounding-set=-ipc_lock".to_owned()]);
+        }
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg(env!("CARGO_BIN_EXE_annulus"));
+        Self::spawn_command(command, dir, args, "debug").await_ready(args)
+    }
+
     fn spawn_logging(dir: Arc<TempDir>, args: &[&str], filter: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_annulus"))
+        Self::spawn_command(Command::new(env!("CARGO_BIN_EXE_annulus")), dir, args, filter)
+    }
+
+    fn spawn_command(mut command: Command, dir: Arc<TempDir>, args: &[&str], filter: &str) -> Self {
+        let mut child = command
             .arg("serve")
             .args(args)
             .env("ANNULUS_LOG", filter)
@@ -187,6 +203,17 @@ impl Target {
     pub fn kill(&self) {
         self.signal(Signal::KILL);
         self.wait();
+    }
+
+    /// As [`Target::stop`], and returns all that it has printed.
+    pub fn end(self) -> String {
+        let output = self.output.clone();
+        self.stop();
+        // What it said last may still be on its way.
+        while Arc::strong_count(&output) > 1 {
+            std::thread::yield_now();
+        }
+        Arc::into_inner(output).expect("nobody else has it").into_inner().expect("no reader panics")
     }
 
     /// SIGTERM: it must end well, remove its sockets, and have said nothing of a panic.

@@ -362,6 +362,7 @@ impl Drop for Uring {
     /// The kernel writes into the buffers of what is in flight even after the ring is closed. So this waits for it; what
     /// takes too long keeps its bounce buffers for ever. (Segments are their maker's to keep.)
     fn drop(&mut self) {
+        tracing::debug!(stats = ?self.stats(), "io_uring closed");
         if !self.recall() {
             tracing::warn!(in_flight = self.in_flight(), "io_uring is closed before the disks have answered");
             self.ops.abandon_buffers();

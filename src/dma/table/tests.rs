@@ -299,3 +299,66 @@ fn huge_pages_are_mapped_whole() {
     assert_eq!(table().map(&pages(512, 1, 0), Some(file.try_clone().unwrap())), error);
     assert_eq!(table().map(&pages(512, 512, 1), Some(file.try_clone().unwrap())), error);
 }
+
+#[test]
+fn memory_that_is_mapped_again_while_it_is_there_keeps_its_place() {
+    let mut table = table();
+    let file = memfd("again", 8);
+    let twin = || Some(file.try_clone().unwrap());
+    table.map(&pages(16, 8, 0), twin()).unwrap();
+    let held = table.snapshot();
+    let base = segment(&held, 16 * P, P).as_ptr();
+    table.unmap(Gpa(16 * P), 8 * P).unwrap();
+    // In two pieces, and the other way round.
+    table.map(&pages(32, 3, 5), twin()).unwrap();
+    table.map(&pages(16, 5, 0), twin()).unwrap();
+    let after = table.snapshot();
+    assert_eq!(segment(&after, 16 * P, 5 * P).as_ptr(), base);
+    assert_eq!(segment(&after, 32 * P, 3 * P).as_ptr(), base.wrapping_add(5 * P as usize));
+    drop(held);
+    segment(&after, 34 * P, 4).write(0, b"here");
+    let mut bytes = [0; 4];
+    pread(&file, &mut bytes, 7 * P).unwrap();
+    assert_eq!(&bytes, b"here");
+}
+
+#[test]
+fn a_mapping_is_shared_only_with_what_it_is_of() {
+    let mut table = table();
+    let (file, other) = (memfd("one", 8), memfd("other", 8));
+    table.map(&pages(16, 4, 2), Some(file.try_clone().unwrap())).unwrap();
+    let held = table.snapshot();
+    let place = segment(&held, 16 * P, P).as_ptr().addr();
+    let within = place..place + 4 * P as usize;
+    let read_only = MapRequest { writable: false, ..pages(64, 1, 2) };
+    for (request, file, why) in [
+        (pages(32, 1, 2), &other, "another file"),
+        (pages(40, 1, 1), &file, "before it"),
+        (pages(48, 3, 4), &file, "past its end"),
+        (read_only, &file, "another access"),
+    ] {
+        table.map(&request, Some(file.try_clone().unwrap())).unwrap();
+        let map = table.snapshot();
+        let mut cache = RegionCache::default();
+        let looked_at = map.translate(&mut cache, (request.gpa, 1), Access::Read, |segment, _| {
+            assert!(!within.contains(&segment.as_ptr().addr()), "{why}");
+            Ok(())
+        });
+        looked_at.unwrap();
+    }
+}
+
+#[test]
+fn memory_that_was_lost_is_mapped_anew() {
+    let mut table = table();
+    let file = memfd("lost and found", 2);
+    table.map(&pages(16, 2, 0), Some(file.try_clone().unwrap())).unwrap();
+    let held = table.snapshot();
+    ftruncate(&file, 0).unwrap();
+    segment(&held, 16 * P, 1).read(0, &mut [0]);
+    assert_eq!(held.lost(), Some(Gpa(16 * P)));
+    ftruncate(&file, 2 * P).unwrap();
+    table.unmap(Gpa(16 * P), 2 * P).unwrap();
+    table.map(&pages(16, 2, 0), Some(file)).unwrap();
+    assert_eq!(table.snapshot().lost(), None);
+}

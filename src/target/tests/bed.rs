@@ -32,7 +32,7 @@ impl Bed {
         let indexed = disks.into_iter().enumerate();
         let disks: Vec<_> = indexed.map(|(index, bdev)| Arc::new(Disk::of(bdev, DiskIndex(index)))).collect();
         let core = || {
-            let core = Core::new(disks.clone().into(), Arc::default()).expect("no ring is needed");
+            let core = Core::new(disks.clone().into(), None, Arc::default()).expect("no ring is needed");
             (core, Rc::new(Mailbox::new(1024).expect("a bell")))
         };
         let cores = (0..cores).map(|_| core()).collect();

@@ -26,10 +26,10 @@ pub(super) fn probe() -> io::Result<(Way, IoUring)> {
     let memory = Arc::new(Mapping::new(4096)?);
     let chunk = Chunk { memory: memory.part(0, 4096), slot: 1, _keep: memory };
     let refuse = |error| io::Error::other(refusal(&error, 4096));
-    let library = IoUring::new(1)?;
+    let library = IoUring::new(1).map_err(refuse)?;
     table::make(&library, 2).map_err(refuse)?;
     table::put(&library, &chunk).map_err(refuse)?;
-    let core = IoUring::new(1)?;
+    let core = IoUring::new(1).map_err(refuse)?;
     let way = match table::take_over(&core, library.as_raw_fd(), chunk.slot) {
         Ok(()) => Way::Clone,
         Err(error) => {
@@ -132,7 +132,7 @@ impl Pinner {
             }
         }
         self.pinned_bytes += bytes;
-        tracing::debug!(bytes, slot = chunk.slot, "guest memory registered");
+        tracing::debug!(bytes, slot = chunk.slot, "memory pinned");
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl Pinner {
         {
             tracing::warn!(%error, "guest memory stays registered that is not used any more");
         }
-        tracing::debug!(bytes = chunk.memory.len(), slot = chunk.slot, "guest memory not registered any more");
+        tracing::debug!(bytes = chunk.memory.len(), slot = chunk.slot, "memory unpinned");
     }
 }
 
