@@ -92,6 +92,8 @@ pub struct IoStats {
     pub cancels: u64,
     /// Parts of operations whose memory the kernel found in a registered buffer.
     pub fixed: u64,
+    /// Times that the CPU was offered to others while the kernel had operations.
+    pub yields: u64,
 }
 
 /// One core's engine. Every channel of the core submits through it. It stays on the thread that made it.
@@ -218,6 +220,14 @@ impl Io {
     pub fn reap(&mut self) {
         if let Some(ring) = &mut self.ring {
             ring.reap(&mut self.done);
+        }
+    }
+
+    /// Tells that a pass found nothing to do: with operations in the kernel, others may have the CPU for a moment.
+    #[inline]
+    pub fn pass_in_vain(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.pass_in_vain();
         }
     }
 

@@ -338,6 +338,9 @@ impl Context for Core {
         if self.faults != sigbus::faults() {
             self.fail_lost();
         }
+        if work == 0 {
+            self.cx.io.pass_in_vain();
+        }
         Progress::from_busy(work > 0)
     }
 

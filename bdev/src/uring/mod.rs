@@ -45,6 +45,9 @@ use enter::Enter;
 use ops::{Next, Ops};
 use slab::{CANCEL, EntryId};
 
+/// Passes in vain after which the core's CPU is offered to others.
+const VAIN_PASSES_MAX: u32 = 4;
+
 /// How long a ring that is dropped waits for what is still in flight.
 const DROP_WAIT: Duration = Duration::from_secs(2);
 
@@ -73,6 +76,8 @@ pub(crate) struct Uring {
     armed: bool,
     /// What is registered of others' memory.
     registered: Option<Registered>,
+    /// Passes that found nothing to do since the CPU was last offered to others.
+    vain_passes: u32,
 }
 
 impl Uring {
@@ -105,6 +110,7 @@ impl Uring {
             has_bell: false,
             armed: false,
             registered,
+            vain_passes: 0,
         })
     }
 
@@ -251,6 +257,21 @@ impl Uring {
                 Next::Again(id) => self.waiting.push_back(id),
                 Next::Nothing => {}
             }
+        }
+    }
+
+    /// The core had nothing to do in this pass. While the kernel has work of ours that is time for the kernel: a device whose
+    /// work is done by threads, as a loop device or a file system that cannot start without waiting, may have no other CPU.
+    #[inline]
+    pub(crate) fn pass_in_vain(&mut self) {
+        if self.ops.in_flight() == 0 {
+            return;
+        }
+        self.vain_passes += 1;
+        if self.vain_passes >= VAIN_PASSES_MAX {
+            self.vain_passes = 0;
+            self.ops.stats.yields += 1;
+            std::thread::yield_now();
         }
     }
 

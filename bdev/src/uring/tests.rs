@@ -109,6 +109,22 @@ fn looking_for_results_costs_no_system_call_when_there_are_none() {
 }
 
 #[test]
+fn a_core_that_waits_for_the_kernel_offers_it_the_cpu() {
+    let mut pipe = pipe();
+    let mut bytes = [0; 1];
+    let list = [segment(&mut bytes)];
+    let pass_in_vain = |ring: &mut Uring, count| (0..count).for_each(|_| ring.pass_in_vain());
+    pass_in_vain(&mut pipe.ring, 1000);
+    assert_eq!(pipe.ring.stats().yields, 0, "there is nothing to wait for");
+    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
+    pipe.ring.submit();
+    pass_in_vain(&mut pipe.ring, VAIN_PASSES_MAX - 1);
+    assert_eq!(pipe.ring.stats().yields, 0, "not for a short wait");
+    pass_in_vain(&mut pipe.ring, 10 * VAIN_PASSES_MAX + 1);
+    assert_eq!(pipe.ring.stats().yields, 11);
+}
+
+#[test]
 fn many_operations_cost_one_system_call() {
     let mut pipe = pipe();
     let mut bytes = [0; 3];
