@@ -22,8 +22,9 @@ use super::stood_in::StoodIn;
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::worker::Queue;
 
-/// A request queue.
+/// A request queue. On cache lines of its own, as its slots are.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct RequestQueue {
     pub(crate) queue: Queue,
     pub(crate) index: WorkerIndex,
