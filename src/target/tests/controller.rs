@@ -38,7 +38,7 @@ fn read_header() -> [u8; 51] {
     header
 }
 
-/// A controller with two request queues on one core, its disk, and a driver.
+/// A controller with two request queues, its disk, and a driver.
 struct Board {
     bed: Bed,
     controller: Controller,
@@ -49,14 +49,19 @@ struct Board {
 }
 
 impl Board {
-    /// Memory is mapped, bus mastering is on, the device is as after a reset.
+    /// On one core. Memory is mapped, bus mastering is on, the device is as after a reset.
     fn new() -> Self {
+        Self::with_homes(1, [0, 0])
+    }
+
+    /// The same on so many cores, with the request queues at these.
+    fn with_homes(cores: usize, homes: [usize; 2]) -> Self {
         let disk = SimDisk::new(64);
-        let bed = Bed::of(1, vec![Arc::new(disk.clone()) as Arc<dyn Bdev>]);
+        let bed = Bed::of(cores, vec![Arc::new(disk.clone()) as Arc<dyn Bdev>]);
         let placement = Placement { address: Address { target: 0, lun: 0 }, disk: bed.disks[0].clone() };
         let luns = LunMap::new(vec![placement]);
         let controller =
-            Controller::new("test".into(), luns, OFFER, (bed.handles(), Box::new([0, 0])), Arc::new(new_bell()));
+            Controller::new("test".into(), luns, OFFER, (bed.handles(), Box::new(homes)), Arc::new(new_bell()));
         let mut board = Self { bed, controller, disk, drivers: Vec::new(), map: Arc::default() };
         let fd = memfd_create("board", MemfdFlags::CLOEXEC).expect("a memfd");
         ftruncate(&fd, MEMORY_LEN).expect("a length");
@@ -67,7 +72,7 @@ impl Board {
         board
     }
 
-    /// Calls the controller; the core runs meanwhile, as long as that takes.
+    /// Calls the controller; the first core runs meanwhile, as long as that takes.
     fn call<T: Send>(&mut self, call: impl FnOnce(&mut Controller) -> T + Send) -> T {
         let Self { bed, controller, .. } = self;
         let result = std::thread::scope(|scope| {
@@ -151,6 +156,20 @@ impl Board {
     fn memory_is_free(&self) -> bool {
         // The table keeps one, `map` is one, and each driver has one.
         Arc::strong_count(&self.map) <= 2 + self.drivers.len()
+    }
+}
+
+#[test]
+fn each_queue_is_served_at_its_home() {
+    let mut board = Board::with_homes(2, [1, 0]);
+    board.start();
+    for (queue, home) in [(2, 1), (3, 0)] {
+        board.drivers[queue].write(HEADER_AT, &read_header());
+        board.drivers[queue].add(&READ).expect("room");
+        board.bed.step(1 - home);
+        assert_eq!(board.used(queue), 0);
+        board.bed.step(home);
+        assert_eq!(board.used(queue), 1);
     }
 }
 
