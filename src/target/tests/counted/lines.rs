@@ -18,8 +18,8 @@ const CORES: usize = 2;
 const QUEUES: u16 = CORES as u16;
 const DISK_LEN: u64 = 1 << 20;
 /// Passes of each core before those that are looked at, and those.
-const WARM_UP: u8 = 3;
-const ROUNDS: u8 = 6;
+const WARM_UP: u8 = 2;
+const ROUNDS: u8 = 4;
 /// Reads, and as many writes, in each queue and pass.
 const BATCH: u8 = 2;
 
@@ -95,13 +95,12 @@ impl Bench {
         let guest = || {
             let mut guest = Guest::new(QUEUES, &disks, handles.clone());
             guest.start();
-            guest.drivers.iter().for_each(|driver| driver.set_no_interrupt(true));
             guest
         };
         Self { cores: cores.collect(), guests: (0..guests).map(|_| guest()).collect() }
     }
 
-    /// Each driver sends a batch to each core, each core has a pass, and all has ended.
+    /// Each driver sends a batch to each core, each core has a pass with its interrupt, and all has ended.
     fn round(&mut self) {
         for guest in &mut self.guests {
             for queue in 0..QUEUES as u8 {
