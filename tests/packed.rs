@@ -24,7 +24,7 @@ fn there_and_back(guest: &mut Guest, shape: &Shape, lba: u64, blocks: u32) {
     guest.execute_shaped(0, &write, shape).unwrap().good().unwrap();
     let read = guest.execute_shaped(0, &Command::read(LUN, lba, blocks, 512), shape).unwrap().good().unwrap();
     assert!(read.data == data, "other data came back from LBA {lba}, {shape:?}");
-    assert_eq!(read.used_len as usize, 108 + data.len());
+    assert_eq!(read.used_len, 12);
 }
 
 #[test]
