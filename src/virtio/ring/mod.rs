@@ -17,6 +17,7 @@ mod packed;
 mod packed_areas;
 mod split;
 mod table;
+mod taken;
 
 #[cfg(test)]
 mod garbage_tests;

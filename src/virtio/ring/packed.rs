@@ -10,6 +10,7 @@ use super::chain::{Memory, USUAL_DESCRIPTORS};
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
 use super::packed_areas::{Event, PackedAreas, Position, Used};
 use super::table::{Stop, Tables};
+use super::taken::TakenChains;
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
 
@@ -233,7 +234,7 @@ impl PackedRing {
         if self.areas.is_none() {
             return Ok(Walked::Chain);
         }
-        let descriptors = &self.taken_chains.0[usize::from(head.id)];
+        let descriptors = self.taken_chains.of(head.id);
         let stop = match describe(&mut self.tables, descriptors, Memory { map, cache: &mut self.cache }, chain) {
             Ok(()) => return Ok(Walked::Chain),
             Err(stop) => stop,
@@ -371,35 +372,4 @@ fn describe(
         filling.add(memory.borrow(), descriptor.addr, descriptor.len, descriptor.access())?;
     }
     Ok(filling.finish()?)
-}
-
-/// The descriptors of the chains in flight, by buffer id. The driver tells chains by that: one that came twice would be
-/// used twice, with whatever length the driver remembers for it. There is room for the usual number from the start; the
-/// copies of longer chains grow, once.
-#[derive(Debug)]
-struct TakenChains(Box<[Vec<Descriptor>]>);
-
-impl TakenChains {
-    fn new(size: u16) -> Self {
-        Self((0..size).map(|_| Vec::with_capacity(USUAL_DESCRIPTORS)).collect())
-    }
-
-    /// Takes a chain over, and leaves an empty list in its place. Returns its id.
-    #[inline]
-    fn take(&mut self, descriptors: &mut Vec<Descriptor>) -> Result<u16, RingError> {
-        // The last descriptor holds it (2.8.6).
-        let id = descriptors.last().expect("a chain has descriptors").link;
-        let size = self.0.len() as u16;
-        let place = self.0.get_mut(usize::from(id)).ok_or(RingError::IdOutOfRange { id, size })?;
-        if !place.is_empty() {
-            return Err(RingError::IdInUse(id));
-        }
-        std::mem::swap(place, descriptors);
-        Ok(id)
-    }
-
-    #[inline]
-    fn give_back(&mut self, id: u16) {
-        self.0[usize::from(id)].clear();
-    }
 }
