@@ -20,6 +20,26 @@ fn verify(blocks: u8) -> [u8; 10] {
     [0x2f, 0, 0, 0, 0, 0, 0, 0, blocks, 0]
 }
 
+/// VERIFY (10) of one block with what is sent.
+pub(super) fn verify_block(lba: u8) -> [u8; 10] {
+    [0x2f, 2, 0, 0, 0, lba, 0, 0, 1, 0]
+}
+
+/// WRITE SAME (10) of one block.
+pub(super) fn write_same(lba: u8) -> [u8; 10] {
+    [0x41, 0, 0, 0, 0, lba, 0, 0, 1, 0]
+}
+
+/// UNMAP of one range.
+pub(super) const UNMAP: [u8; 10] = [0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0];
+
+/// Its parameter list for one block.
+pub(super) fn unmap_list(lba: u8) -> [u8; 24] {
+    let mut list = [0; 24];
+    (list[1], list[3], list[15], list[19]) = (22, 16, lba, 1);
+    list
+}
+
 /// One core, one queue, a disk that answers when it is told. VERIFY is a flush and then a read.
 fn bed() -> (Bed, SimDisk) {
     let (bed, mut disks) = Bed::simulated(1, 1, 1);
@@ -163,7 +183,7 @@ fn a_reset_ends_it() {
 }
 
 /// COMPARE AND WRITE of one block.
-fn compare_and_write(lba: u8) -> [u8; 16] {
+pub(super) fn compare_and_write(lba: u8) -> [u8; 16] {
     [0x89, 0, 0, 0, 0, 0, 0, 0, 0, lba, 0, 0, 0, 1, 0, 0]
 }
 

@@ -7,6 +7,9 @@ use super::guest::Ended;
 /// A block of a disk.
 pub(super) type Place = (u8, u8);
 
+/// MISCOMPARE DURING VERIFY OPERATION.
+const MISCOMPARE: (u8, u16) = (0xe, 0x1d00);
+
 /// A command on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
@@ -14,6 +17,8 @@ pub(super) enum Command {
     Write(Place, u64),
     /// Reads a block.
     Read(Place),
+    /// Compares a block with a stamp, and if that is on it may fill it with another.
+    Compare(Place, u64, Option<u64>),
     /// Anything else.
     Other,
 }
@@ -46,10 +51,15 @@ impl Model {
     /// Whether a write to `place` could meet another command there, or a read a write.
     pub(super) fn is_in_use(&self, place: Place, by_write: bool) -> bool {
         self.under_way.values().any(|command| match *command {
-            Command::Write(its, _) => its == place,
-            Command::Read(its) => by_write && its == place,
+            Command::Write(its, _) | Command::Compare(its, _, Some(_)) => its == place,
+            Command::Read(its) | Command::Compare(its, _, None) => by_write && its == place,
             Command::Other => false,
         })
+    }
+
+    /// A stamp that a block may have.
+    pub(super) fn guess(&mut self, place: Place) -> u64 {
+        *self.stamps(place).last().expect("it has one")
     }
 
     /// Names of the commands under way.
@@ -69,7 +79,16 @@ impl Model {
             Command::Write(place, stamp) if is_good => self.settle(place, stamp),
             Command::Write(place, stamp) if !was_not_begun => _ = self.stamps(place).insert(stamp),
             Command::Read(place) if is_good => self.check_read(place, ended),
-            Command::Write(..) | Command::Read(_) | Command::Other => {}
+            Command::Compare(place, expected, stamp) if is_good => {
+                self.check(place, expected);
+                stamp.into_iter().for_each(|stamp| self.settle(place, stamp));
+            }
+            Command::Compare(place, expected, _) if ended.sense == Some(MISCOMPARE) => {
+                let is_sure = self.haunts(place).is_empty() && self.stamps(place).len() == 1;
+                assert!(!is_sure || !self.stamps(place).contains(&expected), "{place:?} has {expected}");
+            }
+            Command::Compare(place, _, Some(stamp)) if !was_not_begun => _ = self.stamps(place).insert(stamp),
+            Command::Write(..) | Command::Read(_) | Command::Compare(..) | Command::Other => {}
         }
     }
 
@@ -80,8 +99,17 @@ impl Model {
     fn check_read(&mut self, place: Place, ended: &Ended) {
         let stamp = u64::from_le_bytes(ended.data[..8].try_into().expect("eight bytes"));
         assert!(ended.data.chunks(8).all(|chunk| chunk == stamp.to_le_bytes()), "{place:?} is torn: {ended:?}");
-        let haunts: Vec<_> =
-            self.haunting.values().flatten().filter(|(its, _)| *its == place).map(|(_, stamp)| *stamp).collect();
+        self.check(place, stamp);
+    }
+
+    /// Stamps that writes of former lives may put on a block at any time.
+    fn haunts(&self, place: Place) -> Vec<u64> {
+        self.haunting.values().flatten().filter(|(its, _)| *its == place).map(|(_, stamp)| *stamp).collect()
+    }
+
+    /// A block was seen to have a stamp.
+    fn check(&mut self, place: Place, stamp: u64) {
+        let haunts = self.haunts(place);
         let stamps = self.stamps(place);
         assert!(
             stamps.contains(&stamp) || haunts.contains(&stamp),
@@ -103,8 +131,8 @@ impl Model {
     /// All that is under way is forgotten by the guest, and not by the disks.
     pub(super) fn life_ended(&mut self, life: usize) {
         let writes = std::mem::take(&mut self.under_way).into_values().filter_map(|command| match command {
-            Command::Write(place, stamp) => Some((place, stamp)),
-            Command::Read(_) | Command::Other => None,
+            Command::Write(place, stamp) | Command::Compare(place, _, Some(stamp)) => Some((place, stamp)),
+            Command::Read(_) | Command::Compare(..) | Command::Other => None,
         });
         self.haunting.insert(life, writes.collect());
     }

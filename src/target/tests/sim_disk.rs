@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bdev::segment::{copy_from, copy_to};
-use bdev::{Bdev, Channel, ChannelId, Completion, Info, Io, IoError, Op, OpKind, SubmitError, Tag, WriteCache};
+use bdev::{
+    Bdev, Channel, ChannelId, Completion, Discard, Info, Io, IoError, Op, OpKind, SubmitError, Tag, WriteCache,
+};
 
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 512;
@@ -61,7 +63,7 @@ impl SimDisk {
             max_transfer: 1 << 20,
             optimal_transfer: 0,
             solid_state: true,
-            discard: None,
+            discard: Some(Discard { granularity: BLOCK as u32, max: 1 << 20, zeroes: true }),
             write_zeroes_max: 0,
             atomic_write_max: 0,
             description: "simulated".into(),
@@ -149,8 +151,8 @@ impl State {
         let moved = match op.kind {
             OpKind::Read => copy_to(segments, 0, &self.blocks[range]),
             OpKind::Write { .. } => copy_from(segments, 0, &mut self.blocks[range]),
-            OpKind::Flush | OpKind::Unmap | OpKind::Extents => 0,
-            OpKind::WriteZeroes { .. } => {
+            OpKind::Flush | OpKind::Extents => 0,
+            OpKind::Unmap | OpKind::WriteZeroes { .. } => {
                 self.blocks[range].fill(0);
                 return;
             }

@@ -11,6 +11,7 @@ use reactor::Gate;
 
 use super::bed::Bed;
 use super::guest::{Data, Left, TEST_UNIT_READY, read_10, write_10};
+use super::long::{UNMAP, compare_and_write, unmap_list, verify_block, write_same};
 use super::model::{Command, Model};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::live::Part;
@@ -189,25 +190,39 @@ impl Simulation {
         }
         let target = self.random.below(DISKS) as u8;
         let place = (target, (self.random.below(BLOCKS) + BLOCKS * number as u64) as u8);
-        let kind = self.random.below(10);
-        let is_write = kind < 4;
-        if kind < 9 && model.is_in_use(place, is_write) {
+        let kind = self.random.below(14);
+        let is_write = kind < 7;
+        if kind < 13 && model.is_in_use(place, is_write) {
             return;
         }
-        let (id, command) = match kind {
-            0..4 => {
-                let stamp = self.next_stamp;
-                self.next_stamp += 1;
-                let bytes = stamp.to_le_bytes().repeat(64);
-                (guest.send(queue, target, &write_10(place.1, 1), Data::Out(&bytes)), Command::Write(place, stamp))
-            }
-            4..9 => {
+        let stamp = self.next_stamp;
+        self.next_stamp += 1;
+        // Now and then a stamp that was never there.
+        let expected = if self.random.one_in(4) { stamp + (1 << 40) } else { model.guess(place) };
+        let (cdb, command) = match kind {
+            0..4 => (write_10(place.1, 1).to_vec(), Command::Write(place, stamp)),
+            4 => (compare_and_write(place.1).to_vec(), Command::Compare(place, expected, Some(stamp))),
+            5 => (write_same(place.1).to_vec(), Command::Write(place, stamp)),
+            6 => (UNMAP.to_vec(), Command::Write(place, 0)),
+            7 => (verify_block(place.1).to_vec(), Command::Compare(place, expected, None)),
+            8..13 => {
                 let mut cdb = read_10(place.1, 1);
                 // Some go around the cache, which takes two operations.
-                cdb[1] = if kind == 4 { 8 } else { 0 };
-                (guest.send(queue, target, &cdb, Data::In(512)), Command::Read(place))
+                cdb[1] = if kind == 8 { 8 } else { 0 };
+                (cdb.to_vec(), Command::Read(place))
             }
-            _ => (guest.send(queue, target, &TEST_UNIT_READY, Data::Without), Command::Other),
+            _ => (TEST_UNIT_READY.to_vec(), Command::Other),
+        };
+        let block = |stamp: u64| stamp.to_le_bytes().repeat(64);
+        let id = match command {
+            Command::Write(_, 0) => guest.send(queue, target, &cdb, Data::Out(&unmap_list(place.1))),
+            Command::Write(_, stamp) => guest.send(queue, target, &cdb, Data::Out(&block(stamp))),
+            Command::Compare(_, expected, None) => guest.send(queue, target, &cdb, Data::Out(&block(expected))),
+            Command::Compare(_, expected, Some(stamp)) => {
+                guest.send(queue, target, &cdb, Data::Out(&[block(expected), block(stamp)].concat()))
+            }
+            Command::Read(_) => guest.send(queue, target, &cdb, Data::In(512)),
+            Command::Other => guest.send(queue, target, &cdb, Data::Without),
         };
         model.sent(id, command);
     }
