@@ -1,0 +1,169 @@
+//! Commands in several steps, on the real binary: on memory, on a file, and from two controllers that show one disk.
+
+mod common;
+
+use annulus_bench::Guest;
+use annulus_bench::guest::framing::Shape;
+use annulus_bench::guest::scsi::{Command, Lun};
+use annulus_bench::guest::spec::response;
+use common::io::{LUN, good, pattern, settle};
+use common::{Target, directory, image};
+
+/// A CDB of 16 bytes with an address of 8 bytes and a length of 4.
+fn sixteen(opcode: u8, byte_1: u8, lba: u64, blocks: u32) -> Vec<u8> {
+    [&[opcode, byte_1][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0, 0]].concat()
+}
+
+fn verify(check: u8, lba: u64, blocks: u32) -> Vec<u8> {
+    sixteen(0x8f, check << 1, lba, blocks)
+}
+
+fn compare_and_write(lba: u64, blocks: u8) -> Vec<u8> {
+    sixteen(0x89, 0, lba, blocks.into())
+}
+
+fn read(guest: &mut Guest, lba: u64, blocks: u32) -> Vec<u8> {
+    good(guest, &Command::read(LUN, lba, blocks, 512)).data
+}
+
+/// A target with one disk, and a guest on it.
+fn start(disk: &str) -> (Target, Guest) {
+    let target = Target::start(&["--disk", disk]);
+    let mut guest = target.guest();
+    settle(&mut guest, LUN);
+    (target, guest)
+}
+
+/// Runs `test` on a disk in memory and on one in a file, 4 MiB each.
+fn on_each(test: impl Fn(&mut Guest)) {
+    let directory = directory();
+    let file = image(directory.path(), "disk.img", 4 << 20);
+    for disk in ["mem:size=4M", file.to_str().expect("a plain path")] {
+        let (target, mut guest) = start(disk);
+        test(&mut guest);
+        target.stop();
+    }
+}
+
+#[test]
+fn verify_sees_each_byte() {
+    on_each(|guest| {
+        // More than goes through memory at a time, and not a multiple of it.
+        let mut data = pattern(1, 1111 * 512);
+        good(guest, &Command::write(LUN, 7, 512, data.clone()));
+        good(guest, &Command::new(LUN, verify(0, 0, 0)));
+        good(guest, &Command::new(LUN, verify(0, 0, 8192)));
+        good(guest, &Command::data_out(LUN, verify(1, 7, 1111), data.clone()));
+        for at in [0, 511, 256 << 10, data.len() - 1] {
+            data[at] ^= 4;
+            let answer = guest.execute(0, &Command::data_out(LUN, verify(1, 7, 1111), data.clone())).unwrap();
+            assert_eq!(answer.sense_code(), Some((0xe, 0x1d, 0)), "byte {at}");
+            data[at] ^= 4;
+        }
+        let short = Command::data_out(LUN, verify(1, 7, 1111), data[..1110 * 512].to_vec());
+        assert_eq!(guest.execute(0, &short).unwrap().response, response::OVERRUN);
+    });
+}
+
+#[test]
+fn write_same_fills_a_range_and_nothing_beside_it() {
+    on_each(|guest| {
+        good(guest, &Command::write(LUN, 0, 512, vec![0xff; 1024 * 512]));
+        let block = pattern(2, 512);
+        good(guest, &Command::data_out(LUN, sixteen(0x93, 0, 3, 1000), block.clone()));
+        good(guest, &Command::data_out(LUN, [&verify(3, 3, 1000)[..]].concat(), block));
+        assert_eq!(read(guest, 2, 1), [0xff; 512]);
+        assert_eq!(read(guest, 1003, 1), [0xff; 512]);
+        // Zeroes without a block of them.
+        good(guest, &Command::new(LUN, sixteen(0x93, 1, 5, 700)));
+        good(guest, &Command::data_out(LUN, verify(3, 5, 700), vec![0; 512]));
+        assert_ne!(read(guest, 4, 1), [0; 512]);
+        assert_ne!(read(guest, 705, 1), [0; 512]);
+    });
+}
+
+#[test]
+fn writes_with_conditions() {
+    on_each(|guest| {
+        let (old, new) = (pattern(3, 40 * 512), pattern(4, 40 * 512));
+        let write_and_verify = Command::data_out(LUN, sixteen(0x8e, 2, 100, 40), old.clone());
+        good(guest, &write_and_verify);
+        let change = Command::data_out(LUN, compare_and_write(100, 40), [old.clone(), new.clone()].concat());
+        good(guest, &change);
+        assert!(read(guest, 100, 40) == new);
+        let answer = guest.execute(0, &change).unwrap();
+        assert_eq!(answer.sense_code(), Some((0xe, 0x1d, 0)));
+        assert!(read(guest, 100, 40) == new, "nothing is written where a byte differs");
+        good(guest, &Command::data_out(LUN, sixteen(0x8b, 0, 100, 40), old.clone()));
+        let either: Vec<_> = new.iter().zip(&old).map(|(a, b)| a | b).collect();
+        assert!(read(guest, 100, 40) == either);
+    });
+}
+
+#[test]
+fn what_a_disk_cannot_do_is_not_there() {
+    let (target, mut guest) = start("null:size=1M");
+    let answer = guest.execute(0, &Command::data_out(LUN, sixteen(0x9c, 0, 0, 1), vec![0; 512])).unwrap();
+    assert_eq!(answer.sense_code(), Some((5, 0x20, 0)), "WRITE ATOMIC");
+    target.stop();
+}
+
+#[test]
+fn a_counter_of_two_guests_misses_no_step() {
+    const STEPS: u64 = 300;
+    let dir = directory();
+    let file = image(dir.path(), "disk.img", 1 << 20);
+    let (disk, a, b) = (file.to_str().expect("a plain path"), common::cpumask(1), common::cpumask(2));
+    let target = Target::serve(
+        dir,
+        &["--disk", disk, "--socket", "a.sock", "--cpumask", &a, "--socket", "b.sock", "--cpumask", &b],
+    );
+    let mut guests = ["a.sock", "b.sock"].map(|socket| target.guest_on(socket, annulus_bench::Options::default()));
+    guests.iter_mut().for_each(|guest| settle(guest, LUN));
+    let count = |guest: &mut Guest, steps: u64| {
+        let block = |value: u64| value.to_le_bytes().repeat(64);
+        let (mut value, mut done) = (0, 0);
+        while done < steps {
+            let data = [block(value), block(value + 1)].concat();
+            let answer = guest.execute(0, &Command::data_out(LUN, compare_and_write(9, 1), data)).unwrap();
+            if answer.is_good() {
+                done += 1;
+            } else {
+                assert_eq!(answer.sense_code(), Some((0xe, 0x1d, 0)));
+            }
+            let now = read(guest, 9, 1);
+            value = u64::from_le_bytes(now[..8].try_into().unwrap());
+            assert!(now == block(value), "a block is that of one guest or of the other");
+        }
+        value
+    };
+    let [a, b] = &mut guests;
+    std::thread::scope(|scope| {
+        scope.spawn(|| count(a, STEPS));
+        scope.spawn(|| count(b, STEPS));
+    });
+    assert_eq!(read(a, 9, 1)[..8], (2 * STEPS).to_le_bytes());
+    drop(guests);
+    target.stop();
+}
+
+#[test]
+fn a_command_without_end_is_aborted_by_a_reset() {
+    let (target, mut guest) = start("null:size=8T");
+    guest.submit(0, &Command::new(LUN, verify(0, 0, u32::MAX)), &Shape::default()).unwrap();
+    // Others go on meanwhile.
+    for lba in 0..10 {
+        guest.submit(0, &Command::read(LUN, lba, 1, 512).with_id(1000 + lba), &Shape::default()).unwrap();
+    }
+    let mut ended = 0;
+    while ended < 10 {
+        if let Some(completion) = guest.poll(0).unwrap() {
+            assert!(completion.id >= 1000, "the long one is under way");
+            ended += 1;
+        }
+    }
+    guest.reset().expect("a reset does not wait for it");
+    guest.start().expect("start");
+    settle(&mut guest, Lun::new(0, 0));
+    target.stop();
+}
