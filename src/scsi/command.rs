@@ -60,6 +60,42 @@ pub struct ModeSense {
     pub allocation_length: u16,
 }
 
+/// READ DEFECT DATA (10) and (12) (SBC-4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadDefectData {
+    /// The data has the header of READ DEFECT DATA (12).
+    pub twelve: bool,
+    /// REQ_PLIST, REQ_GLIST and DEFECT LIST FORMAT, as they stand in the CDB and in the answer.
+    pub wanted: u8,
+    /// Bytes that the initiator has room for.
+    pub allocation_length: u32,
+}
+
+/// READ BUFFER (10) and WRITE BUFFER (SPC-5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferAccess {
+    /// MODE.
+    pub mode: u8,
+    /// BUFFER ID.
+    pub id: u8,
+    /// BUFFER OFFSET.
+    pub offset: Be24,
+    /// Bytes to read or to write.
+    pub len: Be24,
+}
+
+/// A number of 24 bits, as it stands in a CDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Be24(pub [u8; 3]);
+
+impl Be24 {
+    /// Its value.
+    pub const fn get(self) -> u32 {
+        let [high, middle, low] = self.0;
+        u32::from_be_bytes([0, high, middle, low])
+    }
+}
+
 /// A decoded command. Its fields are the CDB's, in its units: addresses and lengths of the medium count logical blocks,
 /// allocation lengths count bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +179,28 @@ pub enum Command {
         blocks: u32,
         /// Status may come before the blocks are in the cache.
         immed: bool,
+    },
+    /// PREVENT ALLOW MEDIUM REMOVAL.
+    PreventAllowMediumRemoval,
+    /// READ DEFECT DATA (10) and (12).
+    ReadDefectData(ReadDefectData),
+    /// READ BUFFER (10).
+    ReadBuffer(BufferAccess),
+    /// SEND DIAGNOSTIC without parameters.
+    SendDiagnostic {
+        /// SELFTEST.
+        default_self_test: bool,
+        /// SELF-TEST CODE.
+        self_test_code: u8,
+        /// Bytes of parameter list, which must be 0: there is no page to send.
+        parameter_list_length: u16,
+    },
+    /// RECEIVE DIAGNOSTIC RESULTS.
+    ReceiveDiagnosticResults {
+        /// The page, if one is named.
+        page: Option<u8>,
+        /// Bytes that the initiator has room for.
+        allocation_length: u16,
     },
     /// Any other command that takes several steps.
     Long(LongCommand),
@@ -236,14 +294,19 @@ impl Command {
             Self::TestUnitReady
             | Self::SynchronizeCache { .. }
             | Self::PreFetch { .. }
+            | Self::PreventAllowMediumRemoval
+            | Self::SendDiagnostic { parameter_list_length: 0, .. }
             | Self::StartStopUnit { .. } => DataDirection::None,
-            Self::Write { .. } => DataDirection::Out,
+            Self::Write { .. } | Self::SendDiagnostic { .. } => DataDirection::Out,
             Self::OnRange { what, .. } => what.direction(),
             Self::Long(command) => command.direction(),
             Self::RequestSense { .. }
             | Self::Inquiry { .. }
             | Self::Read { .. }
             | Self::GetLbaStatus { .. }
+            | Self::ReadDefectData(_)
+            | Self::ReadBuffer(_)
+            | Self::ReceiveDiagnosticResults { .. }
             | Self::ReadCapacity10
             | Self::ReadCapacity16 { .. }
             | Self::ModeSense(_)

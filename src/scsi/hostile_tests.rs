@@ -14,7 +14,10 @@ fn allocation_length(cdb: &[u8]) -> Option<u64> {
         0x12 => (3, 2),
         0x5a => (7, 2),
         0xa0 => (6, 4),
-        0x9e => (10, 4),
+        0x9e | 0xb7 => (if cdb[0] == 0x9e { 10 } else { 6 }, 4),
+        0x1c => (3, 2),
+        0x37 => (7, 2),
+        0x3c => (6, 3),
         _ => return None,
     };
     Some(cdb[first..first + len].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
@@ -41,6 +44,10 @@ fn check_block_op(op: &BlockOp, info: &Info) {
 struct Filled(u8);
 
 impl DataBuffer for Filled {
+    fn out_len(&self) -> u64 {
+        1 << 17
+    }
+
     fn take(&mut self, _at: u64, into: &mut [u8]) {
         into.fill(self.0);
     }
@@ -148,8 +155,9 @@ fn operation_codes_that_are_supported() {
     let supported: Vec<u8> =
         (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
     let expected = [
-        0x00, 0x03, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x25, 0x28, 0x2a, 0x2e, 0x2f, 0x34, 0x35, 0x41, 0x42, 0x5a, 0x88,
-        0x89, 0x8a, 0x8b, 0x8e, 0x8f, 0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0, 0xa8, 0xaa, 0xae, 0xaf,
+        0x00, 0x03, 0x07, 0x08, 0x0a, 0x12, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x25, 0x28, 0x2a, 0x2e, 0x2f, 0x34, 0x35,
+        0x37, 0x3b, 0x3c, 0x41, 0x42, 0x5a, 0x88, 0x89, 0x8a, 0x8b, 0x8e, 0x8f, 0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0,
+        0xa8, 0xaa, 0xae, 0xaf, 0xb7,
     ];
     assert_eq!(supported, expected);
 }
@@ -157,14 +165,18 @@ fn operation_codes_that_are_supported() {
 #[test]
 fn attention_rules_and_directions() {
     use {AttentionRule as Rule, DataDirection as Direction};
-    let expected: [(u8, Rule, Direction); 33] = [
+    let expected: [(u8, Rule, Direction); 41] = [
         (0x00, Rule::Report, Direction::None),
         (0x03, Rule::AsData, Direction::In),
+        (0x07, Rule::Report, Direction::Out),
         (0x08, Rule::Report, Direction::In),
         (0x0a, Rule::Report, Direction::Out),
         (0x12, Rule::Ignore, Direction::In),
         (0x1a, Rule::Report, Direction::In),
         (0x1b, Rule::Report, Direction::None),
+        (0x1c, Rule::Report, Direction::In),
+        (0x1d, Rule::Report, Direction::None),
+        (0x1e, Rule::Report, Direction::None),
         (0x25, Rule::Report, Direction::In),
         (0x28, Rule::Report, Direction::In),
         (0x2a, Rule::Report, Direction::Out),
@@ -172,6 +184,9 @@ fn attention_rules_and_directions() {
         (0x2f, Rule::Report, Direction::None),
         (0x34, Rule::Report, Direction::None),
         (0x35, Rule::Report, Direction::None),
+        (0x37, Rule::Report, Direction::In),
+        (0x3b, Rule::Report, Direction::None),
+        (0x3c, Rule::Report, Direction::In),
         (0x41, Rule::Report, Direction::Out),
         (0x42, Rule::Report, Direction::None),
         (0x5a, Rule::Report, Direction::In),
@@ -191,6 +206,7 @@ fn attention_rules_and_directions() {
         (0xaa, Rule::Report, Direction::Out),
         (0xae, Rule::Report, Direction::Out),
         (0xaf, Rule::Report, Direction::None),
+        (0xb7, Rule::Report, Direction::In),
     ];
     for (opcode, rule, direction) in expected {
         let mut cdb = [0; 16];

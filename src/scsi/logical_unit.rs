@@ -8,11 +8,12 @@ use bdev::{Discard, Info, IoError, OpKind, WriteCache};
 use super::command::{CdbForm, Command};
 use super::identity::Identity;
 use super::limits::Limits;
+use super::long::buffers::Buffers;
 use super::outcome::{BlockOp, Condition, Effect, Outcome, Step};
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey};
-use super::{capacity, inquiry, luns, mode, vpd};
+use super::{capacity, diagnostics, inquiry, luns, mode, vpd};
 
 /// A disk.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct LogicalUnit {
     /// Most bytes that the device makes zero by itself in one operation, 0 if it does not.
     pub(super) write_zeroes_max: u64,
     pub(super) limits: Limits,
+    /// What WRITE BUFFER has left: the one thing here that changes.
+    pub(super) buffers: Buffers,
 }
 
 /// What is asked of a stopped unit has to wait for START STOP UNIT.
@@ -64,6 +67,7 @@ impl LogicalUnit {
             discard: info.discard,
             write_zeroes_max: info.write_zeroes_max,
             limits: Limits::new(info),
+            buffers: Buffers::default(),
         }
     }
 
@@ -159,7 +163,17 @@ impl LogicalUnit {
                 reply.begin(allocation_length);
                 luns::report(select_report, condition.luns, reply)
             }
+            Command::ReadDefectData(ref request) => diagnostics::defect_data(request, reply),
+            Command::ReceiveDiagnosticResults { page, allocation_length } => {
+                reply.begin(allocation_length.into());
+                diagnostics::results(page, reply)
+            }
+            Command::SendDiagnostic { default_self_test, self_test_code, parameter_list_length } => {
+                diagnostics::send(default_self_test, self_test_code, parameter_list_length)
+            }
+            Command::ReadBuffer(ref access) => self.buffers.read(access, reply),
             Command::TestUnitReady
+            | Command::PreventAllowMediumRemoval
             | Command::Read { .. }
             | Command::Write { .. }
             | Command::SynchronizeCache { .. }

@@ -28,6 +28,7 @@ pub mod spec;
 pub mod unit;
 
 mod capacity;
+mod diagnostics;
 mod hash;
 mod inquiry;
 mod limits;
@@ -44,7 +45,10 @@ mod testing;
 
 pub use attention::{Attention, AttentionRule, Attentions};
 pub use cdb::decode;
-pub use command::{ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand, RangeFlags};
+pub use command::{
+    Be24, BufferAccess, ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand, RangeFlags,
+    ReadDefectData,
+};
 pub use identity::{Identity, IdentityError, Naa};
 pub use limits::Limits;
 pub use logical_unit::LogicalUnit;

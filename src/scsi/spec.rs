@@ -12,6 +12,8 @@ impl Opcode {
     pub const TEST_UNIT_READY: Self = Self(0x00);
     /// REQUEST SENSE (SPC-5).
     pub const REQUEST_SENSE: Self = Self(0x03);
+    /// REASSIGN BLOCKS (SBC-4).
+    pub const REASSIGN_BLOCKS: Self = Self(0x07);
     /// READ (6) (SBC-3).
     pub const READ_6: Self = Self(0x08);
     /// WRITE (6) (SBC-3).
@@ -22,6 +24,12 @@ impl Opcode {
     pub const MODE_SENSE_6: Self = Self(0x1a);
     /// START STOP UNIT (SBC-4).
     pub const START_STOP_UNIT: Self = Self(0x1b);
+    /// RECEIVE DIAGNOSTIC RESULTS (SPC-5).
+    pub const RECEIVE_DIAGNOSTIC_RESULTS: Self = Self(0x1c);
+    /// SEND DIAGNOSTIC (SPC-5).
+    pub const SEND_DIAGNOSTIC: Self = Self(0x1d);
+    /// PREVENT ALLOW MEDIUM REMOVAL (SPC-5).
+    pub const PREVENT_ALLOW_MEDIUM_REMOVAL: Self = Self(0x1e);
     /// READ CAPACITY (10) (SBC-4).
     pub const READ_CAPACITY_10: Self = Self(0x25);
     /// READ (10) (SBC-4).
@@ -36,6 +44,12 @@ impl Opcode {
     pub const PRE_FETCH_10: Self = Self(0x34);
     /// SYNCHRONIZE CACHE (10) (SBC-4).
     pub const SYNCHRONIZE_CACHE_10: Self = Self(0x35);
+    /// READ DEFECT DATA (10) (SBC-4).
+    pub const READ_DEFECT_DATA_10: Self = Self(0x37);
+    /// WRITE BUFFER (SPC-5).
+    pub const WRITE_BUFFER: Self = Self(0x3b);
+    /// READ BUFFER (10) (SPC-5).
+    pub const READ_BUFFER_10: Self = Self(0x3c);
     /// WRITE SAME (10) (SBC-4).
     pub const WRITE_SAME_10: Self = Self(0x41);
     /// UNMAP (SBC-4).
@@ -74,6 +88,8 @@ impl Opcode {
     pub const WRITE_AND_VERIFY_12: Self = Self(0xae);
     /// VERIFY (12) (SBC-4).
     pub const VERIFY_12: Self = Self(0xaf);
+    /// READ DEFECT DATA (12) (SBC-4).
+    pub const READ_DEFECT_DATA_12: Self = Self(0xb7);
 }
 
 /// Service action of SERVICE ACTION IN (16) that is READ CAPACITY (16) (SBC-4).
@@ -208,6 +224,8 @@ impl Asc {
     pub const ASYMMETRIC_ACCESS_STATE_CHANGED: Self = Self(0x2a06);
     /// CAPACITY DATA HAS CHANGED.
     pub const CAPACITY_DATA_CHANGED: Self = Self(0x2a09);
+    /// COMMAND SEQUENCE ERROR.
+    pub const COMMAND_SEQUENCE_ERROR: Self = Self(0x2c00);
     /// COMMANDS CLEARED BY ANOTHER INITIATOR.
     pub const COMMANDS_CLEARED: Self = Self(0x2f00);
     /// SAVING PARAMETERS NOT SUPPORTED.

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use bdev::segment::{copy_from, copy_to};
+use bdev::segment::{copy_from, copy_to, total_len};
 use bdev::{IoError, Op, Segment, SubmitError};
 
 use crate::scsi::{BlockOp, Condition, DataBuffer, Desk, LongStep, LongTask, OpMemory, Outcome};
@@ -73,9 +73,13 @@ struct Data<'a> {
 }
 
 impl DataBuffer for Data<'_> {
+    fn out_len(&self) -> u64 {
+        if self.is_out { total_len(self.segments) } else { 0 }
+    }
+
     fn take(&mut self, at: u64, into: &mut [u8]) {
         let taken = copy_from(self.segments, at, into);
-        assert!(self.is_out && taken == into.len(), "a task takes what it has asked for");
+        assert!(self.is_out && taken == into.len(), "a task takes what is there");
         self.used = self.used.max(at + taken as u64);
     }
 

@@ -1,6 +1,8 @@
 //! Where each field stands in its CDB (SPC-5, SBC-4). All bits that may not be set have been found clear before.
 
-use super::super::command::{ByteCheck, CdbForm, Command, ModeSense, PageControl, RangeCommand, RangeFlags};
+use super::super::command::{
+    Be24, BufferAccess, ByteCheck, CdbForm, Command, ModeSense, PageControl, RangeCommand, RangeFlags, ReadDefectData,
+};
 use super::super::long::LongCommand;
 use super::Cdb;
 
@@ -95,6 +97,45 @@ pub(super) fn get_lba_status_16(cdb: &Cdb) -> Command {
 pub(super) fn pre_fetch(cdb: &Cdb, form: CdbForm) -> Command {
     let (lba, blocks) = range(cdb, form);
     Command::PreFetch { lba, blocks, immed: bit(cdb[1], 1) }
+}
+
+pub(super) fn read_defect_data_10(cdb: &Cdb) -> Command {
+    let allocation_length = be16(cdb, 7).into();
+    Command::ReadDefectData(ReadDefectData { twelve: false, wanted: cdb[2] & 0x1f, allocation_length })
+}
+
+pub(super) fn read_defect_data_12(cdb: &Cdb) -> Command {
+    Command::ReadDefectData(ReadDefectData { twelve: true, wanted: cdb[1] & 0x1f, allocation_length: be32(cdb, 6) })
+}
+
+fn buffer(cdb: &Cdb) -> BufferAccess {
+    let be24 = |at: usize| Be24([cdb[at], cdb[at + 1], cdb[at + 2]]);
+    BufferAccess { mode: cdb[1] & 0x1f, id: cdb[2], offset: be24(3), len: be24(6) }
+}
+
+pub(super) fn read_buffer_10(cdb: &Cdb) -> Command {
+    Command::ReadBuffer(buffer(cdb))
+}
+
+pub(super) fn write_buffer(cdb: &Cdb) -> Command {
+    Command::Long(LongCommand::WriteBuffer(buffer(cdb)))
+}
+
+pub(super) fn send_diagnostic(cdb: &Cdb) -> Command {
+    Command::SendDiagnostic {
+        default_self_test: bit(cdb[1], 2),
+        self_test_code: cdb[1] >> 5,
+        parameter_list_length: be16(cdb, 3),
+    }
+}
+
+pub(super) fn receive_diagnostic_results(cdb: &Cdb) -> Command {
+    let page = bit(cdb[1], 0).then_some(cdb[2]);
+    Command::ReceiveDiagnosticResults { page, allocation_length: be16(cdb, 3) }
+}
+
+pub(super) fn reassign_blocks(cdb: &Cdb) -> Command {
+    Command::Long(LongCommand::ReassignBlocks { long_lba: bit(cdb[1], 1), long_list: bit(cdb[1], 0) })
 }
 
 pub(super) fn unmap(cdb: &Cdb) -> Command {

@@ -64,11 +64,15 @@ const fn reserved(usage: &[u8], action: u8) -> u128 {
 pub(super) static TABLE: &[Entry] = &[
     entry(&[Opcode::TEST_UNIT_READY.0, 0, 0, 0, 0, 0], |_| Command::TestUnitReady),
     entry(&[Opcode::REQUEST_SENSE.0, 0x01, 0, 0, 0xff, 0], d::request_sense),
+    entry(&[Opcode::REASSIGN_BLOCKS.0, 0x03, 0, 0, 0, 0], d::reassign_blocks),
     entry(&[Opcode::READ_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::read(cdb, CdbForm::Six)),
     entry(&[Opcode::WRITE_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::write(cdb, CdbForm::Six)),
     entry(&[Opcode::INQUIRY.0, 0x01, 0xff, 0xff, 0xff, 0], d::inquiry),
     entry(&[Opcode::MODE_SENSE_6.0, 0x08, 0xff, 0xff, 0xff, 0], d::mode_sense_6),
     refusing(entry(&[Opcode::START_STOP_UNIT.0, 0x01, 0, 0, 0x05, 0], d::start_stop_unit), POWER_CONDITION),
+    entry(&[Opcode::RECEIVE_DIAGNOSTIC_RESULTS.0, 0x01, 0xff, 0xff, 0xff, 0], d::receive_diagnostic_results),
+    entry(&[Opcode::SEND_DIAGNOSTIC.0, 0xf7, 0, 0xff, 0xff, 0], d::send_diagnostic),
+    entry(&[Opcode::PREVENT_ALLOW_MEDIUM_REMOVAL.0, 0, 0, 0, 0x01, 0], |_| Command::PreventAllowMediumRemoval),
     entry(&[Opcode::READ_CAPACITY_10.0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |_| Command::ReadCapacity10),
     refusing(entry(&[Opcode::READ_10.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
         |cdb| d::read(cdb, CdbForm::Ten)), PROTECT),
@@ -82,6 +86,9 @@ pub(super) static TABLE: &[Entry] = &[
         |cdb| d::pre_fetch(cdb, CdbForm::Ten)),
     entry(&[Opcode::SYNCHRONIZE_CACHE_10.0, 0x02, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
         d::synchronize_cache_10),
+    entry(&[Opcode::READ_DEFECT_DATA_10.0, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0], d::read_defect_data_10),
+    entry(&[Opcode::WRITE_BUFFER.0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], d::write_buffer),
+    entry(&[Opcode::READ_BUFFER_10.0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0], d::read_buffer_10),
     refusing(entry(&[Opcode::WRITE_SAME_10.0, 0x08, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
         |cdb| d::write_same(cdb, CdbForm::Ten)), PROTECT),
     entry(&[Opcode::UNMAP.0, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0], d::unmap),
@@ -119,6 +126,7 @@ pub(super) static TABLE: &[Entry] = &[
         |cdb| d::write_and_verify(cdb, CdbForm::Twelve)), PROTECT),
     refusing(entry(&[Opcode::VERIFY_12.0, 0x16, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
         |cdb| d::verify(cdb, CdbForm::Twelve)), PROTECT),
+    entry(&[Opcode::READ_DEFECT_DATA_12.0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], d::read_defect_data_12),
 ];
 
 /// Where the entries of each operation code begin and end.

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::scsi::command::{ByteCheck, CdbForm, ModeSense, PageControl, RangeCommand, RangeFlags};
+use crate::scsi::command::{
+    Be24, BufferAccess, ByteCheck, CdbForm, ModeSense, PageControl, RangeCommand, RangeFlags, ReadDefectData,
+};
 use crate::scsi::long::LongCommand;
 
 #[track_caller]
@@ -124,6 +126,41 @@ fn unmap_and_get_lba_status() {
         &[0x9e, 0x12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0],
         Command::GetLbaStatus { lba: 0x0102_0304_0506_0708, allocation_length: 0x090a_0b0c },
     );
+}
+
+#[test]
+fn buffers() {
+    let access = BufferAccess { mode: 0x0a, id: 2, offset: Be24([3, 4, 5]), len: Be24([6, 7, 8]) };
+    decodes(&[0x3c, 0x0a, 2, 3, 4, 5, 6, 7, 8, 0], Command::ReadBuffer(access));
+    decodes(&[0x3b, 0x0a, 2, 3, 4, 5, 6, 7, 8, 0], Command::Long(LongCommand::WriteBuffer(access)));
+    assert_eq!(access.offset.get(), 0x0003_0405);
+}
+
+#[test]
+fn defects() {
+    let read = |twelve, wanted, allocation_length| {
+        Command::ReadDefectData(ReadDefectData { twelve, wanted, allocation_length })
+    };
+    decodes(&[0x37, 0, 0x1d, 0, 0, 0, 0, 1, 2, 0], read(false, 0x1d, 0x0102));
+    decodes(&[0xb7, 0x0b, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0], read(true, 0x0b, 0x0102_0304));
+    let reassign = |long_lba, long_list| Command::Long(LongCommand::ReassignBlocks { long_lba, long_list });
+    decodes(&[0x07, 1, 0, 0, 0, 0], reassign(false, true));
+    decodes(&[0x07, 2, 0, 0, 0, 0], reassign(true, false));
+}
+
+#[test]
+fn diagnostics() {
+    let send = |default_self_test, self_test_code, parameter_list_length| Command::SendDiagnostic {
+        default_self_test,
+        self_test_code,
+        parameter_list_length,
+    };
+    decodes(&[0x1d, 0x04, 0, 0, 0, 0], send(true, 0, 0));
+    decodes(&[0x1d, 0xb3, 0, 1, 2, 0], send(false, 5, 0x0102));
+    let results = |page| Command::ReceiveDiagnosticResults { page, allocation_length: 0x0102 };
+    decodes(&[0x1c, 1, 7, 1, 2, 0], results(Some(7)));
+    decodes(&[0x1c, 0, 7, 1, 2, 0], results(None));
+    decodes(&[0x1e, 0, 0, 0, 1, 0], Command::PreventAllowMediumRemoval);
 }
 
 #[test]

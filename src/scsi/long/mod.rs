@@ -16,15 +16,17 @@ use std::fmt::Debug;
 
 use bdev::IoError;
 
-use super::command::{ByteCheck, Command, DataDirection, RangeCommand, RangeFlags};
+use super::command::{Be24, BufferAccess, ByteCheck, Command, DataDirection, RangeCommand, RangeFlags};
 use super::logical_unit::{LogicalUnit, STOPPED};
 use super::outcome::{BlockOp, Condition, Outcome};
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey};
 
+pub(super) mod buffers;
 mod compare_and_write;
 mod lba_status;
 mod or_write;
+mod reassign;
 mod unmap;
 mod verify;
 mod write;
@@ -48,21 +50,32 @@ pub enum LongCommand {
         /// Bytes of parameter list.
         parameter_list_length: u16,
     },
+    /// REASSIGN BLOCKS.
+    ReassignBlocks {
+        /// Addresses have 8 bytes.
+        long_lba: bool,
+        /// The length of the list has 4 bytes.
+        long_list: bool,
+    },
+    /// WRITE BUFFER.
+    WriteBuffer(BufferAccess),
 }
 
 impl LongCommand {
     /// Which way its data goes.
     pub const fn direction(self) -> DataDirection {
         match self {
-            Self::Unmap { parameter_list_length: 0 } => DataDirection::None,
-            Self::Unmap { .. } => DataDirection::Out,
+            Self::Unmap { parameter_list_length: 0 } | Self::WriteBuffer(BufferAccess { len: Be24([0, 0, 0]), .. }) => {
+                DataDirection::None
+            }
+            Self::Unmap { .. } | Self::ReassignBlocks { .. } | Self::WriteBuffer(_) => DataDirection::Out,
         }
     }
 }
 
 /// A command in several steps that is in progress.
 pub trait LongTask: Debug + Send {
-    /// Bytes of data-out that it takes. They are there before its first step.
+    /// Bytes of data-out that it takes, or as many of them as the CDB tells. They are there before its first step.
     fn data_out_len(&self) -> u64 {
         0
     }
@@ -97,7 +110,10 @@ pub struct Desk<'a> {
 
 /// The initiator's data buffer. Data-out may change between two looks at it.
 pub trait DataBuffer {
-    /// Copies data-out, from byte `at` on: no more than the task's [`data_out_len`](LongTask::data_out_len).
+    /// Bytes of data-out that there are: at least the task's [`data_out_len`](LongTask::data_out_len).
+    fn out_len(&self) -> u64;
+
+    /// Copies data-out, from byte `at` on: no more than there is.
     fn take(&mut self, at: u64, into: &mut [u8]);
 
     /// Copies to data-in, from byte `at` on. Where there is no room for it the command ends with an overrun, whatever the
@@ -177,6 +193,10 @@ impl LogicalUnit {
             }
             Command::GetLbaStatus { lba, allocation_length } => lba_status::begin(self, lba, allocation_length),
             Command::Long(LongCommand::Unmap { parameter_list_length }) => unmap::begin(self, parameter_list_length),
+            Command::Long(LongCommand::ReassignBlocks { long_lba, long_list }) => {
+                reassign::begin(self, long_lba, long_list)
+            }
+            Command::Long(LongCommand::WriteBuffer(access)) => buffers::begin_write(self, access),
             _ => unreachable!("{command:?} is no long command"),
         }
     }

@@ -37,12 +37,14 @@ pub struct Ended {
 struct Data<'a> {
     out: &'a [u8],
     given: Vec<u8>,
-    limit: u64,
 }
 
 impl DataBuffer for Data<'_> {
+    fn out_len(&self) -> u64 {
+        self.out.len() as u64
+    }
+
     fn take(&mut self, at: u64, into: &mut [u8]) {
-        assert!(at + into.len() as u64 <= self.limit, "more than the task has asked for");
         into.copy_from_slice(&self.out[at as usize..at as usize + into.len()]);
     }
 
@@ -96,7 +98,7 @@ impl Rig {
         assert_eq!(task.data_out_len() > 0, command.direction() == DataDirection::Out, "{command:?}");
         assert!(task.memory_len() <= super::MEMORY_MAX);
         let mut memory = vec![0; task.memory_len()];
-        let mut data = Data { out, given: Vec::new(), limit: task.data_out_len() };
+        let mut data = Data { out, given: Vec::new() };
         let mut step = task.next(&mut Desk { memory: &mut memory, data: &mut data });
         for _ in 0..STEPS_MAX {
             step = match step {
