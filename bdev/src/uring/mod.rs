@@ -9,6 +9,7 @@
 
 mod bounce;
 mod buffers;
+mod courtesy;
 mod enter;
 mod files;
 mod memory;
@@ -41,12 +42,10 @@ pub use memory::{Registrar, Registration};
 pub(crate) use slab::ENTRIES_MAX;
 
 use buffers::Registered;
+use courtesy::Courtesy;
 use enter::Enter;
 use ops::{Next, Ops};
 use slab::{CANCEL, EntryId};
-
-/// Passes in vain after which the core's CPU is offered to others.
-const VAIN_PASSES_MAX: u32 = 4;
 
 /// How long a ring that is dropped waits for what is still in flight.
 const DROP_WAIT: Duration = Duration::from_secs(2);
@@ -76,8 +75,7 @@ pub(crate) struct Uring {
     armed: bool,
     /// What is registered of others' memory.
     registered: Option<Registered>,
-    /// Passes that found nothing to do since the CPU was last offered to others.
-    vain_passes: u32,
+    courtesy: Courtesy,
 }
 
 impl Uring {
@@ -110,7 +108,7 @@ impl Uring {
             has_bell: false,
             armed: false,
             registered,
-            vain_passes: 0,
+            courtesy: Courtesy::default(),
         })
     }
 
@@ -260,18 +258,14 @@ impl Uring {
         }
     }
 
-    /// The core had nothing to do in this pass. While the kernel has work of ours that is time for the kernel: a device whose
-    /// work is done by threads, as a loop device or a file system that cannot start without waiting, may have no other CPU.
+    /// The core had nothing to do in this pass. While the kernel has work of ours, the CPU is offered to it now and then.
     #[inline]
     pub(crate) fn pass_in_vain(&mut self) {
-        if self.ops.in_flight() == 0 {
-            return;
-        }
-        self.vain_passes += 1;
-        if self.vain_passes >= VAIN_PASSES_MAX {
-            self.vain_passes = 0;
+        if self.ops.in_flight() > 0 && self.courtesy.is_due(Instant::now) {
             self.ops.stats.yields += 1;
+            let began = Instant::now();
             std::thread::yield_now();
+            self.courtesy.took(began, Instant::now());
         }
     }
 
