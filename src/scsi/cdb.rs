@@ -12,7 +12,7 @@ use super::spec::{Asc, Opcode};
 mod decoders;
 mod table;
 
-use table::{Entry, entries_of, reserved_of};
+use table::{Entry, TABLE, entries_of, reserved_of};
 
 /// The first 16 bytes of a CDB, zeros where it was shorter.
 type Cdb = [u8; 16];
@@ -56,6 +56,41 @@ pub fn decode_usual(cdb: &[u8; 16]) -> Option<Command> {
         Opcode::WRITE_16 if bits & WRITE_16 == 0 => Some(decoders::write(cdb, CdbForm::Sixteen)),
         _ => None,
     }
+}
+
+/// A command of the table, for those that report it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Supported {
+    /// Service action, for an operation code that has them.
+    pub(super) service_action: Option<u8>,
+    /// CDB usage data.
+    pub(super) usage: &'static [u8],
+    /// After how many seconds an initiator may take it for lost.
+    pub(super) timeout_s: u32,
+    decode: fn(&Cdb) -> Command,
+}
+
+impl Supported {
+    pub(super) const fn opcode(&self) -> Opcode {
+        Opcode(self.usage[0])
+    }
+
+    /// The command with no field set.
+    pub(super) fn sample(&self) -> Command {
+        let mut cdb = [0; 16];
+        (cdb[0], cdb[1]) = (self.usage[0], self.service_action.unwrap_or(0));
+        (self.decode)(&cdb)
+    }
+}
+
+/// All commands, ascending by operation code and service action.
+pub(super) fn supported() -> impl Iterator<Item = Supported> {
+    TABLE.iter().map(|&Entry { service_action, usage, timeout_s, decode, .. }| Supported {
+        service_action,
+        usage,
+        timeout_s,
+        decode,
+    })
 }
 
 #[inline]

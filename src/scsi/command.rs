@@ -2,6 +2,7 @@
 
 use super::attention::AttentionRule;
 use super::long::LongCommand;
+use super::query::Query;
 
 /// Which of the four shapes of a READ or WRITE carried the command: sense data must point into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,6 +223,8 @@ pub enum Command {
         /// Start; otherwise stop.
         start: bool,
     },
+    /// A command that reports something else.
+    Query(Query),
     /// REPORT LUNS.
     ReportLuns {
         /// Which logical units.
@@ -263,6 +266,18 @@ bitflags::bitflags! {
     }
 }
 
+impl RangeCommand {
+    /// The same with FUA, where it has that. What else there is verifies on the medium, or gives space back.
+    pub(super) fn forced(self) -> Self {
+        match self {
+            Self::WriteAtomic(flags) => Self::WriteAtomic(flags | RangeFlags::FUA),
+            Self::CompareAndWrite(flags) => Self::CompareAndWrite(flags | RangeFlags::FUA),
+            Self::OrWrite(flags) => Self::OrWrite(flags | RangeFlags::FUA),
+            Self::Verify(_) | Self::WriteAndVerify(_) | Self::WriteSame(_) => self,
+        }
+    }
+}
+
 /// BYTCHK: what VERIFY compares the blocks with (SBC-4, VERIFY command). Two bits, of which 10b means nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteCheck(pub u8);
@@ -288,6 +303,15 @@ pub enum DataDirection {
 }
 
 impl Command {
+    /// Whether a command in several steps writes to the medium.
+    pub(super) const fn writes(&self) -> bool {
+        match self {
+            Self::OnRange { what, .. } => !matches!(what, RangeCommand::Verify(_)),
+            Self::Long(command) => matches!(command, LongCommand::Unmap { .. }),
+            _ => false,
+        }
+    }
+
     /// Which way the data goes. A read or write of no blocks still has its direction.
     pub const fn direction(&self) -> DataDirection {
         match self {
@@ -310,6 +334,7 @@ impl Command {
             | Self::ReadCapacity10
             | Self::ReadCapacity16 { .. }
             | Self::ModeSense(_)
+            | Self::Query(_)
             | Self::ReportLuns { .. } => DataDirection::In,
         }
     }

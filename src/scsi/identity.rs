@@ -5,6 +5,12 @@
 
 use super::hash::fnv1a_64;
 
+mod eui64;
+mod port;
+
+pub use eui64::Eui64;
+pub use port::Port;
+
 /// Longest serial number in bytes.
 pub const SERIAL_LEN_MAX: usize = 36;
 
@@ -45,6 +51,12 @@ pub enum IdentityError {
     OuterSpace {
         /// Which.
         field: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// An EUI-64 based identifier is not one.
+    #[error("eui64 {text:?} is not an EUI-64 identifier: 16, 24 or 32 hexadecimal digits")]
+    Eui64 {
         /// What was given.
         text: String,
     },
@@ -89,10 +101,7 @@ impl Naa {
             _ => return Err(wrong()),
         };
         let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let nibble = |digit: u8| (digit as char).to_digit(16).ok_or_else(wrong);
-            *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
-        }
+        read_digits(digits, &mut bytes).ok_or_else(wrong)?;
         Ok(Self { bytes, len })
     }
 
@@ -100,6 +109,15 @@ impl Naa {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len as usize]
     }
+}
+
+/// Fills the first of `bytes` from pairs of hexadecimal digits.
+fn read_digits(digits: &[u8], bytes: &mut [u8]) -> Option<()> {
+    let nibble = |digit: u8| (digit as char).to_digit(16);
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
+    }
+    Some(())
 }
 
 impl std::fmt::Display for Naa {
@@ -116,6 +134,8 @@ pub struct Identity {
     revision: [u8; 4],
     serial: String,
     naa: Naa,
+    eui64: Option<Eui64>,
+    uuid: Option<[u8; 16]>,
 }
 
 impl Identity {
@@ -128,6 +148,8 @@ impl Identity {
             revision: *b"1.0 ",
             serial: format!("{:016x}", hash(&["serial:", stable])),
             naa: Naa::local(hash(&["naa:", stable])),
+            eui64: None,
+            uuid: None,
         }
     }
 
@@ -157,6 +179,16 @@ impl Identity {
         Self { naa, ..self }
     }
 
+    /// Sets an EUI-64 based identifier, as NVMe devices have.
+    pub fn with_eui64(self, eui64: Eui64) -> Self {
+        Self { eui64: Some(eui64), ..self }
+    }
+
+    /// Sets a UUID (RFC 4122, in network order).
+    pub fn with_uuid(self, uuid: [u8; 16]) -> Self {
+        Self { uuid: Some(uuid), ..self }
+    }
+
     /// T10 vendor identification.
     pub fn vendor(&self) -> &[u8; 8] {
         &self.vendor
@@ -180,6 +212,16 @@ impl Identity {
     /// NAA identifier.
     pub fn naa(&self) -> Naa {
         self.naa
+    }
+
+    /// EUI-64 based identifier.
+    pub fn eui64(&self) -> Option<Eui64> {
+        self.eui64
+    }
+
+    /// UUID.
+    pub fn uuid(&self) -> Option<[u8; 16]> {
+        self.uuid
     }
 }
 

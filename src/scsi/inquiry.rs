@@ -11,6 +11,9 @@ pub(super) const DISK: u8 = 0x00;
 /// Peripheral qualifier 011b, device type 1Fh: no device can be here.
 pub(super) const NO_DEVICE: u8 = 0x7f;
 
+/// Peripheral qualifier 000b, device type 1Eh: a well-known logical unit is here.
+pub(super) const WELL_KNOWN: u8 = 0x1e;
+
 /// PAGE CODE names no page of this unit, or is set without EVPD.
 pub(super) const UNKNOWN_PAGE: Sense = Sense::invalid_field(2, None);
 
@@ -51,9 +54,9 @@ pub(super) fn standard(identity: &Identity, reply: &mut Reply) -> Result<(), Sen
     Ok(())
 }
 
-/// Standard data where no logical unit is.
-pub(super) fn missing() -> [u8; SHORT_LEN] {
-    head(NO_DEVICE, DEFAULT_VENDOR, &[b' '; 16], &[b' '; 4])
+/// Standard data where no disk is: what is there instead says its first byte.
+pub(super) fn without_disk(peripheral: u8) -> [u8; SHORT_LEN] {
+    head(peripheral, DEFAULT_VENDOR, &[b' '; 16], &[b' '; 4])
 }
 
 #[cfg(test)]
@@ -76,6 +79,6 @@ mod tests {
     #[test]
     fn missing_unit_data() {
         let expected = b"\x7f\x00\x06\x12\x1f\x00\x00\x02ANNULUS                     ";
-        assert_eq!(missing(), *expected);
+        assert_eq!(without_disk(NO_DEVICE), *expected);
     }
 }

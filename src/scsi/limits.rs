@@ -27,6 +27,8 @@ const COMPARE_BYTES: u32 = 256 << 10;
 const WITHOUT_DATA_BYTES: u64 = 4 << 30;
 /// Bytes that one WRITE SAME writes at most where the disk has to move them.
 const WITH_DATA_BYTES: u64 = 64 << 20;
+/// Blocks that one UNMAP is about at most: initiators take a larger number that is not "no limit" for nonsense.
+const UNMAP_BLOCKS: u32 = 1 << 20;
 /// Descriptors of one UNMAP.
 const DESCRIPTORS: u32 = 256;
 
@@ -37,7 +39,11 @@ impl Limits {
         let blocks = |bytes: u64| u32::try_from(bytes / u64::from(block_size)).unwrap_or(u32::MAX);
         let write_same = if info.write_zeroes_max > 0 { WITHOUT_DATA_BYTES } else { WITH_DATA_BYTES };
         let (unmap, unmap_descriptors, unmap_granularity) = match info.discard {
-            Some(discard) => (blocks(WITHOUT_DATA_BYTES), DESCRIPTORS, blocks(u64::from(discard.granularity)).max(1)),
+            Some(discard) => (
+                blocks(WITHOUT_DATA_BYTES).min(UNMAP_BLOCKS),
+                DESCRIPTORS,
+                blocks(u64::from(discard.granularity)).max(1),
+            ),
             None => (0, 0, 0),
         };
         Self {
@@ -73,7 +79,7 @@ mod tests {
         let expected = Limits {
             compare_and_write: 255,
             write_same: 1 << 23,
-            unmap: 1 << 23,
+            unmap: 1 << 20,
             unmap_descriptors: 256,
             unmap_granularity: 8,
             atomic: 128,

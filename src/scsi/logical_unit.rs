@@ -6,14 +6,15 @@
 use bdev::{Discard, Info, IoError, OpKind, WriteCache};
 
 use super::command::{CdbForm, Command};
-use super::identity::Identity;
+use super::identity::{Identity, Port};
 use super::limits::Limits;
 use super::long::buffers::Buffers;
+use super::mode::{Medium, ModeValues};
 use super::outcome::{BlockOp, Condition, Effect, Outcome, Step};
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey};
-use super::{capacity, diagnostics, inquiry, luns, mode, vpd};
+use super::{capacity, diagnostics, inquiry, luns, mode, query, vpd};
 
 /// A disk.
 #[derive(Debug)]
@@ -40,10 +41,15 @@ pub struct LogicalUnit {
     pub(super) limits: Limits,
     /// What WRITE BUFFER has left: the one thing here that changes.
     pub(super) buffers: Buffers,
+    /// The target port through which commands come.
+    pub(super) port: Port,
 }
 
 /// What is asked of a stopped unit has to wait for START STOP UNIT.
 pub(super) const STOPPED: Sense = Sense::new(SenseKey::NOT_READY, Asc::INITIALIZING_COMMAND_REQUIRED);
+
+/// SWP of the control mode page forbids all that writes to the medium.
+pub(super) const SOFTWARE_WRITE_PROTECTED: Sense = Sense::new(SenseKey::DATA_PROTECT, Asc::SOFTWARE_WRITE_PROTECTED);
 
 impl LogicalUnit {
     /// Describes a disk on a device with `info`.
@@ -68,7 +74,19 @@ impl LogicalUnit {
             write_zeroes_max: info.write_zeroes_max,
             limits: Limits::new(info),
             buffers: Buffers::default(),
+            port: Port::derive(1, ""),
         }
+    }
+
+    /// The same disk as it is seen through `port`; one that is not told has the port 1.
+    pub fn at_port(self, port: Port) -> Self {
+        Self { port, ..self }
+    }
+
+    /// What the mode pages have to know.
+    pub(super) fn medium(&self) -> Medium {
+        let Self { blocks, block_size, read_only, write_back, .. } = *self;
+        Medium { blocks, block_size, read_only, write_back }
     }
 
     /// Its names.
@@ -92,7 +110,14 @@ impl LogicalUnit {
         reply.begin(0);
         match *command {
             Command::Read { lba, blocks, fua, form, .. } => self.read(lba, blocks, fua, form, condition.stopped),
-            Command::Write { lba, blocks, fua, form, .. } => self.write(lba, blocks, fua, form, condition.stopped),
+            Command::Write { lba, blocks, fua, form, .. } => {
+                let mode = condition.mode.current;
+                let fua = fua || mode.has(ModeValues::WRITE_THROUGH);
+                match self.write(lba, blocks, fua, form, condition.stopped) {
+                    Step::Block(_) if mode.has(ModeValues::SWP) => SOFTWARE_WRITE_PROTECTED.into(),
+                    step => step,
+                }
+            }
             Command::TestUnitReady if condition.stopped => STOPPED.into(),
             Command::TestUnitReady => Step::Done(Outcome::GOOD),
             Command::SynchronizeCache { lba, blocks, .. } => self.synchronize_cache(lba, blocks, condition),
@@ -148,7 +173,8 @@ impl LogicalUnit {
                 reply.begin(allocation_length.into());
                 vpd::page(self, page, reply)
             }
-            Command::ModeSense(ref request) => mode::sense(self, request, reply),
+            Command::ModeSense(ref request) => mode::sense(&self.medium(), request, condition.mode, reply),
+            Command::Query(query) => query::answer(self, query, condition, reply),
             Command::ReadCapacity10 => capacity::read_capacity_10(self, reply),
             Command::ReadCapacity16 { allocation_length } => {
                 reply.begin(allocation_length);
@@ -210,8 +236,8 @@ impl LogicalUnit {
         if blocks == 0 {
             return Step::Done(Outcome::GOOD);
         }
-        if self.read_only {
-            return Sense::new(SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED).into();
+        if let Err(sense) = self.check_writable() {
+            return sense.into();
         }
         Step::Block(self.block_op(OpKind::Write { fua }, lba, blocks))
     }

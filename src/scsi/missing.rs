@@ -35,7 +35,7 @@ impl MissingUnit {
                 let supported_pages = [inquiry::NO_DEVICE, vpd_page::SUPPORTED_PAGES, 0, 1, vpd_page::SUPPORTED_PAGES];
                 reply.begin(allocation_length.into());
                 match (evpd, page) {
-                    (false, 0) => reply.put(&inquiry::missing()),
+                    (false, 0) => reply.put(&inquiry::without_disk(inquiry::NO_DEVICE)),
                     (true, vpd_page::SUPPORTED_PAGES) => reply.put(&supported_pages),
                     _ => return Outcome::check(inquiry::UNKNOWN_PAGE),
                 }

@@ -30,12 +30,18 @@ pub mod unit;
 mod capacity;
 mod diagnostics;
 mod hash;
+mod identifying;
 mod inquiry;
 mod limits;
+mod log;
 mod logical_unit;
 mod luns;
 mod missing;
 mod mode;
+mod opcodes;
+mod query;
+mod setting;
+mod timestamp;
 mod vpd;
 
 #[cfg(test)]
@@ -49,13 +55,21 @@ pub use command::{
     Be24, BufferAccess, ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand, RangeFlags,
     ReadDefectData,
 };
-pub use identity::{Identity, IdentityError, Naa};
+pub use identifying::{Identifying, ReportIdentifying};
+pub use identity::{Eui64, Identity, IdentityError, Naa, Port};
 pub use limits::Limits;
+pub use log::{IoStatistics, LogControl, LogSelect, LogSense, Statistics};
 pub use logical_unit::LogicalUnit;
 pub use long::{DataBuffer, Desk, LongCommand, LongStep, LongTask, OpMemory};
+pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
+pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues};
+pub use opcodes::SupportedOpcodes;
 pub use outcome::{BlockOp, Condition, Effect, Outcome, Step};
+pub use query::{Facts, Query};
 pub use reply::Reply;
 pub use sense::{FieldPointer, Sense};
+pub use setting::Setting;
 pub use spec::{Asc, Opcode, SenseKey, Status};
+pub use timestamp::Clock;
 pub use unit::Unit;

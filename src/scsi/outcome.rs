@@ -3,6 +3,9 @@
 use bdev::{IoError, OpKind};
 
 use super::attention::Attention;
+use super::identifying::Identifying;
+use super::mode::{ModeChange, ModeState};
+use super::query::Facts;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey, Status};
 
@@ -11,11 +14,15 @@ use super::spec::{Asc, SenseKey, Status};
 pub struct Condition<'a> {
     /// The unit was stopped by START STOP UNIT ([`Effect::Stopped`]).
     pub stopped: bool,
+    /// What MODE SELECT has set ([`Effect::Mode`]).
+    pub mode: ModeState,
     /// The unit attention that REQUEST SENSE is to return: set only where the command's
     /// [`AttentionRule`](super::AttentionRule) is `AsData`, and taken from the pending ones.
     pub attention: Option<Attention>,
     /// Logical unit numbers of this target, in the form of SAM-5, ascending: read by REPORT LUNS alone.
     pub luns: &'a [[u8; 8]],
+    /// What only a [`Query`](super::Query) wants to know.
+    pub facts: Option<&'a Facts<'a>>,
 }
 
 /// A change that the caller must make before it reports the outcome.
@@ -23,6 +30,12 @@ pub struct Condition<'a> {
 pub enum Effect {
     /// The unit is stopped (true) or started from now on.
     Stopped(bool),
+    /// The mode pages change: [`ModeState::changed_by`].
+    Mode(ModeChange),
+    /// The unit's clock shows this many milliseconds from now on: [`Clock::ahead_of`](super::Clock::ahead_of).
+    Timestamp(u64),
+    /// What the task has in its memory, as many bytes as its data-out had, is kept: [`Facts`] brings it back.
+    Identifying(Identifying),
 }
 
 /// How a command ended.

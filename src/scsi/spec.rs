@@ -20,6 +20,8 @@ impl Opcode {
     pub const WRITE_6: Self = Self(0x0a);
     /// INQUIRY (SPC-5).
     pub const INQUIRY: Self = Self(0x12);
+    /// MODE SELECT (6) (SPC-5).
+    pub const MODE_SELECT_6: Self = Self(0x15);
     /// MODE SENSE (6) (SPC-5).
     pub const MODE_SENSE_6: Self = Self(0x1a);
     /// START STOP UNIT (SBC-4).
@@ -54,14 +56,20 @@ impl Opcode {
     pub const WRITE_SAME_10: Self = Self(0x41);
     /// UNMAP (SBC-4).
     pub const UNMAP: Self = Self(0x42);
+    /// LOG SELECT (SPC-5).
+    pub const LOG_SELECT: Self = Self(0x4c);
+    /// LOG SENSE (SPC-5).
+    pub const LOG_SENSE: Self = Self(0x4d);
+    /// MODE SELECT (10) (SPC-5).
+    pub const MODE_SELECT_10: Self = Self(0x55);
     /// MODE SENSE (10) (SPC-5).
     pub const MODE_SENSE_10: Self = Self(0x5a);
     /// READ (16) (SBC-4).
     pub const READ_16: Self = Self(0x88);
-    /// WRITE (16) (SBC-4).
-    pub const WRITE_16: Self = Self(0x8a);
     /// COMPARE AND WRITE (SBC-4).
     pub const COMPARE_AND_WRITE: Self = Self(0x89);
+    /// WRITE (16) (SBC-4).
+    pub const WRITE_16: Self = Self(0x8a);
     /// ORWRITE (16) (SBC-4).
     pub const ORWRITE_16: Self = Self(0x8b);
     /// WRITE AND VERIFY (16) (SBC-4).
@@ -80,6 +88,10 @@ impl Opcode {
     pub const SERVICE_ACTION_IN_16: Self = Self(0x9e);
     /// REPORT LUNS (SPC-5).
     pub const REPORT_LUNS: Self = Self(0xa0);
+    /// MAINTENANCE IN (SPC-5).
+    pub const MAINTENANCE_IN: Self = Self(0xa3);
+    /// MAINTENANCE OUT (SPC-5).
+    pub const MAINTENANCE_OUT: Self = Self(0xa4);
     /// READ (12) (SBC-4).
     pub const READ_12: Self = Self(0xa8);
     /// WRITE (12) (SBC-4).
@@ -96,6 +108,26 @@ impl Opcode {
 pub const SERVICE_ACTION_READ_CAPACITY_16: u8 = 0x10;
 /// Service action of SERVICE ACTION IN (16) that is GET LBA STATUS (16) (SBC-4).
 pub const SERVICE_ACTION_GET_LBA_STATUS_16: u8 = 0x12;
+
+/// Service actions of MAINTENANCE IN (SPC-5).
+pub mod maintenance_in {
+    /// REPORT IDENTIFYING INFORMATION.
+    pub const REPORT_IDENTIFYING_INFORMATION: u8 = 0x05;
+    /// REPORT SUPPORTED OPERATION CODES.
+    pub const REPORT_SUPPORTED_OPCODES: u8 = 0x0c;
+    /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
+    pub const REPORT_SUPPORTED_TASK_FUNCTIONS: u8 = 0x0d;
+    /// REPORT TIMESTAMP.
+    pub const REPORT_TIMESTAMP: u8 = 0x0f;
+}
+
+/// Service actions of MAINTENANCE OUT (SPC-5).
+pub mod maintenance_out {
+    /// SET IDENTIFYING INFORMATION.
+    pub const SET_IDENTIFYING_INFORMATION: u8 = 0x06;
+    /// SET TIMESTAMP.
+    pub const SET_TIMESTAMP: u8 = 0x0f;
+}
 
 /// Status code (SAM-5, status codes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -202,6 +234,8 @@ impl Asc {
     pub const INVALID_RELEASE_OF_PERSISTENT_RESERVATION: Self = Self(0x2604);
     /// WRITE PROTECTED.
     pub const WRITE_PROTECTED: Self = Self(0x2700);
+    /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.
+    pub const SOFTWARE_WRITE_PROTECTED: Self = Self(0x2702);
     /// SPACE ALLOCATION FAILED WRITE PROTECT.
     pub const SPACE_ALLOCATION_FAILED: Self = Self(0x2707);
     /// POWER ON OCCURRED.
@@ -228,8 +262,6 @@ impl Asc {
     pub const COMMAND_SEQUENCE_ERROR: Self = Self(0x2c00);
     /// COMMANDS CLEARED BY ANOTHER INITIATOR.
     pub const COMMANDS_CLEARED: Self = Self(0x2f00);
-    /// SAVING PARAMETERS NOT SUPPORTED.
-    pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self(0x3900);
     /// LOGICAL UNIT FAILURE.
     pub const LOGICAL_UNIT_FAILURE: Self = Self(0x3e01);
     /// INQUIRY DATA HAS CHANGED.
@@ -262,6 +294,12 @@ pub mod vpd_page {
     pub const UNIT_SERIAL_NUMBER: u8 = 0x80;
     /// Device identification.
     pub const DEVICE_IDENTIFICATION: u8 = 0x83;
+    /// Extended INQUIRY data.
+    pub const EXTENDED_INQUIRY: u8 = 0x86;
+    /// Mode page policy.
+    pub const MODE_PAGE_POLICY: u8 = 0x87;
+    /// SCSI ports.
+    pub const SCSI_PORTS: u8 = 0x88;
     /// Block limits.
     pub const BLOCK_LIMITS: u8 = 0xb0;
     /// Block device characteristics.
@@ -270,12 +308,46 @@ pub mod vpd_page {
     pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0xb2;
 }
 
+/// Log page codes (SPC-5 and SBC-4, log parameters).
+pub mod log_page {
+    /// Supported log pages.
+    pub const SUPPORTED_PAGES: u8 = 0x00;
+    /// Write error counters.
+    pub const WRITE_ERRORS: u8 = 0x02;
+    /// Read error counters.
+    pub const READ_ERRORS: u8 = 0x03;
+    /// Temperature.
+    pub const TEMPERATURE: u8 = 0x0d;
+    /// Start-stop cycle counter.
+    pub const START_STOP_CYCLES: u8 = 0x0e;
+    /// Self-test results.
+    pub const SELF_TEST_RESULTS: u8 = 0x10;
+    /// Solid state media.
+    pub const SOLID_STATE_MEDIA: u8 = 0x11;
+    /// Background scan.
+    pub const BACKGROUND_SCAN: u8 = 0x15;
+    /// General statistics and performance.
+    pub const GENERAL_STATISTICS: u8 = 0x19;
+    /// Informational exceptions.
+    pub const INFORMATIONAL_EXCEPTIONS: u8 = 0x2f;
+    /// Not a subpage: with page 00h, all subpages.
+    pub const ALL_SUBPAGES: u8 = 0xff;
+}
+
 /// Mode page codes (SPC-5 and SBC-4, mode parameters).
 pub mod mode_page {
+    /// Read-write error recovery.
+    pub const READ_WRITE_ERROR_RECOVERY: u8 = 0x01;
+    /// Disconnect-reconnect.
+    pub const DISCONNECT_RECONNECT: u8 = 0x02;
     /// Caching.
     pub const CACHING: u8 = 0x08;
     /// Control.
     pub const CONTROL: u8 = 0x0a;
+    /// Power condition.
+    pub const POWER_CONDITION: u8 = 0x1a;
+    /// Informational exceptions control.
+    pub const INFORMATIONAL_EXCEPTIONS: u8 = 0x1c;
     /// Not a page: all of them.
     pub const ALL: u8 = 0x3f;
     /// Not a subpage: all of them.

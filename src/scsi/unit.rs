@@ -1,4 +1,4 @@
-//! Whatever answers at a logical unit number: a disk, or the unit that stands in where there is none.
+//! Whatever answers at a logical unit number: a disk, the well-known unit, or the unit that stands in where there is none.
 
 use bdev::IoError;
 
@@ -6,15 +6,19 @@ use super::cdb;
 use super::command::Command;
 use super::logical_unit::LogicalUnit;
 use super::long::LongTask;
+use super::luns::WellKnownUnit;
 use super::missing::MissingUnit;
 use super::outcome::{BlockOp, Condition, Outcome, Step};
 use super::reply::Reply;
 
 /// What answers at a logical unit number.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few, nearly all are disks, and none is moved")]
 pub enum Unit {
     /// A disk.
     Disk(LogicalUnit),
+    /// The well-known logical unit REPORT LUNS.
+    WellKnown(WellKnownUnit),
     /// Nothing is there.
     Missing(MissingUnit),
 }
@@ -26,7 +30,7 @@ impl Unit {
     #[inline]
     pub fn decode(&self, cdb: &[u8]) -> Result<Command, Outcome> {
         cdb::decode(cdb).map_err(|sense| match self {
-            Self::Disk(_) => Outcome::check(sense),
+            Self::Disk(_) | Self::WellKnown(_) => Outcome::check(sense),
             Self::Missing(_) => MissingUnit::NOT_SUPPORTED,
         })
     }
@@ -37,7 +41,7 @@ impl Unit {
     pub fn quick(&self, cdb: &[u8; 16]) -> Option<BlockOp> {
         match self {
             Self::Disk(disk) => disk.quick(&cdb::decode_usual(cdb)?),
-            Self::Missing(_) => None,
+            Self::WellKnown(_) | Self::Missing(_) => None,
         }
     }
 
@@ -46,6 +50,7 @@ impl Unit {
     pub fn start(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Step {
         match self {
             Self::Disk(disk) => disk.start(command, condition, reply),
+            Self::WellKnown(unit) => Step::Done(unit.answer(command, condition, reply)),
             Self::Missing(missing) => Step::Done(missing.answer(command, condition, reply)),
         }
     }
@@ -55,6 +60,7 @@ impl Unit {
     pub fn resume(&self, command: &Command, finished: &BlockOp, result: Result<(), IoError>) -> Step {
         match self {
             Self::Disk(disk) => disk.resume(command, finished, result),
+            Self::WellKnown(_) => Step::Done(WellKnownUnit::NOT_SUPPORTED),
             Self::Missing(_) => Step::Done(MissingUnit::NOT_SUPPORTED),
         }
     }
@@ -66,6 +72,7 @@ impl Unit {
     pub fn begin(&self, command: &Command, condition: &Condition<'_>) -> Result<Box<dyn LongTask>, Outcome> {
         match self {
             Self::Disk(disk) => disk.begin(command, condition),
+            Self::WellKnown(_) => Err(WellKnownUnit::NOT_SUPPORTED),
             Self::Missing(_) => Err(MissingUnit::NOT_SUPPORTED),
         }
     }
@@ -74,7 +81,7 @@ impl Unit {
     pub fn disk(&self) -> Option<&LogicalUnit> {
         match self {
             Self::Disk(disk) => Some(disk),
-            Self::Missing(_) => None,
+            Self::WellKnown(_) | Self::Missing(_) => None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::virtio::ring::{Popped, RingError};
 use crate::virtio_scsi::{CommandRequest, Destination, Plain, write_plain_response};
 
 use super::cx::Cx;
+use super::lun_map::EntryIndex;
 use super::request_queue::RequestQueue;
 
 /// Chains that one queue takes in one pass: the others of its reactor get their turn, and the driver is busy with what one
@@ -84,7 +85,7 @@ impl RequestQueue {
     fn begin_aside(&mut self, place: usize, cx: &mut Cx) {
         match self.run_at_once(place, cx) {
             Some((_, Ok(()))) => {}
-            Some((op, Err(error))) => self.fail_aside(place, &Outcome::of_io_error(op.kind, error)),
+            Some(((entry, op), Err(error))) => self.fail_aside(place, entry, &Outcome::of_io_error(op.kind, error)),
             None => self.execute_aside(place, cx),
         }
     }
@@ -99,18 +100,20 @@ impl RequestQueue {
 
     /// Ends a request that came to nothing.
     #[cold]
-    fn fail_aside(&mut self, place: usize, outcome: &Outcome) {
+    fn fail_aside(&mut self, place: usize, entry: EntryIndex, outcome: &Outcome) {
         let slot = self.slots.take_aside(&mut self.batch[place]);
+        self.slots.get(slot).entry = entry;
         self.end(slot, outcome, 0);
     }
 
     /// Runs the command, and if that succeeds answers it. `None` says that nothing was done, and nothing else.
     #[inline(always)]
-    fn run_at_once(&mut self, place: usize, cx: &mut Cx) -> Option<(BlockOp, Result<(), IoError>)> {
+    fn run_at_once(&mut self, place: usize, cx: &mut Cx) -> Option<((EntryIndex, BlockOp), Result<(), IoError>)> {
         let (lun, cdb) = CommandRequest::peek(&self.batch[place].header)?;
         let Ok(Destination::Unit(address)) = lun.parse() else { return None };
         let luns = &self.queue.adapter.luns;
-        let entry = luns.entry(luns.find(address)?);
+        let index = luns.find(address)?;
+        let entry = luns.entry(index);
         if !(cx.bars.is_empty() && entry.is_usual()) {
             return None;
         }
@@ -127,6 +130,6 @@ impl RequestQueue {
             let head = aside.head.take().expect("a chain is given back once");
             self.queue.ring.push(head, written);
         }
-        Some((op, result))
+        Some(((index, op), result))
     }
 }

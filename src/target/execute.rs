@@ -3,12 +3,15 @@
 use bdev::segment::copy_to;
 use bdev::{IoError, Op, SubmitError};
 
-use crate::scsi::{AttentionRule, BlockOp, Command, Condition, DataDirection, Effect, Outcome, Step};
-use crate::virtio_scsi::{CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
+use crate::scsi::{
+    AttentionRule, BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Step,
+};
+use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
 use super::adapter::Adapter;
 use super::cx::Cx;
 use super::disk::DiskIndex;
+use super::lun_map::{Entry, LunMap};
 use super::request_queue::RequestQueue;
 use super::slots::{Phase, Verdict};
 use super::tag::SlotIndex;
@@ -20,12 +23,13 @@ impl RequestQueue {
     /// Finds out what a request wants and starts it, unless task management holds it back.
     #[inline]
     pub(crate) fn execute(&mut self, slot: SlotIndex, request: &CommandRequest, cx: &mut Cx) {
-        let address = match request.lun.parse() {
-            Ok(Destination::Unit(address)) => address,
-            Ok(Destination::ReportLuns) => return self.refuse(slot, ResponseCode::BAD_TARGET),
+        let luns = &self.queue.adapter.luns;
+        let (address, entry) = match request.lun.parse() {
+            Ok(Destination::Unit(address)) => (address, luns.find(address)),
+            Ok(Destination::ReportLuns) => (Address::WHOLE_DEVICE, Some(luns.well_known())),
             Err(invalid) => return self.refuse(slot, invalid.response()),
         };
-        let Some(entry) = self.queue.adapter.luns.find(address) else {
+        let Some(entry) = entry else {
             return self.refuse(slot, ResponseCode::BAD_TARGET);
         };
         let state = self.slots.get(slot);
@@ -61,7 +65,7 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let command = state.command;
         let entry = adapter.luns.entry(state.entry);
-        let mut condition = Condition { stopped: false, attention: None, luns: &[] };
+        let mut condition: Condition<'_> = entry.condition();
         if entry.has_attention() {
             match command.attention_rule() {
                 AttentionRule::Ignore => {}
@@ -74,11 +78,12 @@ impl RequestQueue {
                 }
             }
         }
-        condition.stopped = entry.is_stopped();
-        if matches!(command, Command::ReportLuns { .. }) {
-            condition.luns = adapter.luns.report(entry);
-        }
-        let step = entry.unit.start(&command, &condition, &mut cx.reply);
+        let step = match command {
+            Command::ReportLuns { .. } | Command::Query(_) => {
+                ask(&adapter.luns, entry, &command, condition, &mut cx.reply)
+            }
+            _ => entry.unit.start(&command, &condition, &mut cx.reply),
+        };
         let room = if state.data_out { 0 } else { state.data_len };
         if matches!(step, Step::Done(_)) && cx.reply.as_bytes().len() as u64 > room {
             // The data cannot be told, and with it an attention that was in it: it stays for the next command.
@@ -118,9 +123,15 @@ impl RequestQueue {
     /// Makes the change that a command brings, before its response tells of it.
     #[inline]
     pub(super) fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
-        let Some(Effect::Stopped(stopped)) = outcome.effect else { return };
-        let entry = self.slots.get(slot).entry;
-        self.queue.adapter.luns.entry(entry).set_stopped(stopped);
+        let Some(effect) = outcome.effect else { return };
+        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+        match effect {
+            Effect::Stopped(stopped) => entry.set_stopped(stopped),
+            Effect::Mode(change) => entry.change_mode(change),
+            Effect::Timestamp(timestamp_ms) => entry.notes.set_timestamp(timestamp_ms),
+            // Kept before the task's memory was forgotten.
+            Effect::Identifying(_) => {}
+        }
     }
 
     /// Has the slot's operation done: at once if its device can do that, otherwise by its channel.
@@ -247,13 +258,16 @@ impl RequestQueue {
     fn end_fully(&mut self, slot: SlotIndex, outcome: &Outcome, resid: u64) {
         let state = self.slots.get(slot);
         let data_in = if state.data_out { 0 } else { state.data_len - resid };
-        let sense = outcome.sense.map(|sense| sense.encode_fixed());
+        let sense = outcome.sense.map(|sense| {
+            let mode = self.queue.adapter.luns.entry(self.slots.get(slot).entry).mode();
+            sense.encode(mode.current.has(ModeValues::D_SENSE))
+        });
         let response = CommandResponse {
             response: ResponseCode::OK,
             status: outcome.status.0,
             status_qualifier: 0,
             resid,
-            sense: sense.as_ref().map_or(&[], |sense| &sense[..]),
+            sense: sense.as_ref().map_or(&[], |sense| sense.as_bytes()),
         };
         self.respond(slot, &response, data_in);
     }
@@ -282,4 +296,13 @@ impl RequestQueue {
         let (channel, io) = cx.channel(disk);
         channel.cancel(io, tag);
     }
+}
+
+/// Starts a command that wants to know more than others.
+#[cold]
+fn ask(luns: &LunMap, entry: &Entry, command: &Command, condition: Condition<'_>, reply: &mut Reply) -> Step {
+    entry.notes.facts(|facts| {
+        let condition = Condition { luns: luns.report(entry), facts: Some(facts), ..condition };
+        entry.unit.start(command, &condition, reply)
+    })
 }

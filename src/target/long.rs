@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bdev::segment::{copy_from, copy_to, total_len};
 use bdev::{IoError, Op, Segment, SubmitError};
 
-use crate::scsi::{BlockOp, Condition, DataBuffer, Desk, LongStep, LongTask, OpMemory, Outcome};
+use crate::scsi::{BlockOp, DataBuffer, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
 use crate::virtio_scsi::ResponseCode;
 
 use super::cx::Cx;
@@ -129,6 +129,12 @@ impl Long {
         self.space.is_some()
     }
 
+    /// Its memory.
+    fn memory(&mut self) -> &[u8] {
+        let len = self.task.memory_len();
+        &self.space.as_mut().expect("it has its memory").bytes()[..len]
+    }
+
     /// Gets its range, if nobody has it.
     fn take_lock(&mut self, offset: u64, len: u64) -> bool {
         assert!(self.lock.is_none(), "a command has one lock");
@@ -156,8 +162,7 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let (command, room) = (state.command, if state.data_out { state.data_len } else { 0 });
         let entry = self.queue.adapter.luns.entry(state.entry);
-        let condition = Condition { stopped: entry.is_stopped(), ..Condition::default() };
-        let task = match entry.unit.begin(&command, &condition) {
+        let task = match entry.unit.begin(&command, &entry.condition()) {
             Ok(task) => task,
             Err(outcome) => return self.end_long(slot, &outcome),
         };
@@ -270,6 +275,10 @@ impl RequestQueue {
     /// The command has ended.
     fn end_long(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
+        if let Some(Effect::Identifying(kind)) = outcome.effect {
+            let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+            entry.notes.keep(kind, self.longs.get(slot).memory());
+        }
         self.longs.forget(slot);
         self.apply(slot, outcome);
         self.end(slot, outcome, used);

@@ -1,13 +1,16 @@
 //! Which logical unit answers at an address of one controller, and what its nexus has pending there.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::scsi::{Attention, Attentions, LogicalUnit, MissingUnit, Unit};
-use crate::virtio_scsi::Address;
-use crate::virtio_scsi::lun::encode_lun;
+use crate::scsi::{
+    Attention, Attentions, Condition, LogicalUnit, MissingUnit, ModeChange, ModeState, Port, Unit, WellKnownUnit,
+};
+use crate::virtio_scsi::lun::{WELL_KNOWN_LUN, encode_lun};
+use crate::virtio_scsi::{Address, LunAddress};
 
 use super::disk::Disk;
+use super::notes::Notes;
 
 /// Place of an [`Entry`] in its map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +21,9 @@ pub(crate) struct EntryIndex(u32);
 pub(crate) struct LunMap {
     entries: Vec<Entry>,
     targets: Vec<Option<Target>>,
+    /// All logical units of all targets, as the drivers of the device address them.
+    report: Vec<[u8; 8]>,
+    well_known: EntryIndex,
 }
 
 /// Whatever answers at an address.
@@ -26,12 +32,20 @@ pub(crate) struct Entry {
     pub(crate) unit: Unit,
     /// There unless the unit only stands in for a missing one.
     pub(crate) disk: Option<Arc<Disk>>,
-    target: u8,
+    /// Whose logical units it reports; none if those of all.
+    target: Option<u8>,
     pending: Pending,
-    /// START STOP UNIT has stopped it. Each controller has a state of its own, also where several share the disk: one
-    /// guest must not take it from the others.
-    stopped: AtomicBool,
+    /// What MODE SELECT has set, [`ModeState::to_bits`], and [`STOPPED`]. Each controller has a state of its own, also
+    /// where several share the disk: one guest must not take it from the others.
+    state: AtomicU64,
+    pub(crate) notes: Notes,
 }
+
+/// START STOP UNIT has stopped the unit: a bit that no [`ModeState`] has.
+const STOPPED: u64 = 1 << 63;
+
+/// What a command has to be told when it starts, of all that is in an entry's state: what is saved is none of it.
+const UNUSUAL: u64 = STOPPED | u32::MAX as u64;
 
 /// Unit attentions that the controller's driver, the one initiator here, has not been told yet.
 #[derive(Debug, Default)]
@@ -49,6 +63,7 @@ struct Target {
     report: Vec<[u8; 8]>,
     missing_zero: EntryIndex,
     missing: EntryIndex,
+    well_known: EntryIndex,
 }
 
 /// A disk at an address.
@@ -60,29 +75,40 @@ pub(crate) struct Placement {
 
 impl LunMap {
     /// A map of `placements`, whose addresses are distinct.
-    pub(crate) fn new(mut placements: Vec<Placement>) -> Self {
+    #[cfg(test)]
+    pub(crate) fn new(placements: Vec<Placement>) -> Self {
+        Self::at_port(placements, Port::derive(1, "test"))
+    }
+
+    /// A map of `placements`, whose addresses are distinct, for the controller that is this port of them.
+    pub(crate) fn at_port(mut placements: Vec<Placement>, port: Port) -> Self {
         placements.sort_by_key(|placement| (placement.address.target, placement.address.lun));
         let highest = placements.last().map_or(0, |last| usize::from(last.address.target) + 1);
-        let mut map = Self { entries: Vec::new(), targets: (0..highest).map(|_| None).collect() };
+        let targets = (0..highest).map(|_| None).collect();
+        let report = placements.iter().map(|placement| LunAddress::of(placement.address).0).collect();
+        let mut entries = Vec::new();
+        let well_known = push(&mut entries, Entry::new(Unit::WellKnown(WellKnownUnit), None, None));
+        let mut map = Self { entries, targets, report, well_known };
         for placement in placements {
-            map.add(placement);
+            map.add(placement, port);
         }
         map
     }
 
-    fn add(&mut self, Placement { address, disk }: Placement) {
+    fn add(&mut self, Placement { address, disk }: Placement, port: Port) {
         let number = address.target;
         if self.targets[usize::from(number)].is_none() {
-            let mut stand_in = |lun_zero| {
-                let unit = Unit::Missing(MissingUnit::new(lun_zero));
-                push(&mut self.entries, Entry::new(unit, None, number))
-            };
-            let (missing_zero, missing) = (stand_in(true), stand_in(false));
-            self.targets[usize::from(number)] =
-                Some(Target { luns: Vec::new(), report: Vec::new(), missing_zero, missing });
+            let mut without_disk = |unit| push(&mut self.entries, Entry::new(unit, None, Some(number)));
+            self.targets[usize::from(number)] = Some(Target {
+                luns: Vec::new(),
+                report: Vec::new(),
+                missing_zero: without_disk(Unit::Missing(MissingUnit::new(true))),
+                missing: without_disk(Unit::Missing(MissingUnit::new(false))),
+                well_known: without_disk(Unit::WellKnown(WellKnownUnit)),
+            });
         }
-        let unit = Unit::Disk(LogicalUnit::new(disk.identity.clone(), disk.bdev.info()));
-        let entry = Entry::new(unit, Some(disk), number);
+        let unit = Unit::Disk(LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(port));
+        let entry = Entry::new(unit, Some(disk), Some(number));
         let index = push(&mut self.entries, entry);
         let target = self.targets[usize::from(number)].as_mut().expect("made above");
         target.luns.push((address.lun, index));
@@ -102,8 +128,14 @@ impl LunMap {
         match target.luns.binary_search_by_key(&address.lun, |&(lun, _)| lun) {
             Ok(place) => Some(target.luns[place].1),
             Err(_) if address.lun == 0 => Some(target.missing_zero),
+            Err(_) if address.lun == WELL_KNOWN_LUN => Some(target.well_known),
             Err(_) => Some(target.missing),
         }
+    }
+
+    /// What answers at the well-known logical unit of the whole device.
+    pub(crate) fn well_known(&self) -> EntryIndex {
+        self.well_known
     }
 
     /// The entry.
@@ -112,9 +144,10 @@ impl LunMap {
         &self.entries[index.0 as usize]
     }
 
-    /// The logical units of the target that `entry` belongs to, as REPORT LUNS gives them.
+    /// The logical units of the target that `entry` belongs to, or of the whole device, as REPORT LUNS gives them.
     pub(crate) fn report(&self, entry: &Entry) -> &[[u8; 8]] {
-        self.targets[usize::from(entry.target)].as_ref().map_or(&[], |target| &target.report)
+        let Some(target) = entry.target else { return &self.report };
+        self.targets[usize::from(target)].as_ref().map_or(&[], |target| &target.report)
     }
 
     /// Highest target.
@@ -140,23 +173,50 @@ impl LunMap {
 }
 
 impl Entry {
-    fn new(unit: Unit, disk: Option<Arc<Disk>>, target: u8) -> Self {
-        Self { unit, disk, target, pending: Pending::default(), stopped: AtomicBool::new(false) }
+    fn new(unit: Unit, disk: Option<Arc<Disk>>, target: Option<u8>) -> Self {
+        Self { unit, disk, target, pending: Pending::default(), state: AtomicU64::new(0), notes: Notes::new() }
     }
 
-    /// Whether nothing stands in the way of a usual command: neither an attention nor a stop.
+    /// What MODE SELECT has set: a load, and no lock.
+    #[inline]
+    pub(crate) fn mode(&self) -> ModeState {
+        ModeState::from_bits(self.state.load(Ordering::Relaxed))
+    }
+
+    /// What a command has to know when it starts.
+    #[inline]
+    pub(crate) fn condition(&self) -> Condition<'static> {
+        Condition { stopped: self.is_stopped(), mode: self.mode(), ..Condition::default() }
+    }
+
+    /// MODE SELECT.
+    pub(crate) fn change_mode(&self, change: ModeChange) {
+        self.update_mode(|mode| mode.changed_by(change));
+    }
+
+    fn update_mode(&self, change: impl Fn(ModeState) -> ModeState) {
+        let update = |bits| Some(change(ModeState::from_bits(bits)).to_bits() | bits & STOPPED);
+        let updated = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        updated.expect("every state has a next one");
+    }
+
+    /// Whether nothing stands in the way of a usual command: neither an attention nor a stop, nor what MODE SELECT has set.
     #[inline]
     pub(crate) fn is_usual(&self) -> bool {
-        !self.has_attention() && !self.is_stopped()
+        !self.has_attention() && self.state.load(Ordering::Relaxed) & UNUSUAL == 0
     }
 
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) & STOPPED != 0
     }
 
     pub(crate) fn set_stopped(&self, stopped: bool) {
-        self.stopped.store(stopped, Ordering::Relaxed);
+        if stopped {
+            self.state.fetch_or(STOPPED, Ordering::Relaxed);
+        } else if self.state.fetch_and(!STOPPED, Ordering::Relaxed) & STOPPED != 0 {
+            self.notes.count_start();
+        }
     }
 
     /// Whether an attention is pending: a load, and no lock.
@@ -173,10 +233,12 @@ impl Entry {
         taken
     }
 
-    /// Adds an attention. A unit that was reset is a started one.
+    /// Adds an attention. A unit that was reset is a started one, with the mode pages that were saved.
     pub(crate) fn raise(&self, attention: Attention) {
         if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
             self.set_stopped(false);
+            self.update_mode(ModeState::restored);
+            self.notes.reset();
         }
         let mut attentions = self.pending.attentions.lock().unwrap_or_else(PoisonError::into_inner);
         attentions.raise(attention);
@@ -222,6 +284,22 @@ mod tests {
         assert!(missing.disk.is_none());
         assert_eq!(map.report(missing), [[0; 8]]);
         assert_eq!(map.max_target(), 2);
+    }
+
+    #[test]
+    fn well_known_units_report_a_target_or_all() {
+        let disk = Arc::new(Disk::of(Arc::new(bdev::NullBdev::new(1 << 20, 512).unwrap()), DiskIndex(0)));
+        let place = |target, lun| Placement { address: Address { target, lun }, disk: disk.clone() };
+        let map = LunMap::new(vec![place(3, 300), place(0, 0), place(3, 1)]);
+        let of_target = map.entry(map.find(Address { target: 3, lun: WELL_KNOWN_LUN }).unwrap());
+        assert!(matches!(of_target.unit, Unit::WellKnown(_)));
+        assert_eq!(map.report(of_target), [[0, 1, 0, 0, 0, 0, 0, 0], [0x41, 0x2c, 0, 0, 0, 0, 0, 0]]);
+        assert!(map.find(Address { target: 1, lun: WELL_KNOWN_LUN }).is_none());
+        let of_all = map.entry(map.well_known());
+        let expected = [[1, 0, 0, 0, 0, 0, 0, 0], [1, 3, 0, 1, 0, 0, 0, 0], [1, 3, 0x41, 0x2c, 0, 0, 0, 0]];
+        assert_eq!(map.report(of_all), expected);
+        let none = LunMap::new(vec![]);
+        assert!(none.report(none.entry(none.well_known())).is_empty());
     }
 
     #[test]

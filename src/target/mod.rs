@@ -28,6 +28,7 @@ mod live;
 mod long;
 mod lun_map;
 mod message;
+mod notes;
 mod registers;
 mod remote;
 mod request_queue;

@@ -11,6 +11,7 @@ use reactor::{Config, Cpu, CpuError, Handle, IdlePolicy, Reactor, SpawnError};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::config::{ControllerConfig, DiskConfig, Idle, ServeConfig};
+use crate::scsi::Port;
 use crate::vfio_user::{BindError, Server};
 use crate::virtio_scsi::Address;
 
@@ -138,7 +139,8 @@ impl Target {
         let place = |cpu: &usize| own.iter().position(|reactor| reactor.cpu().0 == *cpu).expect("a CPU of the mask");
         let homes = homes.iter().map(place).collect();
         let reactors: Arc<[Handle<Message>]> = own.into_iter().map(Reactor::handle).collect();
-        let luns = LunMap::new(disks.placements(config));
+        let port = Port::derive(number as u16 + 1, &name);
+        let luns = LunMap::at_port(disks.placements(config), port);
         let offer = Offer { queues: config.queues, ring: config.ring };
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let mut controller = Controller::new(name.clone(), luns, offer, (reactors, homes), bell.clone());

@@ -5,6 +5,9 @@ use super::spec::ResponseCode;
 /// The highest logical unit number that eight bytes can name in the forms used here: 14 bits.
 pub const LUN_MAX: u16 = 0x3fff;
 
+/// The logical unit number of the well-known logical unit REPORT LUNS (SAM-5, 4.7): above all others.
+pub const WELL_KNOWN_LUN: u16 = 0xc101;
+
 /// Address method "flat space", in the two high bits of a LUN's first byte (SAM-5, 4.7).
 const FLAT_SPACE: u8 = 0x40;
 
@@ -17,8 +20,14 @@ pub struct LunAddress(pub [u8; 8]);
 pub struct Address {
     /// Target.
     pub target: u8,
-    /// Logical unit number, at most [`LUN_MAX`].
+    /// Logical unit number, at most [`LUN_MAX`], or [`WELL_KNOWN_LUN`].
     pub lun: u16,
+}
+
+impl Address {
+    /// Where task management finds commands for the well-known logical unit of the whole device: they are ended with those
+    /// of target 0.
+    pub const WHOLE_DEVICE: Self = Self { target: 0, lun: WELL_KNOWN_LUN };
 }
 
 /// Whom a request is for.
@@ -26,7 +35,7 @@ pub struct Address {
 pub enum Destination {
     /// A logical unit; whether it exists is another question.
     Unit(Address),
-    /// The well-known logical unit REPORT LUNS.
+    /// The well-known logical unit REPORT LUNS of the whole device.
     ReportLuns,
 }
 
@@ -55,7 +64,7 @@ impl InvalidLun {
 }
 
 impl LunAddress {
-    /// The well-known logical unit REPORT LUNS.
+    /// The well-known logical unit REPORT LUNS of the whole device.
     pub const REPORT_LUNS: Self = Self([0xc1, 0x01, 0, 0, 0, 0, 0, 0]);
 
     /// The address of a logical unit, with the number as REPORT LUNS gives it: that is how drivers expect it in events.
@@ -64,7 +73,8 @@ impl LunAddress {
         Self([1, address.target, high, low, 0, 0, 0, 0])
     }
 
-    /// Whom it names: 01h, the target, then a single-level LUN by peripheral or flat space addressing, then zeros.
+    /// Whom it names: 01h, the target, then a single-level LUN by peripheral or flat space addressing or the well-known
+    /// one, then zeros.
     ///
     /// # Errors
     /// [`InvalidLun`].
@@ -78,6 +88,7 @@ impl LunAddress {
             // Peripheral addressing with a bus other than 0 means a further level, which there is not.
             0 => u16::from(low),
             _ if high & 0xc0 == FLAT_SPACE => u16::from_be_bytes([high & !FLAT_SPACE, low]),
+            _ if [high, low] == WELL_KNOWN_LUN.to_be_bytes() => WELL_KNOWN_LUN,
             _ => return Err(InvalidLun::Lun { target }),
         };
         if rest != [0; 4] {
@@ -116,6 +127,7 @@ mod tests {
             ([1, 7, 0x40, 5, 0, 0, 0, 0], unit(7, 5)),
             ([1, 7, 0x41, 2, 0, 0, 0, 0], unit(7, 258)),
             ([1, 7, 0x7f, 0xff, 0, 0, 0, 0], unit(7, LUN_MAX)),
+            ([1, 7, 0xc1, 0x01, 0, 0, 0, 0], unit(7, WELL_KNOWN_LUN)),
             ([0xc1, 1, 0, 0, 0, 0, 0, 0], Ok(Destination::ReportLuns)),
         ] {
             assert_eq!(LunAddress(bytes).parse(), expected, "{bytes:02x?}");
@@ -132,7 +144,9 @@ mod tests {
             ([0xc1, 1, 0, 0, 0, 0, 0, 1], Err(InvalidLun::Target)),
             ([1, 3, 1, 0, 0, 0, 0, 0], lun),
             ([1, 3, 0x80, 0, 0, 0, 0, 0], lun),
-            ([1, 3, 0xc1, 1, 0, 0, 0, 0], lun),
+            ([1, 3, 0xc1, 0, 0, 0, 0, 0], lun),
+            ([1, 3, 0xc1, 2, 0, 0, 0, 0], lun),
+            ([1, 3, 0xc1, 1, 0, 0, 0, 1], lun),
             ([1, 3, 0, 0, 1, 0, 0, 0], lun),
             ([1, 3, 0x40, 0, 0, 0, 0, 1], lun),
         ] {

@@ -3,7 +3,13 @@
 use super::super::command::{
     Be24, BufferAccess, ByteCheck, CdbForm, Command, ModeSense, PageControl, RangeCommand, RangeFlags, ReadDefectData,
 };
+use super::super::identifying::ReportIdentifying;
+use super::super::log::{LogControl, LogSelect, LogSense};
 use super::super::long::LongCommand;
+use super::super::mode::ModeSelect;
+use super::super::opcodes::SupportedOpcodes;
+use super::super::query::Query;
+use super::super::setting::Setting;
 use super::Cdb;
 
 fn be16(cdb: &Cdb, at: usize) -> u16 {
@@ -74,7 +80,7 @@ pub(super) fn or_write(cdb: &Cdb) -> Command {
 pub(super) fn write_same(cdb: &Cdb, form: CdbForm) -> Command {
     let mut flags = RangeFlags::empty();
     flags.set(RangeFlags::UNMAP, bit(cdb[1], 3));
-    flags.set(RangeFlags::NDOB, bit(cdb[1], 0));
+    flags.set(RangeFlags::NDOB, form == CdbForm::Sixteen && bit(cdb[1], 0));
     on_range(cdb, form, RangeCommand::WriteSame(flags))
 }
 
@@ -180,7 +186,7 @@ fn mode_sense(cdb: &Cdb, ten: bool, allocation_length: u16) -> Command {
     };
     Command::ModeSense(ModeSense {
         ten,
-        llbaa: bit(cdb[1], 4),
+        llbaa: ten && bit(cdb[1], 4),
         dbd: bit(cdb[1], 3),
         control,
         page: cdb[2] & 0x3f,
@@ -203,6 +209,70 @@ pub(super) fn start_stop_unit(cdb: &Cdb) -> Command {
 
 pub(super) fn read_capacity_16(cdb: &Cdb) -> Command {
     Command::ReadCapacity16 { allocation_length: be32(cdb, 10) }
+}
+
+fn setting(setting: Setting) -> Command {
+    Command::Long(LongCommand::Setting(setting))
+}
+
+fn mode_select(cdb: &Cdb, ten: bool, parameter_list_length: u16) -> Command {
+    let (pf, sp) = (bit(cdb[1], 4), bit(cdb[1], 0));
+    setting(Setting::Mode(ModeSelect { ten, pf, sp, parameter_list_length }))
+}
+
+pub(super) fn mode_select_6(cdb: &Cdb) -> Command {
+    mode_select(cdb, false, cdb[4].into())
+}
+
+pub(super) fn mode_select_10(cdb: &Cdb) -> Command {
+    mode_select(cdb, true, be16(cdb, 7))
+}
+
+pub(super) fn log_select(cdb: &Cdb) -> Command {
+    let (pcr, parameter_list_length) = (bit(cdb[1], 1), be16(cdb, 7));
+    let (control, page, subpage) = (LogControl(cdb[2] >> 6), cdb[2] & 0x3f, cdb[3]);
+    setting(Setting::Log(LogSelect { pcr, control, page, subpage, parameter_list_length }))
+}
+
+pub(super) fn set_timestamp(cdb: &Cdb) -> Command {
+    setting(Setting::Timestamp { parameter_list_length: be32(cdb, 6) })
+}
+
+pub(super) fn set_identifying(cdb: &Cdb) -> Command {
+    setting(Setting::Identifying { information_type: cdb[10] >> 1, parameter_list_length: be32(cdb, 6) })
+}
+
+pub(super) fn log_sense(cdb: &Cdb) -> Command {
+    Command::Query(Query::LogSense(LogSense {
+        control: LogControl(cdb[2] >> 6),
+        page: cdb[2] & 0x3f,
+        subpage: cdb[3],
+        parameter_pointer: be16(cdb, 5),
+        allocation_length: be16(cdb, 7),
+    }))
+}
+
+pub(super) fn report_opcodes(cdb: &Cdb) -> Command {
+    Command::Query(Query::SupportedOpcodes(SupportedOpcodes {
+        rctd: bit(cdb[2], 7),
+        options: cdb[2] & 0x07,
+        opcode: cdb[3],
+        service_action: be16(cdb, 4),
+        allocation_length: be32(cdb, 6),
+    }))
+}
+
+pub(super) fn report_task_functions(cdb: &Cdb) -> Command {
+    Command::Query(Query::SupportedTaskFunctions { repd: bit(cdb[2], 7), allocation_length: be32(cdb, 6) })
+}
+
+pub(super) fn report_timestamp(cdb: &Cdb) -> Command {
+    Command::Query(Query::Timestamp { allocation_length: be32(cdb, 6) })
+}
+
+pub(super) fn report_identifying(cdb: &Cdb) -> Command {
+    let (information_type, allocation_length) = (cdb[10] >> 1, be32(cdb, 6));
+    Command::Query(Query::Identifying(ReportIdentifying { information_type, allocation_length }))
 }
 
 pub(super) fn report_luns(cdb: &Cdb) -> Command {

@@ -1,7 +1,9 @@
 //! The table of commands: what may be in each CDB, and what reads it.
 
 use super::super::command::{CdbForm, Command};
-use super::super::spec::{Opcode, SERVICE_ACTION_GET_LBA_STATUS_16, SERVICE_ACTION_READ_CAPACITY_16};
+use super::super::spec::{
+    Opcode, SERVICE_ACTION_GET_LBA_STATUS_16, SERVICE_ACTION_READ_CAPACITY_16, maintenance_in, maintenance_out,
+};
 use super::{Cdb, decoders as d};
 
 /// A command that is supported.
@@ -14,6 +16,8 @@ pub(super) struct Entry {
     pub(super) reserved: u128,
     /// Fields of several bits that may not be set: a field pointer must point to the first bit of such a field.
     pub(super) refused: &'static [Field],
+    /// After how many seconds an initiator may take the command for lost.
+    pub(super) timeout_s: u32,
     /// Reads the fields of a CDB that has passed the checks above.
     pub(super) decode: fn(&Cdb) -> Command,
 }
@@ -30,13 +34,16 @@ const PROTECT: &[Field] = &[Field { byte: 1, high: 7, low: 5 }];
 /// POWER CONDITION MODIFIER and POWER CONDITION of START STOP UNIT: there are no power conditions.
 const POWER_CONDITION: &[Field] = &[Field { byte: 3, high: 3, low: 0 }, Field { byte: 4, high: 7, low: 4 }];
 
+/// What a disk that is merely slow may take for a command.
+const TIMEOUT_S: u32 = 60;
+
 const fn entry(usage: &'static [u8], decode: fn(&Cdb) -> Command) -> Entry {
-    Entry { service_action: None, usage, reserved: reserved(usage, 0), refused: &[], decode }
+    Entry { service_action: None, usage, reserved: reserved(usage, 0), refused: &[], timeout_s: TIMEOUT_S, decode }
 }
 
 const fn service_action(usage: &'static [u8], decode: fn(&Cdb) -> Command) -> Entry {
     let action = Some(usage[1] & 0x1f);
-    Entry { service_action: action, usage, reserved: reserved(usage, 0x1f), refused: &[], decode }
+    Entry { service_action: action, usage, reserved: reserved(usage, 0x1f), refused: &[], timeout_s: TIMEOUT_S, decode }
 }
 
 const fn refusing(entry: Entry, refused: &'static [Field]) -> Entry {
@@ -68,6 +75,7 @@ pub(super) static TABLE: &[Entry] = &[
     entry(&[Opcode::READ_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::read(cdb, CdbForm::Six)),
     entry(&[Opcode::WRITE_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::write(cdb, CdbForm::Six)),
     entry(&[Opcode::INQUIRY.0, 0x01, 0xff, 0xff, 0xff, 0], d::inquiry),
+    entry(&[Opcode::MODE_SELECT_6.0, 0x11, 0, 0, 0xff, 0], d::mode_select_6),
     entry(&[Opcode::MODE_SENSE_6.0, 0x08, 0xff, 0xff, 0xff, 0], d::mode_sense_6),
     refusing(entry(&[Opcode::START_STOP_UNIT.0, 0x01, 0, 0, 0x05, 0], d::start_stop_unit), POWER_CONDITION),
     entry(&[Opcode::RECEIVE_DIAGNOSTIC_RESULTS.0, 0x01, 0xff, 0xff, 0xff, 0], d::receive_diagnostic_results),
@@ -92,6 +100,9 @@ pub(super) static TABLE: &[Entry] = &[
     refusing(entry(&[Opcode::WRITE_SAME_10.0, 0x08, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
         |cdb| d::write_same(cdb, CdbForm::Ten)), PROTECT),
     entry(&[Opcode::UNMAP.0, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0], d::unmap),
+    entry(&[Opcode::LOG_SELECT.0, 0x02, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], d::log_select),
+    entry(&[Opcode::LOG_SENSE.0, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], d::log_sense),
+    entry(&[Opcode::MODE_SELECT_10.0, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], d::mode_select_10),
     entry(&[Opcode::MODE_SENSE_10.0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], d::mode_sense_10),
     refusing(entry(&[Opcode::READ_16.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0x3f, 0], |cdb| d::read(cdb, CdbForm::Sixteen)), PROTECT),
@@ -118,6 +129,18 @@ pub(super) static TABLE: &[Entry] = &[
     service_action(&[Opcode::SERVICE_ACTION_IN_16.0, SERVICE_ACTION_GET_LBA_STATUS_16, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], d::get_lba_status_16),
     entry(&[Opcode::REPORT_LUNS.0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], d::report_luns),
+    service_action(&[Opcode::MAINTENANCE_IN.0, maintenance_in::REPORT_IDENTIFYING_INFORMATION, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0xfe, 0], d::report_identifying),
+    service_action(&[Opcode::MAINTENANCE_IN.0, maintenance_in::REPORT_SUPPORTED_OPCODES, 0x87, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0, 0], d::report_opcodes),
+    service_action(&[Opcode::MAINTENANCE_IN.0, maintenance_in::REPORT_SUPPORTED_TASK_FUNCTIONS, 0x80, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, 0], d::report_task_functions),
+    service_action(&[Opcode::MAINTENANCE_IN.0, maintenance_in::REPORT_TIMESTAMP, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, 0], d::report_timestamp),
+    service_action(&[Opcode::MAINTENANCE_OUT.0, maintenance_out::SET_IDENTIFYING_INFORMATION, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0xfe, 0], d::set_identifying),
+    service_action(&[Opcode::MAINTENANCE_OUT.0, maintenance_out::SET_TIMESTAMP, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, 0], d::set_timestamp),
     refusing(entry(&[Opcode::READ_12.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
         |cdb| d::read(cdb, CdbForm::Twelve)), PROTECT),
     refusing(entry(&[Opcode::WRITE_12.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],

@@ -330,6 +330,46 @@ fn each_bit_that_may_not_be_set() {
     }
 }
 
+/// Where bits may stand that may be set and change nothing, for they are hints to functions that this disk does not have:
+/// DPO, RARC of READ, and GROUP NUMBER.
+fn may_be_hint(entry: &table::Entry, byte: usize, bit: usize) -> bool {
+    let group_number = match entry.usage.len() {
+        10 => 6,
+        12 => 10,
+        _ => 14,
+    };
+    matches!((byte, bit), (1, 2 | 4)) || (byte == group_number && entry.usage[byte] == 0x3f)
+}
+
+/// Whether a bit of a CDB, whose other bits are all clear or all set, makes a difference.
+fn is_read(entry: &table::Entry, byte: usize, bit: usize) -> bool {
+    [0x00, 0xff].into_iter().any(|fill| {
+        let mut cdb: [u8; 16] = std::array::from_fn(|at| entry.usage.get(at).unwrap_or(&0) & fill);
+        cdb[0] = entry.usage[0];
+        cdb[1] |= entry.service_action.unwrap_or(0);
+        let mut flipped = cdb;
+        flipped[byte] ^= 1 << bit;
+        (entry.decode)(&flipped) != (entry.decode)(&cdb)
+    })
+}
+
+/// A decoder reads the bits that its usage data name, all of them, and no other.
+#[test]
+fn usage_data_are_what_a_decoder_reads() {
+    for entry in table::TABLE {
+        for position in 8..128 {
+            let (byte, bit) = (position / 8, 7 - position % 8);
+            if byte == 1 && bit < 5 && entry.service_action.is_some() {
+                continue;
+            }
+            let is_named = entry.usage.get(byte).is_some_and(|usage| usage & 1 << bit != 0);
+            let is_read = is_read(entry, byte, bit);
+            let may_differ = is_named && may_be_hint(entry, byte, bit);
+            assert!(is_read == is_named || may_differ, "{:02x}: byte {byte}, bit {bit}", entry.usage[0]);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_decode_or_are_refused(cdb in proptest::collection::vec(any::<u8>(), 0..=40)) {

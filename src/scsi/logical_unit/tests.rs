@@ -2,6 +2,7 @@ use bdev::Info;
 
 use super::*;
 use crate::scsi::attention::Attention;
+use crate::scsi::mode::ModeState;
 use crate::scsi::testing::{command, data, disk, info, refused, start};
 
 const FLUSH: Step = Step::Block(BlockOp { kind: OpKind::Flush, offset: 0, len: 0 });
@@ -107,6 +108,20 @@ fn a_write_protected_disk() {
     assert_eq!(step(&unit, &read_10(0x08, 0, 1)), block(OpKind::Read, 0, 512), "nothing to write first");
     assert_eq!(step(&unit, &ten(0x35, 0, 0, 0)), GOOD);
     assert_eq!(step(&unit, &[0x1b, 0, 0, 0, 0, 0]), Step::Done(Outcome::good_with(Effect::Stopped(true))));
+}
+
+#[test]
+fn write_protection_and_write_through_by_mode_select() {
+    let unit = disk(&info());
+    let with = |values, cdb: &[u8]| {
+        let mode = ModeState { current: values, ..ModeState::default() };
+        unit.start(&command(cdb), &Condition { mode, ..Condition::default() }, &mut Reply::new())
+    };
+    let protected = Step::Done(Outcome::check(Sense::new(SenseKey(7), Asc(0x2702))));
+    assert_eq!(with(ModeValues::SWP, &write_10(0, 0, 1)), protected);
+    assert_eq!(with(ModeValues::SWP, &read_10(0, 0, 1)), block(OpKind::Read, 0, 512));
+    assert_eq!(with(ModeValues::WRITE_THROUGH, &write_10(0, 0, 1)), block(OpKind::Write { fua: true }, 0, 512));
+    assert_eq!(with(ModeValues::D_SENSE, &write_10(0, 0, 1)), block(OpKind::Write { fua: false }, 0, 512));
 }
 
 #[test]

@@ -17,9 +17,11 @@ use std::fmt::Debug;
 use bdev::IoError;
 
 use super::command::{Be24, BufferAccess, ByteCheck, Command, DataDirection, RangeCommand, RangeFlags};
-use super::logical_unit::{LogicalUnit, STOPPED};
+use super::logical_unit::{LogicalUnit, SOFTWARE_WRITE_PROTECTED, STOPPED};
+use super::mode::ModeValues;
 use super::outcome::{BlockOp, Condition, Outcome};
 use super::sense::Sense;
+use super::setting::{self, Setting};
 use super::spec::{Asc, SenseKey};
 
 pub(super) mod buffers;
@@ -59,6 +61,8 @@ pub enum LongCommand {
     },
     /// WRITE BUFFER.
     WriteBuffer(BufferAccess),
+    /// One whose parameter list changes settings.
+    Setting(Setting),
 }
 
 impl LongCommand {
@@ -69,6 +73,7 @@ impl LongCommand {
                 DataDirection::None
             }
             Self::Unmap { .. } | Self::ReassignBlocks { .. } | Self::WriteBuffer(_) => DataDirection::Out,
+            Self::Setting(setting) => setting.direction(),
         }
     }
 }
@@ -173,15 +178,23 @@ impl From<Sense> for LongStep {
 impl LogicalUnit {
     /// Begins a long command: see [`Unit::begin`](super::Unit::begin).
     pub fn begin(&self, command: &Command, condition: &Condition<'_>) -> Result<Box<dyn LongTask>, Outcome> {
+        if let Command::Long(LongCommand::Setting(setting)) = *command {
+            return setting::begin(self, setting, condition);
+        }
         if condition.stopped {
             return Err(STOPPED.into());
         }
         if !self.supports(command) {
             return Err(Sense::illegal(Asc::INVALID_COMMAND_OPERATION_CODE).into());
         }
+        let mode = condition.mode.current;
+        if mode.has(ModeValues::SWP) && command.writes() {
+            return Err(SOFTWARE_WRITE_PROTECTED.into());
+        }
         match *command {
             Command::OnRange { what, lba, blocks, form } => {
                 let range = (lba, blocks);
+                let what = if mode.has(ModeValues::WRITE_THROUGH) { what.forced() } else { what };
                 match what {
                     RangeCommand::Verify(check) => verify::begin(self, check, range, form),
                     RangeCommand::WriteAndVerify(check) => write::begin_and_verify(self, check, range, form),
@@ -210,8 +223,9 @@ impl LogicalUnit {
         }
     }
 
-    /// Whether it may be written to.
-    fn check_writable(&self) -> Result<(), Sense> {
+    /// Whether the device may be written to.
+    #[inline]
+    pub(super) fn check_writable(&self) -> Result<(), Sense> {
         if self.read_only { Err(Sense::new(SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED)) } else { Ok(()) }
     }
 

@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(refused(&mut rig, &list(&[(0, 1), (1 << 40, 1)])), Sense::lba_out_of_range(1 << 40));
         assert_eq!(refused(&mut rig, &list(&[(u64::MAX, u32::MAX)])), Sense::lba_out_of_range(u64::MAX));
         assert_eq!(refused(&mut rig, &list(&[((1 << 40) - 1, 2)])), Sense::lba_out_of_range(1 << 40));
-        let sum = [(0, 1 << 22), (1 << 30, 1 << 22), (1 << 31, 1)];
+        let sum = [(0, 1 << 19), (1 << 30, 1 << 19), (1 << 31, 1)];
         assert_eq!(refused(&mut rig, &list(&sum)), Sense::invalid_parameter(8 + 32 + 8, None));
         assert_eq!(refused(&mut rig, &list(&[(0, 0); 257])), Sense::invalid_parameter(2, None));
         rig.good(&cdb(8 + 16 * 256), &list(&[(0, 0); 256]));

@@ -1,12 +1,24 @@
 use bdev::{Info, WriteCache};
 
 use super::*;
-use crate::scsi::testing::{data, disk, info, refused};
+use crate::scsi::testing::{command, data, disk, info, refused};
+use crate::scsi::{Condition, Outcome, Step};
 
 /// Behind the header of MODE SENSE (6): 1,000 blocks of 512 bytes.
 const SHORT: [u8; 8] = [0, 0, 0x03, 0xe8, 0, 0, 0x02, 0];
-const CACHING: [u8; 20] = [0x08, 0x12, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0, 0, 0, 0];
+const ERROR_RECOVERY: [u8; 12] = [0x01, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const DISCONNECT: [u8; 16] = [0x02, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const CACHING: [u8; 20] = [0x88, 0x12, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const CONTROL: [u8; 12] = [0x8a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn extension() -> Vec<u8> {
+    [&[0x4a, 0x01, 0, 0x1c, 0x06][..], &[0; 27]].concat()
+}
+
+fn power_condition() -> Vec<u8> {
+    [&[0x1a, 0x26][..], &[0; 38]].concat()
+}
 
 fn six(byte_1: u8, page: u8, subpage: u8) -> [u8; 6] {
     [0x1a, byte_1, page, subpage, 255, 0]
@@ -18,10 +30,31 @@ fn ten(byte_1: u8, page: u8, subpage: u8) -> [u8; 10] {
 
 #[test]
 fn six_with_all_pages() {
-    let expected = [&[43, 0, 0x10, 8][..], &SHORT, &CACHING, &CONTROL].concat();
+    let ends = [&power_condition()[..], &EXCEPTIONS].concat();
+    let front = [&SHORT[..], &ERROR_RECOVERY, &DISCONNECT, &CACHING, &CONTROL].concat();
     let unit = disk(&info());
+    let expected = [&[123, 0, 0x10, 8][..], &front, &ends].concat();
     assert_eq!(data(&unit, &six(0, 0x3f, 0)), expected);
+    let expected = [&[155, 0, 0x10, 8][..], &front, &extension(), &ends].concat();
     assert_eq!(data(&unit, &six(0, 0x3f, 0xff)), expected);
+}
+
+#[test]
+fn each_page_alone() {
+    let unit = disk(&info());
+    let pages: [(u8, u8, Vec<u8>); 7] = [
+        (0x01, 0, ERROR_RECOVERY.into()),
+        (0x02, 0, DISCONNECT.into()),
+        (0x08, 0, CACHING.into()),
+        (0x0a, 0, CONTROL.into()),
+        (0x0a, 1, extension()),
+        (0x1a, 0, power_condition()),
+        (0x1c, 0, EXCEPTIONS.into()),
+    ];
+    for (page, subpage, bytes) in pages {
+        let len = bytes.len() as u8;
+        assert_eq!(data(&unit, &six(0x08, page, subpage)), [&[len + 3, 0, 0x10, 0][..], &bytes].concat());
+    }
 }
 
 #[test]
@@ -29,7 +62,8 @@ fn one_page_without_block_descriptor() {
     let unit = disk(&info());
     assert_eq!(data(&unit, &six(0x08, 0x08, 0)), [&[23, 0, 0x10, 0][..], &CACHING].concat());
     assert_eq!(data(&unit, &six(0x08, 0x0a, 0)), [&[15, 0, 0x10, 0][..], &CONTROL].concat());
-    assert_eq!(data(&unit, &six(0x08, 0x0a, 0xff)), [&[15, 0, 0x10, 0][..], &CONTROL].concat());
+    let both = [&[47, 0, 0x10, 0][..], &CONTROL, &extension()].concat();
+    assert_eq!(data(&unit, &six(0x08, 0x0a, 0xff)), both);
     assert_eq!(data(&unit, &ten(0x18, 0x0a, 0)), [&[0, 18, 0, 0x10, 0, 0, 0, 0][..], &CONTROL].concat());
 }
 
@@ -45,23 +79,45 @@ fn block_descriptors() {
 }
 
 #[test]
-fn nothing_can_be_changed() {
-    let zeros = [&[0x08, 0x12][..], &[0; 18], &[0x0a, 0x0a], &[0; 10]].concat();
-    assert_eq!(data(&disk(&info()), &six(0x08, 0x7f, 0)), [&[35, 0, 0x10, 0][..], &zeros].concat());
+fn what_can_be_changed() {
+    let zeros = |first: u8, len: u8| [&[first, len][..], &vec![0; len.into()]].concat();
+    let caching = [&[0x88, 0x12, 0x04][..], &[0; 17]].concat();
+    let control = [0x8a, 0x0a, 0x04, 0, 0x08, 0, 0, 0, 0, 0, 0, 0];
+    let (extension, ends) = ([&[0x4a, 0x01, 0, 0x1c][..], &[0; 28]].concat(), [zeros(0x1a, 38), zeros(0x1c, 10)]);
+    let pages = [zeros(0x01, 10), zeros(0x02, 14), caching, control.into(), extension, ends.concat()].concat();
+    let expected = [&[147, 0, 0x10, 0][..], &pages].concat();
+    assert_eq!(data(&disk(&info()), &six(0x08, 0x7f, 0xff)), expected);
+    let through = disk(&Info { write_cache: WriteCache::WriteThrough, ..info() });
+    assert_eq!(data(&through, &six(0x08, 0x48, 0))[4..], zeros(0x88, 18), "no cache to turn on or off");
+}
+
+/// MODE SENSE of a unit with `mode`.
+fn sensed(mode: ModeState, cdb: &[u8]) -> Vec<u8> {
+    let (mut reply, condition) = (Reply::new(), Condition { mode, ..Condition::default() });
+    let unit = disk(&info());
+    assert_eq!(unit.start(&command(cdb), &condition, &mut reply), Step::Done(Outcome::GOOD));
+    reply.as_bytes().to_vec()
 }
 
 #[test]
-fn defaults_are_what_is_in_force() {
-    let unit = disk(&info());
-    assert_eq!(data(&unit, &six(0, 0xbf, 0)), data(&unit, &six(0, 0x3f, 0)));
+fn current_default_and_saved_values() {
+    let saved = ModeValues::WRITE_THROUGH;
+    let mode = ModeState { current: ModeValues::D_SENSE.with(ModeValues::SWP, true), saved };
+    let control = |first, d_sense, swp| [11 + 4, 0, first, 0, 0x8a, 0x0a, d_sense, 0x10, swp];
+    let page = |control: u8| sensed(mode, &six(0x08, control << 6 | 0x0a, 0))[..9].to_vec();
+    assert_eq!(page(0), control(0x90, 0x06, 0x08), "SWP is told in the header too");
+    assert_eq!(page(2), control(0x90, 0x02, 0x00));
+    assert_eq!(page(3), control(0x90, 0x02, 0x00));
+    let wce = |control: u8| sensed(mode, &ten(0x08, control << 6 | 0x08, 0))[10];
+    assert_eq!([wce(0), wce(2), wce(3)], [0x04, 0x04, 0x00]);
+    assert_eq!(sensed(mode.restored(), &six(0x08, 0x08, 0))[..7], [23, 0, 0x10, 0, 0x88, 0x12, 0x00]);
 }
 
 #[test]
-fn nothing_is_saved() {
+fn defaults_are_in_force_at_first() {
     let unit = disk(&info());
-    for page in [0xff, 0xc8, 0xca] {
-        assert_eq!(refused(&unit, &six(0, page, 0)), Sense::illegal(Asc(0x3900)));
-        assert_eq!(refused(&unit, &ten(0, page, 0)), Sense::illegal(Asc(0x3900)));
+    for control in [0xbf, 0xff] {
+        assert_eq!(data(&unit, &six(0, control, 0)), data(&unit, &six(0, 0x3f, 0)));
     }
 }
 
@@ -69,28 +125,33 @@ fn nothing_is_saved() {
 fn write_protection_and_write_cache() {
     let unit = disk(&Info { read_only: true, write_cache: WriteCache::WriteThrough, ..info() });
     let bytes = data(&unit, &six(0x08, 0x08, 0));
-    assert_eq!(bytes[..7], [23, 0, 0x90, 0, 0x08, 0x12, 0x00]);
+    assert_eq!(bytes[..7], [23, 0, 0x90, 0, 0x88, 0x12, 0x00]);
     assert_eq!(data(&unit, &ten(0x08, 0x08, 0))[3], 0x90);
 }
 
 #[test]
 fn unknown_pages_are_refused() {
     let unit = disk(&info());
-    for page in (0..0x3f).filter(|page| ![0x08, 0x0a].contains(page)) {
+    let known = [0x01, 0x02, 0x08, 0x0a, 0x1a, 0x1c];
+    for page in (0..0x3f).filter(|page| !known.contains(page)) {
         assert_eq!(refused(&unit, &six(0, page, 0)), Sense::invalid_field(2, Some(5)));
         assert_eq!(refused(&unit, &ten(0, page, 0xff)), Sense::invalid_field(2, Some(5)));
     }
-    for page in [0x08, 0x0a, 0x3f] {
-        for subpage in 1..0xff {
+    for page in known {
+        for subpage in (1..0xff).filter(|subpage| (page, *subpage) != (0x0a, 1)) {
             assert_eq!(refused(&unit, &six(0, page, subpage)), Sense::invalid_field(3, None));
         }
     }
+    assert_eq!(refused(&unit, &six(0, 0x3f, 2)), Sense::invalid_field(3, None));
 }
 
 #[test]
 fn the_data_length_is_that_of_the_whole() {
     let unit = disk(&info());
-    assert_eq!(data(&unit, &[0x1a, 0, 0x3f, 0, 4, 0]), [43, 0, 0x10, 8]);
-    assert_eq!(data(&unit, &[0x1a, 0, 0x3f, 0, 0, 0]), [0_u8; 0]);
-    assert_eq!(data(&unit, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 2, 0]), [0, 46]);
+    let whole = data(&unit, &six(0, 0x3f, 0xff));
+    for allocation_length in 0..=whole.len() as u8 {
+        let cut = data(&unit, &[0x1a, 0, 0x3f, 0xff, allocation_length, 0]);
+        assert_eq!(cut, whole[..allocation_length.into()]);
+    }
+    assert_eq!(data(&unit, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 2, 0]), [0, 126]);
 }

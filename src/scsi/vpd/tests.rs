@@ -1,8 +1,8 @@
-use bdev::Info;
+use bdev::{Info, WriteCache};
 
 use super::*;
 use crate::scsi::testing::{data, disk, info, refused};
-use crate::scsi::{Identity, Naa};
+use crate::scsi::{Eui64, Identity, Naa, Port};
 
 fn vpd(unit: &LogicalUnit, page: u8) -> Vec<u8> {
     data(unit, &[0x12, 0x01, page, 0x01, 0x00, 0])
@@ -16,7 +16,7 @@ fn padded_to(len: usize, head: &[u8]) -> Vec<u8> {
 
 #[test]
 fn supported_pages() {
-    let expected = [0, 0x00, 0, 6, 0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2];
+    let expected = [0, 0x00, 0, 9, 0x00, 0x80, 0x83, 0x86, 0x87, 0x88, 0xb0, 0xb1, 0xb2];
     assert_eq!(vpd(&disk(&info()), 0x00), expected);
 }
 
@@ -40,40 +40,61 @@ fn unit_serial_number() {
     assert_eq!(vpd(&disk(&info()), 0x80), [0, 0x80, 0, 2, b'S', b'1']);
 }
 
+fn port() -> Port {
+    Port { relative: 0x0102, group: None, naa: Naa::local(0x55) }
+}
+
+/// Behind the names of the logical unit.
+const PORT_NAMES: [u8; 20] = [0x01, 0x13, 0, 8, 0x30, 0, 0, 0, 0, 0, 0, 0x55, 0x01, 0x14, 0, 4, 0, 0, 0x01, 0x02];
+
 #[test]
 fn device_identification() {
     let identity = Identity::derive("x").with_serial("S1").unwrap().with_naa(Naa::local(0x1234));
-    let bytes = vpd(&LogicalUnit::new(identity.clone(), &info()), 0x83);
-    let mut expected = vec![0, 0x83, 0, 42, 0x01, 0x03, 0, 8, 0x30, 0, 0, 0, 0, 0, 0x12, 0x34, 0x02, 0x01, 0, 26];
+    let bytes = vpd(&LogicalUnit::new(identity.clone(), &info()).at_port(port()), 0x83);
+    let mut expected = vec![0, 0x83, 0, 90, 0x01, 0x03, 0, 8, 0x30, 0, 0, 0, 0, 0, 0x12, 0x34, 0x02, 0x01, 0, 26];
     expected.extend(b"ANNULUS ANNULUS DISK    S1");
+    expected.extend(b"\x03\x08\0\x18naa.3000000000001234\0\0\0\0");
+    expected.extend(PORT_NAMES);
     assert_eq!(bytes, expected);
 
     let long = identity.with_naa(Naa::parse("60014050000000000000000000000001").unwrap());
     let bytes = vpd(&LogicalUnit::new(long, &info()), 0x83);
-    assert_eq!(bytes[..12], [0, 0x83, 0, 50, 0x01, 0x03, 0, 16, 0x60, 0x01, 0x40, 0x50]);
+    assert_eq!(bytes[..12], [0, 0x83, 0, 114, 0x01, 0x03, 0, 16, 0x60, 0x01, 0x40, 0x50]);
     assert_eq!(bytes[24..28], [0x02, 0x01, 0, 26]);
+    assert_eq!(bytes[54..58], [0x03, 0x08, 0, 40]);
+    assert_eq!(&bytes[58..98], b"naa.60014050000000000000000000000001\0\0\0\0");
 }
 
 #[test]
-fn block_limits() {
-    let expected = padded_to(64, &[0, 0xb0, 0, 0x3c, 0, 0, 0, 8, 0, 0, 0, 128, 0, 0, 0, 64]);
-    assert_eq!(vpd(&disk(&info()), 0xb0), expected);
-    let unlimited = Info { max_transfer: 0, optimal_transfer: 0, physical_exponent: 0, ..info() };
-    let expected = padded_to(64, &[0, 0xb0, 0, 0x3c, 0, 0, 0, 1]);
-    assert_eq!(vpd(&disk(&unlimited), 0xb0), expected);
+fn names_that_not_every_disk_has() {
+    let eui64 = Eui64::parse("0011223344556677").unwrap();
+    let identity = Identity::derive("x").with_serial("S1").unwrap().with_eui64(eui64).with_uuid([0xaa; 16]);
+    let bytes = vpd(&LogicalUnit::new(identity, &info()).at_port(Port { group: Some(3), ..port() }), 0x83);
+    let eui64 = [0x01, 0x02, 0, 8, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];
+    let uuid = [&[0x01, 0x0a, 0, 18, 0x10, 0][..], &[0xaa; 16]].concat();
+    assert_eq!(bytes[46..80], [&eui64[..], &uuid].concat());
+    assert_eq!(bytes[108..], [&PORT_NAMES[..], &[0x01, 0x15, 0, 4, 0, 0, 0, 3]].concat());
+    assert_eq!(bytes[3] as usize, bytes.len() - 4);
 }
 
 #[test]
-fn optimal_transfers_are_whole_and_possible() {
-    let blocks = |optimal_transfer, max: Option<u32>, exponent| {
-        optimal_blocks(&Info { optimal_transfer, ..info() }, max, exponent)
-    };
-    assert_eq!(blocks(65536, Some(100), 3), 96, "no longer than a transfer, whole physical blocks");
-    assert_eq!(blocks(2048, None, 0), 0, "shorter than 4 KiB");
-    assert_eq!(blocks(4096, None, 3), 8);
-    assert_eq!(blocks(4095, None, 0), 0);
-    assert_eq!(blocks(u32::MAX, None, 0), 65535, "no longer than READ (10) can ask for");
-    assert_eq!(blocks(1 << 20, None, 15), 0, "not one physical block");
+fn extended_inquiry() {
+    let write_back = padded_to(64, &[0, 0x86, 0, 0x3c, 0, 0x01, 0x01, 0, 0, 0, 0, 0, 0, 40]);
+    assert_eq!(vpd(&disk(&info()), 0x86), write_back);
+    let through = Info { write_cache: WriteCache::WriteThrough, ..info() };
+    assert_eq!(vpd(&disk(&through), 0x86)[4..8], [0, 0x01, 0, 0]);
+}
+
+#[test]
+fn mode_page_policy() {
+    assert_eq!(vpd(&disk(&info()), 0x87), [0, 0x87, 0, 4, 0x3f, 0xff, 0x01, 0]);
+}
+
+#[test]
+fn scsi_ports() {
+    let expected =
+        [&[0, 0x88, 0, 24, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 12][..], &[1, 0x13, 0, 8, 0x30, 0, 0, 0, 0, 0, 0, 0x55]];
+    assert_eq!(vpd(&disk(&info()).at_port(port()), 0x88), expected.concat());
 }
 
 #[test]
@@ -84,17 +105,13 @@ fn block_device_characteristics() {
 }
 
 #[test]
-fn logical_block_provisioning() {
-    let thin = Info { thin: true, ..info() };
-    assert_eq!(vpd(&disk(&thin), 0xb2), [0, 0xb2, 0, 4, 0, 0, 0, 0]);
-}
-
-#[test]
 fn the_page_length_is_that_of_the_whole_page() {
     let unit = disk(&info());
-    let whole = vpd(&unit, 0xb0);
-    for allocation_length in 0..=64 {
-        let bytes = data(&unit, &[0x12, 0x01, 0xb0, 0, allocation_length, 0]);
-        assert_eq!(bytes, whole[..usize::from(allocation_length)]);
+    for page in PAGES.map(|page| page.0) {
+        let whole = vpd(&unit, page);
+        for allocation_length in 0..=whole.len() as u8 {
+            let bytes = data(&unit, &[0x12, 0x01, page, 0, allocation_length, 0]);
+            assert_eq!(bytes, whole[..usize::from(allocation_length)]);
+        }
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct Ended {
     pub(super) resid: u32,
     /// Key and additional sense code with its qualifier.
     pub(super) sense: Option<(u8, u16)>,
+    /// The sense data came in descriptor format.
+    pub(super) descriptors: bool,
     /// The whole data buffer.
     pub(super) data: Vec<u8>,
     /// Bytes that the device says it has written.
@@ -437,19 +439,31 @@ impl Guest {
         let bytes = self.drivers[queue].read(sent.block + RESPONSE_AT, RESPONSE_LEN as usize);
         if queue == 0 {
             let (id, response) = (sent.id, bytes[0]);
-            return Ended { id, response, status: 0, resid: 0, sense: None, data: Vec::new(), written };
+            return Ended {
+                id,
+                response,
+                status: 0,
+                resid: 0,
+                sense: None,
+                descriptors: false,
+                data: Vec::new(),
+                written,
+            };
         }
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let (sense, sense_len) = (&bytes[12..], word(0) as usize);
         // Where there is none, nobody has written there.
         let is_padded = sense[sense_len..].iter().all(|&byte| byte == 0);
         assert!(sense_len == 0 || is_padded, "sense is padded with zeros");
+        let descriptors = sense[0] == 0x72;
+        let [key, code] = if descriptors { [1, 2] } else { [2, 12] };
         Ended {
             id: sent.id,
             response: bytes[11],
             status: bytes[10],
             resid: word(4),
-            sense: (word(0) > 0).then(|| (sense[2] & 0xf, u16::from_be_bytes([sense[12], sense[13]]))),
+            sense: (word(0) > 0).then(|| (sense[key] & 0xf, u16::from_be_bytes([sense[code], sense[code + 1]]))),
+            descriptors,
             data: self.drivers[queue].read(sent.block + BUFFER_AT, sent.data_in as usize),
             written,
         }

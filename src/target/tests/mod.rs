@@ -12,6 +12,7 @@ mod queues;
 mod remote;
 mod requests;
 mod resting;
+mod settings;
 mod sim_disk;
 mod simulation;
 mod tasks;

@@ -9,7 +9,6 @@ use super::bed::Bed;
 use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
 use super::sim_disk::SimDisk;
 use crate::scsi::Attention;
-use crate::virtio_scsi::LunAddress;
 
 /// Responses of virtio-scsi.
 const OK: u8 = 0;
@@ -159,7 +158,7 @@ fn addresses_without_a_logical_unit() {
         ([1, 1, 0, 0, 0, 0, 0, 0], BAD_TARGET),
         ([1, 255, 0, 0, 0, 0, 0, 0], BAD_TARGET),
         ([0, 0, 0, 0, 0, 0, 0, 0], BAD_TARGET),
-        (LunAddress::REPORT_LUNS.0, BAD_TARGET),
+        ([1, 1, 0xc1, 0x01, 0, 0, 0, 0], BAD_TARGET),
         ([1, 0, 0, 0, 0, 1, 0, 0], INCORRECT_LUN),
         ([1, 0, 0x80, 0, 0, 0, 0, 0], INCORRECT_LUN),
     ] {

@@ -1,0 +1,139 @@
+//! The log pages (SPC-5 and SBC-4, log parameters).
+
+use super::super::logical_unit::LogicalUnit;
+use super::super::spec::log_page as code;
+use super::{IoStatistics, Log, Statistics, there};
+
+/// A log page.
+pub(super) struct Page {
+    pub(super) code: u8,
+    pub(super) subpage: u8,
+    /// Its parameters are counters, so that PC means something.
+    pub(super) has_counters: bool,
+    /// Whether this unit has it.
+    pub(super) is_there: fn(&LogicalUnit, &Statistics) -> bool,
+    pub(super) write: fn(&mut Log<'_>),
+}
+
+/// A temperature that is not known.
+const NO_TEMPERATURE: u8 = 0xff;
+
+const fn page(code: u8, write: fn(&mut Log<'_>)) -> Page {
+    Page { code, subpage: 0, has_counters: false, is_there: |_, _| true, write }
+}
+
+/// A page of counters of reads and writes.
+const fn counted(code: u8, write: fn(&mut Log<'_>)) -> Page {
+    Page { has_counters: true, is_there: |_, statistics| statistics.io.is_some(), ..page(code, write) }
+}
+
+/// All pages, ascending by code and subpage code.
+pub(super) const PAGES: [Page; 11] = [
+    page(code::SUPPORTED_PAGES, supported_pages),
+    Page { subpage: code::ALL_SUBPAGES, ..page(code::SUPPORTED_PAGES, supported_subpages) },
+    counted(code::WRITE_ERRORS, write_errors),
+    counted(code::READ_ERRORS, read_errors),
+    page(code::TEMPERATURE, temperature),
+    page(code::START_STOP_CYCLES, start_stop_cycles),
+    page(code::SELF_TEST_RESULTS, self_test_results),
+    Page { is_there: |unit, _| unit.solid_state, ..page(code::SOLID_STATE_MEDIA, solid_state_media) },
+    page(code::BACKGROUND_SCAN, background_scan),
+    counted(code::GENERAL_STATISTICS, general_statistics),
+    page(code::INFORMATIONAL_EXCEPTIONS, informational_exceptions),
+];
+
+impl Page {
+    /// Whether it holds no parameters, but codes of pages.
+    pub(super) const fn is_list(&self) -> bool {
+        self.code == code::SUPPORTED_PAGES
+    }
+}
+
+fn supported_pages(log: &mut Log<'_>) {
+    for page in there(log.unit, log.statistics).filter(|page| page.subpage == 0) {
+        log.reply.put(&[page.code]);
+    }
+}
+
+fn supported_subpages(log: &mut Log<'_>) {
+    for page in there(log.unit, log.statistics) {
+        log.reply.put(&[page.code, page.subpage]);
+    }
+}
+
+fn io(log: &Log<'_>) -> IoStatistics {
+    log.statistics.io.unwrap_or_default()
+}
+
+/// Bytes that were processed, then errors that could not be corrected. There is nothing that corrects errors.
+fn errors(log: &mut Log<'_>, blocks: u64, errors: u64) {
+    const TOTAL_BYTES_PROCESSED: u16 = 0x0005;
+    const TOTAL_UNCORRECTED_ERRORS: u16 = 0x0006;
+    let bytes = blocks.wrapping_mul(log.unit.block_size.into());
+    log.counters(TOTAL_BYTES_PROCESSED, [bytes]);
+    log.counters(TOTAL_UNCORRECTED_ERRORS, [errors]);
+}
+
+fn write_errors(log: &mut Log<'_>) {
+    let io = io(log);
+    errors(log, io.written_blocks, io.write_errors);
+}
+
+fn read_errors(log: &mut Log<'_>) {
+    let io = io(log);
+    errors(log, io.read_blocks, io.read_errors);
+}
+
+/// Temperature, and the highest at which the disk can work: it has none.
+fn temperature(log: &mut Log<'_>) {
+    log.list(0x0000, &[0, NO_TEMPERATURE]);
+    log.list(0x0001, &[0, NO_TEMPERATURE]);
+}
+
+fn start_stop_cycles(log: &mut Log<'_>) {
+    const ACCUMULATED_CYCLES: u16 = 0x0004;
+    let cycles = log.statistics.start_stop_cycles.to_be_bytes();
+    log.list(ACCUMULATED_CYCLES, &cycles);
+}
+
+/// Twenty tests, none of which has been done.
+fn self_test_results(log: &mut Log<'_>) {
+    (1..=20).for_each(|code| log.list(code, &[0; 16]));
+}
+
+/// Percentage used endurance indicator: nothing wears out that the unit knows of.
+fn solid_state_media(log: &mut Log<'_>) {
+    log.list(0x0001, &[0; 4]);
+}
+
+/// Minutes of power; no scan is active and none was ever done.
+fn background_scan(log: &mut Log<'_>) {
+    let mut status = [0; 12];
+    status[..4].copy_from_slice(&log.statistics.power_on_minutes.to_be_bytes());
+    log.list(0x0000, &status);
+}
+
+/// Commands, blocks and times, then idle time, then what the times count.
+fn general_statistics(log: &mut Log<'_>) {
+    const MICROSECONDS: [u8; 8] = [0, 0, 0, 6, 0, 0, 0, 1];
+    let io = io(log);
+    let none_are_weighted = 0;
+    let access = [
+        io.reads,
+        io.writes,
+        io.written_blocks,
+        io.read_blocks,
+        io.read_time_us,
+        io.write_time_us,
+        none_are_weighted,
+        none_are_weighted,
+    ];
+    log.counters(0x0001, access);
+    log.counters(0x0002, [io.idle_time_us]);
+    log.list(0x0003, &MICROSECONDS);
+}
+
+/// No exception; no temperature, nor one that would be too high.
+fn informational_exceptions(log: &mut Log<'_>) {
+    log.list(0x0000, &[0, 0, NO_TEMPERATURE, NO_TEMPERATURE]);
+}

@@ -1,0 +1,59 @@
+//! LOG SELECT (SPC-5): nothing can be set, nothing is saved, and counters count on.
+
+use super::super::logical_unit::LogicalUnit;
+use super::super::sense::Sense;
+use super::super::spec::Asc;
+use super::pages::PAGES;
+use super::{LogControl, Statistics};
+
+/// LOG SELECT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSelect {
+    /// PCR: parameters that can be reset are.
+    pub pcr: bool,
+    /// PC: which values.
+    pub control: LogControl,
+    /// Page code; 0 for what the parameter list names, or all.
+    pub page: u8,
+    /// Subpage code.
+    pub subpage: u8,
+    /// Bytes of the parameter list.
+    pub parameter_list_length: u16,
+}
+
+/// Whether the CDB is right.
+pub(in crate::scsi) fn check(unit: &LogicalUnit, request: &LogSelect) -> Result<(), Sense> {
+    const PCR_WITH_LIST: Sense = Sense::invalid_field(1, Some(1));
+    const NO_PAGE: Sense = Sense::invalid_field(2, Some(5));
+    if request.pcr && request.parameter_list_length != 0 {
+        return Err(PCR_WITH_LIST);
+    }
+    let is_there = PAGES.iter().any(|page| {
+        (page.code, page.subpage) == (request.page, request.subpage) && (page.is_there)(unit, &Statistics::default())
+    });
+    if is_there { Ok(()) } else { Err(NO_PAGE) }
+}
+
+/// Checks a parameter list: pages without parameters may stand in it.
+pub(in crate::scsi) fn select(request: &LogSelect, list: &[u8]) -> Result<(), Sense> {
+    const TOO_SHORT: Sense = Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR);
+    const CODE: u8 = 0x3f;
+    for (number, header) in list.chunks(4).enumerate() {
+        let at = 4 * number as u16;
+        let &[first, subpage, high, low] = header else { return Err(TOO_SHORT) };
+        let asked = request.page == 0 || (first & CODE, subpage) == (request.page, request.subpage);
+        let known = PAGES.iter().any(|page| (page.code, page.subpage) == (first & CODE, subpage));
+        if !asked || !known {
+            return Err(Sense::invalid_parameter(at, Some(5)));
+        }
+        if (high, low) != (0, 0) {
+            // What comes behind the header would be a parameter.
+            return Err(if list.len() > usize::from(at) + 4 {
+                Sense::invalid_parameter(at + 4, None)
+            } else {
+                TOO_SHORT
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+use bdev::Info;
+
+use super::*;
+use crate::scsi::testing::{command, disk, info};
+use crate::scsi::{Condition, Facts, Outcome, Step};
+
+const IO: IoStatistics = IoStatistics {
+    reads: 1,
+    writes: 2,
+    read_blocks: 3,
+    written_blocks: 4,
+    read_time_us: 5,
+    write_time_us: 6,
+    idle_time_us: 7,
+    read_errors: 8,
+    write_errors: 9,
+};
+
+const COUNTED: Statistics = Statistics { power_on_minutes: 0x0102_0304, start_stop_cycles: 0x11, io: Some(IO) };
+
+fn sensed(unit: &LogicalUnit, statistics: Statistics, cdb: &[u8; 10]) -> Result<Vec<u8>, Sense> {
+    let facts = Facts { statistics, ..Facts::default() };
+    let condition = Condition { facts: Some(&facts), ..Condition::default() };
+    let mut reply = Reply::new();
+    match unit.start(&command(cdb), &condition, &mut reply) {
+        Step::Done(Outcome { sense: Some(sense), .. }) => Err(sense),
+        step => {
+            assert_eq!(step, Step::Done(Outcome::GOOD));
+            Ok(reply.as_bytes().to_vec())
+        }
+    }
+}
+
+/// Cumulative values of a page of a disk that counts.
+fn page(code: u8) -> Vec<u8> {
+    sensed(&disk(&info()), COUNTED, &cdb(1, code, 0)).unwrap()
+}
+
+fn cdb(control: u8, page: u8, subpage: u8) -> [u8; 10] {
+    [0x4d, 0, control << 6 | page, subpage, 0, 0, 0, 2, 0, 0]
+}
+
+#[test]
+fn supported_pages() {
+    let all = [0x00, 0x02, 0x03, 0x0d, 0x0e, 0x10, 0x11, 0x15, 0x19, 0x2f];
+    assert_eq!(page(0x00), [&[0x00, 0, 0, 10][..], &all].concat());
+    let rotating = disk(&Info { solid_state: false, ..info() });
+    let fewer = [0x00, 0x0d, 0x0e, 0x10, 0x15, 0x2f];
+    let expected = [&[0x00, 0, 0, 6][..], &fewer].concat();
+    assert_eq!(sensed(&rotating, Statistics::default(), &cdb(1, 0, 0)), Ok(expected));
+    let subpages = [0x00, 0, 0x00, 0xff, 0x0d, 0, 0x0e, 0, 0x10, 0, 0x15, 0, 0x2f, 0];
+    let expected = [&[0x40, 0xff, 0, 14][..], &subpages].concat();
+    assert_eq!(sensed(&rotating, Statistics::default(), &cdb(1, 0, 0xff)), Ok(expected));
+}
+
+#[test]
+fn every_page_that_is_listed_is_there_and_no_other() {
+    for statistics in [COUNTED, Statistics::default()] {
+        let unit = disk(&info());
+        let listed = sensed(&unit, statistics, &cdb(1, 0, 0)).unwrap()[4..].to_vec();
+        for code in 0..0x40 {
+            match sensed(&unit, statistics, &cdb(1, code, 0)) {
+                Ok(bytes) => {
+                    assert!(listed.contains(&code));
+                    assert_eq!(bytes[0] & 0x3f, code);
+                    assert_eq!(usize::from(bytes[2]) << 8 | usize::from(bytes[3]), bytes.len() - 4);
+                }
+                Err(sense) => {
+                    assert!(!listed.contains(&code));
+                    assert_eq!(sense, Sense::invalid_field(2, Some(5)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pages_of_lists() {
+    assert_eq!(page(0x0d), [0x8d, 0, 0, 12, 0, 0, 3, 2, 0, 0xff, 0, 1, 3, 2, 0, 0xff]);
+    assert_eq!(page(0x0e), [0x8e, 0, 0, 8, 0, 4, 3, 4, 0, 0, 0, 0x11]);
+    assert_eq!(page(0x11), [0x91, 0, 0, 8, 0, 1, 3, 4, 0, 0, 0, 0]);
+    assert_eq!(page(0x15), [0x95, 0, 0, 16, 0, 0, 3, 12, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(page(0x2f), [0xaf, 0, 0, 8, 0, 0, 3, 4, 0, 0, 0xff, 0xff]);
+    let tests = page(0x10);
+    assert_eq!((tests.len(), &tests[..8]), (404, &[0x90, 0, 0x01, 0x90, 0, 1, 3, 16][..]));
+    assert_eq!(tests[384..], [&[0, 20, 3, 16][..], &[0; 16]].concat());
+}
+
+#[test]
+fn pages_of_counters() {
+    let counter = |value: u64| value.to_be_bytes();
+    let errors = |code, bytes, errors| {
+        let head = [code, 0, 0, 24, 0, 5, 2, 8];
+        [&head[..], &counter(bytes), &[0, 6, 2, 8], &counter(errors)].concat()
+    };
+    assert_eq!(page(0x02), errors(0x82, 4 * 512, 9));
+    assert_eq!(page(0x03), errors(0x83, 3 * 512, 8));
+    let access = [1, 2, 4, 3, 5, 6, 0, 0].map(counter);
+    let idle = [&[0, 2, 2, 8][..], &counter(7), &[0, 3, 3, 8, 0, 0, 0, 6, 0, 0, 0, 1]].concat();
+    assert_eq!(page(0x19), [&[0x99, 0, 0, 92, 0, 1, 2, 64][..], access.as_flattened(), &idle].concat());
+}
+
+#[test]
+fn page_control_is_for_counters() {
+    let unit = disk(&info());
+    for control in [0, 2] {
+        assert_eq!(sensed(&unit, COUNTED, &cdb(control, 0x19, 0)), Err(Sense::invalid_field(2, Some(7))));
+        assert_eq!(sensed(&unit, COUNTED, &cdb(control, 0x0e, 0)), Ok(page(0x0e)));
+    }
+    let defaults = sensed(&unit, COUNTED, &cdb(3, 0x02, 0)).unwrap();
+    assert_eq!(defaults[8..16], [0; 8], "counters begin with zero");
+    assert_eq!(defaults.len(), page(0x02).len());
+}
+
+#[test]
+fn the_parameter_pointer_skips() {
+    let unit = disk(&info());
+    let from = |code: u8, pointer: [u8; 2]| {
+        let [high, low] = pointer;
+        sensed(&unit, COUNTED, &[0x4d, 0, 0x40 | code, 0, 0, high, low, 2, 0, 0])
+    };
+    assert_eq!(from(0x0d, [0, 1]), Ok(vec![0x8d, 0, 0, 6, 0, 1, 3, 2, 0, 0xff]));
+    assert_eq!(from(0x0e, [0, 1]), Ok(page(0x0e)), "parameters that are not there are passed over");
+    assert_eq!(from(0x10, [0, 20]).unwrap()[..6], [0x90, 0, 0, 20, 0, 20]);
+    for (code, pointer) in [(0x0d, [0, 2]), (0x10, [0, 21]), (0x19, [0xff, 0xff]), (0x00, [0, 1])] {
+        assert_eq!(from(code, pointer), Err(Sense::invalid_field(5, None)));
+    }
+}
+
+#[test]
+fn subpages_and_savings_that_are_not_there() {
+    let unit = disk(&info());
+    for subpage in 1..=255 {
+        assert_eq!(sensed(&unit, COUNTED, &cdb(1, 0x0d, subpage)), Err(Sense::invalid_field(3, None)));
+    }
+    let saving = [0x4d, 1, 0x4d, 0, 0, 0, 0, 2, 0, 0];
+    assert_eq!(crate::scsi::decode(&saving), Err(Sense::invalid_field(1, Some(0))));
+}
+
+#[test]
+fn the_page_length_is_that_of_the_whole_page() {
+    let whole = page(0x19);
+    for room in 0..=whole.len() as u8 {
+        let cut = sensed(&disk(&info()), COUNTED, &[0x4d, 0, 0x59, 0, 0, 0, 0, 0, room, 0]);
+        assert_eq!(cut, Ok(whole[..room.into()].to_vec()));
+    }
+}

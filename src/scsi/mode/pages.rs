@@ -1,0 +1,166 @@
+//! The mode pages (SPC-5, mode parameters; SBC-4, mode parameters for direct access block devices).
+//!
+//! A page is one function from the values in force to its bytes. Which bits can be changed follows from it: those that
+//! differ between a flag set and cleared. So MODE SENSE cannot offer what MODE SELECT does not take.
+
+use super::super::spec::mode_page as code;
+use super::Medium;
+use super::state::ModeValues;
+
+/// A mode page.
+pub(super) struct Page {
+    pub(super) code: u8,
+    pub(super) subpage: u8,
+    /// Bytes behind the header.
+    len: usize,
+    /// The flags that it shows. A page that has some can be saved.
+    flags: ModeValues,
+    write: fn(&Medium, ModeValues, &mut [u8]),
+}
+
+/// Most bytes of a page, its header included.
+const LEN_MAX: usize = 64;
+
+/// SPF in the first byte of a page: it has a subpage code and a length of 2 bytes.
+pub(super) const SPF: u8 = 0x40;
+/// PS in the first byte of a page: it can be saved.
+const PS: u8 = 0x80;
+
+/// A page as it goes over the wire.
+pub(super) struct PageBytes {
+    bytes: [u8; LEN_MAX],
+    len: usize,
+}
+
+impl PageBytes {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+const fn page(code: u8, len: usize, flags: ModeValues, write: fn(&Medium, ModeValues, &mut [u8])) -> Page {
+    Page { code, subpage: 0, len, flags, write }
+}
+
+/// All pages, ascending by code and subpage code, as MODE SENSE returns them.
+pub(super) const PAGES: [Page; 7] = [
+    // No retries, no recovery that could be limited: a backend's error is final.
+    page(code::READ_WRITE_ERROR_RECOVERY, 10, ModeValues::DEFAULT, zeros),
+    // The transport does not disconnect.
+    page(code::DISCONNECT_RECONNECT, 14, ModeValues::DEFAULT, zeros),
+    page(code::CACHING, 18, ModeValues::WRITE_THROUGH, caching),
+    page(code::CONTROL, 10, ModeValues::D_SENSE.and(ModeValues::SWP), control),
+    Page { subpage: 1, ..page(code::CONTROL, 28, ModeValues::DEFAULT, control_extension) },
+    // No power conditions.
+    page(code::POWER_CONDITION, 38, ModeValues::DEFAULT, zeros),
+    page(code::INFORMATIONAL_EXCEPTIONS, 10, ModeValues::DEFAULT, informational_exceptions),
+];
+
+impl Page {
+    /// Bytes of its header: 4 with a subpage code, else 2.
+    pub(super) const fn header_len(&self) -> usize {
+        if self.subpage == 0 { 2 } else { 4 }
+    }
+
+    /// Bytes with its header.
+    pub(super) const fn len_with_header(&self) -> usize {
+        self.header_len() + self.len
+    }
+
+    fn begin(&self, first: u8) -> PageBytes {
+        let mut bytes = [0; LEN_MAX];
+        if self.subpage == 0 {
+            bytes[..2].copy_from_slice(&[first | self.code, self.len as u8]);
+        } else {
+            let [high, low] = (self.len as u16).to_be_bytes();
+            bytes[..4].copy_from_slice(&[first | SPF | self.code, self.subpage, high, low]);
+        }
+        PageBytes { bytes, len: self.len_with_header() }
+    }
+
+    fn ps(&self) -> u8 {
+        if self.flags == ModeValues::DEFAULT { 0 } else { PS }
+    }
+
+    /// The page with `values`.
+    pub(super) fn with(&self, medium: &Medium, values: ModeValues) -> PageBytes {
+        let mut page = self.begin(self.ps());
+        (self.write)(medium, values, &mut page.bytes[self.header_len()..page.len]);
+        page
+    }
+
+    /// The page with a 1 for each bit that can be changed.
+    pub(super) fn changeable(&self, medium: &Medium) -> PageBytes {
+        let (cleared, set) = (self.with(medium, ModeValues::DEFAULT), self.with(medium, ModeValues::ALL));
+        let mut page = self.begin(self.ps());
+        let header_len = self.header_len();
+        let bits = cleared.bytes.iter().zip(&set.bytes).map(|(cleared, set)| cleared ^ set);
+        for (byte, bits) in page.bytes[..page.len].iter_mut().zip(bits).skip(header_len) {
+            *byte = bits;
+        }
+        page
+    }
+
+    /// The flags that the page shows on this unit and those of them that `wanted` sets, or the position of the first
+    /// bit of `wanted` that cannot be what it is: byte in the page, bit in the byte. `wanted` is as long as the page.
+    pub(super) fn read(
+        &self,
+        medium: &Medium,
+        current: ModeValues,
+        wanted: &[u8],
+    ) -> Result<(ModeValues, ModeValues), (u16, u8)> {
+        let (mask, now) = (self.changeable(medium), self.with(medium, current));
+        let bytes = wanted.iter().zip(&now.bytes).zip(&mask.bytes).enumerate().skip(self.header_len());
+        for (at, ((wanted, now), mask)) in bytes {
+            let fixed = (wanted ^ now) & !mask;
+            if fixed != 0 {
+                return Err((at as u16, 7 - fixed.leading_zeros() as u8));
+            }
+        }
+        let cleared = self.with(medium, ModeValues::DEFAULT);
+        let (mut shown, mut values) = (ModeValues::DEFAULT, ModeValues::DEFAULT);
+        for flag in self.flags.each() {
+            let set = self.with(medium, flag);
+            let differing = set.bytes.iter().zip(&cleared.bytes).enumerate().find(|(_, (set, cleared))| set != cleared);
+            if let Some((at, (set, cleared))) = differing {
+                shown = shown.and(flag);
+                values = values.with(flag, (wanted[at] ^ set) & (set ^ cleared) == 0);
+            }
+        }
+        Ok((shown, values))
+    }
+}
+
+fn zeros(_: &Medium, _: ModeValues, _: &mut [u8]) {}
+
+/// WCE: a flush is needed. Where the device has no write cache it stays 0.
+fn caching(medium: &Medium, values: ModeValues, body: &mut [u8]) {
+    const WCE: u8 = 0x04;
+    body[0] = if medium.write_back && !values.has(ModeValues::WRITE_THROUGH) { WCE } else { 0 };
+}
+
+/// One task set for all, commands reordered freely, log parameters are not saved, BUSY for as long as it takes.
+fn control(_: &Medium, values: ModeValues, body: &mut [u8]) {
+    const D_SENSE: u8 = 0x04;
+    const GLTSD: u8 = 0x02;
+    const UNRESTRICTED_REORDERING: u8 = 0x10;
+    const SWP: u8 = 0x08;
+    const UNLIMITED: [u8; 2] = [0xff; 2];
+    body[0] = GLTSD | if values.has(ModeValues::D_SENSE) { D_SENSE } else { 0 };
+    body[1] = UNRESTRICTED_REORDERING;
+    body[2] = if values.has(ModeValues::SWP) { SWP } else { 0 };
+    body[6..8].copy_from_slice(&UNLIMITED);
+}
+
+/// The clock is the host's until SET TIMESTAMP sets it, which goes before.
+fn control_extension(_: &Medium, _: ModeValues, body: &mut [u8]) {
+    const TCMOS: u8 = 0x04;
+    const SCSIP: u8 = 0x02;
+    body[0] = TCMOS | SCSIP;
+}
+
+/// None are reported: DEXCPT.
+fn informational_exceptions(_: &Medium, _: ModeValues, body: &mut [u8]) {
+    const DEXCPT: u8 = 0x08;
+    body[0] = DEXCPT;
+}

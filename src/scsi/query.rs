@@ -1,0 +1,74 @@
+//! Commands that report what is known without the device, each in a page or list of its own.
+//!
+//! They need more than other commands do of what the caller knows: [`Facts`], which it hands in with these alone.
+
+use super::identifying::{self, ReportIdentifying};
+use super::log::{self, LogSense, Statistics};
+use super::logical_unit::LogicalUnit;
+use super::opcodes::{self, SupportedOpcodes};
+use super::outcome::Condition;
+use super::reply::Reply;
+use super::sense::Sense;
+use super::timestamp::{self, Clock};
+
+/// A command that reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Query {
+    /// LOG SENSE.
+    LogSense(LogSense),
+    /// REPORT SUPPORTED OPERATION CODES.
+    SupportedOpcodes(SupportedOpcodes),
+    /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
+    SupportedTaskFunctions {
+        /// The longer form is wanted, with timeouts.
+        repd: bool,
+        /// Bytes that the initiator has room for.
+        allocation_length: u32,
+    },
+    /// REPORT TIMESTAMP.
+    Timestamp {
+        /// Bytes that the initiator has room for.
+        allocation_length: u32,
+    },
+    /// REPORT IDENTIFYING INFORMATION.
+    Identifying(ReportIdentifying),
+}
+
+/// What the caller knows of a logical unit beside its device and its [`Condition`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Facts<'a> {
+    /// What time it is.
+    pub clock: Clock,
+    /// What has been counted.
+    pub statistics: Statistics,
+    /// What SET IDENTIFYING INFORMATION has left: a name that a host gave to the unit.
+    pub name: &'a [u8],
+    /// And a text about it.
+    pub text: &'a [u8],
+}
+
+/// Answers a command that reports.
+pub(super) fn answer(
+    unit: &LogicalUnit,
+    query: Query,
+    condition: &Condition<'_>,
+    reply: &mut Reply,
+) -> Result<(), Sense> {
+    let none = Facts::default();
+    let facts = condition.facts.unwrap_or(&none);
+    match query {
+        Query::LogSense(request) => log::sense(unit, &request, &facts.statistics, reply),
+        Query::SupportedOpcodes(request) => opcodes::report(unit, &request, reply),
+        Query::SupportedTaskFunctions { repd, allocation_length } => {
+            reply.begin(allocation_length);
+            opcodes::report_task_functions(repd, reply);
+            Ok(())
+        }
+        Query::Timestamp { allocation_length } => {
+            reply.begin(allocation_length);
+            timestamp::report(&facts.clock, reply);
+            Ok(())
+        }
+        Query::Identifying(request) => identifying::report(&request, facts, reply),
+    }
+}

@@ -1,0 +1,128 @@
+//! Commands whose parameter list changes what a unit tells or how it behaves, and does nothing to the medium: MODE SELECT,
+//! LOG SELECT, SET TIMESTAMP and SET IDENTIFYING INFORMATION (SPC-5).
+//!
+//! Each is a [`LongTask`] of one step: the list is there, all of it is checked, and the change is the outcome's effect.
+
+use super::command::DataDirection;
+use super::identifying::Identifying;
+use super::log::{self, LogSelect};
+use super::logical_unit::LogicalUnit;
+use super::long::{Desk, LongStep, LongTask};
+use super::mode::{self, Medium, ModeSelect, ModeState};
+use super::outcome::{Condition, Effect, Outcome};
+use super::sense::Sense;
+use super::spec::Asc;
+use super::timestamp;
+
+/// A command that changes settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// MODE SELECT (6) and (10).
+    Mode(ModeSelect),
+    /// LOG SELECT.
+    Log(LogSelect),
+    /// SET TIMESTAMP.
+    Timestamp {
+        /// Bytes of the parameter list.
+        parameter_list_length: u32,
+    },
+    /// SET IDENTIFYING INFORMATION.
+    Identifying {
+        /// INFORMATION TYPE, 7 bits.
+        information_type: u8,
+        /// Bytes of the parameter list.
+        parameter_list_length: u32,
+    },
+}
+
+impl Setting {
+    /// Bytes of its parameter list, as far as they mean something.
+    fn list_len(self) -> usize {
+        match self {
+            Self::Mode(select) => select.parameter_list_length.into(),
+            Self::Log(select) => select.parameter_list_length.into(),
+            Self::Timestamp { parameter_list_length: len } => timestamp::LIST_LEN.min(len as usize),
+            Self::Identifying { parameter_list_length: len, .. } => len as usize,
+        }
+    }
+
+    /// Which way its data goes.
+    pub const fn direction(self) -> DataDirection {
+        let len = match self {
+            Self::Mode(ModeSelect { parameter_list_length, .. })
+            | Self::Log(LogSelect { parameter_list_length, .. }) => parameter_list_length as u32,
+            Self::Timestamp { parameter_list_length } | Self::Identifying { parameter_list_length, .. } => {
+                parameter_list_length
+            }
+        };
+        if len == 0 { DataDirection::None } else { DataDirection::Out }
+    }
+}
+
+/// A command whose list is there.
+#[derive(Debug)]
+struct Change {
+    setting: Setting,
+    medium: Medium,
+    mode: ModeState,
+}
+
+/// Begins a command, if its CDB is right.
+pub(super) fn begin(
+    unit: &LogicalUnit,
+    setting: Setting,
+    condition: &Condition<'_>,
+) -> Result<Box<dyn LongTask>, Outcome> {
+    match setting {
+        Setting::Log(select) => log::check_select(unit, &select)?,
+        Setting::Identifying { information_type, parameter_list_length: len } => {
+            let kind = Identifying::from_code(information_type).ok_or(Sense::invalid_field(10, Some(7)))?;
+            if len as usize > kind.len_max() {
+                return Err(Sense::invalid_field(6, None).into());
+            }
+        }
+        Setting::Mode(_) | Setting::Timestamp { .. } => {}
+    }
+    Ok(Box::new(Change { setting, medium: unit.medium(), mode: condition.mode }))
+}
+
+impl Change {
+    /// What comes of the list.
+    fn outcome(&self, list: &[u8]) -> Result<Outcome, Sense> {
+        match self.setting {
+            Setting::Mode(select) => {
+                let change = mode::select(&self.medium, &select, self.mode, list)?;
+                Ok(Outcome::good_with(Effect::Mode(change)))
+            }
+            Setting::Log(select) => log::select(&select, list).map(|()| Outcome::GOOD),
+            Setting::Timestamp { .. } => Ok(match timestamp::parse_list(list)? {
+                Some(timestamp_ms) => Outcome::good_with(Effect::Timestamp(timestamp_ms)),
+                None => Outcome::GOOD,
+            }),
+            Setting::Identifying { information_type, .. } => {
+                let kind = Identifying::from_code(information_type).ok_or(Sense::illegal(Asc::INVALID_FIELD_IN_CDB))?;
+                kind.check(list)?;
+                Ok(Outcome::good_with(Effect::Identifying(kind)))
+            }
+        }
+    }
+}
+
+impl LongTask for Change {
+    fn data_out_len(&self) -> u64 {
+        self.setting.list_len() as u64
+    }
+
+    fn memory_len(&self) -> usize {
+        self.setting.list_len()
+    }
+
+    fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
+        let list = &mut desk.memory[..self.setting.list_len()];
+        desk.data.take(0, list);
+        LongStep::Done(self.outcome(list).unwrap_or_else(Outcome::check))
+    }
+}
+
+#[cfg(test)]
+mod tests;

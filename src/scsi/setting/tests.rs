@@ -1,0 +1,121 @@
+use super::*;
+use crate::scsi::long::testing::Rig;
+use crate::scsi::mode::ModeValues;
+use crate::scsi::testing::{command, disk, info};
+use crate::scsi::{Command, LongCommand};
+
+const CACHE_OFF: [u8; 20] = [0x08, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn outcome(cdb: &[u8], list: &[u8]) -> Outcome {
+    Rig::new(&info()).run(cdb, list).outcome
+}
+
+fn refused(cdb: &[u8], list: &[u8]) -> Sense {
+    Rig::new(&info()).refused(cdb, list)
+}
+
+#[test]
+fn mode_select() {
+    let turned_off = |outcome: Outcome| match outcome.effect {
+        Some(Effect::Mode(change)) => ModeState::default().changed_by(change),
+        other => panic!("{other:?}"),
+    };
+    let six = [&[0; 4][..], &CACHE_OFF].concat();
+    let after = turned_off(outcome(&[0x15, 0x10, 0, 0, 24, 0], &six));
+    assert_eq!((after.current, after.saved), (ModeValues::WRITE_THROUGH, ModeValues::DEFAULT));
+    let ten = [&[0; 8][..], &CACHE_OFF].concat();
+    let after = turned_off(outcome(&[0x55, 0x11, 0, 0, 0, 0, 0, 0, 28, 0], &ten));
+    assert_eq!((after.current, after.saved), (ModeValues::WRITE_THROUGH, ModeValues::WRITE_THROUGH));
+    assert_eq!(refused(&[0x15, 0x10, 0, 0, 23, 0], &six), Sense::illegal(Asc(0x1a00)));
+    assert_eq!(refused(&[0x15, 0x00, 0, 0, 24, 0], &six), Sense::invalid_field(1, Some(4)));
+}
+
+#[test]
+fn a_mode_select_sees_what_is_in_force() {
+    let (unit, mode) = (disk(&info()), ModeState { current: ModeValues::SWP, saved: ModeValues::DEFAULT });
+    let command = command(&[0x55, 0x10, 0, 0, 0, 0, 0, 0, 20, 0]);
+    let condition = Condition { mode, stopped: true, ..Condition::default() };
+    let task = unit.begin(&command, &condition).expect("a stopped unit takes it too");
+    let swp_again = [&[0; 8][..], &[0x0a, 0x0a, 0x02, 0x10, 0x08, 0, 0, 0, 0xff, 0xff, 0, 0]].concat();
+    let ended = Rig::new(&info()).drive(task, &command, &swp_again);
+    let Some(Effect::Mode(change)) = ended.outcome.effect else { panic!("{ended:?}") };
+    assert!(change.is_idle(mode));
+}
+
+#[test]
+fn set_timestamp() {
+    let cdb = |len| [0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, len, 0, 0];
+    let list = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 0, 0xff, 0xff];
+    let set = Outcome::good_with(Effect::Timestamp(0x0102_0304_0506));
+    assert_eq!(outcome(&cdb(12), &list), set);
+    assert_eq!(outcome(&cdb(14), &list), set, "what follows is not looked at");
+    assert_eq!(refused(&cdb(11), &list), Sense::illegal(Asc(0x1a00)));
+}
+
+#[test]
+fn set_identifying_information() {
+    let cdb = |information_type: u8, len: u16| {
+        let [high, low] = len.to_be_bytes();
+        [0xa4, 0x06, 0, 0, 0, 0, 0, 0, high, low, information_type << 1, 0]
+    };
+    let kept = |kind| Outcome::good_with(Effect::Identifying(kind));
+    assert_eq!(outcome(&cdb(0, 5), b"vm\xff\0 "), kept(Identifying::Name));
+    assert_eq!(outcome(&cdb(2, 5), b"text\0"), kept(Identifying::Text));
+    assert_eq!(outcome(&cdb(0, 512), &[7; 512]), kept(Identifying::Name));
+    for list in [&b"text"[..], b"\xff\0"] {
+        assert_eq!(refused(&cdb(2, list.len() as u16), list), Sense::invalid_parameter(0, None));
+    }
+    assert_eq!(refused(&cdb(0, 513), &[0; 513]), Sense::invalid_field(6, None));
+    assert_eq!(refused(&cdb(2, 257), &[0; 257]), Sense::invalid_field(6, None));
+    assert_eq!(refused(&cdb(1, 1), &[0]), Sense::invalid_field(10, Some(7)));
+}
+
+#[test]
+fn log_select() {
+    let cdb = |byte_1: u8, page: u8, subpage: u8, len: u8| [0x4c, byte_1, 0x40 | page, subpage, 0, 0, 0, 0, len, 0];
+    assert_eq!(outcome(&cdb(0, 0x0d, 0, 4), &[0x0d, 0, 0, 0]), Outcome::GOOD, "no parameters");
+    assert_eq!(outcome(&cdb(0, 0, 0, 8), &[0x0d, 0, 0, 0, 0x8e, 0, 0, 0]), Outcome::GOOD);
+    assert_eq!(refused(&cdb(0, 0, 0, 10), &[0x0d, 0, 0, 6, 0, 0, 3, 2, 0, 9]), Sense::invalid_parameter(4, None));
+    assert_eq!(refused(&cdb(0, 0, 0, 4), &[0x0d, 0, 0, 6]), Sense::illegal(Asc(0x1a00)));
+    assert_eq!(refused(&cdb(0, 0, 0, 6), &[0x0d, 0, 0, 0, 0x0e, 0]), Sense::illegal(Asc(0x1a00)));
+    assert_eq!(refused(&cdb(0, 0x0d, 0, 4), &[0x0e, 0, 0, 0]), Sense::invalid_parameter(0, Some(5)));
+    assert_eq!(refused(&cdb(0, 0, 0, 4), &[0x3e, 0, 0, 0]), Sense::invalid_parameter(0, Some(5)));
+    assert_eq!(refused(&cdb(2, 0, 0, 4), &[0x0d, 0, 0, 0]), Sense::invalid_field(1, Some(1)));
+    assert_eq!(refused(&cdb(0, 0x3e, 0, 4), &[0x3e, 0, 0, 0]), Sense::invalid_field(2, Some(5)));
+}
+
+/// Without a list they have no data at all, and nothing is wrong.
+#[test]
+fn nothing_to_set() {
+    let cdbs: [&[u8]; 5] = [
+        &[0x15, 0x10, 0, 0, 0, 0],
+        &[0x55, 0x10, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[0x4c, 0x02, 0x40, 0, 0, 0, 0, 0, 0, 0],
+        &[0xa4, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ];
+    for cdb in cdbs {
+        let command = command(cdb);
+        assert!(matches!(command, Command::Long(LongCommand::Setting(_))), "{cdb:02x?}");
+        let mut task = disk(&info()).begin(&command, &Condition::default()).unwrap();
+        assert_eq!((task.data_out_len(), task.memory_len()), (0, 0));
+        let step = task.next(&mut Desk { memory: &mut [], data: &mut Nothing });
+        assert!(matches!(step, LongStep::Done(Outcome { sense: None, .. })), "{step:?}");
+    }
+}
+
+struct Nothing;
+
+impl crate::scsi::DataBuffer for Nothing {
+    fn out_len(&self) -> u64 {
+        0
+    }
+
+    fn take(&mut self, at: u64, into: &mut [u8]) {
+        assert_eq!((at, into.len()), (0, 0));
+    }
+
+    fn give(&mut self, _: u64, _: &[u8]) {
+        panic!("these commands have no data-in");
+    }
+}
