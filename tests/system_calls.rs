@@ -149,6 +149,8 @@ fn a_file_makes_one_for_a_batch_and_no_other() {
     let path = image(directory.path(), "disk.img", DISK_LEN);
     let mut calls = without_clock(watch(path.to_str().expect("a plain path")));
     let enters = calls.remove(&(libc::SYS_io_uring_enter as u64)).unwrap_or(0);
+    // A reactor that has nothing to do offers its CPU to the kernel's threads that do the work.
+    calls.remove(&(libc::SYS_sched_yield as u64));
     assert_eq!(calls, Calls::new(), "other system calls in {WATCHED} I/Os");
     assert!(enters > 0, "the watcher sees no system call");
     assert!(enters < WATCHED as u64, "{enters} system calls in {WATCHED} I/Os: more than one for each");
