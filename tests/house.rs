@@ -26,6 +26,8 @@ const OURS: &[&str] = &["annulus", "annulus_bench", "bdev", "reactor"];
 /// Files and folders that may hold `unsafe`: mapped memory, rings, io_uring.
 const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/src/segment.rs",
+    "bdev/src/pool/lane_tests.rs",
+    "bdev/src/pool/raw.rs",
     "bdev/src/uring",
     "bdev/src/file/tests.rs",
     "bdev/src/mapping.rs",

@@ -33,6 +33,14 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
     /// What it is.
     fn info(&self) -> &Info;
 
+    /// Bytes that the backing store has now, which may have grown or shrunk since [`Bdev::info`] was made. Does not wait.
+    ///
+    /// # Errors
+    /// Whatever the kernel says.
+    fn size_now(&self) -> std::io::Result<u64> {
+        Ok(self.info().size())
+    }
+
     /// A channel for the core that `io` belongs to.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Nothing has this path.
-    #[error("{}: no such file. Check the path, or create the disk, for example with `truncate -s 10G {}`", .path.display(), .path.display())]
+    #[error("{}: no such file. Check the path, or create the disk, for example with `annulus disk create {} --size 10G`", .path.display(), .path.display())]
     NotFound {
         /// As it was asked for.
         path: PathBuf,
@@ -46,6 +46,26 @@ pub enum OpenError {
     Locked {
         /// As it was asked for.
         path: PathBuf,
+    },
+    /// The kernel itself has it, or another program that wants it alone.
+    #[error("{}: is in use: mounted, part of another disk (LVM, RAID, device mapper) or open elsewhere. Free it first, or add `ro` to the disk to only read it", .path.display())]
+    InUse {
+        /// As it was asked for.
+        path: PathBuf,
+    },
+    /// The character device of an NVMe namespace.
+    #[error("{}: is the character device of an NVMe namespace, which is not served yet. Give its block device, for example /dev/nvme0n1", .path.display())]
+    NvmeGeneric {
+        /// As it was asked for.
+        path: PathBuf,
+    },
+    /// A part of a disk that it does not have.
+    #[error("{disk}: {why}")]
+    Part {
+        /// Name of the disk for people.
+        disk: String,
+        /// What is wrong, and what to do.
+        why: String,
     },
     /// Direct I/O was demanded and cannot be had.
     #[error("{}: no direct I/O: {reason}. Ask for `direct=auto` or `direct=off`, or move the file", .path.display())]

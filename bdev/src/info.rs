@@ -59,7 +59,8 @@ pub struct Discard {
 /// Part of a device that has space allocated throughout, or nowhere ([`OpKind::Extents`](crate::OpKind)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// First byte on the device.
+    /// First byte on the device that made the list. A wrapper may have moved the range, so that a caller counts the lengths
+    /// from the offset of its own operation instead.
     pub offset: u64,
     /// Bytes; 0 ends a list.
     pub len: u64,

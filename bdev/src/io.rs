@@ -7,9 +7,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::channel::{Completion, SubmitError};
+use crate::pool::{Mailbox, new_bell};
 use crate::quota::Quota;
 use crate::uring::{ENTRIES_MAX, Registrar, Uring};
 
@@ -110,6 +112,10 @@ pub struct Io {
     config: IoConfig,
     registrar: Option<Registrar>,
     ring: Option<Box<Uring>>,
+    /// Where threads that serve channels of this core leave what has ended.
+    mailbox: Option<Arc<Mailbox>>,
+    /// What wakes the core: the ring and the mailbox have it, too.
+    bell: Option<OwnedFd>,
     /// The kernel takes a ring's submissions from one thread only.
     one_thread: PhantomData<*const ()>,
 }
@@ -135,6 +141,8 @@ impl Io {
             config,
             registrar: None,
             ring: None,
+            mailbox: None,
+            bell: None,
             one_thread: PhantomData,
         }
     }
@@ -221,6 +229,9 @@ impl Io {
         if let Some(ring) = &mut self.ring {
             ring.reap(&mut self.done);
         }
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.take(&mut self.done);
+        }
     }
 
     /// Tells that a pass found nothing to do: with operations in the kernel, others may have the CPU for a moment.
@@ -251,7 +262,8 @@ impl Io {
     /// What the kernel says, with a hint for people.
     pub fn open_ring(&mut self) -> io::Result<()> {
         if self.ring.is_none() {
-            self.ring = Some(Box::new(Uring::new(&self.config, self.registrar.as_ref())?));
+            let bell = self.another_bell()?;
+            self.ring = Some(Box::new(Uring::new(&self.config, self.registrar.as_ref(), bell)?));
         }
         Ok(())
     }
@@ -261,18 +273,40 @@ impl Io {
         self.ring.as_ref().map(|ring| ring.description())
     }
 
+    /// Where threads leave the completions of operations that they do for a channel of this core.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(crate) fn mailbox(&mut self) -> io::Result<Arc<Mailbox>> {
+        if self.mailbox.is_none() {
+            self.mailbox = Some(Arc::new(Mailbox::new(self.another_bell()?)));
+        }
+        Ok(Arc::clone(self.mailbox.as_ref().expect("just made")))
+    }
+
+    /// The core's one bell, under one more descriptor.
+    fn another_bell(&mut self) -> io::Result<OwnedFd> {
+        if self.bell.is_none() {
+            self.bell = Some(new_bell()?);
+        }
+        self.bell.as_ref().expect("just made").try_clone()
+    }
+
     /// The core is about to sleep: from now on [`Io::bell`] becomes readable when [`Io::reap`] would find something. True
     /// if there is nothing yet: it may sleep. [`Io::disarm`] follows.
     pub fn arm(&mut self) -> bool {
         if !self.done.is_empty() {
             return false;
         }
-        self.ring.as_mut().is_none_or(|ring| {
+        // Both, whatever the first says: `disarm` follows in any case.
+        let no_mail = self.mailbox.as_ref().is_none_or(|mailbox| mailbox.arm());
+        let no_result = self.ring.as_mut().is_none_or(|ring| {
             ring.arm().unwrap_or_else(|error| {
                 tracing::debug!(%error, "io_uring rings no bell: this CPU does not sleep");
                 false
             })
-        })
+        });
+        no_mail && no_result
     }
 
     /// The core is awake again and looks for results itself.
@@ -280,11 +314,15 @@ impl Io {
         if let Some(ring) = &mut self.ring {
             ring.disarm();
         }
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.disarm();
+        }
     }
 
-    /// What a sleeping core watches, after [`Io::arm`]. `None` if there is no ring.
+    /// What a sleeping core watches, after [`Io::arm`]. `None` if nothing ends behind its back.
     pub fn bell(&self) -> Option<BorrowedFd<'_>> {
-        self.ring.as_ref().map(|ring| ring.bell())
+        let ring = self.ring.as_ref().map(|ring| ring.bell());
+        ring.or_else(|| self.mailbox.as_ref().map(|mailbox| mailbox.bell()))
     }
 
     /// What the ring has done; all zero if there is none.
@@ -300,80 +338,4 @@ impl Io {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::channel::Tag;
-
-    fn done(tag: u64) -> Completion {
-        Completion { tag: Tag(tag), result: Ok(()) }
-    }
-
-    fn small() -> IoConfig {
-        IoConfig { entries: 4, channels: 3, reserve: 2, ..IoConfig::default() }
-    }
-
-    #[test]
-    fn completions_come_in_the_order_in_which_they_were_made() {
-        let mut io = Io::default();
-        let channel = io.register().unwrap();
-        for tag in 0..3 {
-            io.admit(channel).unwrap();
-            io.complete(channel, done(tag));
-        }
-        let tags: Vec<_> = std::iter::from_fn(|| io.next_completion()).map(|completion| completion.tag.0).collect();
-        assert_eq!(tags, [0, 1, 2]);
-    }
-
-    #[test]
-    fn an_operation_counts_until_its_completion_is_taken() {
-        let mut io = Io::new(small());
-        let channel = io.register().unwrap();
-        let fill = |io: &mut Io| std::iter::from_fn(|| io.admit(channel).ok()).count();
-        assert_eq!((fill(&mut io), io.in_flight(), io.channel_max()), (4, 4, 4));
-        io.complete(channel, done(1));
-        assert_eq!((fill(&mut io), io.in_flight()), (0, 4));
-        io.next_completion();
-        assert_eq!((io.in_flight(), fill(&mut io)), (3, 1));
-        io.release(channel);
-        assert_eq!((io.in_flight(), fill(&mut io)), (3, 1));
-    }
-
-    #[test]
-    fn a_channel_that_was_closed_makes_room_for_another() {
-        let mut io = Io::new(small());
-        let channels = [(); 3].map(|()| io.register().unwrap());
-        assert!(io.register().is_err());
-        io.admit(channels[0]).unwrap();
-        io.unregister(channels[0]);
-        assert!(io.register().is_err(), "its operation would count for another");
-        io.unregister(channels[1]);
-        assert_eq!(io.register().unwrap(), channels[1]);
-    }
-
-    #[test]
-    fn has_no_ring_until_one_is_needed() {
-        let mut io = Io::default();
-        assert!(io.bell().is_none());
-        assert_eq!(io.submit(), 0);
-        io.reap();
-        io.open_ring().unwrap();
-        assert!(io.bell().is_some());
-    }
-
-    #[test]
-    fn sizes_are_brought_within_their_bounds() {
-        let bounded = |entries, channels, reserve, bounce_buffer_bytes| {
-            let config = IoConfig { entries, channels, reserve, bounce_buffers: 0, bounce_buffer_bytes };
-            config.within_bounds()
-        };
-        let least = IoConfig { entries: 1, channels: 1, reserve: 1, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
-        assert_eq!(bounded(0, 0, 0, 1), least);
-        let most = bounded(u32::MAX, u32::MAX, u32::MAX, 4097);
-        assert_eq!((most.entries, most.channels, most.reserve), (16384, 16384, 1));
-        assert_eq!((most.in_flight_max(), most.bounce_buffer_bytes), (32768, 8192));
-        let many = bounded(2048, 1500, 32, 4096);
-        assert_eq!((many.reserve, many.in_flight_max() <= ENTRIES_MAX), (20, true));
-        let usual = bounded(2048, 8, 32, 4096);
-        assert_eq!((usual.reserve, usual.in_flight_max()), (32, 2304), "it grows with the number of channels");
-    }
-}
+mod tests;

@@ -4,9 +4,9 @@
 //! guest address: its caller hands it byte ranges of a device and [`Segment`]s of host memory.
 
 pub mod channel;
-pub mod delay;
 mod errno;
 pub mod error;
+mod extents;
 pub mod file;
 pub mod info;
 mod io;
@@ -14,14 +14,16 @@ mod mapping;
 pub mod mem;
 pub mod null;
 pub mod op;
+mod pool;
 mod quota;
 pub mod segment;
+mod space;
 mod uring;
+pub mod wrappers;
 
 pub use channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
-pub use delay::{DelayBdev, Delays};
 pub use error::OpenError;
-pub use file::{Direct, FileBdev, FileOptions};
+pub use file::{CreateError, CreateOptions, Direct, Engine, FileBdev, FileOptions, Preallocate, create};
 pub use info::{Discard, Extent, Info, WriteCache};
 pub use io::{ChannelId, IoConfig, IoStats};
 pub use mem::MemBdev;
@@ -29,3 +31,6 @@ pub use null::NullBdev;
 pub use op::{IoError, Op, OpKind};
 pub use segment::{Segment, SegmentSlice};
 pub use uring::{Registrar, Registration};
+pub use wrappers::delay::{DelayBdev, Delays};
+pub use wrappers::error::{ErrorBdev, Errors, Kinds};
+pub use wrappers::split::SplitBdev;

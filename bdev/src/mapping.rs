@@ -4,11 +4,20 @@
 //! of it. Segments of a mapping are handed only to code of this crate that keeps the mapping beside them.
 #![allow(unsafe_code)]
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::{io, ptr::NonNull};
 
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
+use crate::info::Extent;
 use crate::segment::Segment;
+
+/// Bytes of a page.
+pub(crate) const PAGE: usize = 4096;
+
+/// Most pages that [`Mapping::extent`] asks the kernel about.
+const PAGES_ASKED_MAX: usize = 4096;
 
 /// Memory of our own.
 #[derive(Debug)]
@@ -47,6 +56,45 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Makes the `len` bytes at `at` zero; whole pages among them are given back.
+    ///
+    /// # Panics
+    /// If they are not within the mapping.
+    pub(crate) fn zero(&self, at: usize, len: usize) {
+        let range = self.part(at, len);
+        let head = (at.next_multiple_of(PAGE) - at).min(len);
+        let pages = (len - head) / PAGE * PAGE;
+        let (first, rest) = range.split_at(head);
+        let (inner, last) = rest.split_at(pages);
+        first.fill(0);
+        last.fill(0);
+        // SAFETY: private anonymous memory of ours, whole pages: they are zero when they are next touched, and those who
+        // touch them meanwhile find the old bytes or zeroes.
+        if pages > 0 && unsafe { madvise(inner.as_ptr().cast(), pages, Advice::LinuxDontNeed) }.is_err() {
+            inner.fill(0);
+        }
+    }
+
+    /// What lies at `at`: memory that is there, or none, up to where that changes, to `end`, or as far as it looked.
+    pub(crate) fn extent(&self, at: u64, end: u64) -> Extent {
+        let first = at as usize / PAGE;
+        let count = ((end as usize).div_ceil(PAGE) - first).min(PAGES_ASKED_MAX);
+        let mut entries = vec![0; count * 8];
+        let page = self.whole.as_ptr().addr() / PAGE + first;
+        let asked = File::open("/proc/self/pagemap").and_then(|map| map.read_exact_at(&mut entries, page as u64 * 8));
+        let mut there = entries.chunks_exact(8).map(|entry| {
+            let entry = u64::from_ne_bytes(entry.try_into().expect("8 bytes"));
+            // Present, or swapped out. Who cannot know says that all is there.
+            asked.is_err() || entry & (3 << 62) != 0
+        });
+        let allocated = there.next().unwrap_or(true);
+        let pages = 1 + there.take_while(|next| *next == allocated).count();
+        let stop = (((first + pages) * PAGE) as u64).min(end);
+        Extent { offset: at, len: stop - at, allocated }
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, whole, and its parts are not used after their owner, which holds it, is gone.
@@ -71,6 +119,38 @@ mod tests {
         mapping.part(4096, 4096).read(4095, &mut byte);
         assert_eq!(byte, [7]);
         assert_eq!(mapping.part(0, 1).as_ptr().addr() % 4096, 0);
+    }
+
+    #[test]
+    fn zeroes_exactly_what_it_is_told_and_gives_whole_pages_back() {
+        let mapping = Mapping::new(8 * PAGE).unwrap();
+        let end = 8 * PAGE as u64;
+        assert_eq!(mapping.extent(0, end), Extent { offset: 0, len: end, allocated: false });
+        mapping.part(0, 8 * PAGE).fill(7);
+        assert_eq!(mapping.extent(512, end), Extent { offset: 512, len: end - 512, allocated: true });
+        mapping.zero(PAGE + 512, 3 * PAGE);
+        let mut bytes = vec![0; 8 * PAGE];
+        mapping.part(0, 8 * PAGE).read(0, &mut bytes);
+        let zeroes = PAGE + 512..4 * PAGE + 512;
+        assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == if zeroes.contains(&at) { 0 } else { 7 }));
+        mapping.zero(5 * PAGE + 1, 3);
+        mapping.zero(6 * PAGE, 0);
+        let mut edge = [0; 5];
+        mapping.part(5 * PAGE, 5).read(0, &mut edge);
+        assert_eq!(edge, [7, 0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn knows_which_pages_are_there() {
+        let mapping = Mapping::new(8 * PAGE).unwrap();
+        mapping.part(2 * PAGE, 2 * PAGE).fill(1);
+        let page = PAGE as u64;
+        let extent = |at, pages| mapping.extent(at * page, (at + pages) * page);
+        assert_eq!(extent(0, 8), Extent { offset: 0, len: 2 * page, allocated: false });
+        assert_eq!(extent(2, 6), Extent { offset: 2 * page, len: 2 * page, allocated: true });
+        assert_eq!(extent(3, 1), Extent { offset: 3 * page, len: page, allocated: true });
+        mapping.zero(2 * PAGE, PAGE);
+        assert_eq!(extent(0, 8).len, 3 * page, "what was given back is not there");
     }
 
     #[test]

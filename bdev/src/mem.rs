@@ -4,16 +4,22 @@
 //! they are submitted. There is no lock: when two cores write one block at the same time, or one reads what another
 //! writes, the bytes are those of either, in any mixture. Disks that a guest uses as guests do never see that: it waits
 //! for a write before it reads or writes the same block. Nothing outside the range of an operation is ever touched.
+//!
+//! Space is given back in whole pages, which are zero when they are next touched. Which pages there are the kernel knows.
 
 use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::info::{Info, blocks_of, bytes_for_people};
-use crate::mapping::Mapping;
+use crate::extents::fill;
+use crate::info::{Discard, Info, MAX_TRANSFER, blocks_of, bytes_for_people};
+use crate::mapping::{Mapping, PAGE};
 use crate::null::ram_info;
 use crate::op::{IoError, Op, OpKind};
 use crate::segment::{gather, scatter};
+
+/// Largest range to give back or make zero at once, in bytes: it is done in the pass that takes the operation.
+const SPACE_MAX: u64 = MAX_TRANSFER as u64;
 
 /// A device in memory.
 #[derive(Debug)]
@@ -33,7 +39,10 @@ impl MemBdev {
             .map_err(|_| std::io::ErrorKind::OutOfMemory.into())
             .and_then(Mapping::new)
             .map_err(|source| OpenError::Memory { disk: "mem".to_owned(), size, source })?;
-        let info = ram_info(format!("mem, {}", bytes_for_people(size)), blocks, block_size, true);
+        let mut info = ram_info(format!("mem, {}", bytes_for_people(size)), blocks, block_size, true);
+        let granularity = PAGE as u32;
+        info.discard = Some(Discard { granularity, max: SPACE_MAX, zeroes: true });
+        info.write_zeroes_max = SPACE_MAX;
         Ok(Self { info, store: Arc::new(store) })
     }
 }
@@ -62,7 +71,8 @@ impl MemChannel {
         if op.offset > self.size || op.len > self.size - op.offset {
             return Err(IoError::BeyondEnd);
         }
-        let range = self.store.part(op.offset as usize, op.len as usize);
+        let (offset, len) = (op.offset as usize, op.len as usize);
+        let range = self.store.part(offset, len);
         let segments = op.segments.as_slice();
         let moved = match (op.kind, segments) {
             // Nearly always one piece, which goes straight.
@@ -72,7 +82,12 @@ impl MemChannel {
             }
             (OpKind::Read, _) => scatter(segments, 0, &range),
             (OpKind::Write { .. }, _) => gather(segments, 0, &range),
-            _ => return Err(IoError::Unsupported),
+            (OpKind::Unmap | OpKind::WriteZeroes { .. }, _) => {
+                self.store.zero(offset, len);
+                return Ok(());
+            }
+            (OpKind::Extents, _) => return fill(op, |offset| Ok(self.store.extent(offset, op.offset + op.len))),
+            (OpKind::Flush, _) => unreachable!("handled above"),
         };
         assert_eq!(moved as u64, op.len, "an operation's segments hold its length");
         Ok(())

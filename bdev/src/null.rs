@@ -5,7 +5,8 @@
 
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::info::{Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
+use crate::extents::fill;
+use crate::info::{Discard, Extent, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
 /// A device that keeps nothing.
@@ -21,7 +22,10 @@ impl NullBdev {
     /// A block size other than 512 or 4096, or a size that is no multiple of it or 0.
     pub fn new(size: u64, block_size: u32) -> Result<Self, OpenError> {
         let blocks = blocks_of(|| "null".to_owned(), size, block_size)?;
-        Ok(Self { info: ram_info(format!("null, {}", bytes_for_people(size)), blocks, block_size, false) })
+        let mut info = ram_info(format!("null, {}", bytes_for_people(size)), blocks, block_size, false);
+        info.discard = Some(Discard { granularity: block_size, max: size, zeroes: false });
+        info.write_zeroes_max = size;
+        Ok(Self { info })
     }
 }
 
@@ -64,7 +68,8 @@ impl NullChannel {
     fn judge(&self, op: &Op) -> Result<(), IoError> {
         match op.kind {
             _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
-            OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Extents => Err(IoError::Unsupported),
+            // It has no space to give back, so that none is ever missing.
+            OpKind::Extents => fill(op, |offset| Ok(Extent { offset, len: op.len, allocated: true })),
             _ => Ok(()),
         }
     }

@@ -91,7 +91,12 @@ fn open_bdev(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
                 DirectMode::On => Direct::On,
                 DirectMode::Off => Direct::Off,
             };
-            let options = FileOptions { block_size: config.block_size, read_only: config.read_only, direct };
+            let options = FileOptions {
+                block_size: config.block_size,
+                read_only: config.read_only,
+                direct,
+                ..Default::default()
+            };
             Arc::new(FileBdev::open(path, options)?)
         }
         BackendConfig::Null { size } => Arc::new(NullBdev::new(*size, block_size)?),

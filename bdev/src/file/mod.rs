@@ -2,23 +2,30 @@
 //!
 //! Owns the open file and the rules of its alignment. Guest memory is the buffer of the I/O; only memory that direct I/O
 //! does not take as it lies goes through a bounce buffer. It never answers for data that the file does not hold: a read
-//! past an end that has moved is [`IoError::BeyondEnd`]. (A write there makes the file grow again.)
+//! past an end that has moved is [`IoError::BeyondEnd`](crate::IoError). (A write there makes a file grow again.)
 //!
 //! A flush is `fdatasync` and is submitted after the completion of the writes that it covers; FUA is `RWF_DSYNC`, so that
-//! only the writes that ask for it wait.
+//! only the writes that ask for it wait. Where io_uring is forbidden, threads do the same with system calls that wait.
 
+mod channel;
+mod claim;
+mod create;
+mod direct;
+pub(crate) mod extents;
 mod open;
+mod queue;
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
 use crate::info::Info;
-use crate::op::{IoError, Op, OpKind};
-use crate::segment::Segment;
-use crate::uring::FileId;
+use crate::space::Ways;
+
+pub use create::{CreateError, CreateOptions, Preallocate, create};
 
 /// Whether the page cache is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +39,18 @@ pub enum Direct {
     Off,
 }
 
+/// Who does the I/O.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// The io_uring of each core where that is allowed, else threads.
+    #[default]
+    Auto,
+    /// The io_uring of each core.
+    Uring,
+    /// Threads beside each core: slower, and there everywhere.
+    Threads,
+}
+
 /// How a file is to be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileOptions {
@@ -41,6 +60,8 @@ pub struct FileOptions {
     pub read_only: bool,
     /// Whether the page cache is left out.
     pub direct: Direct,
+    /// Who does the I/O.
+    pub engine: Engine,
 }
 
 /// What direct I/O demands, in bytes: powers of two.
@@ -52,6 +73,11 @@ pub(crate) struct Alignment {
     offset: u32,
 }
 
+impl Alignment {
+    /// What the page cache demands.
+    const NONE: Self = Self { memory: 1, offset: 1 };
+}
+
 /// A device in a file.
 #[derive(Debug)]
 pub struct FileBdev {
@@ -59,11 +85,14 @@ pub struct FileBdev {
     file: Arc<File>,
     /// `None` if the page cache is used.
     alignment: Option<Alignment>,
+    ways: Ways,
+    engine: Engine,
 }
 
 impl FileBdev {
-    /// Opens the file at `path` and locks it (`flock`, shared if read-only) until the last user of the device is gone.
-    /// What was chosen stands in the description of [`Info`].
+    /// Opens the file or block device at `path` and keeps others from it until the last user of the device is gone: it is
+    /// locked (`flock`, shared if read-only), and a block device that is to be written can be mounted by nobody. What was
+    /// chosen stands in the description of [`Info`].
     ///
     /// # Errors
     /// [`OpenError`], in words that tell what to do.
@@ -82,90 +111,21 @@ impl Bdev for FileBdev {
         &self.info
     }
 
-    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
-        let alignment = self.alignment.unwrap_or(Alignment { memory: 1, offset: 1 });
-        io.open_ring()?;
-        let id = io.register()?;
-        let file = io.ring_mut().add_file(id, &self.file, alignment.offset).inspect_err(|_| io.unregister(id))?;
-        Ok(Box::new(FileChannel {
-            id,
-            file,
-            size: self.info.size(),
-            read_only: self.info.read_only,
-            address_mask: alignment.memory as usize - 1,
-            length_mask: alignment.offset as usize - 1,
-        }))
+    fn size_now(&self) -> io::Result<u64> {
+        extents::size(&self.file)
+    }
+
+    fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {
+        if self.engine == Engine::Threads {
+            channel::through_threads(self, io)
+        } else {
+            channel::through_ring(self, io)
+        }
     }
 }
 
-struct FileChannel {
-    id: ChannelId,
-    file: FileId,
-    size: u64,
-    read_only: bool,
-    address_mask: usize,
-    length_mask: usize,
-}
-
-impl FileChannel {
-    /// What can be said without asking the file.
-    fn answer_at_once(&self, op: &Op) -> Option<Result<(), IoError>> {
-        match op.kind {
-            OpKind::Flush => None,
-            kind if kind.is_change() && self.read_only => Some(Err(IoError::ReadOnly)),
-            _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
-            _ if op.len == 0 => Some(Ok(())),
-            kind if !kind.moves_data() => Some(Err(IoError::Unsupported)),
-            _ => None,
-        }
-    }
-
-    /// Whether direct I/O does not take the segments as they lie.
-    fn needs_bounce(&self, segments: &[Segment], len: u64) -> bool {
-        let (mut addresses, mut lengths, mut sum) = (0, 0, 0);
-        for segment in segments {
-            addresses |= segment.as_ptr().addr();
-            lengths |= segment.len();
-            sum += segment.len() as u64;
-        }
-        assert_eq!(sum, len, "an operation's segments hold its length");
-        addresses & self.address_mask != 0 || lengths & self.length_mask != 0
-    }
-}
-
-impl Channel for FileChannel {
-    fn id(&self) -> ChannelId {
-        self.id
-    }
-
-    fn has_timers(&self) -> bool {
-        false
-    }
-
-    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        io.admit(self.id)?;
-        if let Some(result) = self.answer_at_once(op) {
-            io.complete(self.id, Completion { tag, result });
-            return Ok(());
-        }
-        let through_bounce = op.kind.moves_data() && self.needs_bounce(op.segments.as_slice(), op.len);
-        let started = io.ring_mut().start(self.file, op, tag, through_bounce);
-        if started.is_err() {
-            io.release(self.id);
-        }
-        started
-    }
-
-    fn cancel(&mut self, io: &mut Io, tag: Tag) {
-        if let Some(completion) = io.ring_mut().cancel(self.file, tag) {
-            io.complete(self.id, completion);
-        }
-    }
-
-    fn close(&mut self, io: &mut Io) {
-        io.ring_mut().remove_file(self.file);
-        io.unregister(self.id);
-    }
+fn failed(path: &Path, action: &'static str, source: io::Error) -> OpenError {
+    OpenError::Io { path: path.to_owned(), action, source }
 }
 
 #[cfg(test)]

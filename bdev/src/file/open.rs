@@ -1,175 +1,161 @@
-//! Opens a disk file: what it is, whether we may, whether somebody else has it, its size, and direct I/O.
+//! Opens a disk file: claims it, learns its size and what it and the kernel can do, and chooses how to serve it.
 //!
 //! Runs once for each disk, on the control thread. Every way in which it fails has its own [`OpenError`].
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use rustix::fs::{AtFlags, FlockOperation, OFlags, StatxFlags};
-use rustix::io::Errno;
 
 use crate::error::OpenError;
-use crate::file::{Alignment, Direct, FileBdev, FileOptions};
-use crate::info::{Info, MAX_TRANSFER, WriteCache, blocks_of};
+use crate::file::queue::Queue;
+use crate::file::{Direct, Engine, FileBdev, FileOptions, claim, direct, extents, failed};
+use crate::info::{Discard, Info, MAX_TRANSFER, WriteCache, blocks_of};
+use crate::space::Ways;
+use crate::uring;
 
-/// How long to wait for the lock of a target that was killed, and how long between two looks.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Size of the blocks that a file system or a modern disk works in, in bytes.
 const PHYSICAL_BLOCK: u32 = 4096;
+/// Largest range that a file is asked to change at once, in bytes: the kernel has no limit, patience has.
+const SPACE_MAX: u64 = 4 << 30;
+/// Largest range of zeroes where the kernel may have to write them, in bytes.
+const WRITTEN_ZEROES_MAX: u64 = 64 << 20;
 
 pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenError> {
-    let is_block_device = check_kind(path)?;
-    let mut file = open_file(path, options.read_only)?;
-    lock(path, &file, options.read_only)?;
-
-    let sector = if is_block_device { rustix::fs::ioctl_blksszget(&file).ok() } else { None };
+    let is_block_device = claim::is_block_device(path)?;
+    let file = claim::open(path, is_block_device, options.read_only)?;
+    let metadata = file.metadata().map_err(|source| failed(path, "look at", source))?;
+    let queue = is_block_device.then(|| {
+        let device = metadata.rdev();
+        Queue::of(rustix::fs::major(device), rustix::fs::minor(device))
+    });
+    let sector = queue.as_ref().and_then(|queue| queue.logical_block.or(rustix::fs::ioctl_blksszget(&file).ok()));
     let block_size = options.block_size.or(sector).unwrap_or(512);
-    // A block device has no length in its metadata; its end is where a seek leads.
-    let size = file.seek(SeekFrom::End(0)).map_err(|source| failed(path, "find the size", source))?;
-    let blocks = blocks_of(|| path.display().to_string(), size, block_size)?;
+    let size = extents::size(&file).map_err(|source| failed(path, "find the size", source))?;
+    if queue.as_ref().is_some_and(|queue| queue.read_only) && !options.read_only {
+        let reason = "the device is write-protected".to_owned();
+        return Err(OpenError::ReadOnly { path: path.to_owned(), reason });
+    }
 
-    let (alignment, how) = match choose(&file, options.direct, block_size, sector) {
+    let engine = choose_engine(options.engine);
+    let (alignment, how) = match direct::choose(&file, options.direct, block_size, sector) {
         Ok(alignment) => (Some(alignment), "direct".to_owned()),
         Err(reason) if options.direct == Direct::On => {
             return Err(OpenError::NoDirect { path: path.to_owned(), reason });
         }
         Err(reason) => (None, format!("buffered: {reason}")),
     };
-    let metadata = file.metadata().map_err(|source| failed(path, "look at", source))?;
+    let ways = match &queue {
+        _ if options.read_only => Ways::default(),
+        Some(queue) => ways_of_device(&file, queue, engine, sector.unwrap_or(block_size)),
+        None => ways_of_file(&file),
+    };
     let kind = if is_block_device { "block device" } else { "file" };
-    let mut description = format!("{kind} {}, io_uring, {how}", path.display());
-    if options.read_only {
-        description.push_str(", read-only");
+    let description = describe(&format!("{kind} {}", path.display()), engine, &how, &ways, options.read_only);
+    let blocks = blocks_of(|| path.display().to_string(), size, block_size)?;
+    let mut info = info_of_file(&file, &metadata, block_size, blocks);
+    if let Some(queue) = &queue {
+        take_limits(&mut info, queue, &ways);
     }
-    let physical = if is_block_device { rustix::fs::ioctl_blkpbszget(&file).ok() } else { None };
-    let info = Info {
+    if ways == Ways::default() {
+        (info.discard, info.write_zeroes_max) = (None, 0);
+    }
+    info.read_only = options.read_only;
+    info.description = description;
+    Ok(FileBdev { info, file: Arc::new(file), alignment, ways, engine })
+}
+
+/// The ring where the kernel has one for us, else threads.
+fn choose_engine(wanted: Engine) -> Engine {
+    if wanted != Engine::Auto {
+        return wanted;
+    }
+    match uring::check_available() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            tracing::warn!("{error}: disks are served by threads, which is slower");
+            Engine::Threads
+        }
+        // If it is for another reason, that is told when a core makes its ring.
+        _ => Engine::Uring,
+    }
+}
+
+fn ways_of_device(file: &File, queue: &Queue, engine: Engine, sector: u32) -> Ways {
+    let by_ring = engine == Engine::Uring && queue.can_discard() && uring::can_discard(file);
+    Ways::of_block_device(sector, queue.can_discard(), by_ring)
+}
+
+/// Asks for a hole behind the end of the file, which changes nothing, to learn whether holes can be made at all.
+fn ways_of_file(file: &File) -> Ways {
+    use rustix::fs::FallocateFlags;
+    let Ok(size) = extents::size(file) else { return Ways::default() };
+    let behind = size.next_multiple_of(1 << 20);
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if rustix::fs::fallocate(file, mode, behind, 4096).is_err() {
+        return Ways::default();
+    }
+    // Files in memory have no zero range, and it is no loss. Others that have none say so when they are asked.
+    let is_in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == libc::TMPFS_MAGIC);
+    Ways::of_file(!is_in_memory)
+}
+
+fn describe(what: &str, engine: Engine, how: &str, ways: &Ways, read_only: bool) -> String {
+    let engine = if engine == Engine::Threads { "threads" } else { "io_uring" };
+    let space = match ways.unmap {
+        _ if read_only => ", read-only",
+        None => ", no unmap",
+        Some(_) if ways.unmap_by_thread && engine != "threads" => ", unmap by a thread",
+        Some(_) => ", unmap",
+    };
+    format!("{what}, {engine}, {how}{space}")
+}
+
+fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) -> Info {
+    let fs_block = rustix::fs::fstatfs(file).ok().and_then(|fs| u32::try_from(fs.f_bsize).ok());
+    let granularity = fs_block.filter(|size| size.is_power_of_two()).unwrap_or(PHYSICAL_BLOCK).max(block_size);
+    Info {
         block_size,
         blocks,
-        physical_exponent: (physical.unwrap_or(PHYSICAL_BLOCK) / block_size).max(1).ilog2() as u8,
-        read_only: options.read_only,
+        physical_exponent: physical_exponent(PHYSICAL_BLOCK, block_size),
+        read_only: false,
         write_cache: WriteCache::WriteBack,
         // st_blocks counts in units of 512 bytes: a file with holes has fewer than its length says.
-        thin: !is_block_device && metadata.blocks().saturating_mul(512) < size,
+        thin: metadata.blocks().saturating_mul(512) < metadata.len(),
         max_transfer: MAX_TRANSFER,
         optimal_transfer: 0,
         solid_state: true,
-        discard: None,
-        write_zeroes_max: 0,
+        discard: Some(Discard { granularity, max: SPACE_MAX, zeroes: true }),
+        write_zeroes_max: SPACE_MAX,
         atomic_write_max: 0,
-        description,
-    };
-    Ok(FileBdev { info, file: Arc::new(file), alignment })
+        description: String::new(),
+    }
 }
 
-/// Whether the path is a block device, else it is a regular file. Looked at before it is opened: opening a pipe waits for
-/// its other end, and a tape would be wound.
-fn check_kind(path: &Path) -> Result<bool, OpenError> {
-    let metadata = path.metadata().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OpenError::NotFound { path: path.to_owned() },
-        io::ErrorKind::PermissionDenied => OpenError::Permission { path: path.to_owned(), write: false },
-        _ => failed(path, "look at", source),
-    })?;
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        return Err(OpenError::Directory { path: path.to_owned() });
-    }
-    let other = if kind.is_fifo() {
-        "pipe"
-    } else if kind.is_socket() {
-        "socket"
-    } else if kind.is_char_device() {
-        "character device"
+/// Changes what was said of a file to what the queue of a block device says.
+fn take_limits(info: &mut Info, queue: &Queue, ways: &Ways) {
+    info.physical_exponent = physical_exponent(queue.physical_block.unwrap_or(info.block_size), info.block_size);
+    info.thin = false;
+    info.optimal_transfer = queue.optimal_transfer.min(MAX_TRANSFER);
+    info.solid_state = !queue.rotational;
+    info.write_cache = queue.write_cache;
+    info.discard = ways.unmap.map(|_| Discard {
+        granularity: queue.discard_granularity.max(info.block_size),
+        max: queue.discard_max,
+        zeroes: false,
+    });
+    info.write_zeroes_max = if ways.unit > info.block_size {
+        // Ranges that begin or end within a sector are the caller's to write.
+        0
+    } else if queue.write_zeroes_max > 0 {
+        queue.write_zeroes_max
     } else {
-        return Ok(kind.is_block_device());
+        WRITTEN_ZEROES_MAX
     };
-    Err(OpenError::Kind { path: path.to_owned(), kind: other })
 }
 
-fn open_file(path: &Path, read_only: bool) -> Result<File, OpenError> {
-    let read = || OpenOptions::new().read(true).open(path);
-    if read_only {
-        return read().map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => OpenError::Permission { path: path.to_owned(), write: false },
-            _ => failed(path, "open", source),
-        });
-    }
-    let read_only = |reason: String| Err(OpenError::ReadOnly { path: path.to_owned(), reason });
-    match OpenOptions::new().read(true).write(true).open(path) {
-        Ok(file) => {
-            // Root may write what nobody may. Whoever took the write permission away meant it.
-            let mode = file.metadata().map_err(|source| failed(path, "look at", source))?.mode() & 0o7777;
-            if mode & 0o222 == 0 { read_only(format!("its mode is {mode:04o}")) } else { Ok(file) }
-        }
-        Err(source) => match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::ExecutableFileBusy => {
-                match read() {
-                    Ok(_) => read_only(source.to_string()),
-                    Err(_) => Err(OpenError::Permission { path: path.to_owned(), write: true }),
-                }
-            }
-            _ => Err(failed(path, "open", source)),
-        },
-    }
-}
-
-/// Keeps others from serving the same file: they would not know of each other's writes.
-///
-/// A target that was killed holds its locks a little longer than it lives: the kernel takes its rings, and the files
-/// registered with them, apart in the background. So this asks again for a while.
-fn lock(path: &Path, file: &File, read_only: bool) -> Result<(), OpenError> {
-    let operation =
-        if read_only { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
-    let deadline = Instant::now() + LOCK_WAIT;
-    loop {
-        match rustix::fs::flock(file, operation) {
-            Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
-            Err(Errno::WOULDBLOCK) => return Err(OpenError::Locked { path: path.to_owned() }),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "cannot lock the disk: see that nothing else serves it");
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// Turns direct I/O on if that is wanted and can be had; else says why not.
-fn choose(file: &File, direct: Direct, block_size: u32, sector: Option<u32>) -> Result<Alignment, String> {
-    if direct == Direct::Off {
-        return Err("as asked for".to_owned());
-    }
-    let alignment = ask_alignment(file, sector).ok_or("the file system does not offer it")?;
-    if alignment.offset > block_size {
-        return Err(format!(
-            "the file system takes multiples of {} bytes, the disk has blocks of {block_size}",
-            alignment.offset
-        ));
-    }
-    let flags = rustix::fs::fcntl_getfl(file).map_err(|error| error.to_string())?;
-    rustix::fs::fcntl_setfl(file, flags | OFlags::DIRECT).map_err(|error| error.to_string())?;
-    Ok(alignment)
-}
-
-fn ask_alignment(file: &File, sector: Option<u32>) -> Option<Alignment> {
-    let answer = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
-    let said = answer.filter(|answer| answer.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
-    let (memory, offset) = match (said, sector) {
-        (Some(answer), _) => (answer.stx_dio_mem_align, answer.stx_dio_offset_align),
-        // A block device of a kernel that does not answer: its sectors are always enough.
-        (None, Some(sector)) => (sector, sector),
-        (None, None) => return None,
-    };
-    // 0 means that this file cannot.
-    (memory.is_power_of_two() && offset.is_power_of_two()).then_some(Alignment { memory, offset })
-}
-
-fn failed(path: &Path, action: &'static str, source: io::Error) -> OpenError {
-    OpenError::Io { path: path.to_owned(), action, source }
+fn physical_exponent(physical: u32, block_size: u32) -> u8 {
+    (physical / block_size).max(1).ilog2() as u8
 }
 
 #[cfg(test)]

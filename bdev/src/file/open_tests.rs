@@ -96,7 +96,7 @@ fn tells_geometry_and_how_it_serves() {
     let info = bdev.info();
     assert_eq!((info.block_size, info.blocks, info.physical_exponent), (512, 2048, 3));
     assert_eq!((info.thin, info.write_cache), (true, WriteCache::WriteBack));
-    assert_eq!(info.description, format!("file {}, io_uring, buffered: as asked for", path.display()));
+    assert_eq!(info.description, format!("file {}, io_uring, buffered: as asked for, unmap", path.display()));
     assert!(!bdev.is_direct());
     drop(bdev);
     std::fs::write(&path, vec![1; 8192]).unwrap();

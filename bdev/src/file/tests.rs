@@ -9,9 +9,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::*;
+use crate::channel::Tag;
 use crate::io::IoConfig;
 use crate::null::ram_info;
-use crate::segment::SegmentSlice;
+use crate::op::{Op, OpKind};
+use crate::segment::{Segment, SegmentSlice};
 
 const RESERVE: u64 = 4;
 
@@ -22,7 +24,10 @@ fn pipe(skewed: bool) -> (FileBdev, File) {
     let info = ram_info("pipe".to_owned(), 8, 512, false);
     let alignment = skewed.then_some(Alignment { memory: 1 << 30, offset: 1 });
     let file = Arc::new(File::from(OwnedFd::from(reader)));
-    (FileBdev { info, file, alignment }, File::from(OwnedFd::from(writer)))
+    (
+        FileBdev { info, file, alignment, ways: Ways::default(), engine: Engine::Uring },
+        File::from(OwnedFd::from(writer)),
+    )
 }
 
 fn fill(channel: &mut dyn Channel, io: &mut Io, op: &Op) -> u64 {

@@ -10,6 +10,7 @@
 mod bounce;
 mod buffers;
 mod courtesy;
+mod end;
 mod enter;
 mod files;
 mod memory;
@@ -26,32 +27,26 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use io_uring::squeue::Entry;
-use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring};
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::channel::{Completion, SubmitError, Tag};
 use crate::io::{ChannelId, Done, IoConfig, IoStats};
 use crate::op::{IoError, Op};
+use crate::space::Plan;
 
 pub(crate) use files::FileId;
 pub use memory::{Registrar, Registration};
-pub(crate) use slab::ENTRIES_MAX;
+pub(crate) use setup::{can_discard, check as check_available};
+pub(crate) use slab::{Cursor, ENTRIES_MAX};
 
 use buffers::Registered;
 use courtesy::Courtesy;
 use enter::Enter;
 use ops::{Next, Ops};
 use slab::{CANCEL, EntryId};
-
-/// How long a ring that is dropped waits for what is still in flight.
-const DROP_WAIT: Duration = Duration::from_secs(2);
-
-/// A cancel request of a ring that is dropped does not wait for what cannot be cancelled.
-const NO_WAIT: Timespec = Timespec::new().nsec(1);
 
 pub(crate) struct Uring {
     // Before the ring: it is given back first.
@@ -79,8 +74,8 @@ pub(crate) struct Uring {
 }
 
 impl Uring {
-    /// A ring for the calling thread.
-    pub(crate) fn new(config: &IoConfig, registrar: Option<&Registrar>) -> io::Result<Self> {
+    /// A ring for the calling thread. `bell` is an eventfd that does not block.
+    pub(crate) fn new(config: &IoConfig, registrar: Option<&Registrar>, bell: OwnedFd) -> io::Result<Self> {
         let made = setup::ring(config.in_flight_max())?;
         let enter = Enter::new(&made.ring);
         let files_registered = match made.ring.submitter().register_files_sparse(config.channels) {
@@ -93,7 +88,6 @@ impl Uring {
         let ops = Ops::new(config, made.vectored_fixed)?;
         let waiting = VecDeque::with_capacity(ops.capacity());
         let unsent_cancels = VecDeque::with_capacity(ops.capacity());
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let registered = registrar.map(|registrar| Registered::new(registrar, &bell)).transpose()?;
         Ok(Self {
             description: made.description(enter.is_registered(), files_registered),
@@ -147,6 +141,15 @@ impl Uring {
         if through_bounce && let Some(registered) = &mut self.registered {
             registered.want(&self.ops.bounce);
         }
+        if !self.push_part(id) {
+            self.waiting.push_back(id);
+        }
+        Ok(())
+    }
+
+    /// Takes an operation on space over, to be done as `plan` says.
+    pub(crate) fn start_space(&mut self, file: FileId, op: &Op, tag: Tag, plan: Plan) -> Result<(), SubmitError> {
+        let id = self.ops.accept_space(file, op, tag, plan)?;
         if !self.push_part(id) {
             self.waiting.push_back(id);
         }
@@ -342,46 +345,6 @@ impl Uring {
     /// See [`Uring::arm`].
     pub(crate) fn bell(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
-    }
-}
-
-impl Uring {
-    /// Ends everything in flight, early where the kernel can. Returns whether all came back within [`DROP_WAIT`].
-    fn recall(&mut self) -> bool {
-        if self.in_flight() == 0 {
-            return true;
-        }
-        let deadline = Instant::now() + DROP_WAIT;
-        let mut done = VecDeque::with_capacity(self.in_flight());
-        // Queued operations are handed over first: the kernel then knows all that it is to give up.
-        self.submit();
-        if let Err(error) = self.ring.submitter().register_sync_cancel(Some(NO_WAIT), CancelBuilder::any()) {
-            tracing::debug!(%error, "not everything in flight can be ended early");
-        }
-        while self.in_flight() > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let timeout = Timespec::from(left);
-            // The reason why it returned does not matter: results are looked for, and the deadline is.
-            let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
-            self.collect(&mut done);
-            self.submit();
-        }
-        true
-    }
-}
-
-impl Drop for Uring {
-    /// The kernel writes into the buffers of what is in flight even after the ring is closed. So this waits for it; what
-    /// takes too long keeps its bounce buffers for ever. (Segments are their maker's to keep.)
-    fn drop(&mut self) {
-        tracing::debug!(stats = ?self.stats(), "io_uring closed");
-        if !self.recall() {
-            tracing::warn!(in_flight = self.in_flight(), "io_uring is closed before the disks have answered");
-            self.ops.abandon_buffers();
-        }
     }
 }
 

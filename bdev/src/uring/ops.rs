@@ -11,6 +11,7 @@ use crate::channel::{Completion, SubmitError, Tag};
 use crate::io::{Done, IoConfig, IoStats};
 use crate::op::{IoError, Op, OpKind};
 use crate::segment::{Segment, gather, scatter};
+use crate::space::{Plan, Way};
 use crate::uring::bounce::BouncePool;
 use crate::uring::buffers::BufferTable;
 use crate::uring::files::{FileId, FileTable, Target};
@@ -44,6 +45,11 @@ pub(crate) enum What {
         from: Buffers,
         registered: Option<u16>,
     },
+    Space {
+        way: Way,
+        offset: u64,
+        len: u64,
+    },
 }
 
 /// Where a part's bytes are.
@@ -55,6 +61,32 @@ pub(crate) enum Buffers {
         first: *const Segment,
         count: u32,
     },
+}
+
+impl What {
+    /// The first part is the operation itself, the second makes it last.
+    fn of_space(entry: &Entry) -> Self {
+        match entry.plan {
+            Some(plan) if entry.done == 0 => Self::Space { way: plan.way, offset: entry.op.offset, len: entry.op.len },
+            _ => Self::Sync,
+        }
+    }
+}
+
+impl Entry {
+    /// After a part that moves no data has succeeded.
+    fn space_done(&mut self) -> ControlFlow<Result<(), IoError>> {
+        let lasts = !matches!(self.op.kind, OpKind::WriteZeroes { fua: true, .. }) || self.done > 0;
+        if lasts {
+            return ControlFlow::Break(Ok(()));
+        }
+        if self.cancelled {
+            return ControlFlow::Break(Err(IoError::Cancelled));
+        }
+        self.done = self.op.len;
+        self.retries = 0;
+        ControlFlow::Continue(())
+    }
 }
 
 /// What to do after a part's result.
@@ -124,8 +156,16 @@ impl Ops {
         slot.in_flight += 1;
         self.stats.accepted += 1;
         let cursor = Cursor::start(op.segments.as_slice());
-        let (retries, cancelled, fixed, plain) = (0, false, false, false);
-        Ok(self.slab.insert(Entry { tag, op: *op, file, done: 0, cursor, bounce, retries, cancelled, fixed, plain }))
+        let (done, plan, retries, cancelled, fixed, plain) = (0, None, 0, false, false, false);
+        let entry = Entry { tag, op: *op, file, done, cursor, bounce, plan, retries, cancelled, fixed, plain };
+        Ok(self.slab.insert(entry))
+    }
+
+    /// Accepts an operation on space that its channel has admitted.
+    pub(crate) fn accept_space(&mut self, file: FileId, op: &Op, tag: Tag, plan: Plan) -> Result<EntryId, SubmitError> {
+        let id = self.accept(file, op, tag, false)?;
+        self.slab.get_mut(id).plan = Some(plan);
+        Ok(id)
     }
 
     /// What the kernel is to do next for an entry. For a bounced write this fills the buffer.
@@ -134,6 +174,7 @@ impl Ops {
         let entry = self.slab.get_mut(id);
         let what = match entry.op.kind {
             OpKind::Flush => What::Sync,
+            _ if entry.plan.is_some() => What::of_space(entry),
             kind => {
                 let from = buffers(&self.bounce, entry);
                 let registered = match &from {
@@ -174,8 +215,8 @@ impl Ops {
 
     fn moved(&mut self, id: EntryId, moved: usize) -> ControlFlow<Result<(), IoError>> {
         let entry = self.slab.get_mut(id);
-        if entry.op.kind == OpKind::Flush {
-            return ControlFlow::Break(Ok(()));
+        if !entry.op.kind.moves_data() {
+            return entry.space_done();
         }
         let reads = entry.op.kind == OpKind::Read;
         if moved == 0 {
@@ -205,7 +246,8 @@ impl Ops {
 
     fn failed(&mut self, id: EntryId, errno: i32) -> ControlFlow<Result<(), IoError>> {
         let entry = self.slab.get_mut(id);
-        let try_again = matches!(errno, libc::EAGAIN | libc::EINTR);
+        let other_way = entry.plan.as_mut().is_some_and(|plan| plan.retreat(errno));
+        let try_again = other_way || matches!(errno, libc::EAGAIN | libc::EINTR);
         if entry.cancelled && (try_again || errno == libc::ECANCELED) {
             return ControlFlow::Break(Err(IoError::Cancelled));
         }

@@ -287,3 +287,43 @@ fn what_the_kernel_does_not_take_from_a_registered_buffer_goes_without_it_once()
     assert_eq!(registered(&mut ops, id), Some(3));
     assert!(matches!(ops.finish_part(ops.user_data(id), -libc::EIO), Next::Done(_)));
 }
+
+fn accept_space(ops: &mut Ops, file: FileId, kind: OpKind, plan: Plan) -> EntryId {
+    let op = Op { kind, offset: 4096, len: 8192, segments: SegmentSlice::EMPTY };
+    ops.accept_space(file, &op, Tag(1), plan).unwrap()
+}
+
+#[test]
+fn zeroes_that_are_to_last_are_followed_by_a_flush() {
+    let (mut ops, file) = ops(4, 0);
+    let plan = Plan { way: Way::ZeroRange, instead: None };
+    for fua in [false, true] {
+        let id = accept_space(&mut ops, file, OpKind::WriteZeroes { unmap: false, fua }, plan);
+        let What::Space { way: Way::ZeroRange, offset: 4096, len: 8192 } = ops.part(id).what else { panic!("zeroes") };
+        if fua {
+            assert_eq!(finish(&mut ops, id, 0), Next::Again(id));
+            assert!(matches!(ops.part(id).what, What::Sync));
+        }
+        assert_eq!(finish(&mut ops, id, 0), done(1, Ok(())));
+    }
+    let id = accept_space(&mut ops, file, OpKind::WriteZeroes { unmap: false, fua: true }, plan);
+    finish(&mut ops, id, 0);
+    assert_eq!(finish(&mut ops, id, -libc::EIO), done(1, Err(IoError::Medium)), "they do not last");
+    assert_eq!(ops.in_flight(), 0);
+}
+
+#[test]
+fn a_way_that_the_file_does_not_have_is_left_for_the_other() {
+    let (mut ops, file) = ops(4, 0);
+    let plan = Plan { way: Way::ZeroRange, instead: Some(Way::PunchHole) };
+    let kind = OpKind::WriteZeroes { unmap: false, fua: false };
+    let id = accept_space(&mut ops, file, kind, plan);
+    assert_eq!(finish(&mut ops, id, -libc::EOPNOTSUPP), Next::Again(id));
+    assert!(matches!(ops.part(id).what, What::Space { way: Way::PunchHole, .. }));
+    assert_eq!(finish(&mut ops, id, -libc::EOPNOTSUPP), done(1, Err(IoError::Unsupported)));
+    let id = accept_space(&mut ops, file, kind, plan);
+    assert_eq!(finish(&mut ops, id, -libc::ENOSPC), done(1, Err(IoError::NoSpace)), "no other way helps");
+    let id = accept_space(&mut ops, file, kind, plan);
+    ops.mark_cancelled(file, Tag(1));
+    assert_eq!(finish(&mut ops, id, -libc::EOPNOTSUPP), done(1, Err(IoError::Cancelled)));
+}

@@ -1,8 +1,13 @@
 //! Makes a ring that suits one thread which submits in batches, as well as the running kernel can.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 
+use io_uring::types::Fd;
 use io_uring::{IoUring, Probe, opcode};
+
+use crate::uring::sqe;
 
 /// How a ring is built, best first. Each step down drops what an older kernel does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +79,29 @@ pub(crate) fn ring(entries: u32) -> io::Result<Made> {
     Err(explain(refusal))
 }
 
+/// Whether a ring can be had at all.
+///
+/// # Errors
+/// As those of [`ring`].
+pub(crate) fn check() -> io::Result<()> {
+    ring(1).map(drop)
+}
+
+/// Whether the ring can discard on the block device `file`: Linux 6.12.
+pub(crate) fn can_discard(file: &File) -> bool {
+    // A length of 0 is refused by kernels that know the command, and by the others the command is.
+    let ask = || {
+        let mut ring = ring(1)?.ring;
+        let entry = sqe::discard(Fd(file.as_raw_fd()), 0, 0);
+        // SAFETY: the entry points to no memory, and the file is open until the answer has come.
+        unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
+        ring.submit_and_wait(1)?;
+        let answer = ring.completion().next().map(|answer| answer.result());
+        io::Result::Ok(answer == Some(-libc::EINVAL))
+    };
+    ask().unwrap_or(false)
+}
+
 fn build(step: Step, entries: u32) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     // Every operation in flight has at most one result and one cancel request to answer, so that the completion queue
@@ -104,6 +132,7 @@ fn check_opcodes(ring: &IoUring) -> io::Result<bool> {
         ("READV", opcode::Readv::CODE),
         ("WRITEV", opcode::Writev::CODE),
         ("FSYNC", opcode::Fsync::CODE),
+        ("FALLOCATE", opcode::Fallocate::CODE),
         ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
     ];
     match needed.into_iter().find(|(_, code)| !probe.is_supported(*code)) {

@@ -5,6 +5,7 @@
 use crate::channel::Tag;
 use crate::op::Op;
 use crate::segment::Segment;
+use crate::space::Plan;
 use crate::uring::bounce::BounceId;
 use crate::uring::files::FileId;
 
@@ -63,6 +64,8 @@ pub(crate) struct Entry {
     pub(crate) cursor: Cursor,
     /// The buffer that stands in for segments which the file does not take.
     pub(crate) bounce: Option<BounceId>,
+    /// Of an operation on space: how it is done.
+    pub(crate) plan: Option<Plan>,
     /// Tries that ended with "try again" since the last progress.
     pub(crate) retries: u8,
     /// The caller wants it to end early.
@@ -159,6 +162,7 @@ mod tests {
             done: 0,
             cursor: Cursor::default(),
             bounce: None,
+            plan: None,
             retries: 0,
             cancelled: false,
             fixed: false,

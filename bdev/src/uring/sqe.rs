@@ -5,6 +5,7 @@ use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{opcode, squeue};
 
 use crate::op::OpKind;
+use crate::space::Way;
 use crate::uring::files::Target;
 use crate::uring::ops::{Buffers, Part, What};
 use crate::uring::slab::CANCEL;
@@ -22,6 +23,7 @@ pub(crate) fn entry(part: &Part) -> Entry {
             write(fd, offset, (from, registered), if fua { libc::RWF_DSYNC } else { 0 })
         }
         What::Move { offset, from, registered, .. } => read(fd, offset, from, registered),
+        What::Space { way, offset, len } => space(fd, way, offset, len),
     };
     entry.flags(flags).user_data(part.user_data)
 }
@@ -29,6 +31,23 @@ pub(crate) fn entry(part: &Part) -> Entry {
 /// The entry that asks to end the operation with `user_data` early.
 pub(crate) fn cancel(user_data: u64) -> Entry {
     opcode::AsyncCancel::new(user_data).build().user_data(CANCEL)
+}
+
+/// `BLOCK_URING_CMD_DISCARD` of `<linux/blkdev.h>`: `_IO(0x12, 0)`.
+const BLOCK_DISCARD: u32 = 0x1200;
+
+fn space(fd: Fd, way: Way, offset: u64, len: u64) -> Entry {
+    match way.fallocate_mode() {
+        Some(mode) => opcode::Fallocate::new(fd, len).offset(offset).mode(mode).build(),
+        None => discard(fd, offset, len),
+    }
+}
+
+/// The entry that discards a range of a block device: the command's first eight bytes hold the length.
+pub(super) fn discard(fd: Fd, offset: u64, len: u64) -> Entry {
+    let mut command = [0; 16];
+    command[..8].copy_from_slice(&len.to_ne_bytes());
+    opcode::UringCmd16::new(fd, BLOCK_DISCARD).addr(Some(offset)).cmd(command).build()
 }
 
 fn read(fd: Fd, offset: u64, into: Buffers, registered: Option<u16>) -> Entry {
@@ -124,6 +143,18 @@ mod tests {
             }
             assert_eq!(said(What::Sync), (3, flags, 9, 0, 0, 0, 1, data));
         }
+        // FALLOCATE 17: its length is where others have the address, its mode where they have the length. KEEP_SIZE 1,
+        // PUNCH_HOLE 2, ZERO_RANGE 16.
+        for (way, mode) in [(Way::PunchHole, 3), (Way::ZeroRange, 16)] {
+            let said = entry(&part(registered, What::Space { way, offset: 4096, len: 1 << 33 }));
+            assert_eq!(fields(&said), (17, 1, 9, 4096, 1 << 33, mode, 0, data));
+        }
+        // URING_CMD 46; the command, _IO(0x12, 0), is in the low half of the offset; its range starts at the address.
+        let said = entry(&part(file, What::Space { way: Way::Discard, offset: 4096, len: 1 << 33 }));
+        assert_eq!(fields(&said), (46, 0, 9, 0x1200, 4096, 0, 0, data));
+        // SAFETY: as in `fields`.
+        let bytes: [u8; 64] = unsafe { std::mem::transmute_copy(&said) };
+        assert_eq!(bytes[48..56], (1_u64 << 33).to_ne_bytes(), "and its length is the third address");
         // ASYNC_CANCEL 14.
         assert_eq!(fields(&cancel(data)), (14, 0, -1, 0, data, 0, 0, u64::MAX));
     }

@@ -25,7 +25,7 @@ struct Pipe {
 fn pipe() -> Pipe {
     let (reader, writer) = std::io::pipe().unwrap();
     let config = IoConfig { entries: 4, channels: 2, reserve: 2, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
-    let mut ring = Uring::new(&config, None).unwrap();
+    let mut ring = Uring::new(&config, None, crate::pool::new_bell().unwrap()).unwrap();
     let file = ring.add_file(CHANNEL, &Arc::new(File::from(OwnedFd::from(reader))), 1).unwrap();
     Pipe { ring, file, writer: File::from(OwnedFd::from(writer)), done: VecDeque::new() }
 }

@@ -3,9 +3,12 @@
 
 pub mod arena;
 pub mod awkward;
+pub mod fs;
 pub mod memory;
 pub mod place;
+pub mod promises;
 pub mod rig;
+pub mod space;
 
 /// Random numbers that are the same in every run (xorshift64*).
 pub struct Random(u64);

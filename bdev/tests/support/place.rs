@@ -81,9 +81,17 @@ impl Loop {
     }
 }
 
+impl Loop {
+    /// Detaches it from its file, under whoever uses it.
+    pub fn pull(&self) {
+        output("losetup", &["--detach"], &self.path);
+    }
+}
+
 impl Drop for Loop {
     fn drop(&mut self) {
-        output("losetup", &["--detach"], &self.path);
+        // Who pulled it before has done so already.
+        let _ = Command::new("losetup").arg("--detach").arg(&self.path).output();
     }
 }
 
@@ -111,7 +119,7 @@ impl Drop for SmallFs {
     }
 }
 
-fn output(program: &str, arguments: &[&str], path: &Path) -> String {
+pub fn output(program: &str, arguments: &[&str], path: &Path) -> String {
     let output = Command::new(program).args(arguments).arg(path).output().unwrap();
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

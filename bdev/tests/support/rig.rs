@@ -48,7 +48,19 @@ impl Rig {
 
     /// Submits an operation on `memory`, which the rig keeps until it has ended.
     pub fn submit(&mut self, kind: OpKind, offset: u64, memory: Memory) -> Result<Tag, (SubmitError, Memory)> {
-        let op = Op { kind, offset, len: memory.len() as u64, segments: memory.segments() };
+        let len = memory.len() as u64;
+        self.submit_range(kind, offset, len, memory)
+    }
+
+    /// The same where the range is not as long as the memory.
+    pub fn submit_range(
+        &mut self,
+        kind: OpKind,
+        offset: u64,
+        len: u64,
+        memory: Memory,
+    ) -> Result<Tag, (SubmitError, Memory)> {
+        let op = Op { kind, offset, len, segments: memory.segments() };
         let tag = Tag(self.next_tag);
         match self.channel.submit(&mut self.io, &op, tag) {
             Ok(()) => {
@@ -106,7 +118,7 @@ impl Rig {
                 continue;
             }
             if self.io.arm() {
-                let fd = self.io.bell().expect("only the ring keeps what has no deadline");
+                let fd = self.io.bell().expect("what has no deadline ends behind the core's back");
                 let timeout = Timespec::try_from(PATIENCE).unwrap();
                 let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).unwrap();
                 assert!(ready == 1, "{} operations in flight and no answer", self.in_flight());
@@ -127,11 +139,22 @@ impl Rig {
 
     /// One operation, alone.
     pub fn run(&mut self, kind: OpKind, offset: u64, memory: Memory) -> (Result<(), IoError>, Memory) {
+        let len = memory.len() as u64;
+        self.run_range(kind, offset, len, memory)
+    }
+
+    /// One operation, alone, on a range that is not as long as the memory.
+    pub fn run_range(&mut self, kind: OpKind, offset: u64, len: u64, memory: Memory) -> (Result<(), IoError>, Memory) {
         assert_eq!(self.in_flight(), 0);
-        let Ok(_) = self.submit(kind, offset, memory) else { panic!("there is room for one") };
+        let Ok(_) = self.submit_range(kind, offset, len, memory) else { panic!("there is room for one") };
         let mut ended = self.drain();
         let one = ended.pop().unwrap();
         (one.result, one.memory)
+    }
+
+    /// One operation without memory, alone.
+    pub fn change(&mut self, kind: OpKind, offset: u64, len: u64) -> Result<(), IoError> {
+        self.run_range(kind, offset, len, Memory::aligned(0)).0
     }
 
     /// Writes `bytes` from memory that lies as `layout` says.

@@ -69,6 +69,10 @@ impl Bdev for DelayBdev {
         &self.info
     }
 
+    fn size_now(&self) -> std::io::Result<u64> {
+        self.inner.size_now()
+    }
+
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let inner = self.inner.channel(io)?;
         let waiting = std::array::from_fn(|_| VecDeque::with_capacity(io.channel_max()));

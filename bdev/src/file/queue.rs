@@ -1,0 +1,127 @@
+//! What the kernel says of a block device: the limits of its queue, its write cache, whether it may be written.
+//!
+//! Read from sysfs once, when the device is opened. A partition has a start and a size of its own and the queue of its
+//! whole disk. What sysfs does not tell is taken to be absent.
+
+use std::path::{Path, PathBuf};
+
+use crate::info::WriteCache;
+
+/// Where the kernel lists block devices by number.
+const DEVICES: &str = "/sys/dev/block";
+
+/// Limits and properties of a block device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Queue {
+    pub(crate) logical_block: Option<u32>,
+    pub(crate) physical_block: Option<u32>,
+    /// Best size of a transfer in bytes, 0 if the device does not say.
+    pub(crate) optimal_transfer: u32,
+    pub(crate) rotational: bool,
+    pub(crate) write_cache: WriteCache,
+    /// Piece in which space is given back, in bytes; 0 if that is not possible.
+    pub(crate) discard_granularity: u32,
+    /// Largest discard in bytes, 0 if there is none.
+    pub(crate) discard_max: u64,
+    /// Largest range that the device itself makes zero, in bytes; 0 if it cannot.
+    pub(crate) write_zeroes_max: u64,
+    pub(crate) read_only: bool,
+}
+
+impl Queue {
+    /// Of the block device with this number.
+    pub(crate) fn of(major: u32, minor: u32) -> Self {
+        Self::read(Path::new(DEVICES), major, minor)
+    }
+
+    fn read(devices: &Path, major: u32, minor: u32) -> Self {
+        let device = devices.join(format!("{major}:{minor}"));
+        let whole = if device.join("partition").exists() { parent(&device) } else { device.clone() };
+        let text = |name: &str| std::fs::read_to_string(whole.join("queue").join(name)).ok();
+        let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
+        let small = |name: &str| number(name).and_then(|value| u32::try_from(value).ok());
+        let flag = |folder: &Path, name: &str| {
+            std::fs::read_to_string(folder.join(name)).is_ok_and(|value| value.trim() == "1")
+        };
+        Self {
+            logical_block: small("logical_block_size"),
+            physical_block: small("physical_block_size"),
+            optimal_transfer: small("optimal_io_size").unwrap_or(0),
+            rotational: text("rotational").is_some_and(|value| value.trim() == "1"),
+            // Not to know it is no reason to lose writes.
+            write_cache: match text("write_cache").as_deref().map(str::trim) {
+                Some("write through") => WriteCache::WriteThrough,
+                _ => WriteCache::WriteBack,
+            },
+            discard_granularity: small("discard_granularity").unwrap_or(0),
+            discard_max: number("discard_max_bytes").unwrap_or(0),
+            write_zeroes_max: number("write_zeroes_max_bytes").unwrap_or(0),
+            read_only: flag(&device, "ro") || flag(&whole, "ro"),
+        }
+    }
+
+    /// Whether space can be given back.
+    pub(crate) fn can_discard(&self) -> bool {
+        self.discard_granularity > 0 && self.discard_max > 0
+    }
+}
+
+/// The folder of the whole disk, in which its partitions have theirs.
+fn parent(partition: &Path) -> PathBuf {
+    partition.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(path: &Path, value: &str) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, format!("{value}\n")).unwrap();
+    }
+
+    #[test]
+    fn reads_a_disk_and_its_partition() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("devices/sdx");
+        for (name, value) in [
+            ("logical_block_size", "512"),
+            ("physical_block_size", "4096"),
+            ("optimal_io_size", "65536"),
+            ("rotational", "1"),
+            ("write_cache", "write through"),
+            ("discard_granularity", "4096"),
+            ("discard_max_bytes", "8589934592"),
+            ("write_zeroes_max_bytes", "33553920"),
+        ] {
+            put(&disk.join("queue").join(name), value);
+        }
+        put(&disk.join("ro"), "0");
+        put(&disk.join("sdx1/partition"), "1");
+        put(&disk.join("sdx1/ro"), "1");
+        let list = dir.path().join("list");
+        std::fs::create_dir(&list).unwrap();
+        std::os::unix::fs::symlink("../devices/sdx", list.join("8:0")).unwrap();
+        std::os::unix::fs::symlink("../devices/sdx/sdx1", list.join("8:1")).unwrap();
+        let disk = Queue {
+            logical_block: Some(512),
+            physical_block: Some(4096),
+            optimal_transfer: 65536,
+            rotational: true,
+            write_cache: WriteCache::WriteThrough,
+            discard_granularity: 4096,
+            discard_max: 8_589_934_592,
+            write_zeroes_max: 33_553_920,
+            read_only: false,
+        };
+        assert_eq!(Queue::read(&list, 8, 0), disk);
+        assert_eq!(Queue::read(&list, 8, 1), Queue { read_only: true, ..disk });
+    }
+
+    #[test]
+    fn what_is_not_told_is_not_there_and_writes_need_a_flush() {
+        let queue = Queue::read(Path::new("/nowhere"), 8, 0);
+        assert_eq!((queue.logical_block, queue.can_discard(), queue.read_only), (None, false, false));
+        assert_eq!((queue.write_cache, queue.write_zeroes_max), (WriteCache::WriteBack, 0));
+    }
+}

@@ -1,0 +1,165 @@
+//! The wrapper that makes a part of a device a disk of its own.
+
+use std::sync::Arc;
+
+use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::error::OpenError;
+use crate::info::{Info, bytes_for_people};
+use crate::op::{IoError, Op, OpKind};
+
+/// A part of a device.
+#[derive(Debug)]
+pub struct SplitBdev {
+    info: Info,
+    inner: Arc<dyn Bdev>,
+    offset: u64,
+}
+
+impl SplitBdev {
+    /// The `size` bytes at `offset` of `inner`.
+    ///
+    /// # Errors
+    /// [`OpenError::Part`]: they are not within `inner`, are none, or do not begin and end at a block.
+    pub fn new(inner: Arc<dyn Bdev>, offset: u64, size: u64) -> Result<Self, OpenError> {
+        let mut info = inner.info().clone();
+        let refuse = |why: String| OpenError::Part { disk: info.description.clone(), why };
+        let block_size = u64::from(info.block_size);
+        if size == 0 || !size.is_multiple_of(block_size) || !offset.is_multiple_of(block_size) {
+            return Err(refuse(format!(
+                "a part of {size} bytes at {offset} has no whole blocks of {block_size} bytes"
+            )));
+        }
+        if !info.contains(offset, size) {
+            let end = info.size();
+            return Err(refuse(format!("a part of {size} bytes at {offset} is not within its {end} bytes")));
+        }
+        info.blocks = size / block_size;
+        info.description = format!("{}, {} at {}", info.description, bytes_for_people(size), bytes_for_people(offset));
+        // Blocks of the medium that the part does not begin with are not the guest's to align to.
+        while !offset.is_multiple_of(block_size << info.physical_exponent) {
+            info.physical_exponent -= 1;
+        }
+        Ok(Self { info, inner, offset })
+    }
+}
+
+impl Bdev for SplitBdev {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn size_now(&self) -> std::io::Result<u64> {
+        Ok(self.inner.size_now()?.saturating_sub(self.offset).min(self.info.size()))
+    }
+
+    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        let inner = self.inner.channel(io)?;
+        Ok(Box::new(SplitChannel { inner, offset: self.offset, size: self.info.size() }))
+    }
+}
+
+struct SplitChannel {
+    inner: Box<dyn Channel>,
+    offset: u64,
+    size: u64,
+}
+
+impl Channel for SplitChannel {
+    fn id(&self) -> ChannelId {
+        self.inner.id()
+    }
+
+    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+        if op.kind == OpKind::Flush {
+            return self.inner.submit(io, op, tag);
+        }
+        // What lies around the part is somebody else's.
+        if op.offset > self.size || op.len > self.size - op.offset {
+            io.admit(self.id())?;
+            io.complete(self.id(), Completion { tag, result: Err(IoError::BeyondEnd) });
+            return Ok(());
+        }
+        self.inner.submit(io, &Op { offset: op.offset + self.offset, ..*op }, tag)
+    }
+
+    fn cancel(&mut self, io: &mut Io, tag: Tag) {
+        self.inner.cancel(io, tag);
+    }
+
+    fn has_timers(&self) -> bool {
+        self.inner.has_timers()
+    }
+
+    fn poll(&mut self, io: &mut Io) -> usize {
+        self.inner.poll(io)
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        self.inner.next_deadline_ns()
+    }
+
+    fn close(&mut self, io: &mut Io) {
+        self.inner.close(io);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mem::MemBdev;
+    use crate::null::NullBdev;
+    use crate::segment::SegmentSlice;
+
+    fn null(size: u64, block_size: u32) -> Arc<dyn Bdev> {
+        Arc::new(NullBdev::new(size, block_size).unwrap())
+    }
+
+    #[test]
+    fn is_as_large_as_its_part_and_says_where_that_is() {
+        let part = SplitBdev::new(null(1 << 20, 512), 4096, 8192).unwrap();
+        assert_eq!((part.info().blocks, part.size_now().unwrap()), (16, 8192));
+        assert_eq!(part.info().description, "null, 1 MiB, 8 KiB at 4 KiB");
+    }
+
+    #[test]
+    fn a_part_that_the_device_does_not_have_is_refused() {
+        for (offset, size) in [(0, 0), (256, 512), (0, 256), (512, 1 << 20), (u64::MAX - 511, 512), (1 << 20, 512)] {
+            let error = SplitBdev::new(null(1 << 20, 512), offset, size).unwrap_err();
+            assert!(matches!(error, OpenError::Part { .. }), "{size} at {offset}: {error}");
+        }
+        assert!(SplitBdev::new(null(1 << 20, 4096), 512, 4096).is_err());
+    }
+
+    #[test]
+    fn nothing_around_the_part_can_be_reached() {
+        let part = SplitBdev::new(Arc::new(MemBdev::new(1 << 20, 512).unwrap()), 4096, 4096).unwrap();
+        let mut io = Io::default();
+        let mut channel = part.channel(&mut io).unwrap();
+        for (offset, len) in [(4096, 512), (3584, 1024), (u64::MAX - 511, 512), (u64::MAX - 4095, 512)] {
+            for kind in [OpKind::Unmap, OpKind::WriteZeroes { unmap: true, fua: false }] {
+                let op = Op { kind, offset, len, segments: SegmentSlice::EMPTY };
+                channel.submit(&mut io, &op, Tag(1)).unwrap();
+                assert_eq!(io.next_completion().unwrap().result, Err(IoError::BeyondEnd), "{offset}+{len}");
+            }
+        }
+        channel.submit(&mut io, &Op { offset: 7, ..Op::FLUSH }, Tag(1)).unwrap();
+        assert_eq!(io.next_completion().unwrap().result, Ok(()));
+    }
+
+    #[test]
+    fn a_part_that_begins_within_a_physical_block_has_smaller_ones() {
+        #[derive(Debug)]
+        struct Large(Info);
+        impl Bdev for Large {
+            fn info(&self) -> &Info {
+                &self.0
+            }
+            fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+                unreachable!("only looked at")
+            }
+        }
+        let large: Arc<dyn Bdev> = Arc::new(Large(Info { physical_exponent: 3, ..null(1 << 20, 512).info().clone() }));
+        let exponent = |offset| SplitBdev::new(large.clone(), offset, 4096).unwrap().info.physical_exponent;
+        assert_eq!([0, 8192, 1024, 512].map(exponent), [3, 3, 1, 0]);
+    }
+}

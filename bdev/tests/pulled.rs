@@ -1,0 +1,189 @@
+//! Devices that go, shrink or grow under load: the right error, never a hang, never zeroes that were not written; other
+//! disks of the core go on.
+
+mod support;
+
+use bdev::{Bdev, Engine, FileBdev, FileOptions, IoError, OpKind, OpenError};
+use support::Random;
+use support::awkward::Layout;
+use support::fs::LoopFs;
+use support::memory::Memory;
+use support::place::{self, Loop, Place};
+use support::promises::whole;
+use support::rig::{Rig, WRITE};
+
+const SIZE: u64 = 8 << 20;
+const BLOCK: usize = 4096;
+const BLOCKS: u64 = SIZE / BLOCK as u64;
+
+fn open(path: &std::path::Path, engine: Engine) -> FileBdev {
+    FileBdev::open(path, FileOptions { engine, ..FileOptions::default() }).unwrap()
+}
+
+/// Keeps many reads and writes in flight on a disk full of sevens, pulls it when some have ended, and gives the results
+/// of those that ended after that.
+fn pull_under_load(rig: &mut Rig, writes: bool, pull: impl FnOnce()) -> Vec<(OpKind, Result<(), IoError>)> {
+    let mut random = Random::new(5);
+    let (mut started, mut pull, mut after) = (0, Some(pull), Vec::new());
+    let mut kinds = std::collections::HashMap::new();
+    while started < 4000 || rig.in_flight() > 0 {
+        while started < 4000 && rig.in_flight() < 64 {
+            let kind = if writes && random.below(2) == 0 { WRITE } else { OpKind::Read };
+            let mut memory = Memory::new(&Layout { skew: random.below(2) as usize, lengths: vec![BLOCK] });
+            memory.put(&vec![if kind == WRITE { 7 } else { 0 }; BLOCK]);
+            let Ok(tag) = rig.submit(kind, random.below(BLOCKS) * BLOCK as u64, memory) else { break };
+            kinds.insert(tag, kind);
+            started += 1;
+        }
+        for ended in rig.wait() {
+            let kind = kinds.remove(&ended.tag).unwrap();
+            if ended.result.is_ok() {
+                assert!(ended.memory.get() == [7; BLOCK], "data that was never written");
+            }
+            if pull.is_none() {
+                after.push((kind, ended.result));
+            }
+        }
+        if started > 1000
+            && let Some(pull) = pull.take()
+        {
+            pull();
+        }
+    }
+    after
+}
+
+#[test]
+fn a_file_that_is_cut_off_under_load_ends_every_operation() {
+    for engine in [Engine::Uring, Engine::Threads] {
+        let place = Place::on_disk(SIZE);
+        let bdev = open(&place.path, engine);
+        let mut rig = Rig::new(&bdev);
+        rig.write(WRITE, 0, &whole(SIZE as usize), &vec![7; SIZE as usize]).unwrap();
+        // Reads alone: a write would make the file grow again, and what lies between is zero by right.
+        let mut random = Random::new(6);
+        let mut lost = 0;
+        for round in 0..2000 {
+            while rig.in_flight() < 32 {
+                let Ok(_) = rig.submit(OpKind::Read, random.below(BLOCKS) * BLOCK as u64, Memory::aligned(BLOCK))
+                else {
+                    break;
+                };
+            }
+            if round == 100 {
+                place.resize(SIZE / 2 + 100);
+            }
+            for ended in rig.wait() {
+                match ended.result {
+                    Ok(()) => assert!(ended.memory.get() == [7; BLOCK], "zeroes that nobody wrote"),
+                    Err(error) => {
+                        assert_eq!(error, IoError::BeyondEnd);
+                        lost += 1;
+                    }
+                }
+            }
+        }
+        assert!(lost > 0, "half of the file is gone");
+        assert_eq!(bdev.size_now().unwrap(), SIZE / 2 + 100);
+        place.resize(2 * SIZE);
+        assert_eq!((bdev.size_now().unwrap(), bdev.info().size()), (2 * SIZE, SIZE));
+        rig.close();
+    }
+}
+
+#[test]
+fn a_loop_device_that_loses_its_file_fails_and_the_other_disk_goes_on() {
+    if !place::may("a loop device") {
+        return;
+    }
+    for engine in [Engine::Uring, Engine::Threads] {
+        let device = Loop::new(SIZE, 512);
+        let bdev = open(&device.path, engine);
+        let mut rig = Rig::new(&bdev);
+        rig.write(WRITE, 0, &whole(SIZE as usize), &vec![7; SIZE as usize]).unwrap();
+        let well_place = Place::on_tmpfs(SIZE);
+        let well = open(&well_place.path, engine);
+        let mut well_channel = well.channel(&mut rig.io).unwrap();
+        // Its file shrinks to nothing: every sector is gone. A write would make the file grow again.
+        let after = pull_under_load(&mut rig, false, || device.backing.resize(0));
+        assert!(after.iter().any(|(_, result)| result.is_err()), "reads of what is gone fail");
+        assert!(after.iter().all(|(_, result)| matches!(result, Ok(()) | Err(IoError::Medium))), "no other error");
+        std::mem::swap(&mut rig.channel, &mut well_channel);
+        rig.write(WRITE, 0, &whole(BLOCK), &[9; BLOCK]).unwrap();
+        assert!(rig.read(0, &whole(BLOCK)).unwrap() == [9; BLOCK]);
+        rig.channel.close(&mut rig.io);
+        rig.channel = well_channel;
+        rig.close();
+    }
+}
+
+#[test]
+fn a_loop_device_that_is_detached_ends_every_operation_and_shows_its_size() {
+    if !place::may("a loop device") {
+        return;
+    }
+    let device = Loop::new(SIZE, 512);
+    let bdev = open(&device.path, Engine::Auto);
+    let mut rig = Rig::new(&bdev);
+    rig.write(WRITE, 0, &whole(SIZE as usize), &vec![7; SIZE as usize]).unwrap();
+    // The kernel detaches it when its last user has gone: until then it serves on.
+    let after = pull_under_load(&mut rig, true, || device.pull());
+    assert!(!after.is_empty());
+    rig.close();
+}
+
+#[test]
+fn a_block_device_that_grows_is_noticed() {
+    if !place::may("a loop device") {
+        return;
+    }
+    let device = Loop::new(SIZE, 512);
+    let bdev = open(&device.path, Engine::Auto);
+    assert_eq!(bdev.size_now().unwrap(), SIZE);
+    device.backing.resize(2 * SIZE);
+    place::output("losetup", &["--set-capacity"], &device.path);
+    assert_eq!((bdev.size_now().unwrap(), bdev.info().size()), (2 * SIZE, SIZE));
+    device.backing.resize(SIZE / 2);
+    place::output("losetup", &["--set-capacity"], &device.path);
+    assert_eq!(bdev.size_now().unwrap(), SIZE / 2);
+    let mut rig = Rig::new(&bdev);
+    assert_eq!(rig.read(SIZE - BLOCK as u64, &whole(BLOCK)), Err(IoError::BeyondEnd));
+    assert_eq!(rig.read(SIZE / 2, &Layout { skew: 1, lengths: vec![BLOCK] }), Err(IoError::BeyondEnd));
+    rig.close();
+}
+
+#[test]
+fn a_block_device_is_served_once_and_not_while_it_is_mounted() {
+    if !place::may("a loop device") {
+        return;
+    }
+    if let Some(fs) = LoopFs::new("ext4", SIZE) {
+        let mounted = FileBdev::open(fs.device(), FileOptions::default()).unwrap_err();
+        assert!(matches!(mounted, OpenError::InUse { .. }), "{mounted}");
+    }
+    let device = Loop::new(SIZE, 512);
+    let served = open(&device.path, Engine::Auto);
+    let again = FileBdev::open(&device.path, FileOptions::default()).unwrap_err();
+    assert!(matches!(again, OpenError::InUse { .. }), "{again}");
+    assert!(again.to_string().contains("mounted"), "{again}");
+    drop(served);
+    let reads = FileOptions { read_only: true, ..FileOptions::default() };
+    let both = [FileBdev::open(&device.path, reads).unwrap(), FileBdev::open(&device.path, reads).unwrap()];
+    assert!(both.iter().all(|bdev| bdev.info().read_only && bdev.info().discard.is_none()));
+}
+
+#[test]
+fn tells_what_the_queue_of_a_block_device_says() {
+    if !place::may("a loop device") {
+        return;
+    }
+    for sector in [512, 4096] {
+        let device = Loop::new(SIZE, sector);
+        let bdev = open(&device.path, Engine::Auto);
+        let info = bdev.info();
+        let discard = info.discard.expect("a loop device over tmpfs discards");
+        assert!(discard.granularity >= sector && discard.max > 0 && !discard.zeroes, "{info:?}");
+        assert!(info.write_zeroes_max > 0 && !info.thin, "{info:?}");
+        assert_eq!((info.block_size, info.size()), (sector, SIZE));
+    }
+}

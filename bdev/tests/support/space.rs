@@ -1,0 +1,123 @@
+//! What devices promise of space: to give it back, to make it zero, to tell where it is.
+
+use bdev::{Bdev, Extent, Info, IoError, OpKind};
+
+use super::Random;
+use super::awkward::{ranges, ranges_past};
+use super::memory::Memory;
+use super::promises::{read_all_as, whole};
+use super::rig::{Rig, WRITE};
+
+const ZEROES: [OpKind; 4] = [
+    OpKind::WriteZeroes { unmap: false, fua: false },
+    OpKind::WriteZeroes { unmap: true, fua: false },
+    OpKind::WriteZeroes { unmap: false, fua: true },
+    OpKind::WriteZeroes { unmap: true, fua: true },
+];
+
+/// A kind of operation after which the range reads as zeroes; reads if the device has none.
+pub fn that_zeroes(info: &Info, random: &mut Random) -> OpKind {
+    let unmaps = info.discard.is_some_and(|discard| discard.zeroes);
+    match random.below(5) {
+        0 if unmaps => OpKind::Unmap,
+        kind if info.write_zeroes_max > 0 => ZEROES[kind as usize % ZEROES.len()],
+        _ => OpKind::Read,
+    }
+}
+
+/// Even those that cannot do an operation on space end it, and those that can stay within their ends.
+pub fn says_what_it_cannot(bdev: &dyn Bdev, rig: &mut Rig) {
+    let info = bdev.info();
+    for kind in ZEROES.into_iter().chain([OpKind::Unmap, OpKind::Extents]) {
+        for (offset, len) in ranges_past(info.size(), u64::from(info.block_size)) {
+            assert_eq!(rig.change(kind, offset, len), Err(IoError::BeyondEnd), "{kind:?} {offset}+{len}");
+        }
+        assert_eq!(rig.change(kind, info.size(), 0), Ok(()), "{kind:?} of nothing");
+    }
+    let block = u64::from(info.block_size);
+    assert_eq!(rig.change(OpKind::Unmap, 0, block).is_ok(), info.discard.is_some());
+    if info.write_zeroes_max > 0 {
+        assert_eq!(rig.change(ZEROES[0], 0, block), Ok(()));
+    }
+}
+
+/// Ranges that a device takes in one operation, in bytes.
+fn ranges_up_to(info: &Info, max: u64) -> Vec<(u64, u64)> {
+    let block = u64::from(info.block_size);
+    let ranges = ranges(info.blocks).into_iter().map(|(first, count)| (first * block, count * block));
+    ranges.filter(|(_, len)| *len <= max).collect()
+}
+
+pub fn gives_space_back_and_writes_zeroes(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
+    let info = bdev.info();
+    let mut random = Random::new(4);
+    for kind in ZEROES {
+        for (offset, len) in ranges_up_to(info, info.write_zeroes_max) {
+            let range = offset as usize..(offset + len) as usize;
+            refill(rig, &mut random, offset, &mut model[range.clone()]);
+            assert_eq!(rig.change(kind, offset, len), Ok(()), "{kind:?} {offset}+{len}");
+            model[range.clone()].fill(0);
+            assert!(rig.read(offset, &whole(range.len())).unwrap() == model[range], "{kind:?} {offset}+{len}");
+        }
+        read_all_as(rig, model);
+    }
+    let Some(discard) = info.discard else { return };
+    for (offset, len) in ranges_up_to(info, discard.max) {
+        let range = offset as usize..(offset + len) as usize;
+        refill(rig, &mut random, offset, &mut model[range.clone()]);
+        assert_eq!(rig.change(OpKind::Unmap, offset, len), Ok(()), "unmap {offset}+{len}");
+        model[range.clone()].fill(0);
+        if discard.zeroes {
+            assert!(rig.read(offset, &whole(range.len())).unwrap() == model[range], "unmap {offset}+{len}");
+        } else {
+            // What is there now nobody says, but a write counts.
+            refill(rig, &mut random, offset, &mut model[range]);
+        }
+    }
+    read_all_as(rig, model);
+}
+
+fn refill(rig: &mut Rig, random: &mut Random, offset: u64, model: &mut [u8]) {
+    random.fill(model);
+    assert_eq!(rig.write(WRITE, offset, &whole(model.len()), model), Ok(()));
+}
+
+/// Extents as `(length, allocated)`, of which there is room for `room`.
+fn extents(rig: &mut Rig, offset: u64, len: u64, room: usize) -> Vec<(u64, bool)> {
+    let mut memory = Memory::new(&whole(room * Extent::LEN + 7));
+    memory.put(&vec![0xee; room * Extent::LEN + 7]);
+    let (result, memory) = rig.run_range(OpKind::Extents, offset, len, memory);
+    result.unwrap();
+    let bytes = memory.get();
+    let list = bytes.as_chunks().0.iter().map(Extent::from_bytes);
+    list.take_while(|extent| extent.len > 0).map(|extent| (extent.len, extent.allocated)).take(room).collect()
+}
+
+pub fn tells_where_space_is(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
+    let size = bdev.info().size();
+    let step = 256 << 10;
+    assert_eq!(rig.write(WRITE, step, &whole(2 * step as usize), &vec![5; 2 * step as usize]), Ok(()));
+    model[step as usize..3 * step as usize].fill(5);
+    assert_eq!(extents(rig, step, step, 2), [(step, true)]);
+    let block = u64::from(bdev.info().block_size);
+    assert_eq!(extents(rig, 2 * step - block, block, 8), [(block, true)], "within an extent");
+    if bdev.info().discard.is_some_and(|discard| discard.zeroes) {
+        // Space for data, a hole, and space again.
+        let hole = (step + step / 2).next_multiple_of(64 << 10);
+        finds_a_hole(rig, hole, 64 << 10, step);
+        model[hole as usize..hole as usize + (64 << 10)].fill(0);
+    }
+    let all = extents(rig, 0, size, 4096);
+    assert!(all.iter().map(|(len, _)| len).sum::<u64>() <= size);
+    assert!(all.iter().zip(&all[1..]).all(|(one, next)| one.1 != next.1 || all.len() == 1), "{all:?}");
+    assert_eq!(extents(rig, 0, size, 1), all[..1], "room for one");
+}
+
+fn finds_a_hole(rig: &mut Rig, hole: u64, len: u64, step: u64) {
+    assert_eq!(rig.change(OpKind::Unmap, hole, len), Ok(()));
+    let found = extents(rig, step, 2 * step, 8);
+    let kinds: Vec<_> = found.iter().map(|(_, allocated)| *allocated).collect();
+    assert_eq!(kinds, [true, false, true], "{found:?}");
+    // A part begins anywhere within a page of what is inside.
+    assert!(found[1].0 + 2 * 4096 > len && found[1].0 <= len, "{found:?}");
+}
