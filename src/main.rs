@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use annulus::config::{self, CliError, Command, ServeConfig};
-use annulus::target::Target;
+use annulus::config::{self, CliError, Command, CreateConfig, ServeConfig};
+use annulus::target::{self, Target};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -33,8 +33,11 @@ fn main() -> ExitCode {
     };
     start_log();
     raise_descriptor_limit();
-    let Command::Serve(config) = command;
-    match serve(&config) {
+    let done = match command {
+        Command::Serve(config) => serve(&config),
+        Command::CreateDisk(config) => create_disk(&config),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &with_causes(&error)),
     }
@@ -58,6 +61,15 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn create_disk(config: &CreateConfig) -> anyhow::Result<()> {
+    target::create_disk(config)?;
+    let block_size =
+        if config.block_size == 512 { String::new() } else { format!(",block-size={}", config.block_size) };
+    let path = config.path.display().to_string().replace(',', ",,");
+    let _ = writeln!(std::io::stdout(), "made {path}; serve it with --disk {path}{block_size}");
+    Ok(())
+}
+
 /// Whether the parser's "error" is help or the version.
 fn shows_help(error: &clap::Error) -> bool {
     !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
@@ -66,7 +78,8 @@ fn shows_help(error: &clap::Error) -> bool {
 /// What the parser says, without its paragraph on usage.
 fn one_line(message: &str) -> String {
     let said = message.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
-    format!("{} (see 'annulus serve --help')", said.trim_start_matches("error: "))
+    let command = if std::env::args().nth(1).as_deref() == Some("disk") { "disk create" } else { "serve" };
+    format!("{} (see 'annulus {command} --help')", said.trim_start_matches("error: "))
 }
 
 fn start_log() {

@@ -95,7 +95,7 @@ fn start(socket: &Path, disks: &[&str]) -> Target {
     let mut words = vec!["annulus", "serve", "--cpumask", &mask, "--queues", &queues, "--socket"];
     words.push(socket.to_str().expect("a plain path"));
     disks.iter().for_each(|disk| words.extend(["--disk", disk]));
-    let CliCommand::Serve(config) = config::parse(words).expect("a legal command line");
+    let Ok(CliCommand::Serve(config)) = config::parse(words) else { panic!("a legal command line") };
     Target::start(&config).expect("the target starts")
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use super::create::{CreateArgs, EXAMPLES as CREATE_EXAMPLES};
 use super::scope::{self, Scoped};
-use super::{ConfigError, DiskConfig, Idle, Register, RingFormat, ServeConfig, file, units};
+use super::{ConfigError, CreateConfig, DiskConfig, Idle, Register, RingFormat, ServeConfig, file, units};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,20 +25,29 @@ Examples:
   annulus serve --config annulus.toml
 
 Disks:
-  [KIND:]PATH or [KIND:]KEY=VALUE,...   KIND is file, null or mem; a comma in a value is written twice
+  [KIND:]PATH or [KIND:]KEY=VALUE,...   a comma in a value is written twice
+  KIND is file (io_uring, or threads where that is forbidden), uring, threads, null or mem
   path=FILE            the file (also: the first field alone)
   size=SIZE            size of a null or mem disk: 512M, 10G, 1T
   block-size=512|4096  logical block size (default 512)
   target=N, lun=N      address, 0 to 255 and 0 to 16383 (default: LUN 0 of the next free target)
   ro                   refuse writes
   direct=auto|on|off   go around the page cache (default: where the file system can)
+  split=OFFSET+SIZE    only this part is the disk: 1G+512M
+  error=KIND[@FROM-TO] operations fail, for tests: medium, no-space, gone, busy, read-only
+  error-rate=RATE      as many of them, 0 to 1 (default: 1)
+  error-ops=OP+OP...   of these: read, write, flush, unmap, zero, extents (default: all but flush)
   delay=TIME           answer each operation late, for tests: 5ms, 60s
   cancel=yes|no        whether a delayed operation can be cancelled, for tests (default: yes)
   serial=, vendor=, product=, revision=, naa=   what the guest is told";
 
 /// A userspace, polled-mode virtio-scsi storage target over vfio-user.
 #[derive(Debug, Parser)]
-#[command(name = "annulus", version, after_help = "See 'annulus serve --help' for options and examples.")]
+#[command(
+    name = "annulus",
+    version,
+    after_help = "See 'annulus serve --help' and 'annulus disk create --help' for options and examples."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: CliCommand,
@@ -48,6 +58,16 @@ enum CliCommand {
     /// Serve disks to virtual machines.
     #[command(after_help = EXAMPLES)]
     Serve(ServeArgs),
+    /// Make disk files.
+    #[command(subcommand)]
+    Disk(DiskCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum DiskCommand {
+    /// Make a disk file.
+    #[command(after_help = CREATE_EXAMPLES)]
+    Create(CreateArgs),
 }
 
 /// Options of `annulus serve`. Those that belong to a controller are read in their order, see [`scoped`].
@@ -103,6 +123,8 @@ struct ServeArgs {
 pub enum Command {
     /// Serve disks.
     Serve(ServeConfig),
+    /// Make a disk file.
+    CreateDisk(CreateConfig),
 }
 
 /// What keeps us from knowing it.
@@ -122,8 +144,11 @@ pub enum CliError {
 /// [`CliError`], with a message for the user.
 pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Command, CliError> {
     let matches = Cli::command().try_get_matches_from(words)?;
-    let CliCommand::Serve(args) = Cli::from_arg_matches(&matches)?.command;
-    let matches = matches.subcommand_matches("serve").expect("serve is the only subcommand");
+    let args = match Cli::from_arg_matches(&matches)?.command {
+        CliCommand::Serve(args) => args,
+        CliCommand::Disk(DiskCommand::Create(args)) => return Ok(Command::CreateDisk(args.check()?)),
+    };
+    let matches = matches.subcommand_matches("serve").expect("the subcommand that was parsed");
     if let Some(path) = &args.config {
         let mut config = file::read(path)?;
         for controller in &mut config.controllers {
@@ -165,8 +190,10 @@ mod tests {
     use super::*;
 
     fn serve(words: &str) -> Result<ServeConfig, CliError> {
-        let Command::Serve(config) = parse(["annulus", "serve"].into_iter().chain(words.split_whitespace()))?;
-        Ok(config)
+        match parse(["annulus", "serve"].into_iter().chain(words.split_whitespace()))? {
+            Command::Serve(config) => Ok(config),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

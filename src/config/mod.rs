@@ -4,6 +4,7 @@
 
 mod cli;
 mod cpumask;
+mod create;
 mod disk;
 mod file;
 mod queue_cpus;
@@ -12,7 +13,10 @@ mod units;
 
 pub use cli::{Cli, CliError, Command, parse};
 pub use cpumask::CpuSet;
-pub use disk::{BackendConfig, DirectMode, DiskConfig};
+pub use create::{CreateConfig, Preallocation};
+pub use disk::{
+    BackendConfig, DirectMode, DiskConfig, ERROR_OPS, Engine, ErrorConfig, ErrorKind, SplitConfig, Wrappers,
+};
 pub use queue_cpus::QueueCpus;
 
 use std::path::PathBuf;
@@ -140,6 +144,14 @@ pub enum ConfigError {
     Disk {
         /// As written.
         disk: String,
+        /// What is wrong and what to do.
+        why: String,
+    },
+    /// A disk that cannot be made.
+    #[error("cannot make {path}: {why}")]
+    Create {
+        /// As written.
+        path: String,
         /// What is wrong and what to do.
         why: String,
     },

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use bdev::{Bdev, DelayBdev, Delays, Direct, FileBdev, FileOptions, MemBdev, NullBdev, OpenError};
+use bdev::{Bdev, OpenError};
 
-use crate::config::{BackendConfig, DirectMode, DiskConfig};
+use crate::config::{BackendConfig, DiskConfig};
 use crate::scsi::{Identity, IdentityError, Naa};
 
+use super::backend::Backends;
 use super::long::claims::Claims;
-
-/// Logical block size where the user names none, in bytes.
-const DEFAULT_BLOCK_SIZE: u32 = 512;
 
 /// Place of a disk among all that the process serves; each reactor has a channel at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,6 +39,14 @@ pub enum DiskError {
         /// What is wrong.
         error: IdentityError,
     },
+    /// Two disks that are parts of one file and have bytes in common.
+    #[error("disks '{first}' and '{second}' overlap; give each a part of its own (split=OFFSET+SIZE)")]
+    Overlap {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// Two disks with one NAA identifier.
     #[error("disks '{first}' and '{second}' differ and have the same naa=; give each its own, or leave it out")]
     SameIdentity {
@@ -52,11 +58,12 @@ pub enum DiskError {
 }
 
 impl Disk {
-    /// Opens the disk that `config` describes.
-    pub(crate) fn open(config: &Arc<DiskConfig>, index: DiskIndex) -> Result<Self, DiskError> {
+    /// Opens the disk that `config` describes, beside those that are open.
+    pub(crate) fn open(config: &Arc<DiskConfig>, index: DiskIndex, backends: &mut Backends) -> Result<Self, DiskError> {
         let identity =
             identify(config, index).map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
-        Ok(Self { index, config: config.clone(), bdev: open_bdev(config)?, identity, claims: Claims::default() })
+        let bdev = backends.open(config)?;
+        Ok(Self { index, config: config.clone(), bdev, identity, claims: Claims::default() })
     }
 
     /// A disk on a device that a test has made.
@@ -72,7 +79,8 @@ impl Disk {
 pub(crate) fn check_identities(disks: &[Arc<Disk>]) -> Result<(), DiskError> {
     for (index, disk) in disks.iter().enumerate() {
         let same = |other: &&Arc<Disk>| {
-            other.identity.naa() == disk.identity.naa() && other.config.backend != disk.config.backend
+            let data = |disk: &Disk| (disk.config.backend.clone(), disk.config.wrappers.split);
+            other.identity.naa() == disk.identity.naa() && data(other) != data(disk)
         };
         if let Some(first) = disks[..index].iter().find(same) {
             let (first, second) = (first.config.text.clone(), disk.config.text.clone());
@@ -80,35 +88,6 @@ pub(crate) fn check_identities(disks: &[Arc<Disk>]) -> Result<(), DiskError> {
         }
     }
     Ok(())
-}
-
-fn open_bdev(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
-    let block_size = config.block_size.unwrap_or(DEFAULT_BLOCK_SIZE);
-    let bdev: Arc<dyn Bdev> = match &config.backend {
-        BackendConfig::File { path, direct } => {
-            let direct = match direct {
-                DirectMode::Auto => Direct::Auto,
-                DirectMode::On => Direct::On,
-                DirectMode::Off => Direct::Off,
-            };
-            let options = FileOptions {
-                block_size: config.block_size,
-                read_only: config.read_only,
-                direct,
-                ..Default::default()
-            };
-            Arc::new(FileBdev::open(path, options)?)
-        }
-        BackendConfig::Null { size } => Arc::new(NullBdev::new(*size, block_size)?),
-        BackendConfig::Mem { size } => Arc::new(MemBdev::new(*size, block_size)?),
-    };
-    Ok(match config.delay {
-        Some(delay) => {
-            let late = DelayBdev::new(bdev, Delays::all(delay));
-            Arc::new(if config.cancel { late } else { late.without_cancel() })
-        }
-        None => bdev,
-    })
 }
 
 fn identify(config: &DiskConfig, index: DiskIndex) -> Result<Identity, IdentityError> {
@@ -141,8 +120,9 @@ mod tests {
     use super::*;
 
     fn open(texts: &[&str]) -> Vec<Arc<Disk>> {
+        let mut backends = Backends::default();
         let open = |(index, text): (usize, &&str)| {
-            Arc::new(Disk::open(&Arc::new(DiskConfig::parse(text).unwrap()), DiskIndex(index)).unwrap())
+            Arc::new(Disk::open(&Arc::new(DiskConfig::parse(text).unwrap()), DiskIndex(index), &mut backends).unwrap())
         };
         texts.iter().enumerate().map(open).collect()
     }

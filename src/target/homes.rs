@@ -48,7 +48,7 @@ mod tests {
     fn homes(controllers: &[&str]) -> Vec<Vec<usize>> {
         let options = controllers.iter().enumerate().map(|(number, options)| format!(" --socket {number} {options}"));
         let words = format!("annulus serve --disk null:size=1G{}", options.collect::<String>());
-        let Command::Serve(config) = config::parse(words.split_whitespace()).expect(&words);
+        let Ok(Command::Serve(config)) = config::parse(words.split_whitespace()) else { panic!("{words}") };
         deal(&config.controllers)
     }
 

@@ -12,6 +12,7 @@
 //! `adapter`, `lun_map` and `disk` are shared and read-mostly; `message` is all that goes between.
 
 mod adapter;
+mod backend;
 mod batch;
 mod control_queue;
 mod controller;
@@ -41,6 +42,7 @@ mod tag;
 mod tests;
 mod worker;
 
+pub use backend::create_disk;
 pub use disk::DiskError;
 pub use serve::{StartError, Target};
 pub use summary::Summary;

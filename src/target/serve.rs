@@ -15,6 +15,7 @@ use crate::scsi::Port;
 use crate::vfio_user::{BindError, Server};
 use crate::virtio_scsi::Address;
 
+use super::backend::Backends;
 use super::controller::{Controller, Offer};
 use super::core::Core;
 use super::disk::{Disk, DiskError, DiskIndex, check_identities};
@@ -172,10 +173,11 @@ impl Disks {
                 configs.push(placed.disk.clone());
             }
         }
+        let mut backends = Backends::default();
         let opened = configs
             .iter()
             .enumerate()
-            .map(|(index, config)| Disk::open(config, DiskIndex(index)).map(Arc::new))
+            .map(|(index, config)| Disk::open(config, DiskIndex(index), &mut backends).map(Arc::new))
             .collect::<Result<Arc<[_]>, _>>()?;
         check_identities(&opened)?;
         Ok(Self { opened, configs })

@@ -86,11 +86,14 @@ impl LbaStatus {
         let extents = memory.as_chunks().0.iter().map(Extent::from_bytes);
         let mut told = self.first * self.block_size;
         for extent in extents.take_while(|extent| extent.len > 0) {
-            told = extent.offset.saturating_add(extent.len);
+            // Each begins where the last one ended. Where that is on the device inside, if the disk is a part of one, is
+            // not ours to know.
+            let offset = told;
+            told = told.saturating_add(extent.len);
             if extent.allocated {
                 continue;
             }
-            let first = extent.offset.div_ceil(self.block_size).max(known);
+            let first = offset.div_ceil(self.block_size).max(known);
             let end = (told / self.block_size).min(self.end);
             if first < end {
                 report.push(known, first, MAPPED);
