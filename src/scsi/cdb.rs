@@ -5,7 +5,7 @@
 //! same bytes are the check: a bit that is set in a CDB and not there is INVALID FIELD IN CDB. So a field that this
 //! disk does not have, such as RDPROTECT or NACA, is refused by leaving it out, and a decoder never fails.
 
-use super::command::{CdbForm, Command};
+use super::command::Command;
 use super::sense::Sense;
 use super::spec::{Asc, Opcode};
 
@@ -41,21 +41,44 @@ pub fn decode(cdb: &[u8]) -> Result<Command, Sense> {
     Ok((entry.decode)(&bytes))
 }
 
+/// A READ or WRITE, decoded by [`decode_usual`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsualTransfer {
+    /// It is a WRITE.
+    pub is_write: bool,
+    /// FUA.
+    pub fua: bool,
+    /// First block.
+    pub lba: u64,
+    /// Blocks.
+    pub blocks: u32,
+}
+
 /// As [`decode`], for the usual READ or WRITE alone: no table is looked at. `None` says that [`decode`] has to be asked.
 #[inline(always)]
-pub fn decode_usual(cdb: &[u8; 16]) -> Option<Command> {
-    const READ_10: u128 = reserved_of(Opcode::READ_10);
-    const READ_16: u128 = reserved_of(Opcode::READ_16);
-    const WRITE_10: u128 = reserved_of(Opcode::WRITE_10);
-    const WRITE_16: u128 = reserved_of(Opcode::WRITE_16);
+pub fn decode_usual(cdb: &[u8; 16]) -> Option<UsualTransfer> {
+    // What either of READ and WRITE does not have, behind the operation code.
+    const BEHIND: u128 = u128::MAX >> 8;
+    const TEN: u128 = (reserved_of(Opcode::READ_10) | reserved_of(Opcode::WRITE_10)) & BEHIND;
+    const SIXTEEN: u128 = (reserved_of(Opcode::READ_16) | reserved_of(Opcode::WRITE_16)) & BEHIND;
     let bits = u128::from_be_bytes(*cdb);
-    match Opcode(cdb[0]) {
-        Opcode::READ_10 if bits & READ_10 == 0 => Some(decoders::read(cdb, CdbForm::Ten)),
-        Opcode::READ_16 if bits & READ_16 == 0 => Some(decoders::read(cdb, CdbForm::Sixteen)),
-        Opcode::WRITE_10 if bits & WRITE_10 == 0 => Some(decoders::write(cdb, CdbForm::Ten)),
-        Opcode::WRITE_16 if bits & WRITE_16 == 0 => Some(decoders::write(cdb, CdbForm::Sixteen)),
-        _ => None,
-    }
+    let (high, low) = ((bits >> 64) as u64, bits as u64);
+    let (is_write, is_ten) = match Opcode(cdb[0]) {
+        Opcode::READ_10 => (false, true),
+        Opcode::WRITE_10 => (true, true),
+        Opcode::READ_16 => (false, false),
+        Opcode::WRITE_16 => (true, false),
+        _ => return None,
+    };
+    let fua = cdb[1] & 1 << 3 != 0;
+    let (wrong, lba, blocks) = if is_ten {
+        // Bytes 2 to 5, and 7 and 8.
+        (bits & TEN, high >> 16 & 0xffff_ffff, ((high & 0xff) << 8 | low >> 56) as u32)
+    } else {
+        // Bytes 2 to 9, and 10 to 13.
+        (bits & SIXTEEN, high << 16 | low >> 48, (low >> 16) as u32)
+    };
+    (wrong == 0).then_some(UsualTransfer { is_write, fua, lba, blocks })
 }
 
 /// A command of the table, for those that report it.

@@ -5,6 +5,7 @@
 
 use bdev::{Discard, Info, IoError, OpKind, WriteCache};
 
+use super::cdb::UsualTransfer;
 use super::command::{CdbForm, Command};
 use super::identity::{Identity, Port};
 use super::limits::Limits;
@@ -130,16 +131,17 @@ impl LogicalUnit {
 
     /// The one operation of a READ or WRITE: see [`Unit::quick`](super::Unit::quick).
     #[inline(always)]
-    pub(super) fn quick(&self, command: &Command) -> Option<BlockOp> {
-        let step = match *command {
-            Command::Read { lba, blocks, fua, form, .. } => self.read(lba, blocks, fua, form, false),
-            Command::Write { lba, blocks, fua, form, .. } => self.write(lba, blocks, fua, form, false),
-            _ => return None,
+    pub(super) fn quick(&self, transfer: UsualTransfer) -> Option<BlockOp> {
+        let UsualTransfer { is_write, fua, lba, blocks } = transfer;
+        let kind = match (is_write, fua) {
+            (true, _) if self.check_writable().is_err() => return None,
+            (true, fua) => OpKind::Write { fua },
+            (false, true) => return None,
+            (false, false) => OpKind::Read,
         };
-        match step {
-            Step::Block(op) if op.kind.moves_data() => Some(op),
-            _ => None,
-        }
+        let blocks_max = self.transfer_blocks_max.unwrap_or(u32::MAX);
+        let is_legal = blocks.wrapping_sub(1) < blocks_max && self.check_range(lba, blocks).is_ok();
+        is_legal.then(|| self.block_op(kind, lba, blocks))
     }
 
     /// Goes on with a command: see [`Unit::resume`](super::Unit::resume).

@@ -40,7 +40,7 @@ impl Unit {
     #[inline(always)]
     pub fn quick(&self, cdb: &[u8; 16]) -> Option<BlockOp> {
         match self {
-            Self::Disk(disk) => disk.quick(&cdb::decode_usual(cdb)?),
+            Self::Disk(disk) => disk.quick(cdb::decode_usual(cdb)?),
             Self::WellKnown(_) | Self::Missing(_) => None,
         }
     }

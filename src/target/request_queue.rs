@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::virtio::ring::{Chain, Head};
+use crate::virtio::ring::{Chain, Head, UsualChain};
 use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction, Framing, ResponseCode};
 use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 
@@ -17,7 +17,7 @@ use super::cx::Cx;
 use super::long::Longs;
 use super::message::Scope;
 use super::remote::{Task, Untaken};
-use super::slots::{Aside, Phase, Slot, Slots, Verdict};
+use super::slots::{Phase, Slot, Slots, Verdict};
 use super::stood_in::StoodIn;
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::worker::Queue;
@@ -39,7 +39,7 @@ pub(crate) struct RequestQueue {
     /// The chain that was popped last.
     pub(super) chain: Chain,
     /// Those of this pass.
-    pub(super) batch: [Aside; BATCH],
+    pub(super) batch: [UsualChain; BATCH],
 }
 
 impl RequestQueue {
@@ -55,7 +55,7 @@ impl RequestQueue {
             waiting: VecDeque::with_capacity(size.into()),
             held_back: VecDeque::new(),
             chain: Chain::new(),
-            batch: [const { Aside::EMPTY }; BATCH],
+            batch: [const { UsualChain::EMPTY }; BATCH],
         }
     }
 

@@ -4,10 +4,10 @@
 //! generation, so that a completion which comes for a request that is no more is seen as such.
 #![allow(unsafe_code)]
 
-use bdev::{Segment, SegmentSlice};
+use bdev::{Channel, IoError, Op, Segment, SegmentSlice};
 
 use crate::scsi::{BlockOp, Command};
-use crate::virtio::ring::{Head, MAX_SEGMENTS};
+use crate::virtio::ring::{Head, MAX_SEGMENTS, USUAL_SEGMENTS};
 use crate::virtio_scsi::{Address, Plain};
 
 use super::lun_map::EntryIndex;
@@ -15,7 +15,7 @@ use super::stood_in::StoodIn;
 use super::tag::{Generation, SlotIndex};
 
 /// Segments that every slot has room for: enough for a response and data in a few pieces.
-const SMALL: usize = 8;
+const SMALL: usize = USUAL_SEGMENTS;
 /// Lists for requests with more segments than that which a queue starts with. It adds one when they are all in use, for
 /// requests that a sick disk keeps must not hold up those of others.
 const LARGE_LISTS: u16 = 16;
@@ -78,63 +78,13 @@ pub(crate) struct Slot {
     small: [Segment; SMALL],
 }
 
-/// A chain that was popped and not looked into: one that is cut as usual.
-#[derive(Debug)]
-pub(crate) struct Aside {
-    /// There until the chain is given back, or its slot has it.
-    pub(crate) head: Option<Head>,
-    /// Where its request header is.
-    pub(crate) header: Segment,
-    /// Bytes of data.
-    pub(crate) data_len: u64,
-    /// It is from the driver.
-    pub(crate) data_out: bool,
-    count: u16,
-    /// The response, then the data.
-    list: [Segment; SMALL],
-}
-
-impl Aside {
-    pub(crate) const EMPTY: Self = Self {
-        head: None,
-        header: Segment::EMPTY,
-        data_len: 0,
-        data_out: false,
-        count: 0,
-        list: [Segment::EMPTY; SMALL],
-    };
-
-    /// Fills it anew. False if there are too many pieces of data: then it is as before.
-    #[inline]
-    pub(crate) fn fill(&mut self, plain: &Plain<'_>) -> bool {
-        if plain.data.len() >= SMALL {
-            return false;
-        }
-        self.header = plain.header;
-        (self.data_len, self.data_out) = (plain.data_len, plain.data_out);
-        self.count = plain.data.len() as u16 + 1;
-        self.list[0] = plain.response;
-        if let [data] = plain.data {
-            self.list[1] = *data;
-        } else {
-            self.list[1..][..plain.data.len()].copy_from_slice(plain.data);
-        }
-        true
-    }
-
-    /// Where its response goes.
-    #[inline]
-    pub(crate) fn response(&self) -> &[Segment] {
-        &self.list[..1]
-    }
-
-    /// Its data, for an operation that uses all of it and has ended when it returns.
-    #[inline]
-    pub(crate) fn data(&self) -> SegmentSlice {
-        let data = &self.list[1..usize::from(self.count)];
-        // SAFETY: whoever has set the chain aside fills it anew only after the operation.
-        unsafe { SegmentSlice::new(data) }
-    }
+/// Has a channel do an operation of `len` bytes here and now, if it is one that can: see [`Channel::run`].
+#[inline(always)]
+pub(crate) fn run(channel: &mut dyn Channel, op: BlockOp, data: &[Segment]) -> Option<Result<(), IoError>> {
+    let BlockOp { kind, offset, len } = op;
+    // SAFETY: the operation is over when this returns, and `data` is borrowed until then.
+    let segments = unsafe { SegmentSlice::new(data) };
+    channel.run(&Op { kind, offset, len, segments })
 }
 
 /// All requests of one queue.
@@ -199,13 +149,13 @@ impl Slots {
         index
     }
 
-    /// A slot for a chain that was set aside. Only where there is [`Slots::room`].
-    pub(crate) fn take_aside(&mut self, aside: &mut Aside) -> SlotIndex {
-        let head = aside.head.take().expect("a chain becomes one request");
+    /// A slot for the chain of `head`, which is cut as usual. Only where there is [`Slots::room`].
+    pub(crate) fn take_plain(&mut self, head: Head, plain: &Plain<'_>) -> SlotIndex {
         let (index, slot) = self.take_next(head);
-        slot.small = aside.list;
-        (slot.response_count, slot.count) = (1, aside.count);
-        (slot.data_len, slot.data_out, slot.is_both) = (aside.data_len, aside.data_out, false);
+        slot.small[0] = *plain.response;
+        slot.small[1..][..plain.data.len()].copy_from_slice(plain.data);
+        (slot.response_count, slot.count) = (1, plain.data.len() as u16 + 1);
+        (slot.data_len, slot.data_out, slot.is_both) = (plain.data_len, plain.data_out, false);
         index
     }
 

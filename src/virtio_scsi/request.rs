@@ -123,9 +123,9 @@ pub struct DataLayout {
 #[derive(Debug, Clone, Copy)]
 pub struct Plain<'a> {
     /// The request header, to be read with [`CommandRequest::read`].
-    pub header: Segment,
+    pub header: &'a Segment,
     /// Where the response goes.
-    pub response: Segment,
+    pub response: &'a Segment,
     /// The data.
     pub data: &'a [Segment],
     /// Its bytes.
@@ -135,24 +135,21 @@ pub struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// The parts, or `None` if the chain is cut in another way: [`CommandRequest::parse`] takes it as it is.
-    #[inline]
-    pub fn of(chain: &'a Chain, framing: Framing) -> Option<Self> {
+    /// The parts of a chain with these segments, which have `total_len` bytes, or `None` if it is cut in another way:
+    /// [`CommandRequest::parse`] takes it as it is.
+    #[inline(always)]
+    pub fn of(readable: &'a [Segment], writable: &'a [Segment], total_len: u64, framing: Framing) -> Option<Self> {
         let (header_len, response_len) = (framing.header_len(), framing.response_len());
-        let ([header, out @ ..], [response, into @ ..]) = (chain.readable(), chain.writable()) else { return None };
+        let ([header, out @ ..], [response, into @ ..]) = (readable, writable) else { return None };
         if header.len() != header_len as usize || response.len() != response_len as usize {
             return None;
         }
-        let (header, response) = (*header, *response);
-        if out.is_empty() {
-            let data_len = chain.writable_len() - u64::from(response_len);
-            Some(Self { header, response, data: into, data_len, data_out: false })
-        } else if into.is_empty() {
-            let data_len = chain.readable_len() - u64::from(header_len);
-            Some(Self { header, response, data: out, data_len, data_out: true })
-        } else {
-            None
+        let data_out = !out.is_empty();
+        if data_out && !into.is_empty() {
+            return None;
         }
+        let data_len = total_len - u64::from(header_len) - u64::from(response_len);
+        Some(Self { header, response, data: if data_out { out } else { into }, data_len, data_out })
     }
 }
 

@@ -121,15 +121,19 @@ fn a_request_that_changes_meanwhile_was_fetched_once() {
     assert_eq!((request.cdb.as_bytes()[0], request.lun.0[0]), (0x28, 1));
 }
 
+fn plain_of(chain: &Chain, framing: Framing) -> Option<Plain<'_>> {
+    Plain::of(chain.readable(), chain.writable(), chain.readable_len() + chain.writable_len(), framing)
+}
+
 #[test]
 fn a_chain_that_is_cut_as_usual_comes_in_its_parts() {
     let (header, data) = (read_10(), [7; 600]);
     let plain = |readable: &[&[u8]], writable: &[u32]| {
         let (_driver, chain, _) = chain_of(readable, writable);
         let (request, layout) = CommandRequest::parse(&chain, DEFAULT).ok()?;
-        let plain = Plain::of(&chain, DEFAULT)?;
-        assert_eq!(CommandRequest::read(&plain.header, DEFAULT), request);
-        assert_eq!(layout.response(&chain).collect::<Vec<_>>(), [plain.response]);
+        let plain = plain_of(&chain, DEFAULT)?;
+        assert_eq!(CommandRequest::read(plain.header, DEFAULT), request);
+        assert_eq!(layout.response(&chain).collect::<Vec<_>>(), [*plain.response]);
         let data: Vec<_> = layout.data_out(&chain).chain(layout.data_in(&chain)).collect();
         assert_eq!((plain.data, plain.data_len), (&data[..], layout.data_out_len + layout.data_in_len));
         assert_eq!(plain.data_out, layout.direction() == Direction::Out);
@@ -163,8 +167,8 @@ fn a_header_of_another_size_is_read_in_one_piece_too() {
         header.resize(19 + cdb_size, 0x5a);
         let (_driver, chain, _) = chain_of(&[&header], &[108]);
         let framing = Framing { cdb_size: cdb_size as u32, sense_size: 96 };
-        let plain = Plain::of(&chain, framing).expect("it is cut as usual");
-        let request = CommandRequest::read(&plain.header, framing);
+        let plain = plain_of(&chain, framing).expect("it is cut as usual");
+        let request = CommandRequest::read(plain.header, framing);
         assert_eq!(request.cdb.as_bytes(), &header[19..], "{cdb_size}");
         assert_eq!(Ok(request), CommandRequest::parse(&chain, framing).map(|(request, _)| request));
     }

@@ -1,20 +1,17 @@
 //! One chain as host memory: scratch space that is filled anew for each request.
 
 use bdev::Segment;
+use bdev::segment::total_len;
 
-use super::ChainFault;
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor};
+use super::{ChainFault, UsualChain};
 use crate::dma::{Access, Gpa, MemMap, RegionCache, TranslateError};
 
 /// Pieces of host memory that a chain may have, and descriptors that an indirect table may have: 1024 for data, which is
 /// what one vectored operation takes, and room for headers in odd framings and buffers that cross regions.
 pub const MAX_SEGMENTS: usize = 1280;
 
-/// Descriptors of a usual chain at most.
-pub(super) const USUAL_DESCRIPTORS: usize = 8;
-
 /// Most bytes in a chain (2.7.5).
-const MAX_TOTAL_LEN: u64 = 1 << 32;
+pub(super) const MAX_TOTAL_LEN: u64 = 1 << 32;
 
 /// A part of a chain that lies in memory which the client does not share. The segment in its place must not be touched:
 /// memory of our own is to stand in for it, brought in step by messages before it is read and after it was written.
@@ -117,54 +114,16 @@ impl Chain {
         Filling { chain: self, count: 0, total_len: 0, readable: None }
     }
 
-    /// Describes the usual chain: a few direct descriptors, first those to read and then those to write, each whole in a
-    /// region that was hit before. Begins with `first`; `next` gives the one behind another. Returns the number of
-    /// descriptors. `None` says only that the chain has to be walked with care, and leaves it undescribed.
-    #[inline(always)]
-    pub(super) fn fill_usual(
-        &mut self,
-        cache: &RegionCache,
-        first: Descriptor,
-        mut next: impl FnMut(&Descriptor) -> Option<Descriptor>,
-    ) -> Option<u16> {
-        let places = self.segments.first_chunk_mut::<USUAL_DESCRIPTORS>().expect("there is room for many more");
-        let (mut descriptor, mut count, mut total_len) = (first, 0, 0);
-        let mut put = |descriptor: &Descriptor, access| {
-            let len = u64::from(descriptor.len);
-            let place = places.get_mut(count)?;
-            count += 1;
-            total_len += len;
-            cache.hit((descriptor.addr, len), access, place).then_some((count, total_len))
-        };
-        let (mut readable, mut whole) = ((0, 0), (0, 0));
-        let mut is_whole = false;
-        while !is_whole && descriptor.flags & (DESC_F_INDIRECT | DESC_F_WRITE) == 0 {
-            readable = put(&descriptor, Access::Read)?;
-            whole = readable;
-            is_whole = descriptor.flags & DESC_F_NEXT == 0;
-            if !is_whole {
-                descriptor = next(&descriptor)?;
-            }
-        }
-        while !is_whole {
-            if descriptor.flags & (DESC_F_INDIRECT | DESC_F_WRITE) != DESC_F_WRITE {
-                return None;
-            }
-            whole = put(&descriptor, Access::Write)?;
-            is_whole = descriptor.flags & DESC_F_NEXT == 0;
-            if !is_whole {
-                descriptor = next(&descriptor)?;
-            }
-        }
-        let (count, total_len) = whole;
-        if total_len > MAX_TOTAL_LEN {
-            return None;
-        }
-        self.count = count;
-        (self.readable_count, self.readable_len) = readable;
-        self.writable_len = total_len - self.readable_len;
+    /// Becomes the same as `usual`.
+    pub fn describe(&mut self, usual: &UsualChain) {
+        let (readable, writable) = (usual.readable(), usual.writable());
+        self.readable_count = readable.len();
+        self.count = readable.len() + writable.len();
+        self.segments[..readable.len()].copy_from_slice(readable);
+        self.segments[readable.len()..self.count].copy_from_slice(writable);
+        self.readable_len = total_len(readable);
+        self.writable_len = total_len(writable);
         self.remote.clear();
-        Some(count as u16)
     }
 
     /// Puts the pieces of a buffer that is not simply in the region of the last hit behind `count` others. Returns how

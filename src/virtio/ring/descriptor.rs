@@ -2,6 +2,10 @@
 //! differ in what is behind the length.
 #![allow(unsafe_code)]
 
+use std::ptr::NonNull;
+
+use bdev::Segment;
+
 use crate::dma::{Access, Gpa};
 
 /// `VIRTQ_DESC_F_NEXT`.
@@ -73,6 +77,49 @@ impl RawDescriptor {
     #[inline]
     pub fn packed(self) -> Descriptor {
         Descriptor::packed(u64::from_le(self.addr), u64::from_le(self.rest))
+    }
+}
+
+/// Descriptors side by side in mapped memory: those of a split ring, or a table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Descriptors {
+    base: NonNull<u8>,
+    count: u16,
+}
+
+impl Descriptors {
+    /// The `count` descriptors at `base`.
+    ///
+    /// # Safety
+    /// They are mapped and readable for as long as this is used.
+    #[inline(always)]
+    pub unsafe fn new(base: NonNull<u8>, count: u16) -> Self {
+        Self { base, count }
+    }
+
+    /// How many there are.
+    #[inline(always)]
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// Descriptor `index`, if there is one.
+    #[inline(always)]
+    pub fn get(&self, index: u16) -> Option<RawDescriptor> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: it is one of the descriptors that the maker promised.
+        Some(unsafe { RawDescriptor::fetch(self.base.as_ptr().add(usize::from(index) * DESC_SIZE as usize)) })
+    }
+
+    /// Asks for the cache line of descriptor `index`, wherever that is.
+    #[inline(always)]
+    pub fn prefetch(&self, index: u16) {
+        let at = self.base.as_ptr().wrapping_add(usize::from(index) * DESC_SIZE as usize);
+        // SAFETY: only a prefetch is made of it, which never faults.
+        let segment = unsafe { Segment::new(NonNull::new_unchecked(at), DESC_SIZE as usize) };
+        segment.prefetch_read();
     }
 }
 

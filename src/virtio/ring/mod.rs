@@ -3,7 +3,7 @@
 //! Owns the positions in a ring and the host addresses of its areas. Never looks into a buffer, never signals anybody,
 //! never waits. The queue workers in `target` call it, each ring from one thread.
 //!
-//! One pass over a ring: [`Ring::look`] once, [`Ring::pop`] as often as there is work and room for it,
+//! One pass over a ring: [`Ring::look`] once, [`Ring::pop_usual`] and [`Ring::pop`] as often as there is work and room for it,
 //! [`Ring::push`] for what is finished, [`Ring::publish`] once; its answer says whether the driver wants an interrupt.
 //!
 //! [`Ring`] is an enumeration and not a trait, so that every call is direct: the ring format is chosen once a device and
@@ -18,6 +18,7 @@ mod packed_areas;
 mod split;
 mod table;
 mod taken;
+mod usual;
 
 #[cfg(test)]
 mod garbage_tests;
@@ -42,6 +43,7 @@ pub use chain::{Chain, MAX_SEGMENTS, RemoteRange};
 pub use error::{Area, ChainFault, RingError};
 pub use packed::PackedRing;
 pub use split::SplitRing;
+pub use usual::{USUAL_SEGMENTS, UsualChain};
 
 use crate::dma::{Gpa, MemMap};
 
@@ -221,16 +223,30 @@ impl Ring {
         }
     }
 
+    /// Takes chains of the batch that [`Ring::look`] saw, one into each place of `into`, as long as they are usual ones: cut
+    /// in a few pieces, each in memory that was hit before. Returns how many. What comes next is for [`Ring::pop`] to say.
+    #[inline]
+    pub fn pop_usual(&mut self, into: &mut [UsualChain]) -> usize {
+        match self {
+            Self::Split(ring) => ring.pop_usual(into),
+            Self::Packed(ring) => ring.pop_usual(into),
+        }
+    }
+
     /// Takes the next chain of the batch that [`Ring::look`] saw into `chain`. In a packed ring that may be one that
     /// was made available since.
     ///
     /// # Errors
     /// [`RingError`]: the ring is broken, the device needs a reset. Nothing was taken.
-    #[inline(always)]
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
+        let mut usual = UsualChain::EMPTY;
+        if self.pop_usual(std::slice::from_mut(&mut usual)) == 1 {
+            chain.describe(&usual);
+            return Ok(Popped::Chain(usual.take_head()));
+        }
         match self {
-            Self::Split(ring) => ring.pop(map, chain),
-            Self::Packed(ring) => ring.pop(map, chain),
+            Self::Split(ring) => ring.pop_with_care(map, chain),
+            Self::Packed(ring) => ring.pop_with_care(map, chain),
         }
     }
 

@@ -6,11 +6,12 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::chain::{Memory, USUAL_DESCRIPTORS};
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
+use super::chain::Memory;
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor, RawDescriptor};
 use super::packed_areas::{Event, PackedAreas, Position, Used};
 use super::table::{Stop, Tables};
 use super::taken::TakenChains;
+use super::usual::{USUAL_SEGMENTS, UsualChain};
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
 
@@ -60,7 +61,7 @@ impl PackedRing {
             held_back: None,
             unpublished: 0,
             taken_chains: TakenChains::new(layout.size),
-            fetched: Vec::with_capacity(USUAL_DESCRIPTORS),
+            fetched: Vec::with_capacity(USUAL_SEGMENTS),
             cache: RegionCache::default(),
             tables: Tables::new(features.indirect),
             started: false,
@@ -144,23 +145,25 @@ impl PackedRing {
         }
     }
 
-    /// See [`Ring::pop`](super::Ring::pop).
-    ///
-    /// # Errors
-    /// [`RingError`].
-    #[inline(always)]
-    pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
-        match self.pop_usual(chain) {
-            Some(head) => Ok(Popped::Chain(head)),
-            None => self.pop_with_care(map, chain),
+    /// See [`Ring::pop_usual`](super::Ring::pop_usual).
+    #[inline(never)]
+    pub fn pop_usual(&mut self, into: &mut [UsualChain]) -> usize {
+        let mut count = 0;
+        for chain in into {
+            let Some(head) = self.pop_next(chain) else { break };
+            chain.prefetch();
+            chain.head = Some(head);
+            count += 1;
         }
+        self.in_flight += count;
+        self.position = self.position.wrapping_add(count);
+        count.into()
     }
 
-    /// Takes the next chain if it is a usual one.
-    #[inline(never)]
-    fn pop_usual(&mut self, chain: &mut Chain) -> Option<Head> {
+    #[inline(always)]
+    fn pop_next(&mut self, chain: &mut UsualChain) -> Option<Head> {
         let areas = self.areas.as_ref()?;
-        let (mut at, room) = (self.next_avail, self.size - self.taken);
+        let (mut at, room, cache) = (self.next_avail, self.size - self.taken, &self.cache);
         let first = areas.descriptor(at.index());
         if !at.is_available(first.flags) {
             return None;
@@ -168,20 +171,44 @@ impl PackedRing {
         let fetched = &mut self.fetched;
         fetched.clear();
         fetched.push(first);
-        let descriptors = chain.fill_usual(&self.cache, first, |_| {
-            at = at.next(areas.size());
-            let descriptor = areas.descriptor(at.index());
-            let is_next = at.is_available_and_direct(descriptor.flags);
-            is_next.then(|| {
-                fetched.push(descriptor);
-                descriptor
-            })
-        })?;
-        if descriptors > room { None } else { self.take().ok() }
+        if first.flags & DESC_F_INDIRECT != 0 {
+            let table = self.tables.usual(&first, cache)?;
+            let mut index = 0;
+            let mut next = || {
+                let descriptor = table.get(index).map(RawDescriptor::packed);
+                index += 1;
+                // Of the flags only the direction means anything.
+                let next = if index < table.count() { DESC_F_NEXT } else { 0 };
+                descriptor.map(|one| Descriptor { flags: one.flags & DESC_F_WRITE | next, ..one })
+            };
+            let first = next()?;
+            chain.fill(cache, first, |_| next())?;
+        } else {
+            chain.fill(cache, first, |_| {
+                at = at.next(areas.size());
+                let descriptor = areas.descriptor(at.index());
+                let is_next = at.is_available_and_direct(descriptor.flags);
+                is_next.then(|| {
+                    fetched.push(descriptor);
+                    descriptor
+                })
+            })?;
+        }
+        let descriptors = fetched.len() as u16;
+        if descriptors > room {
+            return None;
+        }
+        let id = self.taken_chains.take(fetched).ok()?;
+        self.next_avail = self.next_avail.advance(descriptors, self.size);
+        self.taken += descriptors;
+        Some(Head { id, descriptors })
     }
 
-    #[inline(never)]
-    fn pop_with_care(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
+    /// See [`Ring::pop`](super::Ring::pop).
+    ///
+    /// # Errors
+    /// [`RingError`].
+    pub fn pop_with_care(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         let Some(areas) = &self.areas else { return Ok(Popped::Empty) };
         let at = self.next_avail;
         let first = areas.descriptor(at.index());

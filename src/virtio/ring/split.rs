@@ -4,9 +4,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::areas::Areas;
 use super::chain::Memory;
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor, RawDescriptor};
 use super::table::{Stop, Tables};
-use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
+use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, UsualChain, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
 
 /// How far the driver may run past the event index before it is moved along: any distance well short of a full turn
@@ -118,36 +118,33 @@ impl SplitRing {
         Ok(ahead)
     }
 
+    /// See [`Ring::pop_usual`](super::Ring::pop_usual).
+    #[inline(never)]
+    pub fn pop_usual(&mut self, into: &mut [UsualChain]) -> usize {
+        let Some(areas) = &self.areas else { return 0 };
+        let (cache, tables, first) = (&self.cache, &self.tables, self.next_avail);
+        let most = into.len().min(self.avail_seen.wrapping_sub(first).into());
+        if most > 1 {
+            prefetch(areas, tables, cache, (first, most as u16));
+        }
+        let mut count = 0;
+        for chain in &mut into[..most] {
+            let id = areas.avail_head(first.wrapping_add(count));
+            let Some(descriptors) = fill_usual(chain, areas, tables, cache, id) else { break };
+            chain.prefetch();
+            chain.head = Some(Head { id, descriptors });
+            count += 1;
+        }
+        self.next_avail = first.wrapping_add(count);
+        self.in_flight += count;
+        count.into()
+    }
+
     /// See [`Ring::pop`](super::Ring::pop).
     ///
     /// # Errors
     /// [`RingError`].
-    #[inline(always)]
-    pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
-        match self.pop_usual(chain) {
-            Some(head) => Ok(Popped::Chain(head)),
-            None => self.pop_with_care(map, chain),
-        }
-    }
-
-    /// Takes the next chain if it is a usual one. In a function of its own, which calls nothing: all it needs is in
-    /// registers.
-    #[inline(never)]
-    fn pop_usual(&mut self, chain: &mut Chain) -> Option<Head> {
-        let areas = self.areas.as_ref().filter(|_| self.next_avail != self.avail_seen)?;
-        let id = areas.avail_head(self.next_avail);
-        let first = areas.descriptor(id)?;
-        let descriptors = chain.fill_usual(&self.cache, first, |before| areas.descriptor(before.link))?;
-        if descriptors > self.size {
-            return None;
-        }
-        self.next_avail = self.next_avail.wrapping_add(1);
-        self.in_flight += 1;
-        Some(Head { id, descriptors })
-    }
-
-    #[inline(never)]
-    fn pop_with_care(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
+    pub fn pop_with_care(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         let Some(areas) = self.areas.as_ref().filter(|_| self.next_avail != self.avail_seen) else {
             return Ok(Popped::Empty);
         };
@@ -266,6 +263,41 @@ impl SplitRing {
             self.avail_event = if self.polled { self.next_avail.wrapping_sub(1) } else { self.next_avail };
             areas.set_avail_event(self.avail_event);
         }
+    }
+}
+
+/// Describes the chain whose head is `id` if it is a usual one: the ring's own descriptors in it.
+#[inline(always)]
+fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, cache: &RegionCache, id: u16) -> Option<u16> {
+    let mut table = areas.descriptors();
+    let mut first = table.get(id)?.split();
+    let is_indirect = first.flags & DESC_F_INDIRECT != 0;
+    if is_indirect {
+        table = tables.usual(&first, cache)?;
+        first = table.get(0)?.split();
+    }
+    let count = chain.fill(cache, first, |before| table.get(before.link).map(RawDescriptor::split))?;
+    match (count <= table.count(), is_indirect) {
+        (false, _) => None,
+        (true, true) => Some(1),
+        (true, false) => Some(count),
+    }
+}
+
+/// Asks for the descriptors of `count` chains from `position` on, and for the tables that they point to.
+#[inline(always)]
+fn prefetch(areas: &Areas, tables: &Tables, cache: &RegionCache, (position, count): (u16, u16)) {
+    let table = areas.descriptors();
+    let heads = || (0..count).map(|step| areas.avail_head(position.wrapping_add(step)));
+    heads().for_each(|id| table.prefetch(id));
+    for id in heads() {
+        let Some(first) = table.get(id).map(RawDescriptor::split) else { return };
+        if first.flags & DESC_F_INDIRECT == 0 {
+            return;
+        }
+        let Some(table) = tables.usual(&first, cache) else { return };
+        table.prefetch(0);
+        table.prefetch(table.count() - 1);
     }
 }
 

@@ -6,9 +6,10 @@ use std::ptr::NonNull;
 use bdev::Segment;
 
 use super::chain::{Filling, Memory};
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_SIZE, Descriptor, RawDescriptor};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_SIZE, Descriptor, Descriptors, RawDescriptor};
+use super::usual::USUAL_SEGMENTS;
 use super::{ChainFault, MAX_SEGMENTS};
-use crate::dma::{Access, Gpa};
+use crate::dma::{Access, Gpa, RegionCache};
 
 /// Why a chain could not be taken.
 pub(super) enum Stop {
@@ -95,6 +96,18 @@ impl Tables {
             filling.add(memory.borrow(), descriptor.addr, descriptor.len, descriptor.access())?;
         }
         Ok(filling.finish()?)
+    }
+
+    /// The table that `pointer` points to, if it is a short one, whole in a region that was hit before, and its pointer
+    /// keeps to the rules.
+    #[inline(always)]
+    pub fn usual(&self, pointer: &Descriptor, cache: &RegionCache) -> Option<Descriptors> {
+        let mut whole = Segment::EMPTY;
+        let is_usual = self.check(pointer).is_ok_and(|entries| usize::from(entries) <= USUAL_SEGMENTS)
+            && cache.hit((pointer.addr, u64::from(pointer.len)), Access::Read, &mut whole);
+        let base = NonNull::new(whole.as_ptr())?;
+        // SAFETY: the segment is as long as so many descriptors, and mapped.
+        is_usual.then(|| unsafe { Descriptors::new(base, (whole.len() / DESC_SIZE as usize) as u16) })
     }
 
     /// The number of descriptors in a table, if its pointer keeps to the rules.

@@ -2,8 +2,8 @@
 //! ones. [`packed`](super::packed) alone asks it.
 
 use super::RingError;
-use super::chain::USUAL_DESCRIPTORS;
 use super::descriptor::Descriptor;
+use super::usual::USUAL_SEGMENTS;
 
 /// The descriptors of the chains in flight, by buffer id. The driver tells chains by that: one that came twice would be
 /// used twice, with whatever length the driver remembers for it. There is room for the usual number from the start; the
@@ -13,7 +13,7 @@ pub(super) struct TakenChains(Box<[Vec<Descriptor>]>);
 
 impl TakenChains {
     pub fn new(size: u16) -> Self {
-        Self((0..size).map(|_| Vec::with_capacity(USUAL_DESCRIPTORS)).collect())
+        Self((0..size).map(|_| Vec::with_capacity(USUAL_SEGMENTS)).collect())
     }
 
     /// Takes a chain over, and leaves an empty list in its place. Returns its id.

@@ -1,0 +1,105 @@
+//! A chain as drivers nearly always cut it: in a few buffers, each whole in a region that was hit before. It is described
+//! in place, by whoever takes a batch of chains, and nothing of it is copied again.
+//!
+//! What is not so is for [`Chain`](super::Chain): nothing here ever says that a chain is wrong.
+
+use bdev::Segment;
+
+use super::Head;
+use super::chain::MAX_TOTAL_LEN;
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor};
+use crate::dma::{Access, RegionCache};
+
+/// Descriptors of a usual chain at most.
+pub const USUAL_SEGMENTS: usize = 8;
+
+/// A usual chain: the readable part, then the writable part. Made once, refilled by
+/// [`Ring::pop_usual`](super::Ring::pop_usual).
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct UsualChain {
+    segments: [Segment; USUAL_SEGMENTS],
+    total_len: u64,
+    readable_count: u16,
+    count: u16,
+    /// There from the pop on, until somebody takes it.
+    pub(super) head: Option<Head>,
+}
+
+impl UsualChain {
+    /// No chain.
+    pub const EMPTY: Self =
+        Self { segments: [Segment::EMPTY; USUAL_SEGMENTS], total_len: 0, readable_count: 0, count: 0, head: None };
+
+    /// What the driver wrote for the device.
+    #[inline(always)]
+    pub fn readable(&self) -> &[Segment] {
+        &self.segments[..usize::from(self.readable_count)]
+    }
+
+    /// What the device may write for the driver.
+    #[inline(always)]
+    pub fn writable(&self) -> &[Segment] {
+        &self.segments[usize::from(self.readable_count)..usize::from(self.count)]
+    }
+
+    /// Bytes of both parts.
+    #[inline(always)]
+    pub fn total_len(&self) -> u64 {
+        self.total_len
+    }
+
+    /// The right to give it back.
+    ///
+    /// # Panics
+    /// If somebody has taken it before.
+    #[inline(always)]
+    pub fn take_head(&mut self) -> Head {
+        self.head.take().expect("a chain that was popped is given back once")
+    }
+
+    /// Describes the chain that begins with `first`; `next` gives the descriptor behind another. Returns the number of
+    /// descriptors. `None` says only that the chain has to be walked with care.
+    #[inline(always)]
+    pub(super) fn fill(
+        &mut self,
+        cache: &RegionCache,
+        first: Descriptor,
+        mut next: impl FnMut(&Descriptor) -> Option<Descriptor>,
+    ) -> Option<u16> {
+        let (mut descriptor, mut total_len) = (first, 0);
+        // Set in the descriptors from the first that is to be written on.
+        let (mut direction, mut readable_count) = (0, 0);
+        for (place, segment) in self.segments.iter_mut().enumerate() {
+            let Descriptor { addr, len, flags, .. } = descriptor;
+            if flags & DESC_F_INDIRECT != 0 || flags & DESC_F_WRITE < direction {
+                return None;
+            }
+            direction = flags & DESC_F_WRITE;
+            let access = if direction == 0 { Access::Read } else { Access::Write };
+            if !cache.hit((addr, u64::from(len)), access, segment) {
+                return None;
+            }
+            total_len += u64::from(len);
+            readable_count += u16::from(direction == 0);
+            if flags & DESC_F_NEXT == 0 {
+                if total_len > MAX_TOTAL_LEN {
+                    return None;
+                }
+                (self.total_len, self.readable_count, self.count) = (total_len, readable_count, place as u16 + 1);
+                return Some(self.count);
+            }
+            descriptor = next(&descriptor)?;
+        }
+        None
+    }
+
+    /// Has what is looked at first, and what is written last, brought from the driver's cache.
+    #[inline(always)]
+    pub(super) fn prefetch(&self) {
+        self.segments[0].prefetch_read();
+        if let Some(response) = self.segments.get(usize::from(self.readable_count)) {
+            response.prefetch_write();
+        }
+    }
+}
