@@ -54,31 +54,32 @@ pub struct UsualTransfer {
     pub blocks: u32,
 }
 
-/// As [`decode`], for the usual READ or WRITE alone: no table is looked at. `None` says that [`decode`] has to be asked.
+/// As [`decode`], for the usual READ or WRITE alone, from its 16 bytes as two words: no table is looked at. `None` says that [`decode`] has to be asked.
 #[inline(always)]
-pub fn decode_usual(cdb: &[u8; 16]) -> Option<UsualTransfer> {
+pub fn decode_usual([high, low]: [u64; 2]) -> Option<UsualTransfer> {
     // What either of READ and WRITE does not have, behind the operation code.
-    const BEHIND: u128 = u128::MAX >> 8;
-    const TEN: u128 = (reserved_of(Opcode::READ_10) | reserved_of(Opcode::WRITE_10)) & BEHIND;
-    const SIXTEEN: u128 = (reserved_of(Opcode::READ_16) | reserved_of(Opcode::WRITE_16)) & BEHIND;
-    let bits = u128::from_be_bytes(*cdb);
-    let (high, low) = ((bits >> 64) as u64, bits as u64);
-    let (is_write, is_ten) = match Opcode(cdb[0]) {
-        Opcode::READ_10 => (false, true),
-        Opcode::WRITE_10 => (true, true),
-        Opcode::READ_16 => (false, false),
-        Opcode::WRITE_16 => (true, false),
-        _ => return None,
-    };
-    let fua = cdb[1] & 1 << 3 != 0;
-    let (wrong, lba, blocks) = if is_ten {
+    const fn wrong(read: Opcode, write: Opcode) -> (u64, u64) {
+        let bits = reserved_of(read) | reserved_of(write);
+        ((bits >> 64) as u64 & u64::MAX >> 8, bits as u64)
+    }
+    const TEN: (u64, u64) = wrong(Opcode::READ_10, Opcode::WRITE_10);
+    const SIXTEEN: (u64, u64) = wrong(Opcode::READ_16, Opcode::WRITE_16);
+    let opcode = Opcode((high >> 56) as u8);
+    let is_write = matches!(opcode, Opcode::WRITE_10 | Opcode::WRITE_16);
+    let fua = high & 1 << 51 != 0;
+    match opcode {
         // Bytes 2 to 5, and 7 and 8.
-        (bits & TEN, high >> 16 & 0xffff_ffff, ((high & 0xff) << 8 | low >> 56) as u32)
-    } else {
+        Opcode::READ_10 | Opcode::WRITE_10 if high & TEN.0 | low & TEN.1 == 0 => {
+            let (lba, blocks) = (high >> 16 & 0xffff_ffff, (high & 0xff) << 8 | low >> 56);
+            Some(UsualTransfer { is_write, fua, lba, blocks: blocks as u32 })
+        }
         // Bytes 2 to 9, and 10 to 13.
-        (bits & SIXTEEN, high << 16 | low >> 48, (low >> 16) as u32)
-    };
-    (wrong == 0).then_some(UsualTransfer { is_write, fua, lba, blocks })
+        Opcode::READ_16 | Opcode::WRITE_16 if high & SIXTEEN.0 | low & SIXTEEN.1 == 0 => {
+            let (lba, blocks) = (high << 16 | low >> 48, low >> 16);
+            Some(UsualTransfer { is_write, fua, lba, blocks: blocks as u32 })
+        }
+        _ => None,
+    }
 }
 
 /// A command of the table, for those that report it.

@@ -35,13 +35,14 @@ impl Unit {
         })
     }
 
-    /// Decodes and starts the usual READ or WRITE in one step, at a unit that runs and has no attention pending: its one
-    /// operation, with which it ends. `None` says only that [`Unit::decode`] and [`Unit::start`] are to be asked.
+    /// Decodes and starts the usual READ or WRITE in one step, at a unit that runs and has no attention pending, from the 16
+    /// bytes of its CDB as two words: its one operation, with which it ends. `None` says only that [`Unit::decode`] and
+    /// [`Unit::start`] are to be asked.
     #[inline(always)]
-    pub fn quick(&self, cdb: &[u8; 16]) -> Option<BlockOp> {
+    pub fn quick(&self, cdb: [u64; 2]) -> Option<BlockOp> {
         match self {
             Self::Disk(disk) => disk.quick(cdb::decode_usual(cdb)?),
-            Self::WellKnown(_) | Self::Missing(_) => None,
+            Self::Missing(_) | Self::WellKnown(_) => None,
         }
     }
 

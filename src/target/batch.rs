@@ -93,7 +93,7 @@ impl RequestQueue {
         let Self { batch, chain, slots, .. } = self;
         let usual = &mut batch[place];
         let head = usual.take_head();
-        let Some(plain) = Plain::of(usual.readable(), usual.writable(), usual.total_len(), self.framing) else {
+        let Some(plain) = Plain::of(usual, self.framing) else {
             chain.describe(usual);
             return self.begin(head, None, cx);
         };
@@ -107,7 +107,7 @@ impl RequestQueue {
     fn fail_aside(&mut self, place: usize, outcome: &Outcome) {
         let usual = &mut self.batch[place];
         let head = usual.take_head();
-        let plain = Plain::of(usual.readable(), usual.writable(), usual.total_len(), self.framing);
+        let plain = Plain::of(usual, self.framing);
         let slot = self.slots.take_plain(head, &plain.expect("it was run as such"));
         self.end(slot, outcome, 0);
     }
@@ -135,7 +135,7 @@ impl RequestQueue {
         last: &mut Option<(LunAddress, EntryIndex)>,
         cx: &mut Cx,
     ) -> Option<(BlockOp, Result<(), IoError>, u32)> {
-        let plain = Plain::of(usual.readable(), usual.writable(), usual.total_len(), self.framing)?;
+        let plain = Plain::of(usual, self.framing)?;
         let (lun, cdb) = CommandRequest::peek(plain.header)?;
         let luns = &self.queue.adapter.luns;
         let index = match *last {
@@ -151,7 +151,7 @@ impl RequestQueue {
         if !(cx.bars.is_empty() && entry.is_usual()) {
             return None;
         }
-        let op = entry.unit.quick(&cdb)?;
+        let op = entry.unit.quick(cdb)?;
         if op.len != plain.data_len || op.kind.is_change() != plain.data_out {
             return None;
         }

@@ -6,7 +6,7 @@ use zerocopy::FromBytes;
 use super::gather::{Pieces, copy_head};
 use super::lun::LunAddress;
 use super::spec::{CDB_SIZE_DEFAULT, CommandHeader, CommandResponseHeader};
-use crate::virtio::ring::Chain;
+use crate::virtio::ring::{Chain, UsualChain};
 
 /// Longest command descriptor block that a driver may set `cdb_size` to, in bytes.
 pub const CDB_MAX: usize = 64;
@@ -135,21 +135,16 @@ pub struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// The parts of a chain with these segments, which have `total_len` bytes, or `None` if it is cut in another way:
-    /// [`CommandRequest::parse`] takes it as it is.
+    /// The parts of `chain`, or `None` if it is cut in another way: [`CommandRequest::parse`] takes it as it is.
     #[inline(always)]
-    pub fn of(readable: &'a [Segment], writable: &'a [Segment], total_len: u64, framing: Framing) -> Option<Self> {
+    pub fn of(chain: &'a UsualChain, framing: Framing) -> Option<Self> {
         let (header_len, response_len) = (framing.header_len(), framing.response_len());
-        let ([header, out @ ..], [response, into @ ..]) = (readable, writable) else { return None };
+        let (header, response, data, data_out) = chain.parts()?;
         if header.len() != header_len as usize || response.len() != response_len as usize {
             return None;
         }
-        let data_out = !out.is_empty();
-        if data_out && !into.is_empty() {
-            return None;
-        }
-        let data_len = total_len - u64::from(header_len) - u64::from(response_len);
-        Some(Self { header, response, data: if data_out { out } else { into }, data_len, data_out })
+        let data_len = chain.total_len() - u64::from(header_len) - u64::from(response_len);
+        Some(Self { header, response, data, data_len, data_out })
     }
 }
 
@@ -176,14 +171,15 @@ impl CommandRequest {
         Self::new(head, Cdb { bytes, len: USUAL as u8 })
     }
 
-    /// The LUN and the first 16 bytes of the CDB alone, for a look whether that is all that matters; if not, the header is
-    /// read anew. `None` if the CDB is shorter.
+    /// The LUN and the first 16 bytes of the CDB alone, as two words of 8 bytes, for a look whether that is all that matters;
+    /// if not, the header is read anew. `None` if the CDB is shorter.
     #[inline(always)]
-    pub fn peek(header: &Segment) -> Option<(LunAddress, [u8; 16])> {
+    pub fn peek(header: &Segment) -> Option<(LunAddress, [u64; 2])> {
         if header.len() < HEADER_LEN + 16 {
             return None;
         }
-        Some((LunAddress(header.read_array(0)), header.read_array(HEADER_LEN)))
+        let word = |at| u64::from_be_bytes(header.read_array(at));
+        Some((LunAddress(header.read_array(0)), [word(HEADER_LEN), word(HEADER_LEN + 8)]))
     }
 
     #[cold]

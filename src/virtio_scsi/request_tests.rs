@@ -1,6 +1,7 @@
 use bdev::segment::{copy_from, copy_to, total_len};
 
 use super::*;
+use crate::virtio::ring::UsualChain;
 use crate::virtio::ring::testing::chain_of;
 
 const DEFAULT: Framing = Framing { cdb_size: 32, sense_size: 96 };
@@ -121,17 +122,14 @@ fn a_request_that_changes_meanwhile_was_fetched_once() {
     assert_eq!((request.cdb.as_bytes()[0], request.lun.0[0]), (0x28, 1));
 }
 
-fn plain_of(chain: &Chain, framing: Framing) -> Option<Plain<'_>> {
-    Plain::of(chain.readable(), chain.writable(), chain.readable_len() + chain.writable_len(), framing)
-}
-
 #[test]
 fn a_chain_that_is_cut_as_usual_comes_in_its_parts() {
     let (header, data) = (read_10(), [7; 600]);
     let plain = |readable: &[&[u8]], writable: &[u32]| {
         let (_driver, chain, _) = chain_of(readable, writable);
         let (request, layout) = CommandRequest::parse(&chain, DEFAULT).ok()?;
-        let plain = plain_of(&chain, DEFAULT)?;
+        let usual = UsualChain::of(chain.readable(), chain.writable());
+        let plain = Plain::of(&usual, DEFAULT)?;
         assert_eq!(CommandRequest::read(plain.header, DEFAULT), request);
         assert_eq!(layout.response(&chain).collect::<Vec<_>>(), [*plain.response]);
         let data: Vec<_> = layout.data_out(&chain).chain(layout.data_in(&chain)).collect();
@@ -167,7 +165,8 @@ fn a_header_of_another_size_is_read_in_one_piece_too() {
         header.resize(19 + cdb_size, 0x5a);
         let (_driver, chain, _) = chain_of(&[&header], &[108]);
         let framing = Framing { cdb_size: cdb_size as u32, sense_size: 96 };
-        let plain = plain_of(&chain, framing).expect("it is cut as usual");
+        let usual = UsualChain::of(chain.readable(), chain.writable());
+        let plain = Plain::of(&usual, framing).expect("it is cut as usual");
         let request = CommandRequest::read(plain.header, framing);
         assert_eq!(request.cdb.as_bytes(), &header[19..], "{cdb_size}");
         assert_eq!(Ok(request), CommandRequest::parse(&chain, framing).map(|(request, _)| request));

@@ -391,3 +391,30 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn the_quick_way_decodes_as_the_table_does(
+        opcode in prop::sample::select(vec![0x28_u8, 0x2a, 0x88, 0x8a, 0xa8, 0x08]),
+        mut cdb: [u8; 16],
+        mask in prop::sample::select(vec![0_u8, 0x08, 0x18, 0xff]),
+    ) {
+        cdb[0] = opcode;
+        cdb[1] &= mask;
+        cdb[if opcode < 0x80 { 6 } else { 14 }] &= mask;
+        cdb[9] &= if opcode < 0x80 { mask } else { 0xff };
+        cdb[15] &= mask;
+        let word = |at| u64::from_be_bytes(*cdb[at..].first_chunk().expect("8 bytes"));
+        let usual = decode_usual([word(0), word(8)]);
+        let expected = match decode(&cdb) {
+            Ok(Command::Read { lba, blocks, fua, form: CdbForm::Ten | CdbForm::Sixteen, .. }) => Some((false, fua, lba, blocks)),
+            Ok(Command::Write { lba, blocks, fua, form: CdbForm::Ten | CdbForm::Sixteen, .. }) => Some((true, fua, lba, blocks)),
+            _ => None,
+        };
+        if let Some(UsualTransfer { is_write, fua, lba, blocks }) = usual {
+            prop_assert_eq!(Some((is_write, fua, lba, blocks)), expected);
+        } else if mask == 0x08 || mask == 0 {
+            prop_assert_eq!(expected, None, "the usual fields are decoded");
+        }
+    }
+}

@@ -173,18 +173,23 @@ impl PackedRing {
         fetched.push(first);
         if first.flags & DESC_F_INDIRECT != 0 {
             let table = self.tables.usual(&first, cache)?;
-            let mut index = 0;
-            let mut next = || {
-                let descriptor = table.get(index).map(RawDescriptor::packed);
-                index += 1;
-                // Of the flags only the direction means anything.
-                let next = if index < table.count() { DESC_F_NEXT } else { 0 };
-                descriptor.map(|one| Descriptor { flags: one.flags & DESC_F_WRITE | next, ..one })
+            let entries = || {
+                let mut index = 0;
+                move |_: &Descriptor| {
+                    let descriptor = table.get(index).map(RawDescriptor::packed);
+                    index += 1;
+                    // Of the flags only the direction means anything.
+                    let next = if index < table.count() { DESC_F_NEXT } else { 0 };
+                    descriptor.map(|one| Descriptor { flags: one.flags & DESC_F_WRITE | next, ..one })
+                }
             };
-            let first = next()?;
-            chain.fill(cache, first, |_| next())?;
+            let (mut three, mut more) = (entries(), entries());
+            let (begin, again) = (three(&first)?, more(&first)?);
+            if chain.fill_three(cache, begin, three).is_none() {
+                chain.fill(cache, again, more)?;
+            }
         } else {
-            chain.fill(cache, first, |_| {
+            let mut next = |_: &Descriptor| {
                 at = at.next(areas.size());
                 let descriptor = areas.descriptor(at.index());
                 let is_next = at.is_available_and_direct(descriptor.flags);
@@ -192,7 +197,20 @@ impl PackedRing {
                     fetched.push(descriptor);
                     descriptor
                 })
-            })?;
+            };
+            if chain.fill_three(cache, first, &mut next).is_none() {
+                at = self.next_avail;
+                fetched.truncate(1);
+                chain.fill(cache, first, |_| {
+                    at = at.next(areas.size());
+                    let descriptor = areas.descriptor(at.index());
+                    let is_next = at.is_available_and_direct(descriptor.flags);
+                    is_next.then(|| {
+                        fetched.push(descriptor);
+                        descriptor
+                    })
+                })?;
+            }
         }
         let descriptors = fetched.len() as u16;
         if descriptors > room {

@@ -276,7 +276,11 @@ fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, cache: &Re
         table = tables.usual(&first, cache)?;
         first = table.get(0)?.split();
     }
-    let count = chain.fill(cache, first, |before| table.get(before.link).map(RawDescriptor::split))?;
+    let next = |before: &Descriptor| table.get(before.link).map(RawDescriptor::split);
+    let count = match chain.fill_three(cache, first, next) {
+        Some(count) => count,
+        None => chain.fill(cache, first, next)?,
+    };
     match (count <= table.count(), is_indirect) {
         (false, _) => None,
         (true, true) => Some(1),

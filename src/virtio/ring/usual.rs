@@ -31,6 +31,18 @@ impl UsualChain {
     pub const EMPTY: Self =
         Self { segments: [Segment::EMPTY; USUAL_SEGMENTS], total_len: 0, readable_count: 0, count: 0, head: None };
 
+    /// A chain of these segments, for the tests of every room.
+    #[cfg(test)]
+    pub fn of(readable: &[Segment], writable: &[Segment]) -> Self {
+        let mut chain = Self::EMPTY;
+        for (place, segment) in chain.segments.iter_mut().zip(readable.iter().chain(writable)) {
+            *place = *segment;
+        }
+        (chain.readable_count, chain.count) = (readable.len() as u16, (readable.len() + writable.len()) as u16);
+        chain.total_len = bdev::segment::total_len(readable) + bdev::segment::total_len(writable);
+        chain
+    }
+
     /// What the driver wrote for the device.
     #[inline(always)]
     pub fn readable(&self) -> &[Segment] {
@@ -58,9 +70,39 @@ impl UsualChain {
         self.head.take().expect("a chain that was popped is given back once")
     }
 
+    /// As [`UsualChain::fill`], for the most usual of all: a request header, one piece of data and a response.
+    #[inline(always)]
+    pub(super) fn fill_three(
+        &mut self,
+        cache: &RegionCache,
+        first: Descriptor,
+        mut next: impl FnMut(&Descriptor) -> Option<Descriptor>,
+    ) -> Option<u16> {
+        const FLAGS: u16 = DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT;
+        let [header, middle, end, ..] = &mut self.segments;
+        if first.flags & FLAGS != DESC_F_NEXT || !cache.hit((first.addr, u64::from(first.len)), Access::Read, header) {
+            return None;
+        }
+        let second = next(&first)?;
+        let is_in = second.flags & DESC_F_WRITE != 0;
+        let access = if is_in { Access::Write } else { Access::Read };
+        if second.flags & (DESC_F_NEXT | DESC_F_INDIRECT) != DESC_F_NEXT
+            || !cache.hit((second.addr, u64::from(second.len)), access, middle)
+        {
+            return None;
+        }
+        let third = next(&second)?;
+        if third.flags & FLAGS != DESC_F_WRITE || !cache.hit((third.addr, u64::from(third.len)), Access::Write, end) {
+            return None;
+        }
+        self.total_len = u64::from(first.len) + u64::from(second.len) + u64::from(third.len);
+        (self.readable_count, self.count) = (2 - u16::from(is_in), 3);
+        (self.total_len <= MAX_TOTAL_LEN).then_some(3)
+    }
+
     /// Describes the chain that begins with `first`; `next` gives the descriptor behind another. Returns the number of
     /// descriptors. `None` says only that the chain has to be walked with care.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn fill(
         &mut self,
         cache: &RegionCache,
@@ -94,12 +136,27 @@ impl UsualChain {
         None
     }
 
+    /// Header, response and data, and whether that is from the driver, if the first readable and the first writable
+    /// buffer hold nothing else, as far as one can tell without their lengths.
+    #[inline(always)]
+    pub fn parts(&self) -> Option<(&Segment, &Segment, &[Segment], bool)> {
+        let [header, middle, end, ..] = &self.segments;
+        match (self.readable_count, self.count) {
+            (1, 3) => Some((header, middle, std::slice::from_ref(end), false)),
+            (2, 3) => Some((header, end, std::slice::from_ref(middle), true)),
+            (1, 2..) => Some((header, middle, self.segments.get(2..self.count.into())?, false)),
+            (2.., count) if count == self.readable_count + 1 => {
+                let (response, data) = self.segments.get(1..count.into())?.split_last()?;
+                Some((header, response, data, true))
+            }
+            _ => None,
+        }
+    }
+
     /// Has what is looked at first, and what is written last, brought from the driver's cache.
     #[inline(always)]
     pub(super) fn prefetch(&self) {
         self.segments[0].prefetch_read();
-        if let Some(response) = self.segments.get(usize::from(self.readable_count)) {
-            response.prefetch_write();
-        }
+        self.segments[usize::from(self.readable_count) % USUAL_SEGMENTS].prefetch_write();
     }
 }
