@@ -142,7 +142,7 @@ impl Segment {
 #[derive(Debug, Clone, Copy)]
 pub struct SegmentSlice {
     first: NonNull<Segment>,
-    count: u32,
+    count: usize,
 }
 
 // SAFETY: an address and a count; the maker keeps the storage in place until the completion (see `new`).
@@ -157,18 +157,17 @@ impl SegmentSlice {
     /// # Safety
     /// `list` must neither move, change nor be freed until the operation that it is given to has completed.
     pub const unsafe fn new(list: &[Segment]) -> Self {
-        assert!(list.len() <= u32::MAX as usize);
         Self {
             // SAFETY: a slice's pointer is never null.
             first: unsafe { NonNull::new_unchecked(list.as_ptr().cast_mut()) },
-            count: list.len() as u32,
+            count: list.len(),
         }
     }
 
     /// The segments.
     pub const fn as_slice(&self) -> &[Segment] {
         // SAFETY: by the promise given to `new`.
-        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count as usize) }
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 
     /// Sum of the lengths in bytes.

@@ -37,7 +37,20 @@ impl RegionCache {
     /// whether that is so.
     #[inline(always)]
     pub fn hit(&self, range: (Gpa, u64), access: Access, place: &mut Segment) -> bool {
-        self.parts[(range.0.0 >> self.shift) as usize % PARTS].reach(range, access, place)
+        self.recent(range.0).reach(range, access, place)
+    }
+
+    /// As [`RegionCache::hit`], with a look at the region of another address first, `near`: the buffers of one request are
+    /// nearly always in one.
+    #[inline(always)]
+    pub fn hit_near(&self, near: &Recent, range: (Gpa, u64), access: Access, place: &mut Segment) -> bool {
+        near.reach(range, access, place) || self.hit(range, access, place)
+    }
+
+    /// What was hit last in the part of `gpa`.
+    #[inline(always)]
+    pub fn recent(&self, gpa: Gpa) -> &Recent {
+        &self.parts[(gpa.0 >> self.shift) as usize % PARTS]
     }
 
     /// Remembers the region of `gpa`. Any `shift` below 64 is right at any time: what is remembered says itself what it is.
@@ -49,7 +62,7 @@ impl RegionCache {
 
 /// A region, as far as it may be used without more ado.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Recent {
+pub struct Recent {
     start: u64,
     base: NonNull<u8>,
     /// Bytes that may be read, and that may be written.
@@ -72,8 +85,9 @@ impl Recent {
         Self { start: start.0, base, reach }
     }
 
+    /// Puts the range in `place`, if it has bytes and all of them are within reach. Returns whether that is so.
     #[inline(always)]
-    fn reach(&self, (gpa, len): (Gpa, u64), access: Access, place: &mut Segment) -> bool {
+    pub fn reach(&self, (gpa, len): (Gpa, u64), access: Access, place: &mut Segment) -> bool {
         let (offset, reach) = (gpa.0.wrapping_sub(self.start), self.reach[access as usize]);
         if offset >= reach || len.wrapping_sub(1) >= reach - offset {
             return false;

@@ -5,7 +5,7 @@
 
 use bdev::{Discard, Info, IoError, OpKind, WriteCache};
 
-use super::cdb::UsualTransfer;
+use super::cdb::{self, UsualTransfer};
 use super::command::{CdbForm, Command};
 use super::identity::{Identity, Port};
 use super::limits::Limits;
@@ -129,10 +129,16 @@ impl LogicalUnit {
         }
     }
 
-    /// The one operation of a READ or WRITE: see [`Unit::quick`](super::Unit::quick).
+    /// Decodes and starts the usual READ or WRITE in one step, at a unit that runs and has no attention pending, from the 16
+    /// bytes of its CDB as two words: its one operation, with which it ends. `None` says only that
+    /// [`Unit::decode`](super::Unit::decode) and [`Unit::start`](super::Unit::start) are to be asked, as it does for a READ
+    /// with `data_out` and a WRITE without.
     #[inline(always)]
-    pub(super) fn quick(&self, transfer: UsualTransfer) -> Option<BlockOp> {
-        let UsualTransfer { is_write, fua, lba, blocks } = transfer;
+    pub fn quick(&self, cdb: [u64; 2], data_out: bool) -> Option<BlockOp> {
+        let UsualTransfer { is_write, fua, lba, blocks } = cdb::decode_usual(cdb)?;
+        if is_write != data_out {
+            return None;
+        }
         let kind = match (is_write, fua) {
             (true, _) if self.check_writable().is_err() => return None,
             (true, fua) => OpKind::Write { fua },

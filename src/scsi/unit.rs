@@ -35,17 +35,6 @@ impl Unit {
         })
     }
 
-    /// Decodes and starts the usual READ or WRITE in one step, at a unit that runs and has no attention pending, from the 16
-    /// bytes of its CDB as two words: its one operation, with which it ends. `None` says only that [`Unit::decode`] and
-    /// [`Unit::start`] are to be asked.
-    #[inline(always)]
-    pub fn quick(&self, cdb: [u64; 2]) -> Option<BlockOp> {
-        match self {
-            Self::Disk(disk) => disk.quick(cdb::decode_usual(cdb)?),
-            Self::Missing(_) | Self::WellKnown(_) => None,
-        }
-    }
-
     /// Starts a command. `reply` holds its data-in when the step is `Done`, and nothing otherwise.
     #[inline]
     pub fn start(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Step {

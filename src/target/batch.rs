@@ -5,14 +5,17 @@
 //! one at once, it goes from chain to response without ever being a request: it has no slot, for nobody could ask for it
 //! before it has ended. All others take the way of [`execute`](super::execute), which decides alone what they come to.
 
-use bdev::IoError;
+use std::ops::Range;
 
-use crate::scsi::{BlockOp, Outcome};
+use bdev::{Channel, IoError};
+
+use crate::scsi::{BlockOp, LogicalUnit, Outcome};
 use crate::virtio::ring::{Popped, UsualChain};
-use crate::virtio_scsi::{CommandRequest, Destination, LunAddress, Plain, write_plain_response};
+use crate::virtio_scsi::{CommandRequest, Destination, Framing, LunAddress, Plain, write_plain_response};
 
 use super::cx::Cx;
-use super::lun_map::EntryIndex;
+use super::disk::DiskIndex;
+use super::lun_map::{Entry, LunMap};
 use super::request_queue::RequestQueue;
 use super::slots;
 
@@ -20,14 +23,20 @@ use super::slots;
 /// pass published while the next one takes more. With 64, the two worked in lockstep.
 pub(super) const BATCH: usize = 16;
 
-/// What became of a chain at once.
-enum AtOnce {
-    /// It is answered.
-    Ended,
+/// What a chain came to that was not answered at once.
+enum Stopped {
     /// Nothing was done.
     Nothing,
     /// The operation failed.
     Failed(BlockOp, IoError),
+}
+
+/// The unit of the command before: nearly always that of the next one, too.
+struct Last<'a> {
+    lun: LunAddress,
+    entry: &'a Entry,
+    unit: &'a LogicalUnit,
+    disk: DiskIndex,
 }
 
 impl RequestQueue {
@@ -75,15 +84,14 @@ impl RequestQueue {
     }
 
     /// The first `count` chains of the batch become requests, or are done with at once.
-    #[inline(never)]
     fn begin_batch(&mut self, count: usize, cx: &mut Cx) {
-        let mut last = None;
-        for place in 0..count {
-            match self.run_at_once(place, &mut last, cx) {
-                AtOnce::Ended => {}
-                AtOnce::Nothing => self.begin_aside(place, cx),
-                AtOnce::Failed(op, error) => self.fail_aside(place, &Outcome::of_io_error(op.kind, error)),
+        let mut place = 0;
+        while let Some((stopped, at)) = self.run_at_once(place..count, cx) {
+            match stopped {
+                Stopped::Nothing => self.begin_aside(at, cx),
+                Stopped::Failed(op, error) => self.fail_aside(at, &Outcome::of_io_error(op.kind, error)),
             }
+            place = at + 1;
         }
     }
 
@@ -112,55 +120,57 @@ impl RequestQueue {
         self.end(slot, outcome, 0);
     }
 
-    /// Runs the command, and if that succeeds answers it. `last` is the unit of the one before: nearly always the same.
-    #[inline(always)]
-    fn run_at_once(&mut self, place: usize, last: &mut Option<(LunAddress, EntryIndex)>, cx: &mut Cx) -> AtOnce {
-        let usual = &self.batch[place];
-        match self.try_at_once(usual, last, cx) {
-            Some((_, Ok(()), written)) => {
-                let head = self.batch[place].take_head();
-                self.queue.ring.push(head, written);
-                AtOnce::Ended
+    /// Runs the commands of these chains and answers them, up to the first with which that cannot be done: which one, and
+    /// why.
+    #[inline(never)]
+    fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> Option<(Stopped, usize)> {
+        let Self { queue, batch, framing, .. } = self;
+        let (luns, ring, framing) = (&queue.adapter.luns, &mut queue.ring, *framing);
+        let mut last = None;
+        for place in places {
+            if !cx.bars.is_empty() {
+                return Some((Stopped::Nothing, place));
             }
-            Some((op, Err(error), _)) => AtOnce::Failed(op, error),
-            None => AtOnce::Nothing,
+            let chain = &mut batch[place];
+            match try_at_once(chain, framing, luns, &mut last, &mut cx.channels) {
+                Ok(written) => ring.push(chain.take_head(), written),
+                Err(stopped) => return Some((stopped, place)),
+            }
         }
+        None
     }
+}
 
-    /// Runs the command, and if that succeeds writes the response, of so many bytes. `None` says that nothing was done.
-    #[inline(always)]
-    fn try_at_once(
-        &self,
-        usual: &UsualChain,
-        last: &mut Option<(LunAddress, EntryIndex)>,
-        cx: &mut Cx,
-    ) -> Option<(BlockOp, Result<(), IoError>, u32)> {
-        let plain = Plain::of(usual, self.framing)?;
-        let (lun, cdb) = CommandRequest::peek(plain.header)?;
-        let luns = &self.queue.adapter.luns;
-        let index = match *last {
-            Some((address, index)) if address == lun => index,
-            _ => {
-                let Ok(Destination::Unit(address)) = lun.parse() else { return None };
-                let index = luns.find(address)?;
-                *last = Some((lun, index));
-                index
-            }
-        };
-        let entry = luns.entry(index);
-        if !(cx.bars.is_empty() && entry.is_usual()) {
-            return None;
-        }
-        let op = entry.unit.quick(cdb)?;
-        if op.len != plain.data_len || op.kind.is_change() != plain.data_out {
-            return None;
-        }
-        let disk = entry.disk.as_ref()?.index;
-        let result = slots::run(&mut *cx.channels[disk.0], op, plain.data)?;
-        let written = match result {
-            Ok(()) => write_plain_response(std::slice::from_ref(plain.response), Outcome::GOOD.status.0, 0),
-            Err(_) => 0,
-        };
-        Some((op, result, written))
+/// Runs the command, and if that succeeds writes the response, of so many bytes.
+#[inline(always)]
+fn try_at_once<'a>(
+    chain: &UsualChain,
+    framing: Framing,
+    luns: &'a LunMap,
+    last: &mut Option<Last<'a>>,
+    channels: &mut [Box<dyn Channel>],
+) -> Result<u32, Stopped> {
+    let plain = Plain::of(chain, framing).ok_or(Stopped::Nothing)?;
+    let (lun, cdb) = CommandRequest::peek(plain.header).ok_or(Stopped::Nothing)?;
+    let last = match last {
+        Some(last) if last.lun == lun => last,
+        _ => last.insert(find(luns, lun).ok_or(Stopped::Nothing)?),
+    };
+    if !last.entry.is_usual() {
+        return Err(Stopped::Nothing);
     }
+    let op = last.unit.quick(cdb, plain.data_out).filter(|op| op.len == plain.data_len).ok_or(Stopped::Nothing)?;
+    match slots::run(&mut *channels[last.disk.0], op, plain.data) {
+        Some(Ok(())) => Ok(write_plain_response(std::slice::from_ref(plain.response), Outcome::GOOD.status.0, 0)),
+        Some(Err(error)) => Err(Stopped::Failed(op, error)),
+        None => Err(Stopped::Nothing),
+    }
+}
+
+/// The disk at `lun`, if there is one.
+#[inline(never)]
+fn find(luns: &LunMap, lun: LunAddress) -> Option<Last<'_>> {
+    let Ok(Destination::Unit(address)) = lun.parse() else { return None };
+    let entry = luns.entry(luns.find(address)?);
+    Some(Last { lun, entry, unit: entry.unit.disk()?, disk: entry.disk.as_ref()?.index })
 }

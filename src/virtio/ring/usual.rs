@@ -80,19 +80,22 @@ impl UsualChain {
     ) -> Option<u16> {
         const FLAGS: u16 = DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT;
         let [header, middle, end, ..] = &mut self.segments;
-        if first.flags & FLAGS != DESC_F_NEXT || !cache.hit((first.addr, u64::from(first.len)), Access::Read, header) {
+        let near = cache.recent(first.addr);
+        if first.flags & FLAGS != DESC_F_NEXT || !near.reach((first.addr, u64::from(first.len)), Access::Read, header) {
             return None;
         }
         let second = next(&first)?;
         let is_in = second.flags & DESC_F_WRITE != 0;
         let access = if is_in { Access::Write } else { Access::Read };
         if second.flags & (DESC_F_NEXT | DESC_F_INDIRECT) != DESC_F_NEXT
-            || !cache.hit((second.addr, u64::from(second.len)), access, middle)
+            || !cache.hit_near(near, (second.addr, u64::from(second.len)), access, middle)
         {
             return None;
         }
         let third = next(&second)?;
-        if third.flags & FLAGS != DESC_F_WRITE || !cache.hit((third.addr, u64::from(third.len)), Access::Write, end) {
+        if third.flags & FLAGS != DESC_F_WRITE
+            || !cache.hit_near(near, (third.addr, u64::from(third.len)), Access::Write, end)
+        {
             return None;
         }
         self.total_len = u64::from(first.len) + u64::from(second.len) + u64::from(third.len);
