@@ -44,8 +44,6 @@ pub fn decode(cdb: &[u8]) -> Result<Command, Sense> {
 /// A READ or WRITE, decoded by [`decode_usual`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsualTransfer {
-    /// It is a WRITE.
-    pub is_write: bool,
     /// FUA.
     pub fua: bool,
     /// First block.
@@ -54,9 +52,10 @@ pub struct UsualTransfer {
     pub blocks: u32,
 }
 
-/// As [`decode`], for the usual READ or WRITE alone, from its 16 bytes as two words: no table is looked at. `None` says that [`decode`] has to be asked.
+/// As [`decode`], for the usual WRITE alone if `is_write`, else for the usual READ, from its 16 bytes as two words: no table is
+/// looked at. `None` says that [`decode`] has to be asked.
 #[inline(always)]
-pub fn decode_usual([high, low]: [u64; 2]) -> Option<UsualTransfer> {
+pub fn decode_usual([high, low]: [u64; 2], is_write: bool) -> Option<UsualTransfer> {
     // What either of READ and WRITE does not have, behind the operation code.
     const fn wrong(read: Opcode, write: Opcode) -> (u64, u64) {
         let bits = reserved_of(read) | reserved_of(write);
@@ -64,19 +63,22 @@ pub fn decode_usual([high, low]: [u64; 2]) -> Option<UsualTransfer> {
     }
     const TEN: (u64, u64) = wrong(Opcode::READ_10, Opcode::WRITE_10);
     const SIXTEEN: (u64, u64) = wrong(Opcode::READ_16, Opcode::WRITE_16);
-    let opcode = Opcode((high >> 56) as u8);
-    let is_write = matches!(opcode, Opcode::WRITE_10 | Opcode::WRITE_16);
+    /// The operation code of a WRITE is that of the READ of its form, with this bit.
+    const WRITE: u8 = 2;
+    const {
+        assert!(Opcode::WRITE_10.0 == Opcode::READ_10.0 | WRITE && Opcode::WRITE_16.0 == Opcode::READ_16.0 | WRITE);
+    }
     let fua = high & 1 << 51 != 0;
-    match opcode {
+    match Opcode((high >> 56) as u8 ^ if is_write { WRITE } else { 0 }) {
         // Bytes 2 to 5, and 7 and 8.
-        Opcode::READ_10 | Opcode::WRITE_10 if high & TEN.0 | low & TEN.1 == 0 => {
+        Opcode::READ_10 if high & TEN.0 | low & TEN.1 == 0 => {
             let (lba, blocks) = (high >> 16 & 0xffff_ffff, (high & 0xff) << 8 | low >> 56);
-            Some(UsualTransfer { is_write, fua, lba, blocks: blocks as u32 })
+            Some(UsualTransfer { fua, lba, blocks: blocks as u32 })
         }
         // Bytes 2 to 9, and 10 to 13.
-        Opcode::READ_16 | Opcode::WRITE_16 if high & SIXTEEN.0 | low & SIXTEEN.1 == 0 => {
+        Opcode::READ_16 if high & SIXTEEN.0 | low & SIXTEEN.1 == 0 => {
             let (lba, blocks) = (high << 16 | low >> 48, low >> 16);
-            Some(UsualTransfer { is_write, fua, lba, blocks: blocks as u32 })
+            Some(UsualTransfer { fua, lba, blocks: blocks as u32 })
         }
         _ => None,
     }

@@ -135,16 +135,11 @@ impl LogicalUnit {
     /// with `data_out` and a WRITE without.
     #[inline(always)]
     pub fn quick(&self, cdb: [u64; 2], data_out: bool) -> Option<BlockOp> {
-        let UsualTransfer { is_write, fua, lba, blocks } = cdb::decode_usual(cdb)?;
-        if is_write != data_out {
+        let UsualTransfer { fua, lba, blocks } = cdb::decode_usual(cdb, data_out)?;
+        if if data_out { self.check_writable().is_err() } else { fua } {
             return None;
         }
-        let kind = match (is_write, fua) {
-            (true, _) if self.check_writable().is_err() => return None,
-            (true, fua) => OpKind::Write { fua },
-            (false, true) => return None,
-            (false, false) => OpKind::Read,
-        };
+        let kind = if data_out { OpKind::Write { fua } } else { OpKind::Read };
         let blocks_max = self.transfer_blocks_max.unwrap_or(u32::MAX);
         let is_legal = blocks.wrapping_sub(1) < blocks_max && self.check_range(lba, blocks).is_ok();
         is_legal.then(|| self.block_op(kind, lba, blocks))

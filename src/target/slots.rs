@@ -50,6 +50,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Slot {
     pub(crate) phase: Phase,
     pub(crate) generation: Generation,
+    /// The next free one, if it is free.
+    next_free: Option<SlotIndex>,
     /// To be given back to the ring exactly once; there unless the slot is free.
     head: Option<Head>,
     /// The driver's name of it (`id` in the request header).
@@ -91,17 +93,29 @@ pub(crate) fn run(channel: &mut dyn Channel, op: BlockOp, data: &[Segment]) -> O
 #[derive(Debug)]
 pub(crate) struct Slots {
     slots: Box<[Slot]>,
-    /// The one that was given back last is taken next: it is still in the cache.
-    free: Vec<SlotIndex>,
-    large: Vec<Box<[Segment]>>,
-    free_large: Vec<u16>,
+    /// The one that was given back last is taken next: it is still in the cache. The others follow from slot to slot, so that
+    /// what is written for a request is in its own lines.
+    free: Option<SlotIndex>,
+    room: usize,
+    large: Vec<Box<LargeList>>,
+    free_large: Option<u16>,
+}
+
+/// Room for the segments of a request that has many, on lines of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct LargeList {
+    segments: [Segment; LARGE],
+    /// The next free one, if it is free.
+    next_free: Option<u16>,
 }
 
 impl Slots {
     /// Slots for a ring of `size` entries: it cannot hold more chains than that.
     pub(crate) fn new(size: u16) -> Self {
-        let empty = || Slot {
+        let empty = |index: u16| Slot {
             phase: Phase::Free,
+            next_free: (index + 1 < size).then_some(SlotIndex(index + 1)),
             generation: Generation::default(),
             head: None,
             id: 0,
@@ -121,28 +135,29 @@ impl Slots {
             small: [Segment::EMPTY; SMALL],
         };
         Self {
-            slots: (0..size).map(|_| empty()).collect(),
-            free: (0..size).rev().map(SlotIndex).collect(),
-            large: (0..LARGE_LISTS).map(|_| large_list()).collect(),
-            free_large: (0..LARGE_LISTS).collect(),
+            slots: (0..size).map(empty).collect(),
+            free: (size > 0).then_some(SlotIndex(0)),
+            room: size.into(),
+            large: (0..LARGE_LISTS).map(|index| large_list(index.checked_sub(1))).collect(),
+            free_large: Some(LARGE_LISTS - 1),
         }
     }
 
     /// How many chains can be taken. Others stay in the ring: natural backpressure.
     #[inline]
     pub(crate) fn room(&self) -> usize {
-        self.free.len()
+        self.room
     }
 
     /// Requests in progress.
     pub(crate) fn busy(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.room
     }
 
     /// Takes a slot for the chain of `head`, which has `segments` segments. Only where there is [`Slots::room`].
     pub(crate) fn take(&mut self, head: Head, segments: usize) -> SlotIndex {
         // One more than the chain has: the response may end in the middle of a piece.
-        let large = (segments >= SMALL).then(|| self.free_large.pop().unwrap_or_else(|| self.add_large()));
+        let large = (segments >= SMALL).then(|| self.take_large());
         let (index, slot) = self.take_next(head);
         slot.large = large;
         (slot.response_count, slot.count) = (0, 0);
@@ -161,8 +176,10 @@ impl Slots {
 
     #[inline]
     fn take_next(&mut self, head: Head) -> (SlotIndex, &mut Slot) {
-        let index = self.free.pop().expect("there is room");
+        let index = self.free.expect("there is room");
         let slot = &mut self.slots[usize::from(index.0)];
+        self.free = slot.next_free;
+        self.room -= 1;
         slot.generation.0 = slot.generation.0.wrapping_add(1);
         slot.head = Some(head);
         slot.verdict = None;
@@ -170,10 +187,14 @@ impl Slots {
         (index, slot)
     }
 
-    /// Makes room for one more large request than there ever were at a time. There are never more than slots.
+    /// A large list; one more if there never were so many large requests at a time. There are never more than slots.
     #[cold]
-    fn add_large(&mut self) -> u16 {
-        self.large.push(large_list());
+    fn take_large(&mut self) -> u16 {
+        if let Some(index) = self.free_large {
+            self.free_large = self.large[usize::from(index)].next_free;
+            return index;
+        }
+        self.large.push(large_list(None));
         (self.large.len() - 1) as u16
     }
 
@@ -190,9 +211,10 @@ impl Slots {
         slot.phase = Phase::Free;
         debug_assert!(slot.stood_in.is_none(), "whoever ends a request takes it");
         if let Some(large) = slot.large.take() {
-            self.free_large.push(large);
+            self.large[usize::from(large)].next_free = self.free_large.replace(large);
         }
-        self.free.push(index);
+        slot.next_free = self.free.replace(index);
+        self.room += 1;
         slot.head.take().expect("a slot that is not free owns a head")
     }
 
@@ -239,7 +261,7 @@ impl Slots {
         let slot = &mut self.slots[usize::from(index.0)];
         let (first, last) = (usize::from(slot.response_count), usize::from(slot.count));
         let list = match slot.large {
-            Some(large) => &mut self.large[usize::from(large)][..],
+            Some(large) => &mut self.large[usize::from(large)].segments[..],
             None => &mut slot.small,
         };
         let data = &mut list[first..last];
@@ -253,7 +275,7 @@ impl Slots {
     fn list(&self, index: SlotIndex) -> (&Slot, &[Segment]) {
         let slot = &self.slots[usize::from(index.0)];
         let list = match slot.large {
-            Some(large) => &self.large[usize::from(large)][..],
+            Some(large) => &self.large[usize::from(large)].segments[..],
             None => &slot.small,
         };
         (slot, list)
@@ -262,7 +284,7 @@ impl Slots {
     fn list_mut(&mut self, index: SlotIndex) -> &mut [Segment] {
         let slot = &mut self.slots[usize::from(index.0)];
         match slot.large {
-            Some(large) => &mut self.large[usize::from(large)],
+            Some(large) => &mut self.large[usize::from(large)].segments,
             None => &mut slot.small,
         }
     }
@@ -279,8 +301,8 @@ impl Drop for Slots {
     }
 }
 
-fn large_list() -> Box<[Segment]> {
-    vec![Segment::EMPTY; LARGE].into()
+fn large_list(next_free: Option<u16>) -> Box<LargeList> {
+    Box::new(LargeList { segments: [Segment::EMPTY; LARGE], next_free })
 }
 
 /// Cuts `segments` so that the first of them hold `len` bytes together; returns how many that takes.

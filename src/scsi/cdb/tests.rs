@@ -405,13 +405,16 @@ proptest! {
         cdb[9] &= if opcode < 0x80 { mask } else { 0xff };
         cdb[15] &= mask;
         let word = |at| u64::from_be_bytes(*cdb[at..].first_chunk().expect("8 bytes"));
-        let usual = decode_usual([word(0), word(8)]);
+        let words = [word(0), word(8)];
+        let usual = [false, true].map(|is_write| decode_usual(words, is_write).map(|usual| (is_write, usual)));
+        prop_assert!(usual[0].is_none() || usual[1].is_none());
+        let usual = usual[0].or(usual[1]);
         let expected = match decode(&cdb) {
             Ok(Command::Read { lba, blocks, fua, form: CdbForm::Ten | CdbForm::Sixteen, .. }) => Some((false, fua, lba, blocks)),
             Ok(Command::Write { lba, blocks, fua, form: CdbForm::Ten | CdbForm::Sixteen, .. }) => Some((true, fua, lba, blocks)),
             _ => None,
         };
-        if let Some(UsualTransfer { is_write, fua, lba, blocks }) = usual {
+        if let Some((is_write, UsualTransfer { fua, lba, blocks })) = usual {
             prop_assert_eq!(Some((is_write, fua, lba, blocks)), expected);
         } else if mask == 0x08 || mask == 0 {
             prop_assert_eq!(expected, None, "the usual fields are decoded");

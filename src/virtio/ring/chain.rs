@@ -27,11 +27,16 @@ pub struct RemoteRange {
     pub place: usize,
 }
 
+/// On cache lines of their own: they are written for each request.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Segments([Segment; MAX_SEGMENTS]);
+
 /// A request's memory: the readable part, then the writable part. Made once, refilled by [`Ring::pop`](super::Ring::pop)
 /// without allocation.
 #[derive(Debug)]
 pub struct Chain {
-    segments: Box<[Segment]>,
+    segments: Box<Segments>,
     count: usize,
     readable_count: usize,
     readable_len: u64,
@@ -49,7 +54,7 @@ impl Chain {
     /// An empty chain with room for [`MAX_SEGMENTS`].
     pub fn new() -> Self {
         Self {
-            segments: vec![Segment::EMPTY; MAX_SEGMENTS].into_boxed_slice(),
+            segments: Box::new(Segments([Segment::EMPTY; MAX_SEGMENTS])),
             count: 0,
             readable_count: 0,
             readable_len: 0,
@@ -61,13 +66,13 @@ impl Chain {
     /// What the driver wrote for the device.
     #[inline]
     pub fn readable(&self) -> &[Segment] {
-        &self.segments[..self.readable_count]
+        &self.segments.0[..self.readable_count]
     }
 
     /// What the device may write for the driver.
     #[inline]
     pub fn writable(&self) -> &[Segment] {
-        &self.segments[self.readable_count..self.count]
+        &self.segments.0[self.readable_count..self.count]
     }
 
     /// Bytes of the readable part.
@@ -93,7 +98,7 @@ impl Chain {
     /// # Panics
     /// If there is no such segment, or it has another length.
     pub fn replace(&mut self, place: usize, segment: Segment) {
-        let old = &mut self.segments[..self.count][place];
+        let old = &mut self.segments.0[..self.count][place];
         assert_eq!(old.len(), segment.len(), "one segment stands in for another of its length");
         *old = segment;
     }
@@ -119,8 +124,8 @@ impl Chain {
         let (readable, writable) = (usual.readable(), usual.writable());
         self.readable_count = readable.len();
         self.count = readable.len() + writable.len();
-        self.segments[..readable.len()].copy_from_slice(readable);
-        self.segments[readable.len()..self.count].copy_from_slice(writable);
+        self.segments.0[..readable.len()].copy_from_slice(readable);
+        self.segments.0[readable.len()..self.count].copy_from_slice(writable);
         self.readable_len = total_len(readable);
         self.writable_len = total_len(writable);
         self.remote.clear();
@@ -140,7 +145,7 @@ impl Chain {
     ) -> Result<usize, ChainFault> {
         let mut at = gpa.0;
         memory.map.translate(memory.cache, (gpa, u64::from(len)), access, |segment, is_remote| {
-            let place = self.segments.get_mut(count).ok_or(TranslateError::TooManyPieces(gpa))?;
+            let place = self.segments.0.get_mut(count).ok_or(TranslateError::TooManyPieces(gpa))?;
             *place = segment;
             if is_remote {
                 // There are no more ranges than segments, so that the list never grows past what `new` set aside.
@@ -179,7 +184,7 @@ impl Filling<'_> {
         }
         self.total_len += u64::from(len);
         let hit = memory.map.hit(memory.cache, (gpa, u64::from(len)), access);
-        match (hit, self.chain.segments.get_mut(self.count)) {
+        match (hit, self.chain.segments.0.get_mut(self.count)) {
             (Some(segment), Some(place)) => {
                 *place = segment;
                 self.count += 1;
