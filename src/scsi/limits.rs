@@ -27,6 +27,9 @@ const COMPARE_BYTES: u32 = 256 << 10;
 const WITHOUT_DATA_BYTES: u64 = 4 << 30;
 /// Bytes that one WRITE SAME writes at most where the disk has to move them.
 const WITH_DATA_BYTES: u64 = 64 << 20;
+/// Blocks that one WRITE SAME is about at most: initiators try the next larger number of bytes in the field with a transfer
+/// of as many blocks, which most of them cannot do.
+const WRITE_SAME_BLOCKS: u32 = 0xffff;
 /// Blocks that one UNMAP is about at most: initiators take a larger number that is not "no limit" for nonsense.
 const UNMAP_BLOCKS: u32 = 1 << 20;
 /// Descriptors of one UNMAP.
@@ -48,7 +51,7 @@ impl Limits {
         };
         Self {
             compare_and_write: u8::try_from(COMPARE_BYTES / block_size).unwrap_or(u8::MAX).max(1),
-            write_same: blocks(write_same).max(1),
+            write_same: blocks(write_same).clamp(1, WRITE_SAME_BLOCKS),
             unmap,
             unmap_descriptors,
             unmap_granularity,
@@ -66,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_plain_disk_has_those_that_need_nothing() {
-        let expected = Limits { compare_and_write: 255, write_same: 131_072, ..Limits::default() };
+        let expected = Limits { compare_and_write: 255, write_same: 0xffff, ..Limits::default() };
         assert_eq!(Limits::new(&info()), expected);
         let large = Limits::new(&Info { block_size: 4096, ..info() });
         assert_eq!((large.compare_and_write, large.write_same), (64, 16_384));
@@ -78,7 +81,7 @@ mod tests {
         let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, atomic_write_max: 65536, ..info() });
         let expected = Limits {
             compare_and_write: 255,
-            write_same: 1 << 23,
+            write_same: 0xffff,
             unmap: 1 << 20,
             unmap_descriptors: 256,
             unmap_granularity: 8,

@@ -8,6 +8,7 @@ use bdev::{IoError, OpKind};
 use super::super::command::CdbForm;
 use super::super::outcome::{BlockOp, Outcome};
 use super::super::sense::Sense;
+use super::super::spec::Asc;
 use super::{Desk, LogicalUnit, LongStep, LongTask, OpMemory, RangeFlags};
 
 /// UNMAP.
@@ -97,8 +98,10 @@ impl WriteSame {
 }
 
 impl LongTask for WriteSame {
+    /// Some of it: whether it is one block, no more and no less, is looked at in the first step. Another length is a
+    /// mistake of the initiator that sense data tells, as other targets do.
     fn data_out_len(&self) -> u64 {
-        if self.has_block { self.block_size } else { 0 }
+        self.has_block.into()
     }
 
     fn memory_len(&self) -> usize {
@@ -107,6 +110,9 @@ impl LongTask for WriteSame {
 
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
         if std::mem::take(&mut self.must_begin) {
+            if self.has_block && desk.data.out_len() != self.block_size {
+                return Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR).into();
+            }
             self.fill(desk);
         }
         self.lba += u64::from(self.doing);
@@ -188,6 +194,16 @@ mod tests {
     }
 
     #[test]
+    fn data_that_are_not_one_block_are_refused() {
+        let mut rig = Rig::new(&thin());
+        for len in [256, 511, 513, 1024] {
+            let sense = rig.refused(&sixteen(8, 10, 1), &vec![0; len]);
+            assert_eq!(sense, Sense::new(SenseKey(5), Asc(0x1a00)), "{len}");
+        }
+        assert_eq!(rig.ops, []);
+    }
+
+    #[test]
     fn other_failures_end_it() {
         let mut rig = Rig::new(&thin());
         rig.fails = |_| Some(IoError::NoSpace);
@@ -204,7 +220,7 @@ mod tests {
         assert_eq!(rig.refused(&[0x41, 1, 0, 0, 0, 0, 0, 0, 1, 0], &[]), field(1, Some(0)), "no NDOB in 10 bytes");
         assert_eq!(rig.refused(&sixteen(0, 0, 0), &[]), field(10, None), "WSNZ");
         assert_eq!(rig.refused(&[0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]), field(7, None));
-        let most = [0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0];
+        let most = [0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
         assert_eq!(rig.refused(&most, &[]), field(10, None));
         let end = [0x41, 0, 0, 0, 3, 231, 0, 0, 2, 0];
         assert_eq!(rig.refused(&end, &[]), Sense::lba_out_of_range(1000));

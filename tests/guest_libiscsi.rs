@@ -1,0 +1,47 @@
+//! libiscsi's SCSI tests, run by Linux on the SCSI disk, each in a process of its own. What becomes of each stands in
+//! `guest_libiscsi.txt`, with the reason where it is not `pass`: a change for the worse fails, one for the better asks for a
+//! new line.
+
+mod common;
+mod guest;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use common::{SOCKET, Target, cpumask, directory, image};
+use guest::Lab;
+
+/// What is expected: a line for each case, its name, what becomes of it, and why.
+const EXPECTED: &str = include_str!("guest_libiscsi.txt");
+
+/// Outcome by case; the reasons are for people.
+fn outcomes<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, &'a str> {
+    let outcome = |line: &'a str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?, words.next()?))
+    };
+    lines.filter(|line| !line.starts_with('#')).filter_map(outcome).collect()
+}
+
+#[test]
+fn every_case_has_the_outcome_that_the_table_says() {
+    let lab = Lab::enter();
+    let dir = directory();
+    image(dir.path(), "disk.img", 256 << 20);
+    let mask = cpumask(1);
+    let target = Target::serve(dir, &["--cpumask", &mask, "--disk", "disk.img", "--socket", SOCKET]);
+    let guest = lab.boot(&target, "libiscsi", "sh /job/jobs/iscsi-tests", &["--socket", SOCKET]).finish();
+    let said = guest.results("case");
+    let (found, expected) = (outcomes(said.iter().map(String::as_str)), outcomes(EXPECTED.lines()));
+    assert_eq!(guest.results("cases"), [found.len().to_string()], "cases that ran");
+    let mut differs = String::new();
+    for line in &said {
+        let (name, outcome) = outcomes(std::iter::once(&**line)).pop_first().expect("a case");
+        if expected.get(name) != Some(&outcome) {
+            let expected = expected.get(name).unwrap_or(&"nothing");
+            writeln!(differs, "{line}\n    (the table says {expected})").expect("a string takes it");
+        }
+    }
+    assert!(differs.is_empty(), "not as guest_libiscsi.txt says:\n{differs}");
+    target.stop();
+}
