@@ -10,20 +10,21 @@ use super::map::{Access, Gpa};
 /// Parts of the guest's address space, each of which has a place for the region that was hit there last.
 const PARTS: usize = 32;
 
-/// Remembers the regions of the last hits, one for each part of the address space: where a guest has many regions that
-/// are alike, each has a place of its own.
+/// Remembers the regions of the last hits, two for each part of the address space: where a guest has many regions that are
+/// alike, each has a place of its own, also where a part reaches from one into the next.
 ///
 /// It is used with one map, or later ones that have the same mappings and more, and cleared before any of those goes.
 #[derive(Debug, Clone, Copy)]
 pub struct RegionCache {
-    parts: [Recent; PARTS],
+    /// Of each part the region that was added last, and the one before.
+    parts: [[Recent; 2]; PARTS],
     /// log2 of the length of a part in bytes; what is further up begins from the first again.
     shift: u32,
 }
 
 impl Default for RegionCache {
     fn default() -> Self {
-        Self { parts: [Recent::default(); PARTS], shift: u64::BITS - 1 }
+        Self { parts: [[Recent::default(); 2]; PARTS], shift: u64::BITS - 1 }
     }
 }
 
@@ -37,7 +38,8 @@ impl RegionCache {
     /// whether that is so.
     #[inline(always)]
     pub fn hit(&self, range: (Gpa, u64), access: Access, place: &mut Segment) -> bool {
-        self.recent(range.0).reach(range, access, place)
+        let [last, other] = self.part(range.0);
+        last.reach(range, access, place) || other.reach(range, access, place)
     }
 
     /// As [`RegionCache::hit`], with a look at the region of another address first, `near`: the buffers of one request are
@@ -47,16 +49,26 @@ impl RegionCache {
         near.reach(range, access, place) || self.hit(range, access, place)
     }
 
-    /// What was hit last in the part of `gpa`.
+    /// The region around `gpa`, if it is remembered; else another.
     #[inline(always)]
     pub fn recent(&self, gpa: Gpa) -> &Recent {
+        let [last, other] = self.part(gpa);
+        if gpa.0.wrapping_sub(last.start) < last.reach[Access::Read as usize] { last } else { other }
+    }
+
+    #[inline(always)]
+    fn part(&self, gpa: Gpa) -> &[Recent; 2] {
         &self.parts[(gpa.0 >> self.shift) as usize % PARTS]
     }
 
     /// Remembers the region of `gpa`. Any `shift` below 64 is right at any time: what is remembered says itself what it is.
     pub(super) fn remember(&mut self, gpa: Gpa, shift: u32, recent: Recent) {
         self.shift = shift;
-        self.parts[(gpa.0 >> shift) as usize % PARTS] = recent;
+        let [last, other] = &mut self.parts[(gpa.0 >> shift) as usize % PARTS];
+        if last.start != recent.start {
+            *other = *last;
+        }
+        *last = recent;
     }
 }
 
@@ -96,5 +108,27 @@ impl Recent {
         // holds the segment keeps the map until it is done (the quiesce protocol).
         *place = unsafe { Segment::new(self.base.add(offset as usize), len as usize) };
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(start: u64) -> Recent {
+        Recent::new(Gpa(start), NonNull::dangling(), [0x1000; 2])
+    }
+
+    #[test]
+    fn two_regions_of_one_part_are_both_remembered() {
+        let mut cache = RegionCache::default();
+        let hits = |cache: &RegionCache, at: u64| cache.hit((Gpa(at), 16), Access::Write, &mut Segment::EMPTY.clone());
+        for start in [0x1000, 0x2000, 0x2000, 0x1000] {
+            cache.remember(Gpa(start), 20, region(start));
+        }
+        assert!(hits(&cache, 0x1ff0) && hits(&cache, 0x2ff0) && !hits(&cache, 0x1ff1) && !hits(&cache, 0x3000));
+        assert_eq!((cache.recent(Gpa(0x1800)).start, cache.recent(Gpa(0x2800)).start), (0x1000, 0x2000));
+        cache.remember(Gpa(0x3000), 20, region(0x3000));
+        assert!(hits(&cache, 0x3000) && hits(&cache, 0x1000) && !hits(&cache, 0x2000), "the older one makes room");
     }
 }
