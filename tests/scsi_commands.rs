@@ -100,6 +100,52 @@ fn writes_with_conditions() {
     });
 }
 
+/// Waits until the disk is ready; how often it was not, and with which sense each time.
+fn await_ready(guest: &mut Guest, expected: (u8, u8, u8)) -> usize {
+    let test_unit_ready = Command::new(LUN, vec![0; 6]);
+    let mut count = 0;
+    loop {
+        let answer = guest.execute(0, &test_unit_ready).unwrap();
+        if answer.is_good() {
+            return count;
+        }
+        assert_eq!(answer.sense_code(), Some(expected));
+        count += 1;
+    }
+}
+
+#[test]
+fn a_format_and_a_sanitize_leave_zeroes_or_the_pattern() {
+    on_each(|guest| {
+        let ones = || Command::write(LUN, 4000, 512, vec![0xff; 512]);
+        good(guest, &ones());
+        good(guest, &Command::new(LUN, vec![4, 0, 0, 0, 0, 0]));
+        assert_eq!(read(guest, 4000, 1), [0; 512]);
+        good(guest, &ones());
+        good(guest, &Command::data_out(LUN, vec![4, 0x10, 0, 0, 0, 0], vec![0, 2, 0, 0]));
+        await_ready(guest, (2, 4, 4));
+        assert_eq!(read(guest, 4000, 1), [0; 512]);
+        let overwrite = vec![0x48, 0x81, 0, 0, 0, 0, 0, 0, 8, 0];
+        good(guest, &Command::data_out(LUN, overwrite, vec![2, 0, 0, 4, 0xde, 0xad, 0xbe, 0xef]));
+        await_ready(guest, (2, 4, 0x1b));
+        assert_eq!(read(guest, 8191, 1), [0xde, 0xad, 0xbe, 0xef].repeat(128));
+        good(guest, &Command::new(LUN, vec![0x48, 0x02, 0, 0, 0, 0, 0, 0, 0, 0]));
+        good(guest, &Command::data_out(LUN, verify(3, 0, 8192), vec![0; 512]));
+    });
+}
+
+#[test]
+fn a_sanitize_ends_with_the_process() {
+    let (target, mut guest) = start("null:size=8T");
+    good(&mut guest, &Command::data_out(LUN, vec![0x48, 0x81, 0, 0, 0, 0, 0, 0, 5, 0], vec![31, 0, 0, 1, 7]));
+    guest.reset().expect("a reset does not wait for it");
+    guest.start().expect("start");
+    let test_unit_ready = Command::new(LUN, vec![0; 6]);
+    let codes: Vec<_> = (0..3).map(|_| guest.execute(0, &test_unit_ready).unwrap().sense_code()).collect();
+    assert!(codes.contains(&Some((2, 4, 0x1b))), "{codes:?}");
+    target.stop();
+}
+
 #[test]
 fn what_a_disk_cannot_do_is_not_there() {
     let (target, mut guest) = start("null:size=1M");

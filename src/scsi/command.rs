@@ -307,7 +307,7 @@ impl Command {
     pub(super) const fn writes(&self) -> bool {
         match self {
             Self::OnRange { what, .. } => !matches!(what, RangeCommand::Verify(_)),
-            Self::Long(command) => matches!(command, LongCommand::Unmap { .. }),
+            Self::Long(command) => command.writes(),
             _ => false,
         }
     }
@@ -343,6 +343,12 @@ impl Command {
     #[inline]
     pub const fn is_long(&self) -> bool {
         matches!(self, Self::OnRange { .. } | Self::GetLbaStatus { .. } | Self::Long(_))
+    }
+
+    /// Whether it begins work on the whole medium ([`LongStep::Background`](super::LongStep)).
+    #[inline]
+    pub const fn begins_work(&self) -> bool {
+        matches!(self, Self::Long(LongCommand::FormatUnit(_) | LongCommand::Sanitize(_)))
     }
 
     /// What a pending unit attention does to this command (SAM-5, unit attention conditions).

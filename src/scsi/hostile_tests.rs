@@ -67,6 +67,10 @@ fn run_long(unit: &Unit, command: &Command, condition: &Condition<'_>, info: &In
     for _ in 0..10_000 {
         match task.next(&mut Desk { memory: &mut memory, data: &mut Filled(fill) }) {
             LongStep::Done(outcome) => return check_outcome(&outcome, &Reply::new()),
+            LongStep::Background(_) => {
+                task = task.background();
+                memory = vec![0; task.memory_len()];
+            }
             LongStep::Lock { offset, len } => assert!(info.contains(offset, len)),
             LongStep::Block(op, place) => {
                 check_block_op(&op, info);
@@ -156,9 +160,9 @@ fn operation_codes_that_are_supported() {
     let supported: Vec<u8> =
         (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
     let expected = [
-        0x00, 0x03, 0x07, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x25, 0x28, 0x2a, 0x2e, 0x2f, 0x34,
-        0x35, 0x37, 0x3b, 0x3c, 0x41, 0x42, 0x4c, 0x4d, 0x55, 0x5a, 0x88, 0x89, 0x8a, 0x8b, 0x8e, 0x8f, 0x90, 0x91,
-        0x93, 0x9c, 0x9e, 0xa0, 0xa3, 0xa4, 0xa8, 0xaa, 0xae, 0xaf, 0xb7,
+        0x00, 0x03, 0x04, 0x07, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x25, 0x28, 0x2a, 0x2e, 0x2f,
+        0x34, 0x35, 0x37, 0x3b, 0x3c, 0x41, 0x42, 0x48, 0x4c, 0x4d, 0x55, 0x5a, 0x88, 0x89, 0x8a, 0x8b, 0x8e, 0x8f,
+        0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0, 0xa3, 0xa4, 0xa8, 0xaa, 0xae, 0xaf, 0xb7,
     ];
     assert_eq!(supported, expected);
 }
@@ -166,9 +170,10 @@ fn operation_codes_that_are_supported() {
 #[test]
 fn attention_rules_and_directions() {
     use {AttentionRule as Rule, DataDirection as Direction};
-    let expected: [(u8, Rule, Direction); 47] = [
+    let expected: [(u8, Rule, Direction); 49] = [
         (0x00, Rule::Report, Direction::None),
         (0x03, Rule::AsData, Direction::In),
+        (0x04, Rule::Report, Direction::None),
         (0x07, Rule::Report, Direction::Out),
         (0x08, Rule::Report, Direction::In),
         (0x0a, Rule::Report, Direction::Out),
@@ -191,6 +196,7 @@ fn attention_rules_and_directions() {
         (0x3c, Rule::Report, Direction::In),
         (0x41, Rule::Report, Direction::Out),
         (0x42, Rule::Report, Direction::None),
+        (0x48, Rule::Report, Direction::None),
         (0x4c, Rule::Report, Direction::None),
         (0x4d, Rule::Report, Direction::In),
         (0x55, Rule::Report, Direction::None),
@@ -219,6 +225,7 @@ fn attention_rules_and_directions() {
         let mut cdb = [0; 16];
         cdb[0] = opcode;
         cdb[1] = match opcode {
+            0x48 => 0x02,
             0x9e => 0x10,
             0xa3 => 0x0c,
             0xa4 => 0x0f,

@@ -109,6 +109,11 @@ impl LogicalUnit {
     #[inline]
     pub fn start(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Step {
         reply.begin(0);
+        if let Some(hindrance) = condition.hindrance
+            && !hindrance.allows(command)
+        {
+            return hindrance.sense().into();
+        }
         match *command {
             Command::Read { lba, blocks, fua, form, .. } => self.read(lba, blocks, fua, form, condition.stopped),
             Command::Write { lba, blocks, fua, form, .. } => {
@@ -318,10 +323,11 @@ impl LogicalUnit {
 
 /// What REQUEST SENSE returns (SPC-5): a unit attention before the state of the unit.
 fn pending(condition: &Condition<'_>) -> Sense {
-    match condition.attention {
-        Some(attention) => attention.sense(),
-        None if condition.stopped => STOPPED,
-        None => Sense::NONE,
+    match (condition.attention, condition.hindrance) {
+        (Some(attention), _) => attention.sense(),
+        (None, Some(hindrance)) => hindrance.sense(),
+        (None, None) if condition.stopped => STOPPED,
+        (None, None) => Sense::NONE,
     }
 }
 

@@ -17,6 +17,7 @@
 pub mod attention;
 pub mod cdb;
 pub mod command;
+pub mod hindrance;
 pub mod identity;
 pub mod long;
 pub mod outcome;
@@ -55,12 +56,13 @@ pub use command::{
     Be24, BufferAccess, ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand, RangeFlags,
     ReadDefectData,
 };
+pub use hindrance::{Hindrance, Work};
 pub use identifying::{Identifying, ReportIdentifying};
 pub use identity::{Eui64, Identity, IdentityError, Naa, Port};
 pub use limits::Limits;
 pub use log::{IoStatistics, LogControl, LogSelect, LogSense, Statistics};
 pub use logical_unit::LogicalUnit;
-pub use long::{DataBuffer, Desk, LongCommand, LongStep, LongTask, OpMemory};
+pub use long::{Background, DataBuffer, Desk, LongCommand, LongStep, LongTask, OpMemory};
 pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
 pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues};

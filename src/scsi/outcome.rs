@@ -3,6 +3,7 @@
 use bdev::{IoError, OpKind};
 
 use super::attention::Attention;
+use super::hindrance::Hindrance;
 use super::identifying::Identifying;
 use super::mode::{ModeChange, ModeState};
 use super::query::Facts;
@@ -16,6 +17,8 @@ pub struct Condition<'a> {
     pub stopped: bool,
     /// What MODE SELECT has set ([`Effect::Mode`]).
     pub mode: ModeState,
+    /// What keeps everybody from the medium.
+    pub hindrance: Option<Hindrance>,
     /// The unit attention that REQUEST SENSE is to return: set only where the command's
     /// [`AttentionRule`](super::AttentionRule) is `AsData`, and taken from the pending ones.
     pub attention: Option<Attention>,
@@ -36,6 +39,8 @@ pub enum Effect {
     Timestamp(u64),
     /// What the task has in its memory, as many bytes as its data-out had, is kept: [`Facts`] brings it back.
     Identifying(Identifying),
+    /// A sanitize operation that has failed hinders nobody any more.
+    ExitFailureMode,
 }
 
 /// How a command ended.

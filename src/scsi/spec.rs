@@ -12,6 +12,8 @@ impl Opcode {
     pub const TEST_UNIT_READY: Self = Self(0x00);
     /// REQUEST SENSE (SPC-5).
     pub const REQUEST_SENSE: Self = Self(0x03);
+    /// FORMAT UNIT (SBC-4).
+    pub const FORMAT_UNIT: Self = Self(0x04);
     /// REASSIGN BLOCKS (SBC-4).
     pub const REASSIGN_BLOCKS: Self = Self(0x07);
     /// READ (6) (SBC-3).
@@ -56,6 +58,8 @@ impl Opcode {
     pub const WRITE_SAME_10: Self = Self(0x41);
     /// UNMAP (SBC-4).
     pub const UNMAP: Self = Self(0x42);
+    /// SANITIZE (SBC-4).
+    pub const SANITIZE: Self = Self(0x48);
     /// LOG SELECT (SPC-5).
     pub const LOG_SELECT: Self = Self(0x4c);
     /// LOG SENSE (SPC-5).
@@ -127,6 +131,16 @@ pub mod maintenance_out {
     pub const SET_IDENTIFYING_INFORMATION: u8 = 0x06;
     /// SET TIMESTAMP.
     pub const SET_TIMESTAMP: u8 = 0x0f;
+}
+
+/// Service actions of SANITIZE (SBC-4).
+pub mod sanitize {
+    /// OVERWRITE.
+    pub const OVERWRITE: u8 = 0x01;
+    /// BLOCK ERASE.
+    pub const BLOCK_ERASE: u8 = 0x02;
+    /// EXIT FAILURE MODE.
+    pub const EXIT_FAILURE_MODE: u8 = 0x1f;
 }
 
 /// Status code (SAM-5, status codes).
@@ -202,6 +216,8 @@ impl Asc {
     pub const TARGET_PORT_IN_STANDBY: Self = Self(0x040b);
     /// LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN UNAVAILABLE STATE.
     pub const TARGET_PORT_UNAVAILABLE: Self = Self(0x040c);
+    /// LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS.
+    pub const SANITIZE_IN_PROGRESS: Self = Self(0x041b);
     /// WARNING - POWER LOSS EXPECTED.
     pub const POWER_LOSS_EXPECTED: Self = Self(0x0b08);
     /// WRITE ERROR.
@@ -262,6 +278,12 @@ impl Asc {
     pub const COMMAND_SEQUENCE_ERROR: Self = Self(0x2c00);
     /// COMMANDS CLEARED BY ANOTHER INITIATOR.
     pub const COMMANDS_CLEARED: Self = Self(0x2f00);
+    /// MEDIUM FORMAT CORRUPTED.
+    pub const MEDIUM_FORMAT_CORRUPTED: Self = Self(0x3100);
+    /// FORMAT COMMAND FAILED.
+    pub const FORMAT_COMMAND_FAILED: Self = Self(0x3101);
+    /// SANITIZE COMMAND FAILED.
+    pub const SANITIZE_COMMAND_FAILED: Self = Self(0x3103);
     /// LOGICAL UNIT FAILURE.
     pub const LOGICAL_UNIT_FAILURE: Self = Self(0x3e01);
     /// INQUIRY DATA HAS CHANGED.

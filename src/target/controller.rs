@@ -108,6 +108,7 @@ impl Controller {
         });
         let shared = (transport.status().clone(), Isr::default());
         let adapter = Arc::new(Adapter::new(name, luns, function.interrupts().clone(), shared, virtqueues, bell));
+        super::job::show(&adapter, &reactors);
         let memory = Table::new(crate::dma::Limits::default());
         Self {
             adapter,

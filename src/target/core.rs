@@ -15,12 +15,10 @@ use crate::scsi::Reply;
 use super::cx::{Bar, Cx};
 use super::disk::Disk;
 use super::ending::Ending;
+use super::job::{self, Job};
 use super::message::{BarId, Life, Message, QueueName};
-use super::tag::{Generation, RequestName, SlotIndex, WorkerIndex};
+use super::tag::{Generation, NOBODY, RequestName, SlotIndex, WorkerIndex};
 use super::worker::Worker;
-
-/// The worker named in the tags of our own operations. No worker has this place.
-const NOBODY: WorkerIndex = WorkerIndex(u16::MAX);
 
 /// The context of a reactor.
 pub(crate) struct Core {
@@ -51,6 +49,9 @@ struct Stop {
     next: usize,
 }
 
+/// The generation named in the tag of a flush at the end.
+const FLUSH: Generation = Generation(0);
+
 /// How long the end waits for disks that do not answer.
 const STOP_MAX_NS: u64 = 10_000_000_000;
 
@@ -70,8 +71,8 @@ impl Core {
         let mut io = registrar.map_or_else(|| Io::new(config), |registrar| Io::with_registrar(config, registrar));
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<Vec<_>, _>>()?;
         let timed = (0..channels.len()).filter(|&place| channels[place].has_timers()).collect();
-        let full = Vec::with_capacity(disks.len());
-        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false, full };
+        let (full, jobs, settling) = (Vec::with_capacity(disks.len()), Vec::new(), Vec::new());
+        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false, full, jobs, settling };
         Ok(Self {
             cx,
             workers: Vec::new(),
@@ -93,7 +94,10 @@ impl Core {
             count += 1;
             let name = RequestName::from_tag(tag);
             if name.worker == NOBODY {
-                self.flushed(name, result);
+                match name.generation {
+                    FLUSH => self.flushed(name, result),
+                    _ => job::complete(&mut self.cx, name, result),
+                }
                 continue;
             }
             let worker = self.workers[usize::from(name.worker.0)].as_mut().expect("a worker outlives its requests");
@@ -229,7 +233,7 @@ impl Core {
     fn flush_next(&mut self, stop: &mut Stop) {
         while let Some(disk) = self.disks.get(stop.next) {
             let slot = SlotIndex(disk.index.0 as u16);
-            let name = RequestName { worker: NOBODY, slot, generation: Generation::default() };
+            let name = RequestName { worker: NOBODY, slot, generation: FLUSH };
             let (channel, io) = self.cx.channel(disk.index);
             if !disk.bdev.info().read_only && channel.submit(io, &Op::FLUSH, name.tag()).is_err() {
                 return;
@@ -310,6 +314,7 @@ impl Context for Core {
                 }
             }
             Message::Lift { life, bar } => self.lift(life, bar),
+            Message::Settle { disk, pass } => self.cx.settling.push((disk, pass)),
         }
     }
 
@@ -325,6 +330,9 @@ impl Context for Core {
             work += self.retry_waiting();
         }
         work += self.poll_workers();
+        if !self.cx.jobs.is_empty() {
+            work += job::advance(&mut self.cx);
+        }
         if !self.endings.is_empty() {
             self.collect_late();
         }
@@ -334,6 +342,9 @@ impl Context for Core {
         work += self.finish_pass();
         if !self.endings.is_empty() {
             self.settle_endings();
+        }
+        if !self.cx.settling.is_empty() {
+            job::settle(&mut self.cx, &mut self.workers);
         }
         if self.faults != sigbus::faults() {
             self.fail_lost();
@@ -346,6 +357,7 @@ impl Context for Core {
 
     fn drain(&mut self, now_ns: u64) -> Drain {
         let mut stop = self.stop.unwrap_or(Stop { since_ns: now_ns, next: 0 });
+        self.cx.jobs.retain(Job::is_in_flight);
         // All that was acknowledged is written by now: the flushes need not wait for what is still in flight, and those of
         // healthy disks not for one that does not answer.
         self.flush_next(&mut stop);
@@ -360,7 +372,9 @@ impl Context for Core {
     }
 
     fn may_sleep(&self) -> bool {
-        self.stop.is_none() && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
+        self.stop.is_none()
+            && job::may_sleep(&self.cx)
+            && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
     }
 
     fn arm(&mut self) -> bool {

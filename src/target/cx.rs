@@ -1,11 +1,13 @@
 //! What the workers of one reactor share: its I/O engine, its channels, and what is held back.
 
 use bdev::{Channel, Io};
+use reactor::Pass;
 
 use crate::scsi::Reply;
 use crate::virtio_scsi::Address;
 
 use super::disk::DiskIndex;
+use super::job::Job;
 use super::message::{BarId, Life, Scope};
 
 /// Lent to a worker for each call.
@@ -21,6 +23,10 @@ pub(crate) struct Cx {
     pub(crate) has_waiting: bool,
     /// Disks whose channels were found full in this pass.
     pub(crate) full: Vec<DiskIndex>,
+    /// Work on whole disks that this core goes on with; nearly always none.
+    pub(crate) jobs: Vec<Job>,
+    /// Disks of which somebody wants to know when no request uses them any more.
+    pub(crate) settling: Vec<(DiskIndex, Pass)>,
 }
 
 /// Commands in scope are held back.

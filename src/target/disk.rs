@@ -8,6 +8,7 @@ use crate::config::{BackendConfig, DiskConfig};
 use crate::scsi::{Identity, IdentityError, Naa};
 
 use super::backend::Backends;
+use super::job::Hold;
 use super::long::claims::Claims;
 
 /// Place of a disk among all that the process serves; each reactor has a channel at the same place.
@@ -23,6 +24,8 @@ pub(crate) struct Disk {
     pub(crate) identity: Identity,
     /// What long commands have of it.
     pub(crate) claims: Claims,
+    /// What keeps everybody from its medium.
+    pub(crate) hold: Hold,
 }
 
 /// Why a disk cannot be served.
@@ -62,8 +65,9 @@ impl Disk {
     pub(crate) fn open(config: &Arc<DiskConfig>, index: DiskIndex, backends: &mut Backends) -> Result<Self, DiskError> {
         let identity =
             identify(config, index).map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
+        let (claims, hold) = (Claims::default(), Hold::default());
         let bdev = backends.open(config)?;
-        Ok(Self { index, config: config.clone(), bdev, identity, claims: Claims::default() })
+        Ok(Self { index, config: config.clone(), bdev, identity, claims, hold })
     }
 
     /// A disk on a device that a test has made.
@@ -71,7 +75,7 @@ impl Disk {
     pub(crate) fn of(bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
         let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
         let identity = Identity::derive(&format!("disk {}", index.0));
-        Self { index, config, bdev, identity, claims: Claims::default() }
+        Self { index, config, bdev, identity, claims: Claims::default(), hold: Hold::default() }
     }
 }
 

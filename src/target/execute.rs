@@ -11,6 +11,7 @@ use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, 
 use super::adapter::Adapter;
 use super::cx::Cx;
 use super::disk::DiskIndex;
+use super::job::Owner;
 use super::lun_map::{Entry, LunMap};
 use super::request_queue::RequestQueue;
 use super::slots::{Phase, Verdict};
@@ -65,7 +66,8 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let command = state.command;
         let entry = adapter.luns.entry(state.entry);
-        let mut condition: Condition<'_> = entry.condition();
+        let asker = command.begins_work().then_some(Owner { life: self.queue.life, id: state.id });
+        let mut condition: Condition<'_> = entry.condition(asker);
         if entry.has_attention() {
             match command.attention_rule() {
                 AttentionRule::Ignore => {}
@@ -131,6 +133,7 @@ impl RequestQueue {
             Effect::Timestamp(timestamp_ms) => entry.notes.set_timestamp(timestamp_ms),
             // Kept before the task's memory was forgotten.
             Effect::Identifying(_) => {}
+            Effect::ExitFailureMode => entry.disk.iter().for_each(|disk| disk.hold.exit_failure_mode(disk)),
         }
     }
 

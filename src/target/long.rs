@@ -14,17 +14,18 @@ use std::sync::Arc;
 use bdev::segment::{copy_from, copy_to, total_len};
 use bdev::{IoError, Op, Segment, SubmitError};
 
-use crate::scsi::{BlockOp, DataBuffer, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
+use crate::scsi::{Background, BlockOp, DataBuffer, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
 use crate::virtio_scsi::ResponseCode;
 
 use super::cx::Cx;
 use super::disk::Disk;
+use super::job::{Job, Owner, Ticket};
 use super::request_queue::RequestQueue;
 use super::slots::Phase;
 use super::tag::SlotIndex;
 
 pub(crate) mod claims;
-mod space;
+pub(crate) mod space;
 
 use claims::{Lease, Lock};
 use space::Space;
@@ -41,6 +42,8 @@ struct Long {
     wants: Wants,
     space: Option<Space>,
     lock: Option<Lock>,
+    /// The end of the work that it has begun.
+    ticket: Option<Ticket>,
     /// The operation that it waits for or has in flight.
     op: BlockOp,
     /// Bytes of the initiator's data buffer that have been used, from the first one on.
@@ -61,6 +64,8 @@ enum Wants {
     },
     /// Room in the channel.
     Room,
+    /// The end of the work that it has begun.
+    Work,
 }
 
 /// The data buffer of a request.
@@ -101,6 +106,11 @@ impl Longs {
         self.0[usize::from(slot.0)].is_some()
     }
 
+    /// Whether the request in a slot waits for work on a whole disk.
+    pub(crate) fn waits_for_work(&self, slot: SlotIndex) -> bool {
+        self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.ticket.is_some())
+    }
+
     /// Forgets the one in a slot, if there is one. No operation of it is in flight.
     pub(crate) fn forget(&mut self, slot: SlotIndex) {
         if let Some(mut long) = self.0[usize::from(slot.0)].take() {
@@ -115,7 +125,7 @@ impl Longs {
 
 impl Long {
     fn new(task: Box<dyn LongTask>, disk: Arc<Disk>) -> Self {
-        Self { task, disk, wants: Wants::Memory, space: None, lock: None, op: BlockOp::FLUSH, used: 0 }
+        Self { task, disk, wants: Wants::Memory, space: None, lock: None, ticket: None, op: BlockOp::FLUSH, used: 0 }
     }
 
     fn may_restart(&self) -> bool {
@@ -162,7 +172,8 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let (command, room) = (state.command, if state.data_out { state.data_len } else { 0 });
         let entry = self.queue.adapter.luns.entry(state.entry);
-        let task = match entry.unit.begin(&command, &entry.condition()) {
+        let owner = Owner { life: self.queue.life, id: state.id };
+        let task = match entry.unit.begin(&command, &entry.condition(Some(owner))) {
             Ok(task) => task,
             Err(outcome) => return self.end_long(slot, &outcome),
         };
@@ -206,7 +217,8 @@ impl RequestQueue {
                 Wants::Memory => long.take_memory(),
                 Wants::Lock { offset, len } => long.take_lock(offset, len),
                 Wants::Room => return self.submit_long(slot, cx),
-                Wants::Turn | Wants::Failed(_) => match self.step_long(slot) {
+                Wants::Work => return self.end_with_work(slot),
+                Wants::Turn | Wants::Failed(_) => match self.step_long(slot, cx) {
                     true => return true,
                     false => continue,
                 },
@@ -219,7 +231,7 @@ impl RequestQueue {
     }
 
     /// Does one step. True if it was the last one.
-    fn step_long(&mut self, slot: SlotIndex) -> bool {
+    fn step_long(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
         let is_out = self.slots.get(slot).data_out;
         let data = self.slots.data(slot);
         let long = self.longs.get(slot);
@@ -229,12 +241,39 @@ impl RequestQueue {
                 long.wants = Wants::Lock { offset, len };
                 return false;
             }
+            Some(LongStep::Background(background)) => return self.begin_work(slot, background, cx),
             Some(LongStep::Block(op, memory)) if self.prepare_long(slot, op, memory) => return false,
             Some(LongStep::Block(..)) | None => {
                 self.longs.forget(slot);
                 self.refuse(slot, ResponseCode::OVERRUN);
             }
         }
+        true
+    }
+
+    /// Begins work on the whole disk, or finds that it has begun it before. True if the command has ended with that.
+    fn begin_work(&mut self, slot: SlotIndex, Background { work, wait }: Background, cx: &mut Cx) -> bool {
+        let owner = wait.then_some(Owner { life: self.queue.life, id: self.slots.get(slot).id });
+        let long = self.longs.get(slot);
+        match Job::begin(&long.disk, work, owner, || long.task.background()) {
+            Err(hindrance) => self.end_long(slot, &hindrance.sense().into()),
+            Ok((ticket, job)) => {
+                cx.jobs.extend(job);
+                if wait {
+                    (long.ticket, long.wants) = (Some(ticket), Wants::Work);
+                    return false;
+                }
+                self.end_long(slot, &Outcome::GOOD);
+            }
+        }
+        true
+    }
+
+    /// Ends with the work that it has begun. False if that goes on.
+    fn end_with_work(&mut self, slot: SlotIndex) -> bool {
+        let ticket = self.longs.get(slot).ticket.as_ref().expect("it has begun some");
+        let Some(&outcome) = ticket.get() else { return false };
+        self.end_long(slot, &outcome);
         true
     }
 

@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::scsi::{
-    Attention, Attentions, Condition, LogicalUnit, MissingUnit, ModeChange, ModeState, Port, Unit, WellKnownUnit,
+    Attention, Attentions, Condition, Hindrance, LogicalUnit, MissingUnit, ModeChange, ModeState, Port, Unit,
+    WellKnownUnit,
 };
 use crate::virtio_scsi::lun::{WELL_KNOWN_LUN, encode_lun};
 use crate::virtio_scsi::{Address, LunAddress};
 
 use super::disk::Disk;
+use super::job::Owner;
 use super::notes::Notes;
 
 /// Place of an [`Entry`] in its map.
@@ -35,7 +37,7 @@ pub(crate) struct Entry {
     /// Whose logical units it reports; none if those of all.
     target: Option<u8>,
     pending: Pending,
-    /// What MODE SELECT has set, [`ModeState::to_bits`], and [`STOPPED`]. Each controller has a state of its own, also
+    /// What MODE SELECT has set, [`ModeState::to_bits`], [`STOPPED`] and [`HINDERED`]. Each controller has a state of its own, also
     /// where several share the disk: one guest must not take it from the others.
     state: AtomicU64,
     pub(crate) notes: Notes,
@@ -44,8 +46,11 @@ pub(crate) struct Entry {
 /// START STOP UNIT has stopped the unit: a bit that no [`ModeState`] has.
 const STOPPED: u64 = 1 << 63;
 
+/// There is something in the [`Hold`](super::job::Hold) of the disk, which all that share it have to look at: another such bit.
+const HINDERED: u64 = 1 << 62;
+
 /// What a command has to be told when it starts, of all that is in an entry's state: what is saved is none of it.
-const UNUSUAL: u64 = STOPPED | u32::MAX as u64;
+const UNUSUAL: u64 = STOPPED | HINDERED | u32::MAX as u64;
 
 /// Unit attentions that the controller's driver, the one initiator here, has not been told yet.
 #[derive(Debug, Default)]
@@ -166,6 +171,12 @@ impl LunMap {
         }
     }
 
+    /// Whether there is something in the hold of `disk`.
+    pub(crate) fn mark_hindered(&self, disk: &Arc<Disk>, hindered: bool) {
+        let shows = |entry: &&Entry| entry.disk.as_ref().is_some_and(|its| Arc::ptr_eq(its, disk));
+        self.entries.iter().filter(shows).for_each(|entry| entry.set_hindered(hindered));
+    }
+
     /// The disks, each once for each address that it has.
     pub(crate) fn disks(&self) -> impl Iterator<Item = &Arc<Disk>> {
         self.entries.iter().filter_map(|entry| entry.disk.as_ref())
@@ -183,10 +194,11 @@ impl Entry {
         ModeState::from_bits(self.state.load(Ordering::Relaxed))
     }
 
-    /// What a command has to know when it starts.
+    /// What a command has to know when it starts. If it is one that begins work on the whole medium, `asker` says which.
     #[inline]
-    pub(crate) fn condition(&self) -> Condition<'static> {
-        Condition { stopped: self.is_stopped(), mode: self.mode(), ..Condition::default() }
+    pub(crate) fn condition(&self, asker: Option<Owner>) -> Condition<'static> {
+        let (stopped, hindrance) = (self.is_stopped(), self.hindrance(asker));
+        Condition { stopped, hindrance, mode: self.mode(), ..Condition::default() }
     }
 
     /// MODE SELECT.
@@ -195,12 +207,13 @@ impl Entry {
     }
 
     fn update_mode(&self, change: impl Fn(ModeState) -> ModeState) {
-        let update = |bits| Some(change(ModeState::from_bits(bits)).to_bits() | bits & STOPPED);
+        let update = |bits| Some(change(ModeState::from_bits(bits)).to_bits() | bits & (STOPPED | HINDERED));
         let updated = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
         updated.expect("every state has a next one");
     }
 
-    /// Whether nothing stands in the way of a usual command: neither an attention nor a stop, nor what MODE SELECT has set.
+    /// Whether nothing stands in the way of a usual command: no attention, no stop, no work on the whole medium, and
+    /// nothing that MODE SELECT has set.
     #[inline]
     pub(crate) fn is_usual(&self) -> bool {
         !self.has_attention() && self.state.load(Ordering::Relaxed) & UNUSUAL == 0
@@ -217,6 +230,22 @@ impl Entry {
         } else if self.state.fetch_and(!STOPPED, Ordering::Relaxed) & STOPPED != 0 {
             self.notes.count_start();
         }
+    }
+
+    fn set_hindered(&self, hindered: bool) {
+        if hindered {
+            self.state.fetch_or(HINDERED, Ordering::Relaxed);
+        } else {
+            self.state.fetch_and(!HINDERED, Ordering::Relaxed);
+        }
+    }
+
+    /// What keeps a command from the medium, see [`Hold::hindrance`](super::job::Hold::hindrance): a load, and no lock, as
+    /// long as nothing does.
+    #[inline]
+    fn hindrance(&self, asker: Option<Owner>) -> Option<Hindrance> {
+        let is_hindered = self.state.load(Ordering::Relaxed) & HINDERED != 0;
+        if is_hindered { self.disk.as_ref()?.hold.hindrance(asker) } else { None }
     }
 
     /// Whether an attention is pending: a load, and no lock.

@@ -9,6 +9,7 @@ use crate::dma::MemMap;
 use crate::virtio_scsi::Address;
 
 use super::courier::{JobId, Piece};
+use super::disk::DiskIndex;
 use super::slots::Verdict;
 use super::worker::Worker;
 
@@ -129,6 +130,13 @@ pub(crate) enum Message {
         queue: QueueName,
         /// Which of its jobs.
         id: JobId,
+    },
+    /// Tell when no request of any queue uses a disk: it takes no new ones.
+    Settle {
+        /// Which disk.
+        disk: DiskIndex,
+        /// Arrives then.
+        pass: Pass,
     },
     /// Commands that were held back may start.
     Lift {

@@ -25,6 +25,7 @@ mod engine;
 mod execute;
 mod function;
 mod homes;
+mod job;
 mod live;
 mod long;
 mod lun_map;

@@ -11,9 +11,9 @@ use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction,
 use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 
 use super::batch::BATCH;
-
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
+use super::disk::DiskIndex;
 use super::long::Longs;
 use super::message::Scope;
 use super::remote::{Task, Untaken};
@@ -153,6 +153,16 @@ impl RequestQueue {
     pub(crate) fn refuse(&mut self, slot: SlotIndex, response: ResponseCode) {
         let data_len = self.slots.get(slot).data_len;
         self.respond(slot, &CommandResponse::not_executed(response, data_len), 0);
+    }
+
+    /// Whether a request that has been started uses a disk. One that waits for the work on it does not.
+    pub(crate) fn uses(&mut self, disk: DiskIndex) -> bool {
+        let Self { slots, longs, queue, .. } = self;
+        let luns = &queue.adapter.luns;
+        slots.iter_busy().any(|(index, slot)| {
+            let is_its = luns.entry(slot.entry).disk.as_ref().is_some_and(|its| its.index == disk);
+            slot.phase != Phase::Barred && is_its && !longs.waits_for_work(index)
+        })
     }
 
     /// The name of the request in `slot`.

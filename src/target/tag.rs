@@ -14,6 +14,9 @@ pub(crate) struct SlotIndex(pub(crate) u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Generation(pub(crate) u32);
 
+/// The worker named in the tags of operations that are no request's. No worker has this place.
+pub(crate) const NOBODY: WorkerIndex = WorkerIndex(u16::MAX);
+
 /// A request of a reactor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct RequestName {

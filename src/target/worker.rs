@@ -12,6 +12,7 @@ use super::adapter::Adapter;
 use super::control_queue::ControlQueue;
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
+use super::disk::DiskIndex;
 use super::message::{Life, QueueName};
 use super::remote::Remote;
 use super::request_queue::RequestQueue;
@@ -299,6 +300,14 @@ impl Worker {
         let queue = self.queue();
         if let Some(gpa) = queue.memory.lost() {
             queue.fail(&format_args!("the client truncated the file behind its memory at {gpa}"));
+        }
+    }
+
+    /// Whether a request uses a disk.
+    pub(crate) fn uses(&mut self, disk: DiskIndex) -> bool {
+        match self {
+            Self::Request(worker) => worker.uses(disk),
+            Self::Control(_) => false,
         }
     }
 

@@ -5,11 +5,12 @@ use super::super::command::{
 };
 use super::super::identifying::ReportIdentifying;
 use super::super::log::{LogControl, LogSelect, LogSense};
-use super::super::long::LongCommand;
+use super::super::long::{FormatUnit, LongCommand, Sanitize, SanitizeAction};
 use super::super::mode::ModeSelect;
 use super::super::opcodes::SupportedOpcodes;
 use super::super::query::Query;
 use super::super::setting::Setting;
+use super::super::spec::sanitize as action;
 use super::Cdb;
 
 fn be16(cdb: &Cdb, at: usize) -> u16 {
@@ -146,6 +147,20 @@ pub(super) fn reassign_blocks(cdb: &Cdb) -> Command {
 
 pub(super) fn unmap(cdb: &Cdb) -> Command {
     Command::Long(LongCommand::Unmap { parameter_list_length: be16(cdb, 7) })
+}
+
+pub(super) fn format_unit(cdb: &Cdb) -> Command {
+    let (has_list, long_list) = (bit(cdb[1], 4), bit(cdb[1], 5));
+    Command::Long(LongCommand::FormatUnit(FormatUnit { has_list, long_list, list_format: cdb[1] & 0x07 }))
+}
+
+pub(super) fn sanitize(cdb: &Cdb) -> Command {
+    let action = match cdb[1] & 0x1f {
+        action::OVERWRITE => SanitizeAction::Overwrite { parameter_list_length: be16(cdb, 7) },
+        action::BLOCK_ERASE => SanitizeAction::BlockErase,
+        _ => SanitizeAction::ExitFailureMode,
+    };
+    Command::Long(LongCommand::Sanitize(Sanitize { action, immed: bit(cdb[1], 7), may_exit: bit(cdb[1], 5) }))
 }
 
 fn on_range(cdb: &Cdb, form: CdbForm, what: RangeCommand) -> Command {

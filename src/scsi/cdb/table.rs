@@ -3,6 +3,7 @@
 use super::super::command::{CdbForm, Command};
 use super::super::spec::{
     Opcode, SERVICE_ACTION_GET_LBA_STATUS_16, SERVICE_ACTION_READ_CAPACITY_16, maintenance_in, maintenance_out,
+    sanitize,
 };
 use super::{Cdb, decoders as d};
 
@@ -31,9 +32,13 @@ pub(super) struct Field {
 
 /// RDPROTECT of READ, WRPROTECT of WRITE and their like: there is no protection information.
 const PROTECT: &[Field] = &[Field { byte: 1, high: 7, low: 5 }];
+/// FMTPINFO and FFMT of FORMAT UNIT: there is no protection information, and no fast format.
+const FORMAT: &[Field] = &[Field { byte: 1, high: 7, low: 6 }, Field { byte: 4, high: 1, low: 0 }];
 /// POWER CONDITION MODIFIER and POWER CONDITION of START STOP UNIT: there are no power conditions.
 const POWER_CONDITION: &[Field] = &[Field { byte: 3, high: 3, low: 0 }, Field { byte: 4, high: 7, low: 4 }];
 
+/// What the work on a whole medium may take.
+const WORK_TIMEOUT_S: u32 = 86_400;
 /// What a disk that is merely slow may take for a command.
 const TIMEOUT_S: u32 = 60;
 
@@ -44,6 +49,11 @@ const fn entry(usage: &'static [u8], decode: fn(&Cdb) -> Command) -> Entry {
 const fn service_action(usage: &'static [u8], decode: fn(&Cdb) -> Command) -> Entry {
     let action = Some(usage[1] & 0x1f);
     Entry { service_action: action, usage, reserved: reserved(usage, 0x1f), refused: &[], timeout_s: TIMEOUT_S, decode }
+}
+
+/// A command that may wait for work on the whole medium.
+const fn lasting(entry: Entry) -> Entry {
+    Entry { timeout_s: WORK_TIMEOUT_S, ..entry }
 }
 
 const fn refusing(entry: Entry, refused: &'static [Field]) -> Entry {
@@ -71,6 +81,7 @@ const fn reserved(usage: &[u8], action: u8) -> u128 {
 pub(super) static TABLE: &[Entry] = &[
     entry(&[Opcode::TEST_UNIT_READY.0, 0, 0, 0, 0, 0], |_| Command::TestUnitReady),
     entry(&[Opcode::REQUEST_SENSE.0, 0x01, 0, 0, 0xff, 0], d::request_sense),
+    lasting(refusing(entry(&[Opcode::FORMAT_UNIT.0, 0x3f, 0, 0, 0, 0], d::format_unit), FORMAT)),
     entry(&[Opcode::REASSIGN_BLOCKS.0, 0x03, 0, 0, 0, 0], d::reassign_blocks),
     entry(&[Opcode::READ_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::read(cdb, CdbForm::Six)),
     entry(&[Opcode::WRITE_6.0, 0x1f, 0xff, 0xff, 0xff, 0], |cdb| d::write(cdb, CdbForm::Six)),
@@ -100,6 +111,9 @@ pub(super) static TABLE: &[Entry] = &[
     refusing(entry(&[Opcode::WRITE_SAME_10.0, 0x08, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0],
         |cdb| d::write_same(cdb, CdbForm::Ten)), PROTECT),
     entry(&[Opcode::UNMAP.0, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0], d::unmap),
+    lasting(service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::OVERWRITE, 0, 0, 0, 0, 0, 0xff, 0xff, 0], d::sanitize)),
+    lasting(service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::BLOCK_ERASE, 0, 0, 0, 0, 0, 0, 0, 0], d::sanitize)),
+    service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::EXIT_FAILURE_MODE, 0, 0, 0, 0, 0, 0, 0, 0], d::sanitize),
     entry(&[Opcode::LOG_SELECT.0, 0x02, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], d::log_select),
     entry(&[Opcode::LOG_SENSE.0, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], d::log_sense),
     entry(&[Opcode::MODE_SELECT_10.0, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], d::mode_select_10),

@@ -332,8 +332,14 @@ fn each_bit_that_may_not_be_set() {
 
 /// Bits of single commands that may be set and change nothing: where SEND DIAGNOSTIC lets the unit be away, and PREVENT,
 /// for nothing can be removed.
-const IGNORED: [(Opcode, usize, u8); 2] =
-    [(Opcode::SEND_DIAGNOSTIC, 1, 0x03), (Opcode::PREVENT_ALLOW_MEDIUM_REMOVAL, 4, 0x03)];
+const IGNORED: [(Opcode, usize, u8); 4] = [
+    (Opcode::SEND_DIAGNOSTIC, 1, 0x03),
+    (Opcode::PREVENT_ALLOW_MEDIUM_REMOVAL, 4, 0x03),
+    // CMPLST: without defects every list is complete.
+    (Opcode::FORMAT_UNIT, 1, 0x08),
+    // ZNR: there are no zones.
+    (Opcode::SANITIZE, 1, 0x40),
+];
 
 /// Where bits may stand that may be set and change nothing, for they are hints to functions that this disk does not have:
 /// DPO, RARC of READ, and GROUP NUMBER.

@@ -17,6 +17,7 @@ use std::fmt::Debug;
 use bdev::IoError;
 
 use super::command::{Be24, BufferAccess, ByteCheck, Command, DataDirection, RangeCommand, RangeFlags};
+use super::hindrance::Work;
 use super::logical_unit::{LogicalUnit, SOFTWARE_WRITE_PROTECTED, STOPPED};
 use super::mode::ModeValues;
 use super::outcome::{BlockOp, Condition, Outcome};
@@ -26,13 +27,19 @@ use super::spec::{Asc, SenseKey};
 
 pub(super) mod buffers;
 mod compare_and_write;
+mod erase;
+mod format_unit;
 mod lba_status;
 mod or_write;
 mod reassign;
+mod sanitize;
 mod unmap;
 mod verify;
 mod write;
 mod write_same;
+
+pub use format_unit::FormatUnit;
+pub use sanitize::{Sanitize, SanitizeAction};
 
 #[cfg(test)]
 pub(super) mod testing;
@@ -63,15 +70,30 @@ pub enum LongCommand {
     WriteBuffer(BufferAccess),
     /// One whose parameter list changes settings.
     Setting(Setting),
+    /// FORMAT UNIT.
+    FormatUnit(FormatUnit),
+    /// SANITIZE.
+    Sanitize(Sanitize),
 }
 
 impl LongCommand {
+    /// Whether it writes to the medium.
+    pub(super) const fn writes(self) -> bool {
+        match self {
+            Self::Unmap { .. } | Self::FormatUnit(_) => true,
+            Self::Sanitize(Sanitize { action, .. }) => !matches!(action, SanitizeAction::ExitFailureMode),
+            _ => false,
+        }
+    }
+
     /// Which way its data goes.
     pub const fn direction(self) -> DataDirection {
         match self {
             Self::Unmap { parameter_list_length: 0 } | Self::WriteBuffer(BufferAccess { len: Be24([0, 0, 0]), .. }) => {
                 DataDirection::None
             }
+            Self::FormatUnit(cdb) => cdb.direction(),
+            Self::Sanitize(cdb) => cdb.direction(),
             Self::Unmap { .. } | Self::ReassignBlocks { .. } | Self::WriteBuffer(_) => DataDirection::Out,
             Self::Setting(setting) => setting.direction(),
         }
@@ -98,6 +120,16 @@ pub trait LongTask: Debug + Send {
 
     /// The first step, or the next one after a step that succeeded.
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep;
+
+    /// The work that [`LongStep::Background`] is about. Asked once, right after that step.
+    fn background(&mut self) -> Box<dyn LongTask> {
+        unreachable!("asked of a task that has such a step")
+    }
+
+    /// How much of such a work is done, in parts of 65,536.
+    fn progress(&self) -> u16 {
+        0
+    }
 
     /// The next step after an operation that failed: for nearly all of them there is none.
     fn failed(&mut self, op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
@@ -139,8 +171,20 @@ pub enum LongStep {
         /// Bytes.
         len: u64,
     },
+    /// Begin work on the whole medium, a task of its own that goes on whatever becomes of this one and keeps everybody else
+    /// from the medium meanwhile. The last step.
+    Background(Background),
     /// Nothing: it has ended.
     Done(Outcome),
+}
+
+/// Work that a command begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Background {
+    /// Which.
+    pub work: Work,
+    /// The command ends as the work does; otherwise at once, and well.
+    pub wait: bool,
 }
 
 /// The memory of an operation.
@@ -209,6 +253,8 @@ impl LogicalUnit {
             Command::Long(LongCommand::ReassignBlocks { long_lba, long_list }) => {
                 reassign::begin(self, long_lba, long_list)
             }
+            Command::Long(LongCommand::FormatUnit(cdb)) => format_unit::begin(self, cdb),
+            Command::Long(LongCommand::Sanitize(cdb)) => sanitize::begin(self, cdb, condition),
             Command::Long(LongCommand::WriteBuffer(access)) => buffers::begin_write(self, access),
             _ => unreachable!("{command:?} is no long command"),
         }

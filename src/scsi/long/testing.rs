@@ -4,8 +4,8 @@ use bdev::{Extent, Info, IoError, OpKind};
 
 use crate::scsi::testing::{disk, info};
 use crate::scsi::{
-    BlockOp, Command, Condition, DataBuffer, DataDirection, Desk, LogicalUnit, LongStep, LongTask, OpMemory, Outcome,
-    Reply, Sense, Status, Step, decode,
+    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Desk, LogicalUnit, LongStep, LongTask,
+    OpMemory, Outcome, Reply, Sense, Status, Step, Work, decode,
 };
 
 /// Steps after which a command that has not ended is broken.
@@ -22,6 +22,8 @@ pub struct Rig {
     pub ops: Vec<BlockOp>,
     /// The ranges that commands had for themselves.
     pub locks: Vec<(u64, u64)>,
+    /// Work on the medium that was begun, and whether its command waited for it. Here it is done at once.
+    pub works: Vec<(Work, bool)>,
     /// What becomes of an operation instead.
     pub fails: fn(&BlockOp) -> Option<IoError>,
 }
@@ -67,6 +69,7 @@ impl Rig {
             holes: vec![false; blocks],
             ops: Vec::new(),
             locks: Vec::new(),
+            works: Vec::new(),
             fails: |_| None,
         }
     }
@@ -94,8 +97,12 @@ impl Rig {
     }
 
     /// Takes a task from its first step to its last.
-    pub fn drive(&mut self, mut task: Box<dyn LongTask>, command: &Command, out: &[u8]) -> Ended {
+    pub fn drive(&mut self, task: Box<dyn LongTask>, command: &Command, out: &[u8]) -> Ended {
         assert_eq!(task.data_out_len() > 0, command.direction() == DataDirection::Out, "{command:?}");
+        self.steps(task, command, out)
+    }
+
+    fn steps(&mut self, mut task: Box<dyn LongTask>, command: &Command, out: &[u8]) -> Ended {
         assert!(task.memory_len() <= super::MEMORY_MAX);
         let mut memory = vec![0; task.memory_len()];
         let mut data = Data { out, given: Vec::new() };
@@ -103,6 +110,10 @@ impl Rig {
         for _ in 0..STEPS_MAX {
             step = match step {
                 LongStep::Done(outcome) => return Ended { outcome, data_in: data.given },
+                LongStep::Background(Background { work, wait }) => {
+                    self.works.push((work, wait));
+                    return self.work(task.background(), work, wait, command);
+                }
                 LongStep::Lock { offset, len } => {
                     self.locks.push((offset, len));
                     task.next(&mut Desk { memory: &mut memory, data: &mut data })
@@ -114,6 +125,13 @@ impl Rig {
             };
         }
         panic!("{command:?} does not end");
+    }
+
+    fn work(&mut self, task: Box<dyn LongTask>, work: Work, wait: bool, command: &Command) -> Ended {
+        assert_eq!((task.data_out_len(), task.progress()), (0, 0));
+        let ended = self.steps(task, command, &[]);
+        let outcome = if wait && ended.outcome != Outcome::GOOD { work.failure() } else { Outcome::GOOD };
+        Ended { outcome, ..ended }
     }
 
     /// Runs a command that must be refused, or fail; its sense data.

@@ -21,7 +21,7 @@ struct Page([u8; 4096]);
 
 /// Memory and segments of one command.
 #[derive(Debug)]
-pub(super) struct Space {
+pub(crate) struct Space {
     pages: Vec<Page>,
     len: usize,
     list: Vec<Segment>,
@@ -31,7 +31,7 @@ pub(super) struct Space {
 
 impl Space {
     /// `len` zero bytes.
-    pub(super) fn new(len: usize, lease: Lease) -> Self {
+    pub(crate) fn new(len: usize, lease: Lease) -> Self {
         let pages = vec![Page([0; 4096]); len.div_ceil(size_of::<Page>())];
         Self { pages, len, list: Vec::new(), is_lent: false, _lease: lease }
     }
@@ -40,7 +40,7 @@ impl Space {
     ///
     /// # Panics
     /// If an operation has them.
-    pub(super) fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         assert!(!self.is_lent, "no step is done while an operation is in flight");
         &mut self.pages.as_mut_bytes()[..self.len]
     }
@@ -49,7 +49,7 @@ impl Space {
     ///
     /// # Panics
     /// If an operation has the last one. If a task names bytes of its own that it does not have.
-    pub(super) fn prepare(&mut self, memory: OpMemory, op_len: u64, data: &[Segment]) {
+    pub(crate) fn prepare(&mut self, memory: OpMemory, op_len: u64, data: &[Segment]) {
         assert!(!self.is_lent, "a command has one operation at a time");
         self.list.clear();
         match memory {
@@ -66,7 +66,7 @@ impl Space {
     }
 
     /// The list, for an operation that has it until [`Space::take_back`].
-    pub(super) fn lend(&mut self) -> SegmentSlice {
+    pub(crate) fn lend(&mut self) -> SegmentSlice {
         self.is_lent = true;
         // SAFETY: the list is changed by `prepare` alone, which refuses while it is lent, and leaked if it is lent at the
         // drop. What the segments point to stays as long: our own pages, or the guest's memory that the slot holds on to.
@@ -74,7 +74,7 @@ impl Space {
     }
 
     /// The operation has come to its end, or was not accepted.
-    pub(super) fn take_back(&mut self) {
+    pub(crate) fn take_back(&mut self) {
         self.is_lent = false;
     }
 }

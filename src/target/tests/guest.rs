@@ -151,6 +151,7 @@ impl Guest {
             let fd = bell.try_clone().expect("a copy of an eventfd");
             function.interrupts().attach(vector, Some(fd)).expect("an eventfd");
         }
+        crate::target::job::show(&adapter, &reactors);
         adapter.set_vectors(0xffff, 0..virtqueues);
         Self {
             adapter,

@@ -6,6 +6,7 @@ mod controller;
 mod counted;
 mod far;
 mod guest;
+mod jobs;
 mod long;
 mod model;
 mod queues;
