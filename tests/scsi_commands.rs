@@ -135,6 +135,35 @@ fn a_format_and_a_sanitize_leave_zeroes_or_the_pattern() {
 }
 
 #[test]
+fn blocks_are_copied_from_disk_to_disk() {
+    const OTHER: Lun = Lun::new(1, 0);
+    let dir = directory();
+    let file = image(dir.path(), "disk.img", 4 << 20);
+    let target = Target::serve(dir, &["--disk", "mem:size=4M", "--disk", file.to_str().expect("a plain path")]);
+    let mut guest = target.guest();
+    settle(&mut guest, LUN);
+    settle(&mut guest, OTHER);
+    let data = pattern(9, 2048 * 512);
+    good(&mut guest, &Command::write(LUN, 100, 512, data.clone()));
+    // Two identification descriptors, and a segment of 2,048 blocks.
+    let mut list = vec![0; 16 + 2 * 32 + 28];
+    (list[3], list[11]) = (64, 28);
+    for (at, lun) in [(16, LUN), (48, OTHER)] {
+        let names = good(&mut guest, &Command::data_in(lun, vec![0x12, 1, 0x83, 0, 16, 0], 16)).data;
+        list[at] = 0xe4;
+        list[at + 4..at + 16].copy_from_slice(&names[4..16]);
+    }
+    list[80..92].copy_from_slice(&[2, 0, 0, 24, 0, 0, 0, 1, 0, 0, 8, 0]);
+    (list[99], list[107]) = (100, 7);
+    let cdb = vec![0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0];
+    good(&mut guest, &Command::data_out(OTHER, cdb, list));
+    assert!(good(&mut guest, &Command::read(OTHER, 7, 2048, 512)).data == data);
+    assert_eq!(good(&mut guest, &Command::read(OTHER, 6, 1, 512)).data, [0; 512]);
+    assert_eq!(good(&mut guest, &Command::read(OTHER, 2055, 1, 512)).data, [0; 512]);
+    target.stop();
+}
+
+#[test]
 fn a_sanitize_ends_with_the_process() {
     let (target, mut guest) = start("null:size=8T");
     good(&mut guest, &Command::data_out(LUN, vec![0x48, 0x81, 0, 0, 0, 0, 0, 0, 5, 0], vec![31, 0, 0, 1, 7]));

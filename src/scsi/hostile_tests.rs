@@ -12,6 +12,7 @@ fn allocation_length(cdb: &[u8]) -> Option<u64> {
     let (first, len) = match cdb[0] {
         0x03 | 0x1a => (4, 1),
         0x12 => (3, 2),
+        0x84 => (10, 4),
         0x4d | 0x5a => (7, 2),
         0xa0 | 0xa3 => (6, 4),
         0x9e | 0xb7 => (if cdb[0] == 0x9e { 10 } else { 6 }, 4),
@@ -55,6 +56,14 @@ impl DataBuffer for Filled {
     fn give(&mut self, _at: u64, _from: &[u8]) {}
 }
 
+struct Nobody;
+
+impl Neighbours for Nobody {
+    fn find(&self, _: &Designator<'_>) -> Option<Neighbour> {
+        None
+    }
+}
+
 /// Takes a long command to its end, on a disk whose blocks hold whatever is in memory.
 fn run_long(unit: &Unit, command: &Command, condition: &Condition<'_>, info: &Info, fill: u8) {
     let mut task = match unit.begin(command, condition) {
@@ -65,13 +74,14 @@ fn run_long(unit: &Unit, command: &Command, condition: &Condition<'_>, info: &In
     assert!(unit.disk().is_some() && (!condition.stopped || is_setting));
     let mut memory = vec![0; task.memory_len()];
     for _ in 0..10_000 {
-        match task.next(&mut Desk { memory: &mut memory, data: &mut Filled(fill) }) {
+        match task.next(&mut Desk { memory: &mut memory, data: &mut Filled(fill), neighbours: &Nobody }) {
             LongStep::Done(outcome) => return check_outcome(&outcome, &Reply::new()),
             LongStep::Background(_) => {
                 task = task.background();
                 memory = vec![0; task.memory_len()];
             }
             LongStep::Lock { offset, len } => assert!(info.contains(offset, len)),
+            LongStep::Elsewhere(..) => panic!("there is nobody"),
             LongStep::Block(op, place) => {
                 check_block_op(&op, info);
                 assert!(!op.kind.moves_data() || place != OpMemory::Without);
@@ -161,8 +171,8 @@ fn operation_codes_that_are_supported() {
         (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
     let expected = [
         0x00, 0x03, 0x04, 0x07, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x25, 0x28, 0x2a, 0x2e, 0x2f,
-        0x34, 0x35, 0x37, 0x3b, 0x3c, 0x41, 0x42, 0x48, 0x4c, 0x4d, 0x55, 0x5a, 0x88, 0x89, 0x8a, 0x8b, 0x8e, 0x8f,
-        0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0, 0xa3, 0xa4, 0xa8, 0xaa, 0xae, 0xaf, 0xb7,
+        0x34, 0x35, 0x37, 0x3b, 0x3c, 0x41, 0x42, 0x48, 0x4c, 0x4d, 0x55, 0x5a, 0x83, 0x84, 0x88, 0x89, 0x8a, 0x8b,
+        0x8e, 0x8f, 0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0, 0xa3, 0xa4, 0xa8, 0xaa, 0xae, 0xaf, 0xb7,
     ];
     assert_eq!(supported, expected);
 }
@@ -170,7 +180,7 @@ fn operation_codes_that_are_supported() {
 #[test]
 fn attention_rules_and_directions() {
     use {AttentionRule as Rule, DataDirection as Direction};
-    let expected: [(u8, Rule, Direction); 49] = [
+    let expected: [(u8, Rule, Direction); 51] = [
         (0x00, Rule::Report, Direction::None),
         (0x03, Rule::AsData, Direction::In),
         (0x04, Rule::Report, Direction::None),
@@ -201,6 +211,8 @@ fn attention_rules_and_directions() {
         (0x4d, Rule::Report, Direction::In),
         (0x55, Rule::Report, Direction::None),
         (0x5a, Rule::Report, Direction::In),
+        (0x83, Rule::Report, Direction::None),
+        (0x84, Rule::Report, Direction::In),
         (0x88, Rule::Report, Direction::In),
         (0x89, Rule::Report, Direction::Out),
         (0x8a, Rule::Report, Direction::Out),
@@ -226,6 +238,7 @@ fn attention_rules_and_directions() {
         cdb[0] = opcode;
         cdb[1] = match opcode {
             0x48 => 0x02,
+            0x84 => 0x03,
             0x9e => 0x10,
             0xa3 => 0x0c,
             0xa4 => 0x0f,

@@ -42,6 +42,7 @@ mod mode;
 mod opcodes;
 mod query;
 mod setting;
+mod third_party_copy;
 mod timestamp;
 mod vpd;
 
@@ -62,7 +63,9 @@ pub use identity::{Eui64, Identity, IdentityError, Naa, Port};
 pub use limits::Limits;
 pub use log::{IoStatistics, LogControl, LogSelect, LogSense, Statistics};
 pub use logical_unit::LogicalUnit;
-pub use long::{Background, DataBuffer, Desk, LongCommand, LongStep, LongTask, OpMemory};
+pub use long::{
+    Background, DataBuffer, Designator, Desk, LongCommand, LongStep, LongTask, Neighbour, Neighbours, OpMemory, Place,
+};
 pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
 pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues};

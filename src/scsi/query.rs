@@ -9,6 +9,7 @@ use super::opcodes::{self, SupportedOpcodes};
 use super::outcome::Condition;
 use super::reply::Reply;
 use super::sense::Sense;
+use super::third_party_copy;
 use super::timestamp::{self, Clock};
 
 /// A command that reports.
@@ -22,6 +23,11 @@ pub enum Query {
     SupportedTaskFunctions {
         /// The longer form is wanted, with timeouts.
         repd: bool,
+        /// Bytes that the initiator has room for.
+        allocation_length: u32,
+    },
+    /// RECEIVE COPY RESULTS with OPERATING PARAMETERS.
+    CopyParameters {
         /// Bytes that the initiator has room for.
         allocation_length: u32,
     },
@@ -62,6 +68,11 @@ pub(super) fn answer(
         Query::SupportedTaskFunctions { repd, allocation_length } => {
             reply.begin(allocation_length);
             opcodes::report_task_functions(repd, reply);
+            Ok(())
+        }
+        Query::CopyParameters { allocation_length } => {
+            reply.begin(allocation_length);
+            third_party_copy::operating_parameters(unit, reply);
             Ok(())
         }
         Query::Timestamp { allocation_length } => {

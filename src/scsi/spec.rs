@@ -3,6 +3,10 @@
 //! Each is an open newtype: a value without a name here stays a value. Clauses are cited by title, in this whole room:
 //! their numbers move from one revision of a standard to the next.
 
+mod actions;
+
+pub use actions::*;
+
 /// Operation code, byte 0 of a CDB (SPC-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Opcode(pub u8);
@@ -68,6 +72,10 @@ impl Opcode {
     pub const MODE_SELECT_10: Self = Self(0x55);
     /// MODE SENSE (10) (SPC-5).
     pub const MODE_SENSE_10: Self = Self(0x5a);
+    /// THIRD-PARTY COPY OUT: EXTENDED COPY and its like (SPC-5).
+    pub const THIRD_PARTY_COPY_OUT: Self = Self(0x83);
+    /// THIRD-PARTY COPY IN: RECEIVE COPY RESULTS and its like (SPC-5).
+    pub const THIRD_PARTY_COPY_IN: Self = Self(0x84);
     /// READ (16) (SBC-4).
     pub const READ_16: Self = Self(0x88);
     /// COMPARE AND WRITE (SBC-4).
@@ -131,16 +139,6 @@ pub mod maintenance_out {
     pub const SET_IDENTIFYING_INFORMATION: u8 = 0x06;
     /// SET TIMESTAMP.
     pub const SET_TIMESTAMP: u8 = 0x0f;
-}
-
-/// Service actions of SANITIZE (SBC-4).
-pub mod sanitize {
-    /// OVERWRITE.
-    pub const OVERWRITE: u8 = 0x01;
-    /// BLOCK ERASE.
-    pub const BLOCK_ERASE: u8 = 0x02;
-    /// EXIT FAILURE MODE.
-    pub const EXIT_FAILURE_MODE: u8 = 0x1f;
 }
 
 /// Status code (SAM-5, status codes).
@@ -222,6 +220,12 @@ impl Asc {
     pub const POWER_LOSS_EXPECTED: Self = Self(0x0b08);
     /// WRITE ERROR.
     pub const WRITE_ERROR: Self = Self(0x0c00);
+    /// THIRD PARTY DEVICE FAILURE.
+    pub const THIRD_PARTY_DEVICE_FAILURE: Self = Self(0x0d01);
+    /// COPY TARGET DEVICE NOT REACHABLE.
+    pub const COPY_TARGET_DEVICE_NOT_REACHABLE: Self = Self(0x0d02);
+    /// INCORRECT COPY TARGET DEVICE TYPE.
+    pub const INCORRECT_COPY_TARGET_DEVICE_TYPE: Self = Self(0x0d03);
     /// LOGICAL BLOCK GUARD CHECK FAILED.
     pub const GUARD_CHECK_FAILED: Self = Self(0x1001);
     /// LOGICAL BLOCK APPLICATION TAG CHECK FAILED.
@@ -248,6 +252,18 @@ impl Asc {
     pub const INVALID_FIELD_IN_PARAMETER_LIST: Self = Self(0x2600);
     /// INVALID RELEASE OF PERSISTENT RESERVATION.
     pub const INVALID_RELEASE_OF_PERSISTENT_RESERVATION: Self = Self(0x2604);
+    /// TOO MANY TARGET DESCRIPTORS.
+    pub const TOO_MANY_TARGET_DESCRIPTORS: Self = Self(0x2606);
+    /// UNSUPPORTED TARGET DESCRIPTOR TYPE CODE.
+    pub const UNSUPPORTED_TARGET_DESCRIPTOR: Self = Self(0x2607);
+    /// TOO MANY SEGMENT DESCRIPTORS.
+    pub const TOO_MANY_SEGMENT_DESCRIPTORS: Self = Self(0x2608);
+    /// UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE.
+    pub const UNSUPPORTED_SEGMENT_DESCRIPTOR: Self = Self(0x2609);
+    /// UNEXPECTED INEXACT SEGMENT.
+    pub const UNEXPECTED_INEXACT_SEGMENT: Self = Self(0x260a);
+    /// INLINE DATA LENGTH EXCEEDED.
+    pub const INLINE_DATA_LENGTH_EXCEEDED: Self = Self(0x260b);
     /// WRITE PROTECTED.
     pub const WRITE_PROTECTED: Self = Self(0x2700);
     /// LOGICAL UNIT SOFTWARE WRITE PROTECTED.
@@ -322,6 +338,8 @@ pub mod vpd_page {
     pub const MODE_PAGE_POLICY: u8 = 0x87;
     /// SCSI ports.
     pub const SCSI_PORTS: u8 = 0x88;
+    /// Third-party copy.
+    pub const THIRD_PARTY_COPY: u8 = 0x8f;
     /// Block limits.
     pub const BLOCK_LIMITS: u8 = 0xb0;
     /// Block device characteristics.

@@ -7,6 +7,7 @@ use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
 use super::sense::{SENSE_LEN_MAX, Sense};
 use super::spec::vpd_page as code;
+use super::third_party_copy;
 
 mod designators;
 mod limits;
@@ -17,13 +18,14 @@ pub(super) use limits::optimal_blocks;
 type Page = (u8, fn(&LogicalUnit, &mut Reply));
 
 /// All pages, ascending by code.
-const PAGES: [Page; 9] = [
+const PAGES: [Page; 10] = [
     (code::SUPPORTED_PAGES, supported_pages),
     (code::UNIT_SERIAL_NUMBER, unit_serial_number),
     (code::DEVICE_IDENTIFICATION, designators::device_identification),
     (code::EXTENDED_INQUIRY, extended_inquiry),
     (code::MODE_PAGE_POLICY, mode_page_policy),
     (code::SCSI_PORTS, designators::scsi_ports),
+    (code::THIRD_PARTY_COPY, third_party_copy::vpd_page),
     (code::BLOCK_LIMITS, limits::block_limits),
     (code::BLOCK_DEVICE_CHARACTERISTICS, block_device_characteristics),
     (code::LOGICAL_BLOCK_PROVISIONING, limits::logical_block_provisioning),

@@ -295,7 +295,7 @@ impl RequestQueue {
     #[cold]
     pub(crate) fn cancel(&mut self, slot: SlotIndex, cx: &mut Cx) {
         let tag = self.name(slot).tag();
-        let disk = self.disk_of(slot);
+        let disk = self.longs.at(slot).unwrap_or_else(|| self.disk_of(slot));
         let (channel, io) = cx.channel(disk);
         channel.cancel(io, tag);
     }

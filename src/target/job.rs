@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use bdev::{IoError, Op, SubmitError};
 use reactor::{Gate, Handle, Pass};
 
-use crate::scsi::{BlockOp, DataBuffer, Desk, Hindrance, LongStep, LongTask, Outcome, Work};
+use crate::scsi::{
+    BlockOp, DataBuffer, Designator, Desk, Hindrance, LongStep, LongTask, Neighbour, Neighbours, Outcome, Work,
+};
 
 use super::adapter::Adapter;
 use super::cx::Cx;
@@ -134,6 +136,12 @@ impl DataBuffer for NoData {
     }
 }
 
+impl Neighbours for NoData {
+    fn find(&self, _: &Designator<'_>) -> Option<Neighbour> {
+        None
+    }
+}
+
 impl Job {
     /// Begins `work` on a disk. `owner` is the command that waits for its end, if one does: should it have begun it before, it
     /// goes on. The job is there if it is new.
@@ -222,7 +230,7 @@ impl Job {
     /// The next step, after an operation that failed with `error`.
     fn step(&mut self, error: Option<IoError>) {
         let space = self.space.as_mut().expect("it has its memory");
-        let mut desk = Desk { memory: space.bytes(), data: &mut NoData };
+        let mut desk = Desk { memory: space.bytes(), data: &mut NoData, neighbours: &NoData };
         let step = match error {
             None => self.task.next(&mut desk),
             Some(error) => self.task.failed(&self.op, error, &mut desk),
@@ -235,7 +243,9 @@ impl Job {
                 self.disk.hold.held().hindrance = Some(Hindrance::During(self.work, self.task.progress()));
             }
             LongStep::Done(outcome) => self.end(outcome),
-            LongStep::Lock { .. } | LongStep::Background(_) => unreachable!("nobody else is there"),
+            LongStep::Lock { .. } | LongStep::Elsewhere(..) | LongStep::Background(_) => {
+                unreachable!("nobody else is there")
+            }
         }
     }
 

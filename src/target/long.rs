@@ -18,8 +18,9 @@ use crate::scsi::{Background, BlockOp, DataBuffer, Desk, Effect, LongStep, LongT
 use crate::virtio_scsi::ResponseCode;
 
 use super::cx::Cx;
-use super::disk::Disk;
+use super::disk::{Disk, DiskIndex};
 use super::job::{Job, Owner, Ticket};
+use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::slots::Phase;
 use super::tag::SlotIndex;
@@ -39,6 +40,8 @@ pub(crate) struct Longs(Box<[Option<Box<Long>>]>);
 struct Long {
     task: Box<dyn LongTask>,
     disk: Arc<Disk>,
+    /// Whose disk its operation is for.
+    at: Arc<Disk>,
     wants: Wants,
     space: Option<Space>,
     lock: Option<Lock>,
@@ -106,6 +109,11 @@ impl Longs {
         self.0[usize::from(slot.0)].is_some()
     }
 
+    /// The disk of the operation of the one in a slot, if there is one.
+    pub(crate) fn at(&self, slot: SlotIndex) -> Option<DiskIndex> {
+        self.0[usize::from(slot.0)].as_ref().map(|long| long.at.index)
+    }
+
     /// Whether the request in a slot waits for work on a whole disk.
     pub(crate) fn waits_for_work(&self, slot: SlotIndex) -> bool {
         self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.ticket.is_some())
@@ -125,7 +133,17 @@ impl Longs {
 
 impl Long {
     fn new(task: Box<dyn LongTask>, disk: Arc<Disk>) -> Self {
-        Self { task, disk, wants: Wants::Memory, space: None, lock: None, ticket: None, op: BlockOp::FLUSH, used: 0 }
+        Self {
+            task,
+            at: disk.clone(),
+            disk,
+            wants: Wants::Memory,
+            space: None,
+            lock: None,
+            ticket: None,
+            op: BlockOp::FLUSH,
+            used: 0,
+        }
     }
 
     fn may_restart(&self) -> bool {
@@ -153,12 +171,14 @@ impl Long {
     }
 
     /// The next step; none if the data buffer is too small for the last one.
-    fn step(&mut self, segments: &[Segment], is_out: bool) -> Option<LongStep> {
+    fn step(&mut self, segments: &[Segment], is_out: bool, luns: &LunMap) -> Option<LongStep> {
         let memory = self.space.as_mut().expect("it has its memory").bytes();
         let mut data = Data { segments, is_out, used: self.used, overrun: false };
         let step = match self.wants {
-            Wants::Failed(error) => self.task.failed(&self.op, error, &mut Desk { memory, data: &mut data }),
-            _ => self.task.next(&mut Desk { memory, data: &mut data }),
+            Wants::Failed(error) => {
+                self.task.failed(&self.op, error, &mut Desk { memory, data: &mut data, neighbours: luns })
+            }
+            _ => self.task.next(&mut Desk { memory, data: &mut data, neighbours: luns }),
         };
         self.used = data.used;
         (!data.overrun).then_some(step)
@@ -235,13 +255,18 @@ impl RequestQueue {
         let is_out = self.slots.get(slot).data_out;
         let data = self.slots.data(slot);
         let long = self.longs.get(slot);
-        match long.step(data, is_out) {
+        match long.step(data, is_out, &self.queue.adapter.luns) {
             Some(LongStep::Done(outcome)) => self.end_long(slot, &outcome),
             Some(LongStep::Lock { offset, len }) => {
                 long.wants = Wants::Lock { offset, len };
                 return false;
             }
             Some(LongStep::Background(background)) => return self.begin_work(slot, background, cx),
+            Some(LongStep::Elsewhere(place, op, memory)) => {
+                let disk = self.queue.adapter.luns.disk_at(place).cloned();
+                self.prepare_elsewhere(slot, disk, op, memory);
+                return false;
+            }
             Some(LongStep::Block(op, memory)) if self.prepare_long(slot, op, memory) => return false,
             Some(LongStep::Block(..)) | None => {
                 self.longs.forget(slot);
@@ -277,6 +302,19 @@ impl RequestQueue {
         true
     }
 
+    /// Makes ready for an operation of the disk of another unit: it has failed if that cannot be reached any more.
+    fn prepare_elsewhere(&mut self, slot: SlotIndex, disk: Option<Arc<Disk>>, op: BlockOp, memory: OpMemory) {
+        let long = self.longs.get(slot);
+        match disk {
+            Some(disk) => {
+                assert!(matches!(memory, OpMemory::Own { .. }), "the data buffer is for the unit's own disk");
+                (long.at, long.op, long.wants) = (disk, op, Wants::Room);
+                long.space.as_mut().expect("it has its memory").prepare(memory, op.len, &[]);
+            }
+            None => (long.op, long.wants) = (op, Wants::Failed(IoError::NotReady)),
+        }
+    }
+
     /// Makes ready for an operation. False if the data buffer is too small for it.
     fn prepare_long(&mut self, slot: SlotIndex, op: BlockOp, memory: OpMemory) -> bool {
         let data_len = self.slots.get(slot).data_len;
@@ -298,7 +336,7 @@ impl RequestQueue {
         let long = self.longs.get(slot);
         let BlockOp { kind, offset, len } = long.op;
         let space = long.space.as_mut().expect("it has its memory");
-        let (channel, io) = cx.channel(long.disk.index);
+        let (channel, io) = cx.channel(long.at.index);
         match channel.submit(io, &Op { kind, offset, len, segments: space.lend() }, tag) {
             Ok(()) => {
                 self.slots.get(slot).phase = Phase::InFlight;

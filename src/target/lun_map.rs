@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::scsi::{
-    Attention, Attentions, Condition, Hindrance, LogicalUnit, MissingUnit, ModeChange, ModeState, Port, Unit,
-    WellKnownUnit,
+    Attention, Attentions, Condition, Designator, Hindrance, LogicalUnit, MissingUnit, ModeChange, ModeState,
+    ModeValues, Neighbour, Neighbours, Place, Port, Unit, WellKnownUnit,
 };
 use crate::virtio_scsi::lun::{WELL_KNOWN_LUN, encode_lun};
 use crate::virtio_scsi::{Address, LunAddress};
@@ -177,9 +177,25 @@ impl LunMap {
         self.entries.iter().filter(shows).for_each(|entry| entry.set_hindered(hindered));
     }
 
+    /// The disk at a place that [`Neighbours::find`] has given, if it can be reached.
+    pub(crate) fn disk_at(&self, Place(at): Place) -> Option<&Arc<Disk>> {
+        let entry = self.entries.get(at as usize)?;
+        entry.disk.as_ref().filter(|_| !entry.is_stopped() && entry.hindrance(None).is_none())
+    }
+
     /// The disks, each once for each address that it has.
     pub(crate) fn disks(&self) -> impl Iterator<Item = &Arc<Disk>> {
         self.entries.iter().filter_map(|entry| entry.disk.as_ref())
+    }
+}
+
+impl Neighbours for LunMap {
+    fn find(&self, designator: &Designator<'_>) -> Option<Neighbour> {
+        let mut disks = self.entries.iter().enumerate().filter_map(|(at, entry)| Some((at, entry, entry.unit.disk()?)));
+        let (at, entry, unit) = disks.find(|(_, _, unit)| unit.is_designated(designator))?;
+        let neighbour = unit.neighbour(Place(at as u32), entry.hindrance(None));
+        let protected = entry.mode().current.has(ModeValues::SWP);
+        (!entry.is_stopped()).then_some(Neighbour { writable: neighbour.writable && !protected, ..neighbour })
     }
 }
 

@@ -161,7 +161,7 @@ impl RequestQueue {
         let luns = &queue.adapter.luns;
         slots.iter_busy().any(|(index, slot)| {
             let is_its = luns.entry(slot.entry).disk.as_ref().is_some_and(|its| its.index == disk);
-            slot.phase != Phase::Barred && is_its && !longs.waits_for_work(index)
+            slot.phase != Phase::Barred && (is_its || longs.at(index) == Some(disk)) && !longs.waits_for_work(index)
         })
     }
 

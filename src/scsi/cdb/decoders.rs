@@ -149,6 +149,14 @@ pub(super) fn unmap(cdb: &Cdb) -> Command {
     Command::Long(LongCommand::Unmap { parameter_list_length: be16(cdb, 7) })
 }
 
+pub(super) fn extended_copy(cdb: &Cdb) -> Command {
+    Command::Long(LongCommand::ExtendedCopy { parameter_list_length: be32(cdb, 10) })
+}
+
+pub(super) fn copy_parameters(cdb: &Cdb) -> Command {
+    Command::Query(Query::CopyParameters { allocation_length: be32(cdb, 10) })
+}
+
 pub(super) fn format_unit(cdb: &Cdb) -> Command {
     let (has_list, long_list) = (bit(cdb[1], 4), bit(cdb[1], 5));
     Command::Long(LongCommand::FormatUnit(FormatUnit { has_list, long_list, list_format: cdb[1] & 0x07 }))

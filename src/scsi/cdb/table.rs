@@ -2,8 +2,8 @@
 
 use super::super::command::{CdbForm, Command};
 use super::super::spec::{
-    Opcode, SERVICE_ACTION_GET_LBA_STATUS_16, SERVICE_ACTION_READ_CAPACITY_16, maintenance_in, maintenance_out,
-    sanitize,
+    Opcode, SERVICE_ACTION_EXTENDED_COPY_LID1, SERVICE_ACTION_GET_LBA_STATUS_16, SERVICE_ACTION_OPERATING_PARAMETERS,
+    SERVICE_ACTION_READ_CAPACITY_16, maintenance_in, maintenance_out, sanitize,
 };
 use super::{Cdb, decoders as d};
 
@@ -118,6 +118,10 @@ pub(super) static TABLE: &[Entry] = &[
     entry(&[Opcode::LOG_SENSE.0, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0], d::log_sense),
     entry(&[Opcode::MODE_SELECT_10.0, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0], d::mode_select_10),
     entry(&[Opcode::MODE_SENSE_10.0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], d::mode_sense_10),
+    lasting(service_action(&[Opcode::THIRD_PARTY_COPY_OUT.0, SERVICE_ACTION_EXTENDED_COPY_LID1, 0, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, 0], d::extended_copy)),
+    service_action(&[Opcode::THIRD_PARTY_COPY_IN.0, SERVICE_ACTION_OPERATING_PARAMETERS, 0, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, 0], d::copy_parameters),
     refusing(entry(&[Opcode::READ_16.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0x3f, 0], |cdb| d::read(cdb, CdbForm::Sixteen)), PROTECT),
     refusing(entry(&[Opcode::COMPARE_AND_WRITE.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,

@@ -28,6 +28,7 @@ use super::spec::{Asc, SenseKey};
 pub(super) mod buffers;
 mod compare_and_write;
 mod erase;
+pub mod extended_copy;
 mod format_unit;
 mod lba_status;
 mod or_write;
@@ -38,6 +39,7 @@ mod verify;
 mod write;
 mod write_same;
 
+pub use extended_copy::{Designator, Neighbour, Neighbours, Place};
 pub use format_unit::FormatUnit;
 pub use sanitize::{Sanitize, SanitizeAction};
 
@@ -70,6 +72,11 @@ pub enum LongCommand {
     WriteBuffer(BufferAccess),
     /// One whose parameter list changes settings.
     Setting(Setting),
+    /// EXTENDED COPY (LID1).
+    ExtendedCopy {
+        /// Bytes of parameter list.
+        parameter_list_length: u32,
+    },
     /// FORMAT UNIT.
     FormatUnit(FormatUnit),
     /// SANITIZE.
@@ -92,6 +99,8 @@ impl LongCommand {
             Self::Unmap { parameter_list_length: 0 } | Self::WriteBuffer(BufferAccess { len: Be24([0, 0, 0]), .. }) => {
                 DataDirection::None
             }
+            Self::ExtendedCopy { parameter_list_length: 0 } => DataDirection::None,
+            Self::ExtendedCopy { .. } => DataDirection::Out,
             Self::FormatUnit(cdb) => cdb.direction(),
             Self::Sanitize(cdb) => cdb.direction(),
             Self::Unmap { .. } | Self::ReassignBlocks { .. } | Self::WriteBuffer(_) => DataDirection::Out,
@@ -143,6 +152,8 @@ pub struct Desk<'a> {
     pub memory: &'a mut [u8],
     /// The initiator's data buffer.
     pub data: &'a mut dyn DataBuffer,
+    /// The logical units of the same device.
+    pub neighbours: &'a dyn Neighbours,
 }
 
 /// The initiator's data buffer. Data-out may change between two looks at it.
@@ -163,6 +174,8 @@ pub trait DataBuffer {
 pub enum LongStep {
     /// An operation of the block device.
     Block(BlockOp, OpMemory),
+    /// An operation of the block device of another logical unit, or of this one, in memory of the task.
+    Elsewhere(Place, BlockOp, OpMemory),
     /// Have these bytes of the disk for itself, until its end: no other command that asks for any of them, of whatever
     /// initiator, has them meanwhile. At most once.
     Lock {
@@ -252,6 +265,9 @@ impl LogicalUnit {
             Command::Long(LongCommand::Unmap { parameter_list_length }) => unmap::begin(self, parameter_list_length),
             Command::Long(LongCommand::ReassignBlocks { long_lba, long_list }) => {
                 reassign::begin(self, long_lba, long_list)
+            }
+            Command::Long(LongCommand::ExtendedCopy { parameter_list_length }) => {
+                extended_copy::begin(parameter_list_length)
             }
             Command::Long(LongCommand::FormatUnit(cdb)) => format_unit::begin(self, cdb),
             Command::Long(LongCommand::Sanitize(cdb)) => sanitize::begin(self, cdb, condition),

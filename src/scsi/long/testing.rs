@@ -4,8 +4,8 @@ use bdev::{Extent, Info, IoError, OpKind};
 
 use crate::scsi::testing::{disk, info};
 use crate::scsi::{
-    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Desk, LogicalUnit, LongStep, LongTask,
-    OpMemory, Outcome, Reply, Sense, Status, Step, Work, decode,
+    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Designator, Desk, LogicalUnit, LongStep,
+    LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Reply, Sense, Status, Step, Work, decode,
 };
 
 /// Steps after which a command that has not ended is broken.
@@ -57,7 +57,20 @@ impl DataBuffer for Data<'_> {
     }
 }
 
+/// A device with one logical unit.
+struct Alone(LogicalUnit);
+
+impl Neighbours for Alone {
+    fn find(&self, designator: &Designator<'_>) -> Option<Neighbour> {
+        self.0.is_designated(designator).then(|| self.0.neighbour(Place(0), None))
+    }
+}
+
 impl Rig {
+    fn alone(&self) -> Alone {
+        Alone(disk(&self.info))
+    }
+
     /// On a disk with `info`, whose blocks hold their own number in every byte: the first ones, those of a huge disk.
     pub fn new(info: &Info) -> Self {
         let (block_size, blocks) = (info.block_size as usize, info.blocks.min(1000) as usize);
@@ -106,7 +119,7 @@ impl Rig {
         assert!(task.memory_len() <= super::MEMORY_MAX);
         let mut memory = vec![0; task.memory_len()];
         let mut data = Data { out, given: Vec::new() };
-        let mut step = task.next(&mut Desk { memory: &mut memory, data: &mut data });
+        let mut step = task.next(&mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() });
         for _ in 0..STEPS_MAX {
             step = match step {
                 LongStep::Done(outcome) => return Ended { outcome, data_in: data.given },
@@ -114,13 +127,25 @@ impl Rig {
                     self.works.push((work, wait));
                     return self.work(task.background(), work, wait, command);
                 }
+                LongStep::Elsewhere(_, op, place) => match self.operate(op, place, &mut memory, out) {
+                    Ok(()) => task.next(&mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() }),
+                    Err(error) => task.failed(
+                        &op,
+                        error,
+                        &mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() },
+                    ),
+                },
                 LongStep::Lock { offset, len } => {
                     self.locks.push((offset, len));
-                    task.next(&mut Desk { memory: &mut memory, data: &mut data })
+                    task.next(&mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() })
                 }
                 LongStep::Block(op, place) => match self.operate(op, place, &mut memory, out) {
-                    Ok(()) => task.next(&mut Desk { memory: &mut memory, data: &mut data }),
-                    Err(error) => task.failed(&op, error, &mut Desk { memory: &mut memory, data: &mut data }),
+                    Ok(()) => task.next(&mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() }),
+                    Err(error) => task.failed(
+                        &op,
+                        error,
+                        &mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() },
+                    ),
                 },
             };
         }

@@ -2,7 +2,7 @@ use super::*;
 use crate::scsi::long::testing::Rig;
 use crate::scsi::mode::ModeValues;
 use crate::scsi::testing::{command, disk, info};
-use crate::scsi::{Command, LongCommand};
+use crate::scsi::{Command, Designator, LongCommand, Neighbour, Neighbours};
 
 const CACHE_OFF: [u8; 20] = [0x08, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -99,12 +99,18 @@ fn nothing_to_set() {
         assert!(matches!(command, Command::Long(LongCommand::Setting(_))), "{cdb:02x?}");
         let mut task = disk(&info()).begin(&command, &Condition::default()).unwrap();
         assert_eq!((task.data_out_len(), task.memory_len()), (0, 0));
-        let step = task.next(&mut Desk { memory: &mut [], data: &mut Nothing });
+        let step = task.next(&mut Desk { memory: &mut [], data: &mut Nothing, neighbours: &Nothing });
         assert!(matches!(step, LongStep::Done(Outcome { sense: None, .. })), "{step:?}");
     }
 }
 
 struct Nothing;
+
+impl Neighbours for Nothing {
+    fn find(&self, _: &Designator<'_>) -> Option<Neighbour> {
+        None
+    }
+}
 
 impl crate::scsi::DataBuffer for Nothing {
     fn out_len(&self) -> u64 {

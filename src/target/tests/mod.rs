@@ -3,6 +3,7 @@
 
 mod bed;
 mod controller;
+mod copies;
 mod counted;
 mod far;
 mod guest;

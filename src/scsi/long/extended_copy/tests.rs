@@ -1,0 +1,128 @@
+//! EXTENDED COPY on one disk, which is source and destination.
+
+use bdev::{Info, IoError, OpKind};
+
+use super::super::testing::Rig;
+use super::*;
+use crate::scsi::testing::{disk, info};
+
+/// An identification descriptor of the disk that all tests have.
+fn cscd() -> [u8; 32] {
+    let unit = disk(&info());
+    let mut bytes = [0; 32];
+    bytes[0] = 0xe4;
+    (bytes[4], bytes[5], bytes[7]) = (1, 3, 8);
+    bytes[8..16].copy_from_slice(unit.identity.naa().as_bytes());
+    bytes[30] = 2;
+    bytes
+}
+
+fn segment(source: u8, destination: u8, blocks: u16, from: u16, to: u16) -> [u8; 28] {
+    let mut bytes = [0; 28];
+    (bytes[0], bytes[3], bytes[5], bytes[7]) = (2, 24, source, destination);
+    bytes[10..12].copy_from_slice(&blocks.to_be_bytes());
+    bytes[18..20].copy_from_slice(&from.to_be_bytes());
+    bytes[26..28].copy_from_slice(&to.to_be_bytes());
+    bytes
+}
+
+fn list(cscds: &[[u8; 32]], segments: &[[u8; 28]]) -> Vec<u8> {
+    let mut header = [0; 16];
+    header[2..4].copy_from_slice(&(cscds.len() as u16 * 32).to_be_bytes());
+    header[10..12].copy_from_slice(&(segments.len() as u16 * 28).to_be_bytes());
+    [&header[..], cscds.as_flattened(), segments.as_flattened()].concat()
+}
+
+fn cdb(len: usize) -> [u8; 16] {
+    let [high, low] = (len as u16).to_be_bytes();
+    [0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low, 0, 0]
+}
+
+fn refused(list: &[u8]) -> Sense {
+    let mut rig = Rig::plain();
+    let sense = rig.refused(&cdb(list.len()), list);
+    assert_eq!(rig.ops, [], "nothing is copied of a list that is wrong");
+    sense
+}
+
+const WRITE: OpKind = OpKind::Write { fua: false };
+
+#[test]
+fn segments_are_copied_one_after_the_other_in_pieces() {
+    let mut rig = Rig::plain();
+    let list = list(&[cscd()], &[segment(0, 0, 130, 10, 500), segment(0, 0, 0, 0, 0), segment(0, 0, 1, 500, 0)]);
+    rig.good(&cdb(list.len()), &list);
+    let expected = [
+        (OpKind::Read, 10, 128),
+        (WRITE, 500, 128),
+        (OpKind::Read, 138, 2),
+        (WRITE, 628, 2),
+        (OpKind::Read, 500, 1),
+        (WRITE, 0, 1),
+    ];
+    assert_eq!(rig.done(), expected);
+    let first = |lba: usize| rig.bytes[lba * 512];
+    assert_eq!([first(500), first(629), first(630), first(0), first(1)], [10, 139, 118, 10, 1]);
+    rig.good(&cdb(0), &[]);
+    rig.good(&cdb(16), &[0; 16]);
+}
+
+#[test]
+fn a_failure_tells_the_segment() {
+    let mut rig = Rig::plain();
+    rig.fails = |op| (op.offset == 500 * 512 && op.kind.is_change()).then_some(IoError::Medium);
+    let list = list(&[cscd()], &[segment(0, 0, 1, 10, 20), segment(0, 0, 1, 10, 500)]);
+    let sense = rig.refused(&cdb(list.len()), &list);
+    assert_eq!(sense, Sense::new(SenseKey(0xa), Asc(0x0d01)).with_command_specific(1));
+}
+
+#[test]
+fn lists_that_are_too_short_or_too_long() {
+    let length_error = Sense::illegal(Asc(0x1a00));
+    let good = list(&[cscd()], &[segment(0, 0, 1, 0, 1)]);
+    assert_eq!(refused(&good[..15]), length_error);
+    assert_eq!(refused(&good[..good.len() - 1]), length_error);
+    assert_eq!(refused(&list(&[cscd(); 17], &[])), Sense::illegal(Asc(0x2606)));
+    assert_eq!(refused(&list(&[cscd()], &[segment(0, 0, 1, 0, 1); 17])), Sense::illegal(Asc(0x2608)));
+    let mut inline = good.clone();
+    inline[15] = 1;
+    assert_eq!(refused(&inline), Sense::illegal(Asc(0x260b)));
+    let mut odd = good;
+    odd[11] = 27;
+    assert_eq!(refused(&odd), Sense::invalid_parameter(8, None));
+}
+
+#[test]
+fn descriptors_of_another_kind_or_of_another_device() {
+    let aborted = |asc| Sense::new(SenseKey(0xa), Asc(asc));
+    let with = |change: fn(&mut [u8; 32])| {
+        let mut cscd = cscd();
+        change(&mut cscd);
+        refused(&list(&[cscd], &[segment(0, 0, 1, 0, 1)]))
+    };
+    assert_eq!(with(|cscd| cscd[0] = 0xe0), Sense::illegal(Asc(0x2607)));
+    assert_eq!(with(|cscd| cscd[1] = 0x20), aborted(0x0d02), "NUL");
+    assert_eq!(with(|cscd| cscd[1] = 0x01), aborted(0x0d03), "a tape");
+    assert_eq!(with(|cscd| cscd[5] = 0x13), aborted(0x0d02), "a port");
+    assert_eq!(with(|cscd| cscd[15] ^= 1), aborted(0x0d02));
+    assert_eq!(with(|cscd| cscd[7] = 21), Sense::invalid_parameter(16 + 7, None));
+    assert_eq!(with(|cscd| cscd[30] = 16), Sense::invalid_parameter(16 + 29, None), "DISK BLOCK LENGTH");
+}
+
+#[test]
+fn segments_that_cannot_be_copied() {
+    let of = |segment| refused(&list(&[cscd()], &[segment]));
+    let mut other = segment(0, 0, 1, 0, 1);
+    other[0] = 0;
+    assert_eq!(of(other), Sense::illegal(Asc(0x2609)));
+    let mut short = segment(0, 0, 1, 0, 1);
+    short[3] = 20;
+    assert_eq!(of(short), Sense::invalid_parameter(16 + 32 + 2, None));
+    assert_eq!(of(segment(0, 1, 1, 0, 1)), Sense::new(SenseKey(0xa), Asc(0x0d02)));
+    assert_eq!(of(segment(0, 0, 2, 999, 1)), Sense::lba_out_of_range(1000));
+    assert_eq!(of(segment(0, 0, 2, 1, 999)), Sense::lba_out_of_range(1000));
+    assert_eq!(of(segment(0, 0, 32_769, 0, 0)), Sense::invalid_parameter(16 + 32 + 10, None), "16 MiB");
+    let mut protected = Rig::new(&Info { read_only: true, ..info() });
+    let list = list(&[cscd()], &[segment(0, 0, 1, 0, 1)]);
+    assert_eq!(protected.refused(&cdb(list.len()), &list), Sense::new(SenseKey(7), Asc(0x2700)));
+}
