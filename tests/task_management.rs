@@ -161,16 +161,102 @@ fn units_that_are_not_there_and_functions_that_are_not_known() {
 }
 
 #[test]
-fn notification_queries_are_answered() {
+fn clear_task_set_ends_all_of_one_unit() {
+    let (target, mut guest) = start(&[SLOW], 2);
+    for id in 1..=4 {
+        slow_read(&mut guest, (id % 2) as u16, LUN, id);
+    }
+    let (answer, ended) = manage(&mut guest, TaskManagement::on(Function::ClearTaskSet, LUN));
+    assert_eq!(answer, response::OK);
+    assert_eq!(ended, (1..=4).map(|id| (id, response::ABORTED)).collect::<Vec<_>>());
+    settle(&mut guest, LUN);
+    target.abandon();
+}
+
+#[test]
+fn queries_find_commands_on_every_queue_and_end_none() {
+    let (target, mut guest) = start(&[SLOW, SLOW], 2);
+    for id in 1..=4 {
+        slow_read(&mut guest, (id % 2) as u16, LUN, id);
+    }
+    let query = |id| TaskManagement { function: Function::QueryTask, lun: LUN, id };
+    for id in 1..=4 {
+        assert_eq!(manage(&mut guest, query(id)), (response::FUNCTION_SUCCEEDED, vec![]), "{id}");
+    }
+    assert_eq!(manage(&mut guest, query(5)), (response::OK, vec![]));
+    let set = |lun| TaskManagement::on(Function::QueryTaskSet, lun);
+    assert_eq!(manage(&mut guest, set(LUN)), (response::FUNCTION_SUCCEEDED, vec![]));
+    assert_eq!(manage(&mut guest, set(OTHER)), (response::OK, vec![]));
+    let other = TaskManagement { function: Function::QueryTask, lun: OTHER, id: 1 };
+    assert_eq!(manage(&mut guest, other), (response::OK, vec![]), "names are those of a unit");
+    target.abandon();
+}
+
+/// Every function on every kind of address, as bytes.
+#[test]
+fn functions_are_answered_with_their_codes() {
+    let (target, mut guest) = start(&[SLOW], 1);
+    slow_read(&mut guest, 0, LUN, 0x0102_0304_0506_0708);
+    let (unit, missing) = ([1, 0, 0x40, 0, 0, 0, 0, 0], [1, 0, 0x40, 5, 0, 0, 0, 0]);
+    let (absent, two_levels, no_target) =
+        ([1, 9, 0x40, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0x40, 1, 0, 0], [2, 0, 0, 0, 0, 0, 0, 0]);
+    let id = [8, 7, 6, 5, 4, 3, 2, 1];
+    for (subtype, lun, code) in [
+        (2, unit, response::FUNCTION_REJECTED),
+        (6, unit, response::FUNCTION_SUCCEEDED),
+        (7, unit, response::FUNCTION_SUCCEEDED),
+        (8, unit, response::FUNCTION_REJECTED),
+        (0, missing, response::INCORRECT_LUN),
+        (1, missing, response::INCORRECT_LUN),
+        (2, missing, response::INCORRECT_LUN),
+        (3, missing, response::INCORRECT_LUN),
+        (5, missing, response::INCORRECT_LUN),
+        (6, missing, response::INCORRECT_LUN),
+        (7, missing, response::INCORRECT_LUN),
+        (5, two_levels, response::INCORRECT_LUN),
+        (0, absent, response::BAD_TARGET),
+        (1, absent, response::BAD_TARGET),
+        (2, absent, response::BAD_TARGET),
+        (3, absent, response::BAD_TARGET),
+        (4, absent, response::BAD_TARGET),
+        (5, absent, response::BAD_TARGET),
+        (6, absent, response::BAD_TARGET),
+        (7, absent, response::BAD_TARGET),
+        (7, no_target, response::BAD_TARGET),
+        (0, unit, response::OK),
+        (1, unit, response::OK),
+        (3, unit, response::OK),
+        (4, missing, response::OK),
+        (4, unit, response::OK),
+        (5, unit, response::OK),
+        (6, unit, response::OK),
+        (7, unit, response::OK),
+    ] {
+        let request = [&[0, 0, 0, 0, subtype, 0, 0, 0], &lun[..], &id].concat();
+        guest.submit_control(&request, 1, &Shape::default()).unwrap();
+        assert_eq!(guest.wait_control().unwrap(), [code], "{subtype} {lun:02x?}");
+    }
+    assert_eq!(
+        guest.poll(0).unwrap().map(|ended| ended.response.response),
+        Some(response::ABORTED),
+        "by the first one"
+    );
+    target.abandon();
+}
+
+#[test]
+fn no_notification_can_be_asked_for() {
     let (target, mut guest) = start(&["mem:size=1M"], 1);
-    for kind in [1u32, 2] {
-        let mut request = kind.to_le_bytes().to_vec();
-        request.extend_from_slice(&LUN.0);
-        request.extend_from_slice(&0u32.to_le_bytes());
-        guest.submit_control(&request, 5, &Shape::default()).unwrap();
-        let answer = guest.wait_control().unwrap();
-        assert_eq!(answer[..4], [0; 4], "no event can be asked for");
-        assert_ne!(answer[4], 0xFF, "there is a response code");
+    for kind in [1, 2] {
+        for (lun, code) in [
+            ([1, 0, 0x40, 0, 0, 0, 0, 0], response::OK),
+            ([1, 0, 0x40, 5, 0, 0, 0, 0], response::INCORRECT_LUN),
+            ([1, 9, 0x40, 0, 0, 0, 0, 0], response::BAD_TARGET),
+        ] {
+            let request = [&[kind, 0, 0, 0], &lun[..], &[0x7e, 0, 0, 0]].concat();
+            guest.submit_control(&request, 5, &Shape::default()).unwrap();
+            assert_eq!(guest.wait_control().unwrap(), [0, 0, 0, 0, code]);
+        }
     }
     target.stop();
 }

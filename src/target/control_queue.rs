@@ -2,7 +2,8 @@
 //!
 //! A function is broadcast to every reactor of the controller. Each bars the commands in its scope, ends those that it
 //! has, and lets its pass arrive when the last of them can be seen by the driver. Only then does the function take
-//! effect (unit attention), only after that is it answered, and only then may new commands in its scope start.
+//! effect (unit attention), only after that is it answered, and only then may new commands in its scope start. A query
+//! goes the same way and only looks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,17 +17,20 @@ use crate::scsi::Attention;
 use crate::virtio::ring::{Chain, Head, Popped};
 use crate::virtio_scsi::control::{write_an_response, write_tmf_response};
 use crate::virtio_scsi::spec::TmfResponse;
-use crate::virtio_scsi::{ControlRequest, Destination, LunAddress, ResponseCode, TmfFunction};
+use crate::virtio_scsi::{Address, ControlRequest, Destination, LunAddress, ResponseCode, TmfFunction};
 
 use super::courier::{JobId, Piece};
 use super::lun_map::LunMap;
-use super::message::{BarId, Message, Scope};
+use super::message::{BarId, Message, Purpose, Scope};
 use super::slots::Verdict;
 use super::stood_in::StoodIn;
 use super::worker::Queue;
 
 /// Task management functions of one controller that can be in progress at a time; further ones wait in the ring.
 const IN_PROGRESS_MAX: usize = 64;
+
+/// Asynchronous notifications that a disk has: none (virtio 1.2, 5.6.6.2; the events are those of multimedia units).
+const ASYNC_EVENTS: u32 = 0;
 
 /// The control queue of a controller.
 #[derive(Debug)]
@@ -53,7 +57,7 @@ struct InProgress {
     stood_in: Option<Box<StoodIn>>,
     gate: Gate,
     bar: BarId,
-    function: Ending,
+    function: Plan,
     /// The memory of its response was not there when it was to be answered.
     is_stuck: bool,
 }
@@ -67,11 +71,11 @@ enum Place {
     Own(Segment),
 }
 
-/// A function that ends commands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ending {
+/// A function that can be done.
+#[derive(Debug)]
+struct Plan {
     scope: Scope,
-    verdict: Verdict,
+    purpose: Purpose,
     /// What the driver is told at the logical units in scope.
     attention: Option<Attention>,
 }
@@ -173,11 +177,12 @@ impl ControlQueue {
     fn begin(&mut self, head: Head, stood_in: Option<Box<StoodIn>>) {
         let written = match ControlRequest::parse(&self.chain) {
             Ok(ControlRequest::Tmf { function, lun }) => match plan(function, lun, &self.queue.adapter.luns) {
-                Ok(ending) => return self.broadcast(head, stood_in, ending),
+                Ok(plan) => return self.broadcast(head, stood_in, plan),
                 Err(response) => write_tmf_response(self.chain.writable(), response),
             },
-            Ok(ControlRequest::AnQuery { .. } | ControlRequest::AnSubscribe { .. }) => {
-                write_an_response(self.chain.writable(), 0, ResponseCode::OK)
+            Ok(ControlRequest::AnQuery { lun, .. } | ControlRequest::AnSubscribe { lun, .. }) => {
+                let response = find_disk(lun, &self.queue.adapter.luns).err().unwrap_or(ResponseCode::OK);
+                write_an_response(self.chain.writable(), ASYNC_EVENTS, response)
             }
             Ok(ControlRequest::Unknown(_)) => 0,
             Err(error) => {
@@ -196,15 +201,14 @@ impl ControlQueue {
         }
     }
 
-    fn broadcast(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, function: Ending) {
+    fn broadcast(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, function: Plan) {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let bar = BarId(NEXT.fetch_add(1, Ordering::Relaxed));
         let (gate, passes) = Gate::new(self.peers.reactors.len());
         let life = self.queue.life;
         for (reactor, pass) in passes.into_iter().enumerate() {
-            let Ending { scope, verdict, .. } = function;
-            let origin = self.peers.home.clone();
-            self.peers.post(reactor, Message::EndTasks { life, bar, scope, verdict, pass, origin });
+            let (scope, purpose, origin) = (function.scope, function.purpose.clone(), self.peers.home.clone());
+            self.peers.post(reactor, Message::Tasks { life, bar, scope, purpose, pass, origin });
         }
         let first = self.chain.writable()[0];
         let response = self.queue.memory.locate(&first).map_or(Place::Own(first), Place::Guest);
@@ -228,7 +232,7 @@ impl ControlQueue {
             };
             count += 1;
             let InProgress { head, stood_in, bar, function, .. } = ready;
-            let written = if self.queue.is_retiring() { 0 } else { self.take_effect(function, &[response]) };
+            let written = if self.queue.is_retiring() { 0 } else { self.take_effect(&function, &[response]) };
             self.give_back(head, written, stood_in);
             for reactor in 0..self.peers.reactors.len() {
                 self.peers.post(reactor, Message::Lift { life: self.queue.life, bar });
@@ -253,8 +257,8 @@ impl ControlQueue {
         map.translate(&mut RegionCache::default(), (gpa, len), Access::Write, note).ok().and(found)
     }
 
-    /// The commands of a function have ended: raises its attention and writes its response. Returns the bytes written.
-    fn take_effect(&self, function: Ending, response: &[Segment]) -> u32 {
+    /// A function is done: raises its attention and writes its response. Returns the bytes written.
+    fn take_effect(&self, function: &Plan, response: &[Segment]) -> u32 {
         if let Some(attention) = function.attention {
             self.queue.adapter.luns.raise(attention, |address| match function.scope {
                 Scope::Task { .. } => false,
@@ -262,7 +266,11 @@ impl ControlQueue {
                 Scope::Target(target) => target == address.target,
             });
         }
-        write_tmf_response(response, ResponseCode::OK)
+        let code = match &function.purpose {
+            Purpose::Find(found) if found.load(Ordering::Relaxed) => ResponseCode::FUNCTION_SUCCEEDED,
+            Purpose::Find(_) | Purpose::End(_) => ResponseCode::FUNCTION_COMPLETE,
+        };
+        write_tmf_response(response, code)
     }
 }
 
@@ -291,23 +299,41 @@ impl Peers {
     }
 }
 
-/// What a function has to end, or the response for one that cannot be done (virtio 1.2, 5.6.6.2).
-fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Ending, ResponseCode> {
+/// The logical unit at `lun` and whether it is a disk, or the response for an address where no function can be done.
+fn find(lun: LunAddress, luns: &LunMap) -> Result<(Address, bool), ResponseCode> {
     let address = match lun.parse() {
         Ok(Destination::Unit(address)) => address,
         Ok(Destination::ReportLuns) => return Err(ResponseCode::INCORRECT_LUN),
         Err(invalid) => return Err(invalid.response()),
     };
     let entry = luns.find(address).ok_or(ResponseCode::BAD_TARGET)?;
-    let is_disk = luns.entry(entry).disk.is_some();
-    let ending = |scope, verdict, attention| Ending { scope, verdict, attention };
-    let (scope, verdict) = (Scope::Unit(address), Verdict::Reset);
-    match function {
-        TmfFunction::ItNexusReset => Ok(ending(Scope::Target(address.target), verdict, Some(Attention::NexusLoss))),
-        _ if !is_disk => Err(ResponseCode::INCORRECT_LUN),
-        TmfFunction::AbortTask { id } => Ok(ending(Scope::Task { address, id }, Verdict::Aborted, None)),
-        TmfFunction::AbortTaskSet => Ok(ending(scope, Verdict::Aborted, None)),
-        TmfFunction::LogicalUnitReset => Ok(ending(scope, verdict, Some(Attention::LogicalUnitReset))),
-        _ => Err(ResponseCode::FUNCTION_REJECTED),
+    Ok((address, luns.entry(entry).disk.is_some()))
+}
+
+/// The disk at `lun`, or the response for an address without one.
+fn find_disk(lun: LunAddress, luns: &LunMap) -> Result<Address, ResponseCode> {
+    let (address, is_disk) = find(lun, luns)?;
+    is_disk.then_some(address).ok_or(ResponseCode::INCORRECT_LUN)
+}
+
+/// What a function has to do, or the response for one that cannot be done (virtio 1.2, 5.6.6.2). Each nexus has a task set
+/// of its own, so that ABORT TASK SET and CLEAR TASK SET are about the same commands (SAM-5, 7.3 and 7.4).
+fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Plan, ResponseCode> {
+    let (end, look) = (Purpose::End, || Purpose::Find(Arc::default()));
+    if function == TmfFunction::ItNexusReset {
+        let (Address { target, .. }, _) = find(lun, luns)?;
+        let (purpose, attention) = (end(Verdict::Reset), Some(Attention::NexusLoss));
+        return Ok(Plan { scope: Scope::Target(target), purpose, attention });
     }
+    let address = find_disk(lun, luns)?;
+    let unit = Scope::Unit(address);
+    let (scope, purpose, attention) = match function {
+        TmfFunction::AbortTask { id } => (Scope::Task { address, id }, end(Verdict::Aborted), None),
+        TmfFunction::AbortTaskSet | TmfFunction::ClearTaskSet => (unit, end(Verdict::Aborted), None),
+        TmfFunction::LogicalUnitReset => (unit, end(Verdict::Reset), Some(Attention::LogicalUnitReset)),
+        TmfFunction::QueryTask { id } => (Scope::Task { address, id }, look(), None),
+        TmfFunction::QueryTaskSet => (unit, look(), None),
+        _ => return Err(ResponseCode::FUNCTION_REJECTED),
+    };
+    Ok(Plan { scope, purpose, attention })
 }

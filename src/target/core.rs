@@ -16,7 +16,7 @@ use super::cx::{Bar, Cx};
 use super::disk::Disk;
 use super::ending::Ending;
 use super::job::{self, Job};
-use super::message::{BarId, Life, Message, QueueName};
+use super::message::{BarId, Life, Message, Purpose, QueueName};
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex, WorkerIndex};
 use super::worker::Worker;
 
@@ -170,7 +170,11 @@ impl Core {
     }
 
     fn adopt(&mut self, mut worker: Box<Worker>) {
-        let free = self.workers.iter().position(Option::is_none).unwrap_or(self.workers.len());
+        // A place that task management still knows a queue by is not given to another one.
+        let is_named = |place| self.endings.iter().any(|ending| ending.names(WorkerIndex(place as u16)));
+        let mut places = self.workers.iter().enumerate();
+        let free = places.find(|&(place, worker)| worker.is_none() && !is_named(place));
+        let free = free.map_or(self.workers.len(), |(place, _)| place);
         worker.adopt(WorkerIndex(free as u16));
         if free == self.workers.len() {
             self.workers.push(None);
@@ -179,9 +183,11 @@ impl Core {
         self.workers[free] = Some(worker);
     }
 
-    /// Ends commands for task management; see [`Message::EndTasks`].
-    fn end_tasks(&mut self, bar: BarId, mut ending: Ending) {
-        self.cx.bars.push(Bar { life: ending.life, id: bar, scope: ending.scope });
+    /// Task management; see [`Message::Tasks`].
+    fn manage(&mut self, bar: BarId, mut ending: Ending) {
+        if let Purpose::End(_) = ending.purpose {
+            self.cx.bars.push(Bar { life: ending.life, id: bar, scope: ending.scope });
+        }
         ending.collect(&mut self.workers, &mut self.cx);
         self.endings.push(ending);
     }
@@ -195,7 +201,7 @@ impl Core {
         }
     }
 
-    /// Ends what task management is about and had to be fetched first.
+    /// Goes on with task management that is also about what had to be fetched first.
     #[cold]
     fn collect_late(&mut self) {
         let Self { cx, workers, endings, .. } = self;
@@ -299,9 +305,9 @@ impl Context for Core {
                     worker.retire(pass, cx);
                 }
             }
-            Message::EndTasks { life, bar, scope, verdict, pass, origin } => {
+            Message::Tasks { life, bar, scope, purpose, pass, origin } => {
                 let pending = Vec::new();
-                self.end_tasks(bar, Ending { life, scope, verdict, pending, untaken: Vec::new(), pass, origin });
+                self.manage(bar, Ending { life, scope, purpose, pending, untaken: Vec::new(), pass, origin });
             }
             Message::Fetched { queue, id, pieces } => {
                 if let Some((worker, cx)) = self.find(queue) {

@@ -1,12 +1,14 @@
-//! The end of commands that task management wants, on one reactor: which of them are still open. Kept and asked once a pass
-//! by [`core`](super::core).
+//! What task management wants of the commands of one reactor: that they end, and which of them are still open, or to know
+//! whether there is one. Kept and asked once a pass by [`core`](super::core).
+
+use std::sync::atomic::Ordering;
 
 use reactor::{Handle, Pass};
 
 use super::cx::Cx;
-use super::message::{Life, Message, Scope};
+use super::message::{Life, Message, Purpose, Scope};
 use super::remote::Untaken;
-use super::slots::Verdict;
+use super::request_queue::RequestQueue;
 use super::tag::{RequestName, WorkerIndex};
 use super::worker::Worker;
 
@@ -14,7 +16,7 @@ use super::worker::Worker;
 pub(super) struct Ending {
     pub(super) life: Life,
     pub(super) scope: Scope,
-    pub(super) verdict: Verdict,
+    pub(super) purpose: Purpose,
     /// Commands that were with a disk, some of which may have been answered by now.
     pub(super) pending: Vec<RequestName>,
     /// Queues that could not take all that was there before the function, and up to where that goes.
@@ -24,23 +26,33 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Takes what is in the rings and ends what is in scope.
+    /// Takes what is in the rings and does with what is in scope what is wanted.
     pub(super) fn collect(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
-        for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == self.life) {
+        let life = self.life;
+        for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
             if let Worker::Request(worker) = &mut **worker {
                 let untaken = worker.take_all(cx);
                 self.untaken.extend(untaken.map(|untaken| (worker.index, untaken)));
-                worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
+                self.apply(worker, cx);
             }
         }
     }
 
-    /// If the last queue has now taken what was there before the function, ends what of it is in scope: it was barred.
+    fn apply(&mut self, worker: &mut RequestQueue, cx: &mut Cx) {
+        match &self.purpose {
+            Purpose::End(verdict) => worker.end_tasks(self.scope, *verdict, &mut self.pending, cx),
+            Purpose::Find(found) if worker.has_tasks(self.scope) => found.store(true, Ordering::Relaxed),
+            Purpose::Find(_) => {}
+        }
+    }
+
+    /// If the last queue has now taken what was there before the function, does the same with that: what is to end was
+    /// barred.
     #[cold]
     pub(super) fn collect_late(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
         let life = self.life;
         self.untaken.retain_mut(|(index, untaken)| match workers[usize::from(index.0)].as_deref_mut() {
-            Some(Worker::Request(worker)) => worker.queue.life == life && !worker.queue.has_taken(untaken),
+            Some(Worker::Request(worker)) => !worker.queue.has_taken(untaken),
             _ => false,
         });
         if !self.untaken.is_empty() {
@@ -48,7 +60,7 @@ impl Ending {
         }
         for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
             if let Worker::Request(worker) = &mut **worker {
-                worker.end_tasks(self.scope, self.verdict, &mut self.pending, cx);
+                self.apply(worker, cx);
             }
         }
     }
@@ -56,17 +68,23 @@ impl Ending {
     /// Forgets answered commands down to the last one that is still open: one look a pass, however many there are.
     pub(super) fn forget_answered(&mut self, workers: &[Option<Box<Worker>>]) {
         while let Some(&name) = self.pending.last()
-            && !self.is_open(name, workers)
+            && !is_open(name, workers)
         {
             self.pending.pop();
         }
     }
 
-    fn is_open(&self, name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
-        match workers[usize::from(name.worker.0)].as_deref() {
-            // The place may have gone to a queue of another life.
-            Some(Worker::Request(worker)) => worker.queue.life == self.life && worker.is_open(name),
-            _ => false,
-        }
+    /// Whether it still asks for commands of the queue at `place`, which so may go to no other queue.
+    pub(super) fn names(&self, place: WorkerIndex) -> bool {
+        let (pending, untaken) = (&self.pending, &self.untaken);
+        pending.iter().any(|name| name.worker == place) || untaken.iter().any(|&(index, _)| index == place)
+    }
+}
+
+/// Whether the driver has not got a request back.
+fn is_open(name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
+    match workers[usize::from(name.worker.0)].as_deref() {
+        Some(Worker::Request(worker)) => worker.is_open(name),
+        _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! What a control thread, or another reactor, can tell a reactor.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use reactor::{Handle, Pass};
 
@@ -66,6 +66,15 @@ impl Scope {
     }
 }
 
+/// What is to become of the commands in a scope.
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    /// They are ended, and answered so; those that come are held back until [`Message::Lift`].
+    End(Verdict),
+    /// It is set if there is one.
+    Find(Arc<AtomicBool>),
+}
+
 /// A message to a reactor. Each pass arrives at its gate when what was asked for is done; a message that comes too late
 /// drops it, which says the same.
 #[derive(Debug)]
@@ -100,17 +109,17 @@ pub(crate) enum Message {
         /// Arrives when the queue is gone.
         pass: Pass,
     },
-    /// End the commands in scope, and hold back those that come until [`Message::Lift`].
-    EndTasks {
+    /// Do something with the commands in scope.
+    Tasks {
         /// Whose.
         life: Life,
         /// What for.
         bar: BarId,
         /// Which commands.
         scope: Scope,
-        /// How to answer them.
-        verdict: Verdict,
-        /// Arrives when the last of them has been answered, and the driver can see it.
+        /// What to do.
+        purpose: Purpose,
+        /// Arrives when it is done: the driver can see the end of those that had to end.
         pass: Pass,
         /// The reactor to wake then.
         origin: Handle<Message>,

@@ -216,6 +216,12 @@ impl RequestQueue {
         held_back.retain(|&index| slots.get(index).phase == Phase::Barred);
     }
 
+    /// Whether there is a request in `scope` that the driver has not got back.
+    pub(crate) fn has_tasks(&mut self, scope: Scope) -> bool {
+        let answered = self.queue.remote.in_scope(scope).next().is_some();
+        answered || self.slots.iter_busy().any(|(_, slot)| scope.holds(slot.address, slot.id))
+    }
+
     /// Starts requests that were held back and are no more, the oldest first.
     pub(crate) fn start_lifted(&mut self, cx: &mut Cx) {
         for _ in 0..self.held_back.len() {

@@ -143,10 +143,12 @@ fn caching(medium: &Medium, values: ModeValues, body: &mut [u8]) {
 fn control(_: &Medium, values: ModeValues, body: &mut [u8]) {
     const D_SENSE: u8 = 0x04;
     const GLTSD: u8 = 0x02;
+    /// TST: each nexus has a task set of its own.
+    const TASK_SET_PER_NEXUS: u8 = 0x20;
     const UNRESTRICTED_REORDERING: u8 = 0x10;
     const SWP: u8 = 0x08;
     const UNLIMITED: [u8; 2] = [0xff; 2];
-    body[0] = GLTSD | if values.has(ModeValues::D_SENSE) { D_SENSE } else { 0 };
+    body[0] = TASK_SET_PER_NEXUS | GLTSD | if values.has(ModeValues::D_SENSE) { D_SENSE } else { 0 };
     body[1] = UNRESTRICTED_REORDERING;
     body[2] = if values.has(ModeValues::SWP) { SWP } else { 0 };
     body[6..8].copy_from_slice(&UNLIMITED);

@@ -9,7 +9,7 @@ const SHORT: [u8; 8] = [0, 0, 0x03, 0xe8, 0, 0, 0x02, 0];
 const ERROR_RECOVERY: [u8; 12] = [0x01, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const DISCONNECT: [u8; 16] = [0x02, 0x0e, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 const CACHING: [u8; 20] = [0x88, 0x12, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-const CONTROL: [u8; 12] = [0x8a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+const CONTROL: [u8; 12] = [0x8a, 0x0a, 0x22, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
 const EXCEPTIONS: [u8; 12] = [0x1c, 0x0a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 fn extension() -> Vec<u8> {
@@ -105,9 +105,9 @@ fn current_default_and_saved_values() {
     let mode = ModeState { current: ModeValues::D_SENSE.with(ModeValues::SWP, true), saved };
     let control = |first, d_sense, swp| [11 + 4, 0, first, 0, 0x8a, 0x0a, d_sense, 0x10, swp];
     let page = |control: u8| sensed(mode, &six(0x08, control << 6 | 0x0a, 0))[..9].to_vec();
-    assert_eq!(page(0), control(0x90, 0x06, 0x08), "SWP is told in the header too");
-    assert_eq!(page(2), control(0x90, 0x02, 0x00));
-    assert_eq!(page(3), control(0x90, 0x02, 0x00));
+    assert_eq!(page(0), control(0x90, 0x26, 0x08), "SWP is told in the header too");
+    assert_eq!(page(2), control(0x90, 0x22, 0x00));
+    assert_eq!(page(3), control(0x90, 0x22, 0x00));
     let wce = |control: u8| sensed(mode, &ten(0x08, control << 6 | 0x08, 0))[10];
     assert_eq!([wce(0), wce(2), wce(3)], [0x04, 0x04, 0x00]);
     assert_eq!(sensed(mode.restored(), &six(0x08, 0x08, 0))[..7], [23, 0, 0x10, 0, 0x88, 0x12, 0x00]);

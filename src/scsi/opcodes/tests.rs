@@ -99,10 +99,10 @@ fn lists_are_cut_off_like_all_data() {
 #[test]
 fn task_management_functions() {
     let unit = disk(&info());
-    let short = [0xc8, 0x01, 0, 0];
+    let short = [0xdc, 0x03, 0, 0];
     assert_eq!(data(&unit, &[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]), short);
     assert_eq!(data(&unit, &[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]), short[..1]);
-    let long = [&[0xc8, 0x01, 0, 0x0c][..], &[0; 12]].concat();
+    let long = [&[0xdc, 0x03, 0, 0x0c][..], &[0; 12]].concat();
     assert_eq!(data(&unit, &[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 255, 0, 0]), long);
 }
 

@@ -36,7 +36,7 @@ fn a_mode_select_sees_what_is_in_force() {
     let command = command(&[0x55, 0x10, 0, 0, 0, 0, 0, 0, 20, 0]);
     let condition = Condition { mode, stopped: true, ..Condition::default() };
     let task = unit.begin(&command, &condition).expect("a stopped unit takes it too");
-    let swp_again = [&[0; 8][..], &[0x0a, 0x0a, 0x02, 0x10, 0x08, 0, 0, 0, 0xff, 0xff, 0, 0]].concat();
+    let swp_again = [&[0; 8][..], &[0x0a, 0x0a, 0x22, 0x10, 0x08, 0, 0, 0, 0xff, 0xff, 0, 0]].concat();
     let ended = Rig::new(&info()).drive(task, &command, &swp_again);
     let Some(Effect::Mode(change)) = ended.outcome.effect else { panic!("{ended:?}") };
     assert!(change.is_idle(mode));

@@ -26,8 +26,8 @@ use crate::virtio::ring::testing::{Buffer, FakeDriver};
 use crate::virtio::ring::{Ring, RingFeatures};
 use crate::virtio::transport::{DeviceStatus, Isr};
 use crate::virtio_scsi::spec::{
-    CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_I_T_NEXUS_RESET,
-    TMF_LOGICAL_UNIT_RESET,
+    CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_TASK_SET,
+    TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
 };
 use crate::virtio_scsi::{Address, Framing, LunAddress};
 
@@ -311,7 +311,7 @@ impl Guest {
         let what = match subtype {
             TMF_ABORT_TASK => What::Ends(Scope::Task { address, id }),
             TMF_I_T_NEXUS_RESET => What::Ends(Scope::Target(target)),
-            TMF_ABORT_TASK_SET | TMF_LOGICAL_UNIT_RESET => What::Ends(Scope::Unit(address)),
+            TMF_ABORT_TASK_SET | TMF_CLEAR_TASK_SET | TMF_LOGICAL_UNIT_RESET => What::Ends(Scope::Unit(address)),
             _ => What::Other,
         };
         let mut request = [0; 24];

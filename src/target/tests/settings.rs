@@ -27,7 +27,7 @@ fn execute(bed: &mut Bed, cdb: &[u8], data: Data<'_>) -> Ended {
 /// MODE SELECT (6) of the control page with D_SENSE and SWP.
 fn select_control(bed: &mut Bed, save: bool, d_sense: bool, swp: bool) {
     let (d_sense, swp) = (u8::from(d_sense) << 2, u8::from(swp) << 3);
-    let list = [0, 0, 0, 0, 0x0a, 0x0a, 0x02 | d_sense, 0x10, swp, 0, 0, 0, 0xff, 0xff, 0, 0];
+    let list = [0, 0, 0, 0, 0x0a, 0x0a, 0x22 | d_sense, 0x10, swp, 0, 0, 0, 0xff, 0xff, 0, 0];
     let ended = execute(bed, &[0x15, 0x10 | u8::from(save), 0, 0, 16, 0], Data::Out(&list));
     assert_eq!((ended.response, ended.status, ended.resid), (0, 0, 0));
 }
@@ -67,11 +67,11 @@ fn a_reset_brings_back_what_was_saved() {
     let mut bed = bed();
     select_control(&mut bed, true, true, false);
     select_control(&mut bed, false, false, true);
-    assert_eq!(control(&mut bed, 0), [0x02, 0x08]);
-    assert_eq!(control(&mut bed, 3), [0x06, 0x00]);
+    assert_eq!(control(&mut bed, 0), [0x22, 0x08]);
+    assert_eq!(control(&mut bed, 3), [0x26, 0x00]);
     bed.guest().adapter.luns.raise(Attention::HardReset, |_| true);
     assert_eq!(execute(&mut bed, &TEST_UNIT_READY, Data::Without).status, CHECK_CONDITION);
-    assert_eq!(control(&mut bed, 0), [0x06, 0x00]);
+    assert_eq!(control(&mut bed, 0), [0x26, 0x00]);
 }
 
 #[test]

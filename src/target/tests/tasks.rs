@@ -15,6 +15,7 @@ const OK: u8 = 0;
 const ABORTED: u8 = 2;
 const BAD_TARGET: u8 = 3;
 const RESET: u8 = 4;
+const SUCCEEDED: u8 = 10;
 const REJECTED: u8 = 11;
 
 /// Two cores, four request queues, two disks of which the first holds all that it gets.
@@ -42,6 +43,7 @@ fn commands_everywhere(bed: &mut Bed, disk: &SimDisk) -> Vec<u64> {
 fn a_function_ends_what_is_not_seen_waits_and_is_in_flight_on_every_queue() {
     for (subtype, response, attention) in [
         (TMF_ABORT_TASK_SET, ABORTED, None),
+        (TMF_CLEAR_TASK_SET, ABORTED, None),
         (TMF_LOGICAL_UNIT_RESET, RESET, Some((6, 0x2903))),
         (TMF_I_T_NEXUS_RESET, RESET, Some((6, 0x2907))),
     ] {
@@ -300,11 +302,14 @@ fn functions_that_end_nothing_are_answered_at_once() {
     bed.run();
     for (subtype, target, response) in [
         (TMF_CLEAR_ACA, 0, REJECTED),
-        (TMF_CLEAR_TASK_SET, 0, REJECTED),
-        (TMF_QUERY_TASK, 0, REJECTED),
-        (TMF_QUERY_TASK_SET, 0, REJECTED),
+        (TMF_QUERY_TASK, 0, SUCCEEDED),
+        (TMF_QUERY_TASK, 1, OK),
+        (TMF_QUERY_TASK_SET, 0, SUCCEEDED),
+        (TMF_QUERY_TASK_SET, 1, OK),
         (99, 0, REJECTED),
         (TMF_LOGICAL_UNIT_RESET, 7, BAD_TARGET),
+        (TMF_QUERY_TASK, 7, BAD_TARGET),
+        (TMF_CLEAR_ACA, 7, BAD_TARGET),
         (TMF_I_T_NEXUS_RESET, 7, BAD_TARGET),
     ] {
         let tmf = bed.guest().manage(subtype, target, id);
@@ -332,4 +337,61 @@ fn functions_beyond_the_most_in_progress_wait_in_the_ring() {
     let ended = bed.guest().take_ended();
     assert_eq!((ended.len(), ended[0]), (31, (id, ABORTED)));
     assert!(tmfs.iter().all(|&tmf| ended.contains(&(tmf, OK))));
+}
+
+#[test]
+fn a_query_finds_what_is_not_seen_waits_is_in_flight_or_held_back_and_ends_nothing() {
+    let (mut bed, disk, _) = bed();
+    disk.set_cancels(Cancels::Fail);
+    let ids = commands_everywhere(&mut bed, &disk);
+    for &id in &ids {
+        let tmf = bed.guest().manage(TMF_QUERY_TASK, 0, id);
+        bed.run();
+        assert_eq!(bed.guest().take_ended(), [(tmf, SUCCEEDED)], "{id}");
+    }
+    let abort = bed.guest().manage(TMF_ABORT_TASK, 0, ids[0]);
+    bed.run();
+    let held_back = bed.guest().manage(TMF_QUERY_TASK, 0, ids[0]);
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(held_back, SUCCEEDED)], "one that is being ended is there");
+    disk.set_room(usize::MAX);
+    disk.go();
+    bed.run();
+    let ended = bed.guest().take_ended();
+    assert_eq!(ended.len(), 7);
+    assert!(ended.contains(&(abort, OK)) && ended.contains(&(ids[0], ABORTED)) && ended.contains(&(ids[1], OK)));
+    for subtype in [TMF_QUERY_TASK, TMF_QUERY_TASK_SET] {
+        let tmf = bed.guest().manage(subtype, 0, ids[0]);
+        bed.run();
+        assert_eq!(bed.guest().take_ended(), [(tmf, OK)]);
+    }
+}
+
+#[test]
+fn a_function_does_not_take_a_command_of_the_next_life_for_one_of_its_own() {
+    let (mut bed, disk, other) = bed();
+    disk.set_cancels(Cancels::Fail);
+    // Two queues of one core. The one whose command is looked at last ends first, and leaves its place to another.
+    bed.guest().read(3, 0, 0);
+    bed.run();
+    bed.guest().read(1, 0, 1);
+    bed.run();
+    bed.guest().manage(TMF_ABORT_TASK_SET, 0, 0);
+    bed.run();
+    let gate = bed.guest().retire();
+    bed.run();
+    disk.answer(0, Ok(()));
+    bed.run();
+    assert!(!gate.is_open());
+    other.hold();
+    bed.guest().start();
+    bed.run();
+    bed.guest().read(3, 1, 0);
+    bed.run();
+    disk.answer(0, Ok(()));
+    bed.run();
+    assert_eq!(other.held(), 1, "the same place, slot and generation");
+    assert!(gate.is_open(), "the function, and with it the former life, has ended");
+    other.release_all();
+    bed.run();
 }

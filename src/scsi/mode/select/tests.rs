@@ -5,7 +5,7 @@ use crate::scsi::ModeValues;
 use crate::scsi::testing::{disk, info};
 
 const CACHING: [u8; 20] = [0x08, 0x12, 0x04, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x02, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+const CONTROL: [u8; 12] = [0x0a, 0x0a, 0x22, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
 const EXTENSION: [u8; 5] = [0x4a, 0x01, 0, 28, 0x06];
 
 fn page<const N: usize>(mut bytes: [u8; N], changes: &[(usize, u8)]) -> Vec<u8> {
@@ -31,7 +31,7 @@ fn what_can_be_changed_is_changed() {
     let cases = [
         (page(CACHING, &[(2, 0)]), ModeValues::WRITE_THROUGH, ModeValues::WRITE_THROUGH),
         (page(CACHING, &[]), ModeValues::WRITE_THROUGH, ModeValues::DEFAULT),
-        (page(CONTROL, &[(2, 0x06)]), ModeValues::D_SENSE.and(ModeValues::SWP), ModeValues::D_SENSE),
+        (page(CONTROL, &[(2, 0x26)]), ModeValues::D_SENSE.and(ModeValues::SWP), ModeValues::D_SENSE),
         (page(CONTROL, &[(4, 0x08)]), ModeValues::D_SENSE.and(ModeValues::SWP), ModeValues::SWP),
     ];
     for (bytes, mask, values) in cases {
@@ -41,7 +41,7 @@ fn what_can_be_changed_is_changed() {
         let ps = [&[bytes[0] | 0x80][..], &bytes[1..]].concat();
         assert_eq!(six(&[&ps]), expected, "PS as MODE SENSE gave it");
     }
-    let both = six(&[&page(CACHING, &[(2, 0)]), &page(CONTROL, &[(2, 0x06), (4, 0x08)])]);
+    let both = six(&[&page(CACHING, &[(2, 0)]), &page(CONTROL, &[(2, 0x26), (4, 0x08)])]);
     assert_eq!(both, Ok(ModeChange::of(ModeValues::ALL, ModeValues::ALL, false)));
 }
 
@@ -73,7 +73,7 @@ fn what_cannot_be_changed_is_pointed_to() {
         (page(CACHING, &[(2, 0x05)]), 2, 0),
         (page(CACHING, &[(12, 0x60)]), 12, 6),
         (page(CONTROL, &[(3, 0x00)]), 3, 4),
-        (page(CONTROL, &[(2, 0x22)]), 2, 5),
+        (page(CONTROL, &[(2, 0x02)]), 2, 5),
         (page(CONTROL, &[(5, 0x40)]), 5, 6),
         ([&EXTENSION[..], &[0x01], &[0; 26]].concat(), 5, 0),
     ];
