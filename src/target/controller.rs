@@ -19,7 +19,7 @@ use crate::vfio_user::ClientMemory;
 use crate::virtio::ring::{Ring, RingFeatures, RingLayout};
 use crate::virtio::spec::feature;
 use crate::virtio::transport::{Action, Isr, Transport, TransportSpec};
-use crate::virtio_scsi::spec::{CONTROL_QUEUE, EVENT_QUEUE, FIRST_REQUEST_QUEUE};
+use crate::virtio_scsi::spec::{CONTROL_QUEUE, EVENT_QUEUE, FEATURE_INOUT, FIRST_REQUEST_QUEUE};
 use crate::virtio_scsi::{DeviceConfig, LUN_MAX, Limits};
 
 use super::adapter::Adapter;
@@ -41,7 +41,17 @@ const SECTOR_LEN: u32 = 512;
 /// How long a write of 0 to the status register waits for the reset, for drivers that do not ask whether it is done.
 const RESET_WAIT: Duration = Duration::from_millis(500);
 /// What is offered, whatever the format of rings.
-const FEATURES: u64 = feature::VERSION_1 | feature::RING_INDIRECT_DESC | feature::RING_EVENT_IDX;
+///
+/// A doorbell's value does not matter: its address tells the queue, and the ring tells how far the driver has got. Addresses
+/// are always those that the client has mapped for the device, translated or not.
+const FEATURES: u64 = feature::VERSION_1
+    | feature::RING_INDIRECT_DESC
+    | feature::RING_EVENT_IDX
+    | feature::RING_RESET
+    | feature::NOTIFICATION_DATA
+    | feature::NOTIF_CONFIG_DATA
+    | feature::ACCESS_PLATFORM
+    | FEATURE_INOUT;
 
 /// What a controller offers to drivers.
 #[derive(Debug, Clone, Copy)]
@@ -152,8 +162,7 @@ impl Controller {
             Action::DriverFailed => self.retire(),
             Action::NeedsReset => self.adapter.report_failure(&"the driver broke a rule of virtio"),
             Action::QueueEnabled(_) | Action::FeaturesOk => {}
-            // RING_RESET is not offered, so that this cannot come.
-            Action::QueueReset(number) => self.transport.queue_reset_done(number),
+            Action::QueueReset(number) => self.reset_queue(number),
             Action::QueueVector(_) | Action::ConfigVector => {
                 self.take_vectors();
                 self.wake_queues();
@@ -216,7 +225,8 @@ impl Controller {
             let home = self.reactors[place].clone();
             Worker::Control(Box::new(ControlQueue::new(queue, home, self.reactors.clone())))
         } else {
-            Worker::Request(Box::new(RequestQueue::new(queue, self.config.framing())))
+            let inout = self.transport.has(FEATURE_INOUT);
+            Worker::Request(Box::new(RequestQueue::new(queue, self.config.framing()).both_ways(inout)))
         };
         live.add(number, place, worker);
         if number >= FIRST_REQUEST_QUEUE {
@@ -286,13 +296,25 @@ impl Controller {
     fn retire_since(&mut self, began: Instant) {
         self.start_pending = false;
         let give_up = began + REST_MAX;
-        self.retired.extend(self.live.take().map(|live| Retired { gate: live.retire(), give_up }));
+        let gates = self.live.take().map_or(Vec::new(), Live::retire);
+        self.retired.extend(gates.into_iter().map(|gate| Retired { gate, give_up }));
     }
 
     /// The driver wrote 0 to the status.
     fn driver_reset(&mut self) {
         self.retire();
         self.wait_retired(RESET_WAIT);
+        self.finish_reset();
+    }
+
+    /// The driver resets one queue. Of a device that has not started, or of a queue that is not served, nothing has to end.
+    fn reset_queue(&mut self, number: u16) {
+        match &mut self.live {
+            Some(live) => live.reset_queue(number, RESET_WAIT),
+            None if self.retired.is_empty() => self.transport.queue_reset_done(number),
+            // The whole device is on its way to a reset, which alone tells when nothing is in flight.
+            None => {}
+        }
         self.finish_reset();
     }
 
@@ -305,8 +327,14 @@ impl Controller {
         }
     }
 
-    /// Ends a reset that is in progress if nothing is in flight any more: only then does the status read 0.
+    /// Ends resets that are in progress, of single queues and of the device, if nothing is in flight any more: only then do
+    /// the registers tell so.
     pub(super) fn finish_reset(&mut self) {
+        let reset = self.live.as_mut().map_or(Vec::new(), Live::take_reset);
+        if !reset.is_empty() {
+            reset.into_iter().for_each(|number| self.transport.queue_reset_done(number));
+            self.take_vectors();
+        }
         self.retired.retain(|retired| !retired.gate.is_open());
         if self.retired.is_empty() && self.transport.is_resetting() {
             self.transport.reset_done();

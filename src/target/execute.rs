@@ -35,16 +35,22 @@ impl RequestQueue {
         };
         let state = self.slots.get(slot);
         (state.id, state.address, state.entry) = (request.id, address, entry);
-        if state.is_both {
+        let is_both = state.is_both;
+        if is_both && !self.both_ways {
             return self.refuse(slot, ResponseCode::FAILURE);
         }
         let unit = self.queue.adapter.luns.entry(entry);
         match unit.unit.decode(request.cdb.as_bytes()) {
-            Ok(command) => state.command = command,
+            Ok(command) => {
+                state.command = command;
+                if is_both && command.direction() == DataDirection::Out {
+                    self.fill_other_way(slot);
+                }
+            }
             Err(outcome) => return self.fail_decode(slot, outcome),
         }
         if cx.is_barred(self.queue.life, address, request.id) {
-            state.phase = Phase::Barred;
+            self.slots.get(slot).phase = Phase::Barred;
             return self.held_back.push_back(slot);
         }
         self.start(slot, cx);
@@ -248,7 +254,7 @@ impl RequestQueue {
     pub(super) fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64) {
         let state = self.slots.get(slot);
         let resid = state.data_len - moved;
-        if outcome.sense.is_none() && state.stood_in.is_none() {
+        if outcome.sense.is_none() && state.stood_in.is_none() && !state.is_both {
             let written = write_plain_response(self.slots.response(slot), outcome.status.0, resid);
             let head = self.slots.give_back(slot);
             return self.queue.ring.push(head, written);
@@ -269,7 +275,7 @@ impl RequestQueue {
             response: ResponseCode::OK,
             status: outcome.status.0,
             status_qualifier: 0,
-            resid,
+            resid: resid + self.slots.get(slot).unused_len(),
             sense: sense.as_ref().map_or(&[], |sense| sense.as_bytes()),
         };
         self.respond(slot, &response, data_in);

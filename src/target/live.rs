@@ -38,6 +38,8 @@ pub(crate) struct Live {
     reactors: Arc<[Handle<Message>]>,
     /// Number of each queue, and the place of its reactor. The control queue is the last.
     queues: Vec<(u16, usize)>,
+    /// Queues that are being reset alone, each with the gate that opens when it is gone.
+    leaving: Vec<(u16, Gate)>,
     /// The queues have no memory and rest until they are given some.
     resting: bool,
 }
@@ -45,16 +47,17 @@ pub(crate) struct Live {
 impl Live {
     /// A device without queues, on `reactors`.
     pub(crate) fn new(reactors: Arc<[Handle<Message>]>) -> Self {
-        Self { life: Life::begin(), reactors, queues: Vec::new(), resting: false }
+        Self { life: Life::begin(), reactors, queues: Vec::new(), leaving: Vec::new(), resting: false }
     }
 
     pub(crate) fn life(&self) -> Life {
         self.life
     }
 
-    /// Whether queue `number` is served already.
+    /// Whether queue `number` is served already, or still.
     pub(crate) fn has(&self, number: u16) -> bool {
-        self.queues.iter().any(|&(other, _)| other == number)
+        let leaving = self.leaving.iter().map(|&(other, _)| other);
+        self.queues.iter().map(|&(other, _)| other).chain(leaving).any(|other| other == number)
     }
 
     /// Whether there is a queue that moves data.
@@ -101,8 +104,8 @@ impl Live {
             return true;
         }
         let deadline = Instant::now() + REST_MAX;
-        self.resting =
-            [Part::Control, Part::Requests].into_iter().all(|part| self.begin_rest(part).wait_until(deadline));
+        let rested = [Part::Control, Part::Requests].into_iter().all(|part| self.begin_rest(part).wait_until(deadline));
+        self.resting = rested && self.leaving.iter().all(|(_, gate)| gate.wait_until(deadline));
         self.resting
     }
 
@@ -127,9 +130,23 @@ impl Live {
         self.tell_all(|queue| Message::Resume { queue, memory: memory.clone() });
     }
 
-    /// Drops the queues as soon as nothing of theirs is in flight. The gate opens then.
-    pub(crate) fn retire(self) -> Gate {
-        self.tell_and_wait(&self.queues, |queue, pass| Message::Retire { queue, pass })
+    /// Drops queue `number` alone, as soon as nothing of it is in flight, and waits `longest` for that.
+    pub(crate) fn reset_queue(&mut self, number: u16, longest: Duration) {
+        let going: Vec<_> = self.queues.extract_if(.., |&mut (other, _)| other == number).collect();
+        let gate = self.tell_and_wait(&going, |queue, pass| Message::Retire { queue, pass });
+        gate.wait_until(Instant::now() + longest);
+        self.leaving.push((number, gate));
+    }
+
+    /// Takes the numbers of the queues whose reset has come to its end since the last call.
+    pub(crate) fn take_reset(&mut self) -> Vec<u16> {
+        self.leaving.extract_if(.., |(_, gate)| gate.is_open()).map(|(number, _)| number).collect()
+    }
+
+    /// Drops the queues as soon as nothing of theirs is in flight. The gates open then.
+    pub(crate) fn retire(self) -> Vec<Gate> {
+        let gate = self.tell_and_wait(&self.queues, |queue, pass| Message::Retire { queue, pass });
+        self.leaving.into_iter().map(|(_, gate)| gate).chain([gate]).collect()
     }
 
     fn tell_all(&self, message: impl Fn(QueueName) -> Message) {

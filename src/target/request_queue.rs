@@ -29,6 +29,8 @@ pub(crate) struct RequestQueue {
     pub(crate) queue: Queue,
     pub(crate) index: WorkerIndex,
     pub(crate) framing: Framing,
+    /// `VIRTIO_SCSI_F_INOUT` was agreed upon.
+    pub(super) both_ways: bool,
     pub(crate) slots: Slots,
     /// What those of them have beside that take several steps.
     pub(crate) longs: Longs,
@@ -50,6 +52,7 @@ impl RequestQueue {
             queue,
             index: WorkerIndex(0),
             framing,
+            both_ways: false,
             slots: Slots::new(size),
             longs: Longs::new(size),
             waiting: VecDeque::with_capacity(size.into()),
@@ -57,6 +60,11 @@ impl RequestQueue {
             chain: Chain::new(),
             batch: [const { UsualChain::EMPTY }; BATCH],
         }
+    }
+
+    /// The same, for requests with data both ways if `both_ways`.
+    pub(crate) fn both_ways(self, both_ways: bool) -> Self {
+        Self { both_ways, ..self }
     }
 
     /// One bounded round: answers that have been stored, and new chains.
@@ -99,9 +107,23 @@ impl RequestQueue {
     fn fill_slot(&mut self, head: Head, layout: &DataLayout) -> SlotIndex {
         let (chain, direction) = (&self.chain, layout.direction());
         let slot = self.slots.take(head, chain.readable().len() + chain.writable().len());
-        let state = self.slots.get(slot);
-        state.data_len = layout.data_in_len.max(layout.data_out_len);
-        (state.data_out, state.is_both) = (direction == Direction::Out, direction == Direction::Both);
+        self.slots.get(slot).is_both = direction == Direction::Both;
+        self.fill_data(slot, layout, direction == Direction::Out);
+        slot
+    }
+
+    /// The request in `slot`, whose chain was popped last, has buffers both ways, and uses those from the driver.
+    #[cold]
+    pub(super) fn fill_other_way(&mut self, slot: SlotIndex) {
+        let layout = DataLayout::of(&self.chain, self.framing).expect("it was a request when it was popped");
+        self.fill_data(slot, &layout, true);
+    }
+
+    fn fill_data(&mut self, slot: SlotIndex, layout: &DataLayout, data_out: bool) {
+        let (chain, state) = (&self.chain, self.slots.get(slot));
+        let (used, other) = (layout.data_in_len, layout.data_out_len);
+        (state.data_len, state.other_len) = if data_out { (other, used) } else { (used, other) };
+        state.data_out = data_out;
         self.slots.fill(slot, |list| {
             let mut count = 0;
             for segment in layout.response(chain) {
@@ -109,17 +131,12 @@ impl RequestQueue {
                 count += 1;
             }
             let response = count;
-            let data = match direction {
-                Direction::Out => layout.data_out(chain),
-                Direction::None | Direction::In | Direction::Both => layout.data_in(chain),
-            };
-            for segment in data {
+            for segment in if data_out { layout.data_out(chain) } else { layout.data_in(chain) } {
                 list[count] = segment;
                 count += 1;
             }
             (response, count - response)
         });
-        slot
     }
 
     /// Ends a request: writes its response, and gives its chain back with `data_in` bytes of data behind the response.
@@ -151,8 +168,9 @@ impl RequestQueue {
     /// Ends a request that was not executed.
     #[cold]
     pub(crate) fn refuse(&mut self, slot: SlotIndex, response: ResponseCode) {
-        let data_len = self.slots.get(slot).data_len;
-        self.respond(slot, &CommandResponse::not_executed(response, data_len), 0);
+        let state = self.slots.get(slot);
+        let len = state.data_len + state.unused_len();
+        self.respond(slot, &CommandResponse::not_executed(response, len), 0);
     }
 
     /// Whether a request that has been started uses a disk. One that waits for the work on it does not.

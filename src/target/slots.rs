@@ -65,8 +65,10 @@ pub(crate) struct Slot {
     pub(crate) data_len: u64,
     /// The data buffer holds data from the driver.
     pub(crate) data_out: bool,
-    /// There are buffers for data both ways: refused.
+    /// There are buffers for data both ways, of which the command uses one at most.
     pub(crate) is_both: bool,
+    /// Bytes of those that it does not use, if so.
+    pub(crate) other_len: u64,
     /// An operation of its command has been done: what follows takes its turn with the others'.
     pub(crate) is_late: bool,
     /// Set when task management ends it.
@@ -78,6 +80,13 @@ pub(crate) struct Slot {
     /// Its list, if its own is too small.
     large: Option<u16>,
     small: [Segment; SMALL],
+}
+
+impl Slot {
+    /// Bytes of buffers in the direction that the command does not use, where there are both.
+    pub(crate) fn unused_len(&self) -> u64 {
+        if self.is_both { self.other_len } else { 0 }
+    }
 }
 
 /// Has a channel do an operation of `len` bytes here and now, if it is one that can: see [`Channel::run`].
@@ -126,6 +135,7 @@ impl Slots {
             data_len: 0,
             data_out: false,
             is_both: false,
+            other_len: 0,
             is_late: false,
             verdict: None,
             stood_in: None,

@@ -101,7 +101,7 @@ pub enum Direction {
     Out,
     /// From the device to the driver.
     In,
-    /// Both. Without `VIRTIO_SCSI_F_INOUT` it is answered with `FAILURE`.
+    /// Both. Without `VIRTIO_SCSI_F_INOUT` it is answered with `FAILURE`; with it a command uses one of them, as it likes.
     Both,
 }
 

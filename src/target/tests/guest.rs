@@ -58,6 +58,8 @@ pub(super) enum Data<'a> {
     In(u32),
     /// Bytes for the device.
     Out(&'a [u8]),
+    /// Bytes for the device, and room for so many from it.
+    Both(&'a [u8], u32),
 }
 
 /// A request on its way.
@@ -107,6 +109,8 @@ pub(super) struct Guest {
     /// What has ended, in order.
     pub(super) ended: Vec<Ended>,
     pub(super) features: RingFeatures,
+    /// `VIRTIO_SCSI_F_INOUT` is agreed upon from the next start on.
+    pub(super) both_ways: bool,
     /// There if the memory of the requests is not shared.
     pub(super) far: Option<Far>,
     function: Function,
@@ -159,6 +163,7 @@ impl Guest {
             drivers: Vec::new(),
             ended: Vec::new(),
             features: RingFeatures { event_idx: false, indirect: true },
+            both_ways: false,
             far: None,
             function,
             status,
@@ -196,7 +201,7 @@ impl Guest {
             let worker = if number == CONTROL_QUEUE {
                 Worker::Control(Box::new(ControlQueue::new(queue, self.reactors[place].clone(), self.reactors.clone())))
             } else {
-                Worker::Request(Box::new(RequestQueue::new(queue, FRAMING)))
+                Worker::Request(Box::new(RequestQueue::new(queue, FRAMING).both_ways(self.both_ways)))
             };
             live.add(number, place, worker);
         }
@@ -265,8 +270,8 @@ impl Guest {
     }
 
     /// Sends the queues to their end.
-    pub(super) fn retire(&mut self) -> Gate {
-        self.live.take().expect("it lives").retire()
+    pub(super) fn retire(&mut self) -> Gates {
+        Gates(self.live.take().expect("it lives").retire())
     }
 
     /// What a life that has ended leaves behind, to look at later.
@@ -346,6 +351,14 @@ impl Guest {
                 driver.write(at, bytes);
                 buffers.insert(1, Buffer::readable(at, bytes.len() as u32));
                 0
+            }
+            Data::Both(bytes, len) => {
+                let out_at = at + u64::from(len);
+                driver.write(out_at, bytes);
+                driver.write(at, &vec![0xee; len as usize]);
+                buffers.insert(1, Buffer::readable(out_at, bytes.len() as u32));
+                buffers.push(Buffer::writable(at, len));
+                len
             }
         };
         let head = if self.far.as_ref().is_some_and(|far| far.tables) {
@@ -510,6 +523,15 @@ impl Guest {
     /// Turns bus mastering, and with it interrupts, on or off.
     pub(super) fn set_bus_master(&mut self, on: bool) {
         let _ = self.function.write(4, &[if on { 6 } else { 2 }, 0]);
+    }
+}
+
+/// Gates that are all open, or not.
+pub(super) struct Gates(Vec<Gate>);
+
+impl Gates {
+    pub(super) fn is_open(&self) -> bool {
+        self.0.iter().all(Gate::is_open)
     }
 }
 

@@ -137,7 +137,7 @@ fn an_overrun_does_no_io() {
         let len = match data {
             Data::Without => 0,
             Data::In(len) => len,
-            Data::Out(bytes) => bytes.len() as u32,
+            Data::Out(bytes) | Data::Both(bytes, _) => bytes.len() as u32,
         };
         assert_eq!((ended.response, ended.resid), (OVERRUN, len), "{cdb:02x?} {data:?}");
         assert!(ended.data.iter().all(|&byte| byte == 0xee), "{cdb:02x?} {data:?}");
@@ -213,8 +213,36 @@ fn data_both_ways_is_a_failure() {
     let (id, _) = bed.guest().read_in_pieces(1, &[52], &[108 + 512]);
     bed.run();
     let ended = bed.guest().take_one();
-    assert_eq!((ended.id, ended.response, ended.resid, ended.written), (id, FAILURE, 512, RESPONSE_LEN));
+    assert_eq!((ended.id, ended.response, ended.resid, ended.written), (id, FAILURE, 513, RESPONSE_LEN));
     assert_eq!(disk.accepted(), [0; 0]);
+}
+
+#[test]
+fn with_buffers_both_ways_a_command_uses_its_own_and_leaves_the_other() {
+    let disk = SimDisk::new(64);
+    let mut bed = bed_on(disk.clone());
+    let _ = bed.guest().retire();
+    bed.guest().both_ways = true;
+    bed.guest().start();
+    bed.run();
+    // Seven bytes more than the header takes, and room for data.
+    let (id, data) = bed.guest().read_in_pieces(1, &[51, 7], &[108, 512]);
+    bed.run();
+    let ended = bed.guest().take_one();
+    assert_eq!((ended.id, ended.response, ended.status, ended.resid), (id, OK, 0, 7));
+    assert_eq!(ended.written, RESPONSE_LEN + 512);
+    assert_eq!(bed.guest().drivers[2].read(data, 512), disk.block(1));
+    bed.guest().send(0, 0, &write_10(2, 1), Data::Both(&[0x5a; 512], 20));
+    bed.run();
+    let ended = bed.guest().take_one();
+    assert_eq!((ended.response, ended.status, ended.resid, ended.written), (OK, 0, 20, RESPONSE_LEN));
+    assert_eq!(disk.block(2), [0x5a; 512]);
+    assert_eq!(ended.data, [0xee; 20], "nothing is written there");
+    bed.guest().send(0, 0, &write_10(2, 2), Data::Both(&[0x5a; 512], 512));
+    bed.run();
+    let ended = bed.guest().take_one();
+    assert_eq!((ended.response, ended.resid), (OVERRUN, 512 + 512), "the other one's room does not help");
+    assert_eq!(disk.accepted(), [1, 2]);
 }
 
 #[test]

@@ -10,13 +10,14 @@ use bdev::IoError;
 use reactor::Gate;
 
 use super::bed::Bed;
-use super::guest::{Data, Left, TEST_UNIT_READY, read_10, write_10};
+use super::guest::{Data, Gates, Left, TEST_UNIT_READY, read_10, write_10};
 use super::long::{UNMAP, compare_and_write, unmap_list, verify_block, write_same};
 use super::model::{Command, Model};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
-    TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK,
+    TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
+    TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
 };
 
 /// Runs this seed alone: `ANNULUS_SEED=17 cargo test simulation`.
@@ -96,7 +97,7 @@ enum Memory {
 /// A life that is over.
 struct Former {
     number: usize,
-    gate: Gate,
+    gate: Gates,
     left: Left,
     /// Steps of each core since, and what had been told the driver when both had done one.
     steps: [bool; CORES as usize],
@@ -262,9 +263,12 @@ impl Simulation {
             TMF_ABORT_TASK,
             TMF_ABORT_TASK,
             TMF_ABORT_TASK_SET,
+            TMF_CLEAR_ACA,
+            TMF_CLEAR_TASK_SET,
             TMF_LOGICAL_UNIT_RESET,
             TMF_I_T_NEXUS_RESET,
             TMF_QUERY_TASK,
+            TMF_QUERY_TASK_SET,
         ];
         let function = functions[self.random.below(functions.len() as u64) as usize];
         let open = self.models[0].under_way();
