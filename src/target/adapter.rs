@@ -12,6 +12,7 @@ use crate::virtio::transport::{DeviceStatus, Isr};
 
 use super::courier::Outbox;
 use super::lun_map::LunMap;
+use super::task_set::Tickets;
 
 /// `VIRTIO_MSI_NO_VECTOR` (virtio 1.2, 4.1.4.3).
 const NO_VECTOR: u16 = 0xffff;
@@ -23,6 +24,7 @@ pub(crate) struct Adapter {
     pub(crate) name: String,
     pub(crate) luns: LunMap,
     pub(crate) interrupts: Arc<Interrupts>,
+    pub(crate) tickets: Tickets,
     /// Jobs for the control thread.
     pub(crate) outbox: Outbox,
     status: DeviceStatus,
@@ -47,6 +49,7 @@ impl Adapter {
             name,
             luns,
             interrupts,
+            tickets: Tickets::default(),
             outbox: Outbox::new(bell),
             status,
             isr,

@@ -5,12 +5,11 @@
 //! effect (unit attention), only after that is it answered, and only then may new commands in its scope start. A query
 //! goes the same way and only looks.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use bdev::Segment;
-use reactor::{Gate, Handle};
+use reactor::Gate;
 
 use crate::dma::{Access, Gpa, RegionCache};
 use crate::scsi::Attention;
@@ -22,6 +21,7 @@ use crate::virtio_scsi::{Address, ControlRequest, Destination, LunAddress, Respo
 use super::courier::{JobId, Piece};
 use super::lun_map::LunMap;
 use super::message::{BarId, Message, Purpose, Scope};
+use super::peers::{Crew, Peers};
 use super::slots::Verdict;
 use super::stood_in::StoodIn;
 use super::worker::Queue;
@@ -39,14 +39,6 @@ pub(crate) struct ControlQueue {
     peers: Peers,
     in_progress: Vec<InProgress>,
     chain: Chain,
-}
-
-/// The reactors that serve request queues of this controller, and what could not be posted to them yet, in order.
-#[derive(Debug)]
-struct Peers {
-    home: Handle<Message>,
-    reactors: Arc<[Handle<Message>]>,
-    outbox: VecDeque<(usize, Message)>,
 }
 
 /// A function that waits for the reactors.
@@ -81,10 +73,9 @@ struct Plan {
 }
 
 impl ControlQueue {
-    /// A control queue on the reactor of `home`; the request queues are on `reactors`.
-    pub(crate) fn new(queue: Queue, home: Handle<Message>, reactors: Arc<[Handle<Message>]>) -> Self {
-        let peers = Peers { home, reactors, outbox: VecDeque::new() };
-        Self { queue, peers, in_progress: Vec::new(), chain: Chain::new() }
+    /// A control queue; the request queues are on the reactors of `crew`.
+    pub(crate) fn new(queue: Queue, crew: Crew) -> Self {
+        Self { queue, peers: Peers::new(crew), in_progress: Vec::new(), chain: Chain::new() }
     }
 
     /// One bounded round.
@@ -100,17 +91,17 @@ impl ControlQueue {
     /// Whether nothing is in progress that has to end first. A rest does not wait for functions: those may wait for what
     /// is only possible after it.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.queue.is_retiring() || self.in_progress.is_empty() && self.peers.outbox.is_empty()
+        !self.queue.is_retiring() || self.in_progress.is_empty() && self.peers.is_quiet()
     }
 
     /// Whether there is nothing to do but what the driver asks for.
     pub(crate) fn waits_for_driver(&self) -> bool {
-        self.in_progress.is_empty() && self.peers.outbox.is_empty()
+        self.in_progress.is_empty() && self.peers.is_quiet()
     }
 
     /// Whether it has to try again, whatever the driver does.
     pub(crate) fn must_be_polled(&self) -> bool {
-        !self.peers.outbox.is_empty()
+        !self.peers.is_quiet()
     }
 
     /// Whether the commands of a function in progress have all ended.
@@ -202,12 +193,11 @@ impl ControlQueue {
     }
 
     fn broadcast(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, function: Plan) {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let bar = BarId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let (gate, passes) = Gate::new(self.peers.reactors.len());
+        let bar = BarId::next();
+        let (gate, passes) = Gate::new(self.peers.count());
         let life = self.queue.life;
         for (reactor, pass) in passes.into_iter().enumerate() {
-            let (scope, purpose, origin) = (function.scope, function.purpose.clone(), self.peers.home.clone());
+            let (scope, purpose, origin) = (function.scope, function.purpose.clone(), self.peers.crew.home.clone());
             self.peers.post(reactor, Message::Tasks { life, bar, scope, purpose, pass, origin });
         }
         let first = self.chain.writable()[0];
@@ -234,7 +224,7 @@ impl ControlQueue {
             let InProgress { head, stood_in, bar, function, .. } = ready;
             let written = if self.queue.is_retiring() { 0 } else { self.take_effect(&function, &[response]) };
             self.give_back(head, written, stood_in);
-            for reactor in 0..self.peers.reactors.len() {
+            for reactor in 0..self.peers.count() {
                 self.peers.post(reactor, Message::Lift { life: self.queue.life, bar });
             }
         }
@@ -268,7 +258,7 @@ impl ControlQueue {
         }
         let code = match &function.purpose {
             Purpose::Find(found) if found.load(Ordering::Relaxed) => ResponseCode::FUNCTION_SUCCEEDED,
-            Purpose::Find(_) | Purpose::End(_) => ResponseCode::FUNCTION_COMPLETE,
+            _ => ResponseCode::FUNCTION_COMPLETE,
         };
         write_tmf_response(response, code)
     }
@@ -277,25 +267,6 @@ impl ControlQueue {
 impl InProgress {
     fn is_ready(&self) -> bool {
         self.gate.is_open() && !self.is_stuck
-    }
-}
-
-impl Peers {
-    fn post(&mut self, reactor: usize, message: Message) {
-        self.outbox.push_back((reactor, message));
-        self.flush();
-    }
-
-    fn flush(&mut self) {
-        while let Some((reactor, message)) = self.outbox.pop_front() {
-            let peer = &self.reactors[reactor];
-            match peer.try_post(message) {
-                Ok(()) => {}
-                // It has ended, so that it has no command any more; the message and its pass go with it.
-                Err(_) if peer.is_closed() => {}
-                Err(message) => return self.outbox.push_front((reactor, message)),
-            }
-        }
     }
 }
 

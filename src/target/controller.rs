@@ -29,6 +29,7 @@ use super::function;
 use super::live::{Live, REST_MAX};
 use super::lun_map::LunMap;
 use super::message::Message;
+use super::peers::Crew;
 use super::request_queue::RequestQueue;
 use super::worker::{Queue, Worker};
 
@@ -221,12 +222,12 @@ impl Controller {
         };
         let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, memory);
         let place = self.homes[usize::from(number.saturating_sub(FIRST_REQUEST_QUEUE))];
+        let crew = Crew { home: self.reactors[place].clone(), reactors: self.reactors.clone() };
         let worker = if number == CONTROL_QUEUE {
-            let home = self.reactors[place].clone();
-            Worker::Control(Box::new(ControlQueue::new(queue, home, self.reactors.clone())))
+            Worker::Control(Box::new(ControlQueue::new(queue, crew)))
         } else {
             let inout = self.transport.has(FEATURE_INOUT);
-            Worker::Request(Box::new(RequestQueue::new(queue, self.config.framing()).both_ways(inout)))
+            Worker::Request(Box::new(RequestQueue::new(queue, self.config.framing(), crew).both_ways(inout)))
         };
         live.add(number, place, worker);
         if number >= FIRST_REQUEST_QUEUE {

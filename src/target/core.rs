@@ -12,13 +12,16 @@ use reactor::{Context, Drain, Progress, WakeFds};
 use crate::dma::sigbus;
 use crate::scsi::Reply;
 
-use super::cx::{Bar, Cx};
+use super::cx::{Cx, Order};
 use super::disk::Disk;
 use super::ending::Ending;
 use super::job::{self, Job};
-use super::message::{BarId, Life, Message, Purpose, QueueName};
+use super::message::{Message, QueueName};
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex, WorkerIndex};
+use super::task_set::Privileged;
 use super::worker::Worker;
+
+mod tasks;
 
 /// The context of a reactor.
 pub(crate) struct Core {
@@ -72,7 +75,18 @@ impl Core {
         let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<Vec<_>, _>>()?;
         let timed = (0..channels.len()).filter(|&place| channels[place].has_timers()).collect();
         let (full, jobs, settling) = (Vec::with_capacity(disks.len()), Vec::new(), Vec::new());
-        let cx = Cx { io, channels, reply: Reply::new(), bars: Vec::new(), has_waiting: false, full, jobs, settling };
+        let cx = Cx {
+            io,
+            channels,
+            reply: Reply::new(),
+            bars: Vec::new(),
+            privileged: Vec::new(),
+            clock: Order::default(),
+            has_waiting: false,
+            full,
+            jobs,
+            settling,
+        };
         Ok(Self {
             cx,
             workers: Vec::new(),
@@ -171,7 +185,11 @@ impl Core {
 
     fn adopt(&mut self, mut worker: Box<Worker>) {
         // A place that task management still knows a queue by is not given to another one.
-        let is_named = |place| self.endings.iter().any(|ending| ending.names(WorkerIndex(place as u16)));
+        let is_named = |place| {
+            let place = WorkerIndex(place as u16);
+            let Self { endings, cx, .. } = &*self;
+            endings.iter().any(|ending| ending.names(place)) || cx.privileged.iter().any(|own| own.name.worker == place)
+        };
         let mut places = self.workers.iter().enumerate();
         let free = places.find(|&(place, worker)| worker.is_none() && !is_named(place));
         let free = free.map_or(self.workers.len(), |(place, _)| place);
@@ -181,49 +199,6 @@ impl Core {
             self.touched.reserve(self.workers.len());
         }
         self.workers[free] = Some(worker);
-    }
-
-    /// Task management; see [`Message::Tasks`].
-    fn manage(&mut self, bar: BarId, mut ending: Ending) {
-        if let Purpose::End(_) = ending.purpose {
-            self.cx.bars.push(Bar { life: ending.life, id: bar, scope: ending.scope });
-        }
-        ending.collect(&mut self.workers, &mut self.cx);
-        self.endings.push(ending);
-    }
-
-    fn lift(&mut self, life: Life, bar: BarId) {
-        self.cx.bars.retain(|other| other.id != bar);
-        for worker in self.workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
-            if let Worker::Request(worker) = &mut **worker {
-                worker.start_lifted(&mut self.cx);
-            }
-        }
-    }
-
-    /// Goes on with task management that is also about what had to be fetched first.
-    #[cold]
-    fn collect_late(&mut self) {
-        let Self { cx, workers, endings, .. } = self;
-        for ending in endings.iter_mut().filter(|ending| !ending.untaken.is_empty()) {
-            ending.collect_late(workers, cx);
-        }
-        for (place, worker) in self.workers.iter_mut().enumerate() {
-            worker.iter_mut().for_each(|worker| touch(&mut self.touched, WorkerIndex(place as u16), worker));
-        }
-    }
-
-    /// Lets the passes arrive whose commands have all been answered. After publication: the driver can see them.
-    #[cold]
-    fn settle_endings(&mut self) {
-        for ending in &mut self.endings {
-            ending.forget_answered(&self.workers);
-        }
-        let is_done = |ending: &mut Ending| ending.pending.is_empty() && ending.untaken.is_empty();
-        for done in self.endings.extract_if(.., is_done) {
-            done.pass.arrive();
-            done.origin.wake();
-        }
     }
 
     /// A client has taken the file away from under its memory: fails the devices whose memory it was.
@@ -307,7 +282,7 @@ impl Context for Core {
             }
             Message::Tasks { life, bar, scope, purpose, pass, origin } => {
                 let pending = Vec::new();
-                self.manage(bar, Ending { life, scope, purpose, pending, untaken: Vec::new(), pass, origin });
+                self.manage(Ending { life, bar, scope, purpose, pending, untaken: Vec::new(), pass, origin });
             }
             Message::Fetched { queue, id, pieces } => {
                 if let Some((worker, cx)) = self.find(queue) {
@@ -342,6 +317,9 @@ impl Context for Core {
         if !self.endings.is_empty() {
             self.collect_late();
         }
+        if !self.cx.privileged.is_empty() {
+            work += self.advance_privileged();
+        }
         work += self.cx.io.submit();
         // What a backend completed at once is answered in this pass.
         work += self.deliver();
@@ -351,6 +329,9 @@ impl Context for Core {
         }
         if !self.cx.settling.is_empty() {
             job::settle(&mut self.cx, &mut self.workers);
+        }
+        if !self.cx.privileged.is_empty() {
+            self.settle_privileged();
         }
         if self.faults != sigbus::faults() {
             self.fail_lost();
@@ -381,10 +362,13 @@ impl Context for Core {
         self.stop.is_none()
             && job::may_sleep(&self.cx)
             && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
+            && !self.cx.privileged.iter().any(Privileged::must_be_polled)
     }
 
     fn arm(&mut self) -> bool {
-        self.workers.iter_mut().flatten().all(|worker| !worker.arm()) && self.cx.io.arm()
+        // Whoever opened a gate before the reactor was seen to sleep has not woken it.
+        let may_go_on = self.cx.privileged.iter().any(Privileged::can_advance);
+        self.workers.iter_mut().flatten().all(|worker| !worker.arm()) && !may_go_on && self.cx.io.arm()
     }
 
     fn disarm(&mut self) {

@@ -4,11 +4,11 @@ use bdev::{Channel, Io};
 use reactor::Pass;
 
 use crate::scsi::Reply;
-use crate::virtio_scsi::Address;
 
 use super::disk::DiskIndex;
 use super::job::Job;
 use super::message::{BarId, Life, Scope};
+use super::task_set::Privileged;
 
 /// Lent to a worker for each call.
 pub(crate) struct Cx {
@@ -17,8 +17,12 @@ pub(crate) struct Cx {
     pub(crate) channels: Vec<Box<dyn Channel>>,
     /// Data of the command that is being answered.
     pub(crate) reply: Reply,
-    /// Task management in progress; nearly always none.
+    /// What commands wait for; nearly always nothing.
     pub(crate) bars: Vec<Bar>,
+    /// Commands of this reactor that others wait for.
+    pub(crate) privileged: Vec<Privileged>,
+    /// The last place in the order of commands that had to wait, and of barriers.
+    pub(crate) clock: Order,
     /// A queue may have requests that wait for room in a channel.
     pub(crate) has_waiting: bool,
     /// Disks whose channels were found full in this pass.
@@ -35,17 +39,29 @@ pub(crate) struct Bar {
     pub(crate) life: Life,
     pub(crate) id: BarId,
     pub(crate) scope: Scope,
+    pub(crate) holds: Holds,
 }
+
+/// Which commands in its scope, of those that have not started, a bar holds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// All: task management.
+    All,
+    /// Those that came later, but no privileged ones: an ORDERED command.
+    Newer(Order),
+    /// All but HEAD OF QUEUE commands: one of those.
+    Dormant,
+    /// None yet, but those behind its command in the same queue wait: an ORDERED command that waits for its turn.
+    Nothing,
+}
+
+/// A place in the order of commands that had to wait, and of barriers, on one reactor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Order(pub(super) u64);
 
 impl Cx {
     /// The channel to `disk`, beside the engine that each of its calls needs.
     pub(crate) fn channel(&mut self, disk: DiskIndex) -> (&mut dyn Channel, &mut Io) {
         (&mut *self.channels[disk.0], &mut self.io)
-    }
-
-    /// Whether task management holds a command back.
-    #[inline]
-    pub(crate) fn is_barred(&self, life: Life, address: Address, id: u64) -> bool {
-        !self.bars.is_empty() && self.bars.iter().any(|bar| bar.life == life && bar.scope.holds(address, id))
     }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 
 use reactor::{Handle, Pass};
 
-use super::cx::Cx;
-use super::message::{Life, Message, Purpose, Scope};
+use super::cx::{Bar, Cx, Holds};
+use super::message::{BarId, Life, Message, Purpose, Scope};
 use super::remote::Untaken;
 use super::request_queue::RequestQueue;
 use super::tag::{RequestName, WorkerIndex};
@@ -15,6 +15,7 @@ use super::worker::Worker;
 /// Task management that waits for commands of this reactor.
 pub(super) struct Ending {
     pub(super) life: Life,
+    pub(super) bar: BarId,
     pub(super) scope: Scope,
     pub(super) purpose: Purpose,
     /// Commands that were with a disk, some of which may have been answered by now.
@@ -36,13 +37,33 @@ impl Ending {
                 self.apply(worker, cx);
             }
         }
+        if self.untaken.is_empty() {
+            self.put_up(workers, cx);
+        }
+    }
+
+    /// All that was there before has been taken: if it is to be outlasted, what comes from now on is barred.
+    fn put_up(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
+        if !matches!(self.purpose, Purpose::Outlast) {
+            return;
+        }
+        let (life, id, scope, holds) = (self.life, self.bar, self.scope, Holds::Newer(cx.next_order()));
+        cx.bars.retain(|bar| bar.id != id);
+        cx.bars.push(Bar { life, id, scope, holds });
+        for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
+            if let Worker::Request(worker) = &mut **worker {
+                worker.tasks_before(scope, &mut self.pending);
+                // What stood behind its command now comes after its barrier.
+                worker.start_lifted(cx);
+            }
+        }
     }
 
     fn apply(&mut self, worker: &mut RequestQueue, cx: &mut Cx) {
         match &self.purpose {
             Purpose::End(verdict) => worker.end_tasks(self.scope, *verdict, &mut self.pending, cx),
             Purpose::Find(found) if worker.has_tasks(self.scope) => found.store(true, Ordering::Relaxed),
-            Purpose::Find(_) => {}
+            Purpose::Find(_) | Purpose::Outlast | Purpose::Overtake => {}
         }
     }
 
@@ -63,12 +84,14 @@ impl Ending {
                 self.apply(worker, cx);
             }
         }
+        self.put_up(workers, cx);
     }
 
     /// Forgets answered commands down to the last one that is still open: one look a pass, however many there are.
     pub(super) fn forget_answered(&mut self, workers: &[Option<Box<Worker>>]) {
         while let Some(&name) = self.pending.last()
             && !is_open(name, workers)
+            && !(matches!(self.purpose, Purpose::Outlast) && rests(name, workers))
         {
             self.pending.pop();
         }
@@ -82,9 +105,15 @@ impl Ending {
 }
 
 /// Whether the driver has not got a request back.
-fn is_open(name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
+pub(super) fn is_open(name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
     match workers[usize::from(name.worker.0)].as_deref() {
         Some(Worker::Request(worker)) => worker.is_open(name),
         _ => false,
     }
+}
+
+/// Whether the queue of a request rests, or is about to: then the request may come again, and whoever is to outlast it is
+/// about to rest, too.
+fn rests(name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
+    workers[usize::from(name.worker.0)].as_deref().is_some_and(|worker| !worker.queue().is_serving())
 }

@@ -6,6 +6,7 @@ use bdev::{IoError, Op, SubmitError};
 use crate::scsi::{
     AttentionRule, BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Step,
 };
+use crate::virtio_scsi::spec::TASK_ATTR_SIMPLE;
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
 use super::adapter::Adapter;
@@ -21,7 +22,7 @@ use super::tag::SlotIndex;
 const LONG_STEPS_MAX: usize = 16;
 
 impl RequestQueue {
-    /// Finds out what a request wants and starts it, unless task management holds it back.
+    /// Finds out what a request wants and starts it, unless it has to wait.
     #[inline]
     pub(crate) fn execute(&mut self, slot: SlotIndex, request: &CommandRequest, cx: &mut Cx) {
         let luns = &self.queue.adapter.luns;
@@ -49,9 +50,8 @@ impl RequestQueue {
             }
             Err(outcome) => return self.fail_decode(slot, outcome),
         }
-        if cx.is_barred(self.queue.life, address, request.id) {
-            self.slots.get(slot).phase = Phase::Barred;
-            return self.held_back.push_back(slot);
+        if request.task_attr != TASK_ATTR_SIMPLE || !cx.bars.is_empty() {
+            return self.enter(slot, request.task_attr, cx);
         }
         self.start(slot, cx);
     }

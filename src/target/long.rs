@@ -227,7 +227,8 @@ impl RequestQueue {
     /// Goes on with the long command in `slot` until its next operation or its end. False if it has to wait on.
     #[cold]
     pub(super) fn advance(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
-        if self.queue.is_draining() && self.longs.get(slot).may_restart() {
+        // What others wait for goes on, or it would come after them.
+        if self.queue.is_draining() && cx.privileged.is_empty() && self.longs.get(slot).may_restart() {
             self.put_back_long(slot);
             return true;
         }

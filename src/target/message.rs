@@ -35,9 +35,17 @@ pub(crate) struct QueueName {
     pub(crate) number: u16,
 }
 
-/// One task management function in progress.
+/// One task management function in progress, or command that others wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct BarId(pub(crate) u64);
+pub(crate) struct BarId(u64);
+
+impl BarId {
+    /// A new one.
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// Which commands a task management function is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +81,10 @@ pub(crate) enum Purpose {
     End(Verdict),
     /// It is set if there is one.
     Find(Arc<AtomicBool>),
+    /// They come to their end, and those that come now wait until [`Message::Lift`], for an ORDERED command.
+    Outlast,
+    /// Those that have not started wait until [`Message::Lift`], for a HEAD OF QUEUE command.
+    Overtake,
 }
 
 /// A message to a reactor. Each pass arrives at its gate when what was asked for is done; a message that comes too late

@@ -31,6 +31,7 @@ mod long;
 mod lun_map;
 mod message;
 mod notes;
+mod peers;
 mod registers;
 mod remote;
 mod request_queue;
@@ -39,6 +40,7 @@ mod slots;
 mod stood_in;
 mod summary;
 mod tag;
+mod task_set;
 #[cfg(test)]
 mod tests;
 mod worker;

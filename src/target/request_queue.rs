@@ -16,10 +16,12 @@ use super::cx::Cx;
 use super::disk::DiskIndex;
 use super::long::Longs;
 use super::message::Scope;
+use super::peers::Crew;
 use super::remote::{Task, Untaken};
 use super::slots::{Phase, Slot, Slots, Verdict};
 use super::stood_in::StoodIn;
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
+use super::task_set::Held;
 use super::worker::Queue;
 
 /// A request queue. On cache lines of its own, as its slots are.
@@ -36,8 +38,9 @@ pub(crate) struct RequestQueue {
     pub(crate) longs: Longs,
     /// Operations that wait for room in their channel, and long commands between two steps, in order.
     pub(crate) waiting: VecDeque<SlotIndex>,
-    /// Requests that task management holds back, in order.
-    pub(crate) held_back: VecDeque<SlotIndex>,
+    /// Requests that task management or other commands hold back, in order.
+    pub(crate) held_back: VecDeque<Held>,
+    pub(crate) crew: Crew,
     /// The chain that was popped last.
     pub(super) chain: Chain,
     /// Those of this pass.
@@ -45,7 +48,7 @@ pub(crate) struct RequestQueue {
 }
 
 impl RequestQueue {
-    pub(crate) fn new(queue: Queue, framing: Framing) -> Self {
+    pub(crate) fn new(queue: Queue, framing: Framing, crew: Crew) -> Self {
         debug_assert!(framing.sense_size <= SENSE_SIZE_MAX);
         let size = queue.ring.size();
         Self {
@@ -57,6 +60,7 @@ impl RequestQueue {
             longs: Longs::new(size),
             waiting: VecDeque::with_capacity(size.into()),
             held_back: VecDeque::new(),
+            crew,
             chain: Chain::new(),
             batch: [const { UsualChain::EMPTY }; BATCH],
         }
@@ -231,7 +235,7 @@ impl RequestQueue {
         }
         let Self { slots, waiting, held_back, .. } = self;
         waiting.retain(|&index| slots.get(index).phase == Phase::Waiting);
-        held_back.retain(|&index| slots.get(index).phase == Phase::Barred);
+        held_back.retain(|held| slots.get(held.slot).phase == Phase::Barred);
     }
 
     /// Whether there is a request in `scope` that the driver has not got back.
@@ -240,23 +244,10 @@ impl RequestQueue {
         answered || self.slots.iter_busy().any(|(_, slot)| scope.holds(slot.address, slot.id))
     }
 
-    /// Starts requests that were held back and are no more, the oldest first.
-    pub(crate) fn start_lifted(&mut self, cx: &mut Cx) {
-        for _ in 0..self.held_back.len() {
-            let index = self.held_back.pop_front().expect("counted");
-            let slot = self.slots.get(index);
-            if cx.is_barred(self.queue.life, slot.address, slot.id) {
-                self.held_back.push_back(index);
-            } else {
-                self.start(index, cx);
-            }
-        }
-    }
-
     /// The queue is about to rest: what has not been started is forgotten but for its head, for it may be long until then.
     pub(crate) fn put_back(&mut self) {
         let mut heads = Vec::new();
-        for slot in self.held_back.drain(..) {
+        for Held { slot, .. } in self.held_back.drain(..) {
             if let Some(stood_in) = self.slots.get(slot).stood_in.take() {
                 self.queue.release(&stood_in);
             }

@@ -5,7 +5,7 @@ use zerocopy::FromBytes;
 
 use super::gather::{Pieces, copy_head};
 use super::lun::LunAddress;
-use super::spec::{CDB_SIZE_DEFAULT, CommandHeader, CommandResponseHeader};
+use super::spec::{CDB_SIZE_DEFAULT, CommandHeader, CommandResponseHeader, TASK_ATTR_SIMPLE};
 use crate::virtio::ring::{Chain, UsualChain};
 
 /// Longest command descriptor block that a driver may set `cdb_size` to, in bytes.
@@ -172,10 +172,10 @@ impl CommandRequest {
     }
 
     /// The LUN and the first 16 bytes of the CDB alone, as two words of 8 bytes, for a look whether that is all that matters;
-    /// if not, the header is read anew. `None` if the CDB is shorter.
+    /// if not, the header is read anew. `None` if the CDB is shorter, or the command not SIMPLE.
     #[inline(always)]
     pub fn peek(header: &Segment) -> Option<(LunAddress, [u64; 2])> {
-        if header.len() < HEADER_LEN + 16 {
+        if header.len() < HEADER_LEN + 16 || header.read_array(16) != [TASK_ATTR_SIMPLE] {
             return None;
         }
         let word = |at| u64::from_be_bytes(header.read_array(at));

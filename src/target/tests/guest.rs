@@ -20,14 +20,15 @@ use crate::target::function;
 use crate::target::live::{Live, Part};
 use crate::target::lun_map::{LunMap, Placement};
 use crate::target::message::{Message, Scope};
+use crate::target::peers::Crew;
 use crate::target::request_queue::RequestQueue;
 use crate::target::worker::{Queue, Worker};
 use crate::virtio::ring::testing::{Buffer, FakeDriver};
 use crate::virtio::ring::{Ring, RingFeatures};
 use crate::virtio::transport::{DeviceStatus, Isr};
 use crate::virtio_scsi::spec::{
-    CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_TASK_SET,
-    TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
+    CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TMF_ABORT_TASK,
+    TMF_ABORT_TASK_SET, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
 };
 use crate::virtio_scsi::{Address, Framing, LunAddress};
 
@@ -71,6 +72,7 @@ struct Sent {
     what: What,
     /// Requests are counted in the order in which they were made available.
     order: u64,
+    attribute: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +113,8 @@ pub(super) struct Guest {
     pub(super) features: RingFeatures,
     /// `VIRTIO_SCSI_F_INOUT` is agreed upon from the next start on.
     pub(super) both_ways: bool,
+    /// Task attribute of what is sent.
+    pub(super) attribute: u8,
     /// There if the memory of the requests is not shared.
     pub(super) far: Option<Far>,
     function: Function,
@@ -164,6 +168,7 @@ impl Guest {
             ended: Vec::new(),
             features: RingFeatures { event_idx: false, indirect: true },
             both_ways: false,
+            attribute: 0,
             far: None,
             function,
             status,
@@ -198,10 +203,11 @@ impl Guest {
             let ring = Ring::split(driver.layout(), self.features, &shown).expect("the ring is legal");
             let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, shown.clone());
             let place = self.place_of(number);
+            let crew = Crew { home: self.reactors[place].clone(), reactors: self.reactors.clone() };
             let worker = if number == CONTROL_QUEUE {
-                Worker::Control(Box::new(ControlQueue::new(queue, self.reactors[place].clone(), self.reactors.clone())))
+                Worker::Control(Box::new(ControlQueue::new(queue, crew)))
             } else {
-                Worker::Request(Box::new(RequestQueue::new(queue, FRAMING).both_ways(self.both_ways)))
+                Worker::Request(Box::new(RequestQueue::new(queue, FRAMING, crew).both_ways(self.both_ways)))
             };
             live.add(number, place, worker);
         }
@@ -300,6 +306,14 @@ impl Guest {
         self.queue_request(queue + 2, &mut header, data, What::Command(address))
     }
 
+    /// The same as [`Guest::read`] with a task attribute.
+    pub(super) fn read_as(&mut self, attribute: u8, queue: usize, target: u8, lba: u8) -> u64 {
+        self.attribute = attribute;
+        let id = self.read(queue, target, lba);
+        self.attribute = 0;
+        id
+    }
+
     /// A read of one block.
     pub(super) fn read(&mut self, queue: usize, target: u8, lba: u8) -> u64 {
         self.send(queue, target, &read_10(lba, 1), Data::In(512))
@@ -332,6 +346,7 @@ impl Guest {
         self.next_id += 1;
         if queue > 0 {
             header[8..16].copy_from_slice(&id.to_le_bytes());
+            header[16] = self.attribute;
         }
         let driver = &mut self.drivers[queue];
         driver.write(block, header);
@@ -367,7 +382,7 @@ impl Guest {
             driver.add(&buffers)
         };
         let head = head.expect("room in the ring");
-        let sent = Sent { id, block, data_in, what, order: id };
+        let sent = Sent { id, block, data_in, what, order: id, attribute: self.attribute };
         let before = self.sent.insert((queue, head), sent);
         assert!(before.is_none(), "a free head has no request");
         id
@@ -393,7 +408,14 @@ impl Guest {
         let mut buffers = pieces(block, readable, Buffer::readable);
         buffers.extend(pieces(block + RESPONSE_AT, writable, Buffer::writable));
         let head = driver.add_indirect(TABLE_AT, &[], &buffers).expect("room in the ring");
-        let sent = Sent { id, block, data_in: 0, what: What::Command(Address { target: 0, lun: 0 }), order: id };
+        let sent = Sent {
+            id,
+            block,
+            data_in: 0,
+            what: What::Command(Address { target: 0, lun: 0 }),
+            order: id,
+            attribute: self.attribute,
+        };
         self.sent.insert((2, head), sent);
         (id, block + RESPONSE_AT + u64::from(RESPONSE_LEN))
     }
@@ -418,7 +440,14 @@ impl Guest {
         buffers.push(Buffer::writable(data, 512));
         buffers.extend((0..extra).map(|_| Buffer::writable(DATA_AT, DATA_LEN as u32)));
         let head = driver.add_indirect(TABLE_AT + (block - DATA_AT) / 2, &[], &buffers).expect("room in the ring");
-        let sent = Sent { id, block, data_in: 512, what: What::Command(Address { target: 0, lun: 0 }), order: id };
+        let sent = Sent {
+            id,
+            block,
+            data_in: 512,
+            what: What::Command(Address { target: 0, lun: 0 }),
+            order: id,
+            attribute: self.attribute,
+        };
         self.sent.insert((2, head), sent);
         id
     }
@@ -434,6 +463,9 @@ impl Guest {
                     self.check_ended(scope, sent.order);
                 }
                 let ended = self.parse(queue, &sent, written);
+                if ended.response == 0 {
+                    self.check_order(queue, &sent);
+                }
                 self.free.push(sent.block);
                 self.ended.push(ended);
             }
@@ -446,6 +478,28 @@ impl Guest {
             if let What::Command(address) = sent.what {
                 assert!(!scope.holds(address, sent.id), "{scope:?} was answered before command {} of it", sent.id);
             }
+        }
+    }
+
+    /// A command was carried out: none may be open that it had to wait for.
+    fn check_order(&self, queue: usize, ended: &Sent) {
+        let What::Command(address) = ended.what else { return };
+        let of_unit = || self.sent.iter().filter(move |(_, sent)| sent.what == What::Command(address));
+        let before = || of_unit().filter(|(_, sent)| sent.order < ended.order);
+        let privileged = |sent: &Sent| matches!(sent.attribute, TASK_ATTR_ORDERED | TASK_ATTR_HEAD);
+        if ended.attribute != TASK_ATTR_HEAD {
+            let mut same = before().filter(|((number, _), _)| *number == queue);
+            let passed = same.find(|(_, sent)| privileged(sent));
+            assert!(passed.is_none(), "{} was before {passed:?} of its queue", ended.id);
+        }
+        if ended.attribute == TASK_ATTR_ORDERED {
+            // Another ORDERED one may have come later although it was sent before, and what is behind that.
+            let ordered = |other: &Sent| other.attribute == TASK_ATTR_ORDERED;
+            let is_behind = |number: usize, order: u64| {
+                of_unit().any(|(&(its, _), other)| its == number && ordered(other) && other.order <= order)
+            };
+            let passed = before().find(|((number, _), sent)| !is_behind(*number, sent.order));
+            assert!(passed.is_none(), "{} was before {passed:?}", ended.id);
         }
     }
 

@@ -1,9 +1,9 @@
-//! A random life: commands on several queues against task management, rests, resets, and disks that are slow, full, broken
+//! A random life: commands of several attributes on several queues against task management, rests, resets, and disks that are slow, full, broken
 //! and out of order. With every other seed the first guest's requests lie in memory that is not shared, which its client
 //! serves when it likes. Everything comes from one seed, so that a failure can be had again.
 //!
-//! After each step: each request ends once, a task management function is answered after all that it is about (both by the
-//! guest's book), reads fit the model, memory is let go of when a gate opens, and nothing is written for a life that is
+//! After each step: each request ends once, a task management function is answered after all that it is about, and commands
+//! wait for those that they have to (by the guest's book), reads fit the model, memory is let go of when a gate opens, and nothing is written for a life that is
 //! over. At the end everything comes to its end.
 
 use bdev::IoError;
@@ -16,8 +16,8 @@ use super::model::{Command, Model};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
-    TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
-    TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
+    TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TASK_ATTR_SIMPLE, TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA,
+    TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
 };
 
 /// Runs this seed alone: `ANNULUS_SEED=17 cargo test simulation`.
@@ -215,6 +215,11 @@ impl Simulation {
             _ => (TEST_UNIT_READY.to_vec(), Command::Other),
         };
         let block = |stamp: u64| stamp.to_le_bytes().repeat(64);
+        guest.attribute = match self.random.below(24) {
+            0 | 1 => TASK_ATTR_ORDERED,
+            2 => TASK_ATTR_HEAD,
+            _ => TASK_ATTR_SIMPLE,
+        };
         let id = match command {
             Command::Write(_, 0) => guest.send(queue, target, &cdb, Data::Out(&unmap_list(place.1))),
             Command::Write(_, stamp) => guest.send(queue, target, &cdb, Data::Out(&block(stamp))),

@@ -1,0 +1,57 @@
+//! The reactors of one controller, as one of its queues talks to them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use reactor::Handle;
+
+use super::message::Message;
+
+/// All reactors of a controller, and which of them is the queue's own.
+#[derive(Debug, Clone)]
+pub(crate) struct Crew {
+    pub(crate) home: Handle<Message>,
+    pub(crate) reactors: Arc<[Handle<Message>]>,
+}
+
+/// A crew, and what could not be posted to it yet, in order.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(crate) crew: Crew,
+    outbox: VecDeque<(usize, Message)>,
+}
+
+impl Peers {
+    pub(crate) fn new(crew: Crew) -> Self {
+        Self { crew, outbox: VecDeque::new() }
+    }
+
+    /// How many reactors there are.
+    pub(crate) fn count(&self) -> usize {
+        self.crew.reactors.len()
+    }
+
+    /// Whether all has been posted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Posts a message to the reactor at this place, now or with a later [`Peers::flush`].
+    pub(crate) fn post(&mut self, reactor: usize, message: Message) {
+        self.outbox.push_back((reactor, message));
+        self.flush();
+    }
+
+    /// Posts what there is room for.
+    pub(crate) fn flush(&mut self) {
+        while let Some((reactor, message)) = self.outbox.pop_front() {
+            let peer = &self.crew.reactors[reactor];
+            match peer.try_post(message) {
+                Ok(()) => {}
+                // It has ended, so that it has no command any more; the message and its pass go with it.
+                Err(_) if peer.is_closed() => {}
+                Err(message) => return self.outbox.push_front((reactor, message)),
+            }
+        }
+    }
+}
