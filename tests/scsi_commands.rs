@@ -139,7 +139,7 @@ fn blocks_are_copied_from_disk_to_disk() {
     const OTHER: Lun = Lun::new(1, 0);
     let dir = directory();
     let file = image(dir.path(), "disk.img", 4 << 20);
-    let target = Target::serve(dir, &["--disk", "mem:size=4M", "--disk", file.to_str().expect("a plain path")]);
+    let target = Target::start(&["--disk", "mem:size=4M", "--disk", file.to_str().expect("a plain path")]);
     let mut guest = target.guest();
     settle(&mut guest, LUN);
     settle(&mut guest, OTHER);
