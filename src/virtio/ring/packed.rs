@@ -10,9 +10,9 @@ use super::chain::Memory;
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor, RawDescriptor};
 use super::packed_areas::{Event, PackedAreas, Position, Used};
 use super::table::{Stop, Tables};
-use super::taken::TakenChains;
+use super::taken::{TakenChains, fetch_chain};
 use super::usual::{USUAL_SEGMENTS, UsualChain};
-use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
+use super::{Chain, Head, Popped, RingError, RingFeatures, RingLayout, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
 
 /// A packed ring: [`Ring`](super::Ring) documents each call.
@@ -369,34 +369,6 @@ impl PackedRing {
             (false, false) => Event::Enable,
         });
     }
-}
-
-/// Fetches the descriptors of the chain that starts with `first`, which is `at` that place. The driver can have made `room`
-/// descriptors available.
-#[inline(never)]
-fn fetch_chain(
-    areas: &PackedAreas,
-    (mut at, room): (Position, u16),
-    first: Descriptor,
-    fetched: &mut Vec<Descriptor>,
-) -> Result<(), ChainFault> {
-    fetched.clear();
-    fetched.push(first);
-    if first.flags & DESC_F_INDIRECT != 0 {
-        return Ok(());
-    }
-    let (mut descriptor, mut left) = (first, room - 1);
-    while descriptor.flags & DESC_F_NEXT != 0 {
-        left = left.checked_sub(1).ok_or(ChainFault::TooLong)?;
-        at = at.next(areas.size());
-        descriptor = areas.descriptor(at.index());
-        if !at.is_available_and_direct(descriptor.flags) {
-            let is_available = at.is_available(descriptor.flags);
-            return Err(if is_available { ChainFault::IndirectInChain } else { ChainFault::NotAvailable(at.index()) });
-        }
-        fetched.push(descriptor);
-    }
-    Ok(())
 }
 
 /// Describes a chain of these descriptors.
