@@ -3,7 +3,8 @@
 //! Nothing here blocks: `submit` queues, [`Io::submit`] hands everything queued to the kernel with one system call,
 //! [`Io::reap`] collects completions.
 
-use crate::{info::Info, op::IoError, op::Op};
+use crate::info::{Info, Names};
+use crate::op::{IoError, Op};
 
 pub use crate::io::{ChannelId, Io};
 
@@ -39,6 +40,11 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
     /// Whatever the kernel says.
     fn size_now(&self) -> std::io::Result<u64> {
         Ok(self.info().size())
+    }
+
+    /// Names that the device has of its own, if it has any.
+    fn names(&self) -> Option<&Names> {
+        None
     }
 
     /// A channel for the core that `io` belongs to.

@@ -54,10 +54,18 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The character device of an NVMe namespace.
-    #[error("{}: is the character device of an NVMe namespace, which is not served yet. Give its block device, for example /dev/nvme0n1", .path.display())]
+    #[error("{}: is the character device of an NVMe namespace. Serve it as nvme:{}, or give its block device, for example /dev/nvme0n1", .path.display(), .path.display())]
     NvmeGeneric {
         /// As it was asked for.
         path: PathBuf,
+    },
+    /// An NVMe namespace that cannot be served.
+    #[error("{}: {why}", .path.display())]
+    Nvme {
+        /// As it was asked for.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
     },
     /// A part of a disk that it does not have.
     #[error("{disk}: {why}")]

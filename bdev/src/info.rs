@@ -68,6 +68,21 @@ pub struct Extent {
     pub allocated: bool,
 }
 
+/// The names that a device has of its own, wherever it is plugged in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    /// What no other device has, made of the best of those below.
+    pub unique: String,
+    /// Serial number in printable ASCII, without the spaces that padded it.
+    pub serial: Option<String>,
+    /// EUI-64 in network order.
+    pub eui64: Option<[u8; 8]>,
+    /// NVMe's NGUID: an EUI-64 based identifier of 16 bytes, in network order.
+    pub nguid: Option<[u8; 16]>,
+    /// UUID in network order.
+    pub uuid: Option<[u8; 16]>,
+}
+
 impl Extent {
     /// Bytes of one in a list: three numbers of 64 bits in the machine's own order.
     pub const LEN: usize = 24;

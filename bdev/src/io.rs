@@ -11,6 +11,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::channel::{Completion, SubmitError};
+use crate::nvme::NvmeRing;
 use crate::pool::{Mailbox, new_bell};
 use crate::quota::Quota;
 use crate::uring::{ENTRIES_MAX, Registrar, Uring};
@@ -112,6 +113,8 @@ pub struct Io {
     config: IoConfig,
     registrar: Option<Registrar>,
     ring: Option<Box<Uring>>,
+    /// For devices' own commands.
+    commands: Option<Box<NvmeRing>>,
     /// Where threads that serve channels of this core leave what has ended.
     mailbox: Option<Arc<Mailbox>>,
     /// What wakes the core: the ring and the mailbox have it, too.
@@ -141,6 +144,7 @@ impl Io {
             config,
             registrar: None,
             ring: None,
+            commands: None,
             mailbox: None,
             bell: None,
             one_thread: PhantomData,
@@ -219,7 +223,8 @@ impl Io {
     /// Hands everything queued to the kernel: at most one system call. Returns the number of operations handed over.
     #[inline]
     pub fn submit(&mut self) -> usize {
-        self.ring.as_mut().map_or(0, |ring| ring.submit())
+        let handed_over = self.ring.as_mut().map_or(0, |ring| ring.submit());
+        handed_over + self.commands.as_mut().map_or(0, |ring| ring.submit())
     }
 
     /// Moves what the kernel has completed to where [`Io::next_completion`] finds it. No system call unless the kernel
@@ -227,6 +232,9 @@ impl Io {
     #[inline]
     pub fn reap(&mut self) {
         if let Some(ring) = &mut self.ring {
+            ring.reap(&mut self.done);
+        }
+        if let Some(ring) = &mut self.commands {
             ring.reap(&mut self.done);
         }
         if let Some(mailbox) = &self.mailbox {
@@ -268,6 +276,24 @@ impl Io {
         Ok(())
     }
 
+    /// Makes the ring for devices' own commands, on the calling thread, unless it is there.
+    ///
+    /// # Errors
+    /// What the kernel says, with a hint for people.
+    pub(crate) fn command_ring(&mut self) -> io::Result<&mut NvmeRing> {
+        if self.commands.is_none() {
+            let bell = self.another_bell()?;
+            self.commands = Some(Box::new(NvmeRing::new(&self.config, bell)?));
+        }
+        Ok(self.commands_mut())
+    }
+
+    /// The ring for commands of a channel that has registered with it.
+    #[inline]
+    pub(crate) fn commands_mut(&mut self) -> &mut NvmeRing {
+        self.commands.as_mut().expect("the channel was opened with this engine, which made the ring")
+    }
+
     /// What the kernel gave the ring, for people. `None` if there is no ring.
     pub fn ring_description(&self) -> Option<&str> {
         self.ring.as_ref().map(|ring| ring.description())
@@ -298,20 +324,19 @@ impl Io {
         if !self.done.is_empty() {
             return false;
         }
-        // Both, whatever the first says: `disarm` follows in any case.
+        // All, whatever the first says: `disarm` follows in any case.
         let no_mail = self.mailbox.as_ref().is_none_or(|mailbox| mailbox.arm());
-        let no_result = self.ring.as_mut().is_none_or(|ring| {
-            ring.arm().unwrap_or_else(|error| {
-                tracing::debug!(%error, "io_uring rings no bell: this CPU does not sleep");
-                false
-            })
-        });
-        no_mail && no_result
+        let no_result = self.ring.as_mut().is_none_or(|ring| or_awake(ring.arm()));
+        let no_answer = self.commands.as_mut().is_none_or(|ring| or_awake(ring.arm()));
+        no_mail && no_result && no_answer
     }
 
     /// The core is awake again and looks for results itself.
     pub fn disarm(&mut self) {
         if let Some(ring) = &mut self.ring {
+            ring.disarm();
+        }
+        if let Some(ring) = &mut self.commands {
             ring.disarm();
         }
         if let Some(mailbox) = &self.mailbox {
@@ -322,6 +347,7 @@ impl Io {
     /// What a sleeping core watches, after [`Io::arm`]. `None` if nothing ends behind its back.
     pub fn bell(&self) -> Option<BorrowedFd<'_>> {
         let ring = self.ring.as_ref().map(|ring| ring.bell());
+        let ring = ring.or_else(|| self.commands.as_ref().map(|ring| ring.bell()));
         ring.or_else(|| self.mailbox.as_ref().map(|mailbox| mailbox.bell()))
     }
 
@@ -335,6 +361,13 @@ impl Io {
     pub(crate) fn ring_mut(&mut self) -> &mut Uring {
         self.ring.as_mut().expect("the channel was opened with this engine, which made the ring")
     }
+}
+
+fn or_awake(armed: io::Result<bool>) -> bool {
+    armed.unwrap_or_else(|error| {
+        tracing::debug!(%error, "io_uring rings no bell: this CPU does not sleep");
+        false
+    })
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //!
 //! Parts of one file are disks of their own and share the open file, for it is locked against everybody else.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use bdev::nvme::is_generic;
 use bdev::{
     Bdev, CreateError, CreateOptions, DelayBdev, Delays, Direct, Engine, ErrorBdev, Errors, FileBdev, FileOptions,
-    IoError, Kinds, MemBdev, NullBdev, OpenError, Preallocate, SplitBdev,
+    IoError, Kinds, MemBdev, NullBdev, NvmeBdev, NvmeOptions, OpenError, Preallocate, SplitBdev,
 };
 
 use super::disk::DiskError;
@@ -27,7 +29,9 @@ impl Backends {
     /// Opens the device that `config` describes.
     pub(crate) fn open(&mut self, config: &Arc<DiskConfig>) -> Result<Arc<dyn Bdev>, DiskError> {
         let backend = match config.wrappers.split {
-            Some(_) if matches!(config.backend, BackendConfig::File { .. }) => self.open_shared(config)?,
+            Some(_) if matches!(config.backend, BackendConfig::File { .. } | BackendConfig::Nvme { .. }) => {
+                self.open_shared(config)?
+            }
             _ => open_backend(config)?,
         };
         Ok(wrap(backend, &config.wrappers)?)
@@ -72,7 +76,13 @@ pub fn create_disk(config: &CreateConfig) -> Result<(), CreateError> {
 
 fn open_backend(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
     let block_size = config.block_size.unwrap_or(DEFAULT_BLOCK_SIZE);
+    let nvme = |path: &Path| -> Result<Arc<dyn Bdev>, OpenError> {
+        let options = NvmeOptions { block_size: config.block_size, read_only: config.read_only };
+        Ok(Arc::new(NvmeBdev::open(path, options)?))
+    };
     Ok(match &config.backend {
+        BackendConfig::Nvme { path } => nvme(path)?,
+        BackendConfig::File { path, engine: config::Engine::Auto, .. } if is_generic(path) => nvme(path)?,
         BackendConfig::File { path, direct, engine } => {
             let direct = match direct {
                 DirectMode::Auto => Direct::Auto,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bdev::{Bdev, OpenError};
+use bdev::{Bdev, Names, OpenError};
 
 use crate::config::{BackendConfig, DiskConfig};
-use crate::scsi::{Identity, IdentityError, Naa};
+use crate::scsi::{Eui64, Identity, IdentityError, Naa};
 
 use super::backend::Backends;
 use super::job::Hold;
@@ -63,10 +63,10 @@ pub enum DiskError {
 impl Disk {
     /// Opens the disk that `config` describes, beside those that are open.
     pub(crate) fn open(config: &Arc<DiskConfig>, index: DiskIndex, backends: &mut Backends) -> Result<Self, DiskError> {
-        let identity =
-            identify(config, index).map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
-        let (claims, hold) = (Claims::default(), Hold::default());
         let bdev = backends.open(config)?;
+        let identity = identify(config, index, bdev.names())
+            .map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
+        let (claims, hold) = (Claims::default(), Hold::default());
         Ok(Self { index, config: config.clone(), bdev, identity, claims, hold })
     }
 
@@ -94,13 +94,14 @@ pub(crate) fn check_identities(disks: &[Arc<Disk>]) -> Result<(), DiskError> {
     Ok(())
 }
 
-fn identify(config: &DiskConfig, index: DiskIndex) -> Result<Identity, IdentityError> {
+fn identify(config: &DiskConfig, index: DiskIndex, names: Option<&Names>) -> Result<Identity, IdentityError> {
     let seed = match &config.backend {
-        BackendConfig::File { .. } => config.stable_name(),
+        _ if let Some(names) = names => names.unique.clone(),
+        BackendConfig::File { .. } | BackendConfig::Nvme { .. } => config.stable_name(),
         // Nothing but its place tells one such disk from the next.
         BackendConfig::Null { .. } | BackendConfig::Mem { .. } => format!("{}:{}", config.stable_name(), index.0),
     };
-    let mut identity = Identity::derive(&seed);
+    let mut identity = names.map_or_else(|| Identity::derive(&seed), |names| named(Identity::derive(&seed), names));
     if let Some(vendor) = &config.vendor {
         identity = identity.with_vendor(vendor)?;
     }
@@ -116,6 +117,20 @@ fn identify(config: &DiskConfig, index: DiskIndex) -> Result<Identity, IdentityE
     match &config.naa {
         Some(naa) => Ok(identity.with_naa(Naa::parse(naa)?)),
         None => Ok(identity),
+    }
+}
+
+/// Takes over what a device calls itself, as far as SCSI has a place for it.
+fn named(mut identity: Identity, names: &Names) -> Identity {
+    if let Some(named) = names.serial.as_deref().and_then(|serial| identity.clone().with_serial(serial).ok()) {
+        identity = named;
+    }
+    if let Some(id) = names.nguid.map(Eui64::from).or(names.eui64.map(Eui64::from)) {
+        identity = identity.with_eui64(id);
+    }
+    match names.uuid {
+        Some(uuid) => identity.with_uuid(uuid),
+        None => identity,
     }
 }
 
@@ -140,6 +155,28 @@ mod tests {
         let again = open(&["mem:size=1M", "mem:size=1M", "null:size=1M"]);
         let same = disks.iter().zip(&again).all(|(disk, again)| disk.identity.naa() == again.identity.naa());
         assert!(same, "identifiers stay the same across restarts");
+    }
+
+    #[test]
+    fn a_device_with_names_keeps_them() {
+        let names = Names {
+            unique: "nvme:one".to_owned(),
+            serial: Some("S123_1".to_owned()),
+            eui64: Some([2; 8]),
+            nguid: Some([3; 16]),
+            uuid: Some([4; 16]),
+        };
+        let disk = |text| DiskConfig::parse(text).unwrap();
+        let identity = |text, index, names| identify(&disk(text), DiskIndex(index), Some(names)).unwrap();
+        let one = identity("nvme:/dev/ng0n1", 0, &names);
+        assert_eq!((one.serial(), one.uuid()), ("S123_1", Some([4; 16])));
+        assert_eq!(one.eui64().unwrap().as_bytes(), [3; 16]);
+        assert_eq!(identity("/dev/ng7n1", 1, &names).naa(), one.naa(), "wherever it is plugged in");
+        let short = Names { nguid: None, uuid: None, serial: Some("x".repeat(99)), ..names.clone() };
+        let other = identity("nvme:/dev/ng0n1", 0, &short);
+        assert_eq!((other.eui64().unwrap().as_bytes(), other.uuid()), (&[2; 8][..], None));
+        assert_eq!(other.serial(), Identity::derive("nvme:one").serial(), "SCSI has no room for the other");
+        assert_eq!(identity("nvme:/dev/ng0n1,serial=A1", 0, &names).serial(), "A1");
     }
 
     #[test]

@@ -16,7 +16,7 @@ impl Engine {
     /// Looks, if a disk is behind io_uring. Never fails: what is missing is done without, or said by the reactors.
     pub(super) fn probe(config: &ServeConfig) -> Self {
         let mut disks = config.controllers.iter().flat_map(|controller| &controller.disks);
-        if !disks.any(|placed| matches!(placed.disk.backend, BackendConfig::File { .. })) {
+        if !disks.any(|placed| matches!(placed.disk.backend, BackendConfig::File { .. } | BackendConfig::Nvme { .. })) {
             return Self { registrar: None, description: None };
         }
         let (registrar, memory) = registrar(config);

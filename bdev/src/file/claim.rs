@@ -11,14 +11,12 @@ use rustix::io::Errno;
 
 use crate::error::OpenError;
 use crate::file::failed;
+use crate::nvme;
 
 /// How long to wait for what a target that was killed still holds, and how long between two looks: the kernel takes its
 /// rings, and the files registered with them, apart in the background.
 const WAIT: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// Major number of character devices of the kernel's NVMe driver is dynamic; their class in sysfs is not.
-const NVME_GENERIC: &str = "nvme-generic";
 
 /// Whether the path is a block device, else it is a regular file. Looked at before it is opened: opening a pipe waits for
 /// its other end, and a tape would be wound.
@@ -37,7 +35,7 @@ pub(super) fn is_block_device(path: &Path) -> Result<bool, OpenError> {
     } else if kind.is_socket() {
         "socket"
     } else if kind.is_char_device() {
-        if is_nvme_generic(metadata.rdev()) {
+        if nvme::is_generic(path) {
             return Err(OpenError::NvmeGeneric { path: path.to_owned() });
         }
         "character device"
@@ -47,15 +45,9 @@ pub(super) fn is_block_device(path: &Path) -> Result<bool, OpenError> {
     Err(OpenError::Kind { path: path.to_owned(), kind: other })
 }
 
-fn is_nvme_generic(device: u64) -> bool {
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let class = std::fs::read_link(format!("/sys/dev/char/{major}:{minor}/subsystem"));
-    class.is_ok_and(|class| class.file_name().is_some_and(|name| name == NVME_GENERIC))
-}
-
 /// Opens and claims it: a file with a lock that others who serve disks look at, a block device also so that the kernel
 /// neither mounts it nor has it mounted. As read-only it can be shared with others who only read.
-pub(super) fn open(path: &Path, is_block_device: bool, read_only: bool) -> Result<File, OpenError> {
+pub(crate) fn open(path: &Path, is_block_device: bool, read_only: bool) -> Result<File, OpenError> {
     let exclusive = is_block_device && !read_only;
     let deadline = Instant::now() + WAIT;
     let file = loop {
@@ -64,8 +56,13 @@ pub(super) fn open(path: &Path, is_block_device: bool, read_only: bool) -> Resul
             result => break result?,
         }
     };
-    lock(path, &file, read_only, deadline)?;
+    lock_until(path, &file, read_only, deadline)?;
     Ok(file)
+}
+
+/// Claims what is open already.
+pub(crate) fn lock(path: &Path, file: &File, read_only: bool) -> Result<(), OpenError> {
+    lock_until(path, file, read_only, Instant::now() + WAIT)
 }
 
 fn open_file(path: &Path, read_only: bool, exclusive: bool) -> Result<File, OpenError> {
@@ -99,7 +96,7 @@ fn open_file(path: &Path, read_only: bool, exclusive: bool) -> Result<File, Open
 }
 
 /// Keeps others from serving the same file: they would not know of each other's writes.
-fn lock(path: &Path, file: &File, read_only: bool, deadline: Instant) -> Result<(), OpenError> {
+fn lock_until(path: &Path, file: &File, read_only: bool, deadline: Instant) -> Result<(), OpenError> {
     let operation =
         if read_only { FlockOperation::NonBlockingLockShared } else { FlockOperation::NonBlockingLockExclusive };
     loop {

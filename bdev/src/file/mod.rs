@@ -8,7 +8,7 @@
 //! only the writes that ask for it wait. Where io_uring is forbidden, threads do the same with system calls that wait.
 
 mod channel;
-mod claim;
+pub(crate) mod claim;
 mod create;
 mod direct;
 pub(crate) mod extents;
@@ -124,7 +124,7 @@ impl Bdev for FileBdev {
     }
 }
 
-fn failed(path: &Path, action: &'static str, source: io::Error) -> OpenError {
+pub(crate) fn failed(path: &Path, action: &'static str, source: io::Error) -> OpenError {
     OpenError::Io { path: path.to_owned(), action, source }
 }
 

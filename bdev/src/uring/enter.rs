@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use io_uring::{EnterFlags, IoUring};
+use io_uring::EnterFlags;
 
 /// `IORING_REGISTER_RING_FDS` and `IORING_UNREGISTER_RING_FDS` (linux/io_uring.h).
 const REGISTER_RING_FDS: u32 = 20;
@@ -31,7 +31,7 @@ pub(crate) struct Enter {
 
 impl Enter {
     /// The way into `ring`, which outlives it. Linux 5.18 has the short one, for 16 rings of a thread.
-    pub(crate) fn new(ring: &IoUring) -> Self {
+    pub(crate) fn new(ring: &impl AsRawFd) -> Self {
         let fd = ring.as_raw_fd();
         let mut update = RingUpdate { offset: u32::MAX, reserved: 0, fd: fd as u64 };
         let place = match register(fd, REGISTER_RING_FDS, &mut update) {
@@ -86,6 +86,8 @@ fn register(fd: RawFd, opcode: u32, update: &mut RingUpdate) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use io_uring::IoUring;
+
     use super::*;
 
     #[test]

@@ -37,16 +37,17 @@ use crate::io::{ChannelId, Done, IoConfig, IoStats};
 use crate::op::{IoError, Op};
 use crate::space::Plan;
 
+pub(crate) use bounce::{BounceId, BouncePool};
+pub(crate) use enter::Enter;
 pub(crate) use files::FileId;
 pub use memory::{Registrar, Registration};
-pub(crate) use setup::{can_discard, check as check_available};
-pub(crate) use slab::{Cursor, ENTRIES_MAX};
+pub(crate) use ops::Next;
+pub(crate) use setup::{CommandRing, can_discard, check as check_available, command_ring};
+pub(crate) use slab::{CANCEL, Cursor, ENTRIES_MAX, EntryId, Slab};
 
 use buffers::Registered;
 use courtesy::Courtesy;
-use enter::Enter;
-use ops::{Next, Ops};
-use slab::{CANCEL, EntryId};
+use ops::Ops;
 
 pub(crate) struct Uring {
     // Before the ring: it is given back first.

@@ -103,7 +103,7 @@ pub(crate) enum Next {
 /// The accepted operations of a ring.
 #[derive(Debug)]
 pub(crate) struct Ops {
-    slab: Slab,
+    slab: Slab<Entry>,
     pub(crate) files: FileTable,
     pub(crate) bounce: BouncePool,
     pub(crate) buffers: BufferTable,
@@ -276,7 +276,7 @@ impl Ops {
 
     /// Marks the operation `tag` of `file` as unwanted, the first time it is asked for.
     pub(crate) fn mark_cancelled(&mut self, file: FileId, tag: Tag) -> Option<EntryId> {
-        let id = self.slab.find_tag(file, tag)?;
+        let id = self.slab.find_by(|entry| entry.file == file && entry.tag == tag)?;
         let entry = self.slab.get_mut(id);
         if entry.cancelled {
             return None;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use io_uring::types::Fd;
-use io_uring::{IoUring, Probe, opcode};
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 
 use crate::uring::sqe;
 
@@ -63,14 +63,28 @@ impl Made {
 /// # Errors
 /// What the kernel says, with a hint for people.
 pub(crate) fn ring(entries: u32) -> io::Result<Made> {
+    let (ring, step) = best(entries)?;
+    let vectored_fixed = check_opcodes(&ring)?;
+    tracing::debug!(?step, entries, vectored_fixed, "io_uring set up");
+    Ok(Made { ring, step, vectored_fixed })
+}
+
+/// A ring whose entries have room for a device's own commands, and whose results for their answers.
+pub(crate) type CommandRing = IoUring<squeue::Entry128, cqueue::Entry32>;
+
+/// As [`ring`], for a device's own commands: Linux 5.19.
+///
+/// # Errors
+/// As those of [`ring`].
+pub(crate) fn command_ring(entries: u32) -> io::Result<CommandRing> {
+    best(entries).map(|(ring, _)| ring)
+}
+
+fn best<S: squeue::EntryMarker, C: cqueue::EntryMarker>(entries: u32) -> io::Result<(IoUring<S, C>, Step)> {
     let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
     for step in STEPS {
         match build(step, entries) {
-            Ok(ring) => {
-                let vectored_fixed = check_opcodes(&ring)?;
-                tracing::debug!(?step, entries, vectored_fixed, "io_uring set up");
-                return Ok(Made { ring, step, vectored_fixed });
-            }
+            Ok(ring) => return Ok((ring, step)),
             // EINVAL is how a kernel refuses a flag that it does not know.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refusal = error,
             Err(error) => return Err(explain(error)),
@@ -102,8 +116,8 @@ pub(crate) fn can_discard(file: &File) -> bool {
     ask().unwrap_or(false)
 }
 
-fn build(step: Step, entries: u32) -> io::Result<IoUring> {
-    let mut builder = IoUring::builder();
+fn build<S: squeue::EntryMarker, C: cqueue::EntryMarker>(step: Step, entries: u32) -> io::Result<IoUring<S, C>> {
+    let mut builder = IoUring::<S, C>::builder();
     // Every operation in flight has at most one result and one cancel request to answer, so that the completion queue
     // cannot overflow.
     builder.setup_clamp().setup_cqsize(entries * 2);
@@ -164,7 +178,7 @@ mod tests {
     #[test]
     fn each_step_that_this_kernel_knows_gives_the_queues_that_were_asked_for() {
         for step in STEPS {
-            let Ok(ring) = build(step, 8) else { continue };
+            let Ok(ring) = build::<squeue::Entry, cqueue::Entry>(step, 8) else { continue };
             assert_eq!((ring.params().sq_entries(), ring.params().cq_entries()), (8, 16), "{step:?}");
         }
         assert!(ring(8).is_ok());

@@ -1,6 +1,7 @@
 //! The operations that the ring has accepted: preallocated entries, named towards the kernel by index and generation.
 //!
-//! Owns the entries and who is free. It does not know what an entry's operation needs next: that is `ops`.
+//! Owns the entries and who is free. It does not know what an entry's operation needs next: that is `ops`, or `jobs` of the
+//! NVMe room, which keeps entries of its own kind.
 
 use crate::channel::Tag;
 use crate::op::Op;
@@ -12,6 +13,13 @@ use crate::uring::files::FileId;
 /// Place of an entry. Stays the same from acceptance to completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EntryId(u32);
+
+impl EntryId {
+    /// Its place, below the capacity of the slab.
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The `user_data` of a cancel request. No entry has it: an index never reaches 2^32 - 1.
 pub(crate) const CANCEL: u64 = u64::MAX;
@@ -77,19 +85,19 @@ pub(crate) struct Entry {
 }
 
 #[derive(Debug)]
-struct Place {
+struct Place<T> {
     generation: u32,
-    entry: Option<Entry>,
+    entry: Option<T>,
 }
 
 /// All entries of a ring.
 #[derive(Debug)]
-pub(crate) struct Slab {
-    places: Box<[Place]>,
+pub(crate) struct Slab<T> {
+    places: Box<[Place<T>]>,
     free: Vec<u32>,
 }
 
-impl Slab {
+impl<T> Slab<T> {
     /// Room for `count` operations, at most [`ENTRIES_MAX`].
     pub(crate) fn new(count: u32) -> Self {
         assert!((1..=ENTRIES_MAX).contains(&count));
@@ -111,21 +119,21 @@ impl Slab {
     ///
     /// # Panics
     /// If the slab is full: it has a place for each operation that a channel may have.
-    pub(crate) fn insert(&mut self, entry: Entry) -> EntryId {
+    pub(crate) fn insert(&mut self, entry: T) -> EntryId {
         let index = self.free.pop().expect("there is a place for each operation that a channel may have");
         self.places[index as usize].entry = Some(entry);
         EntryId(index)
     }
 
     /// Ends an entry. From now on its `user_data` is stale.
-    pub(crate) fn remove(&mut self, id: EntryId) -> Entry {
+    pub(crate) fn remove(&mut self, id: EntryId) -> T {
         let place = &mut self.places[id.0 as usize];
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id.0);
         place.entry.take().expect("an id is used until its entry is removed")
     }
 
-    pub(crate) fn get_mut(&mut self, id: EntryId) -> &mut Entry {
+    pub(crate) fn get_mut(&mut self, id: EntryId) -> &mut T {
         self.places[id.0 as usize].entry.as_mut().expect("an id is used until its entry is removed")
     }
 
@@ -141,10 +149,10 @@ impl Slab {
         (place.entry.is_some() && u64::from(place.generation) == user_data >> 32).then_some(EntryId(index))
     }
 
-    /// The entry of `file` with the caller's `tag`. Looks at all of them: only for the rare cancel.
-    pub(crate) fn find_tag(&self, file: FileId, tag: Tag) -> Option<EntryId> {
-        let is_it = |place: &Place| place.entry.as_ref().is_some_and(|entry| entry.file == file && entry.tag == tag);
-        self.places.iter().position(is_it).map(|index| EntryId(index as u32))
+    /// The first entry for which `is_it` holds. Looks at all of them: only for the rare cancel.
+    pub(crate) fn find_by(&self, is_it: impl Fn(&T) -> bool) -> Option<EntryId> {
+        let found = self.places.iter().position(|place| place.entry.as_ref().is_some_and(&is_it));
+        found.map(|index| EntryId(index as u32))
     }
 }
 
@@ -187,13 +195,14 @@ mod tests {
 
     #[test]
     fn finds_by_tag_within_one_file() {
+        let is = |file, tag| move |entry: &Entry| entry.file == FileId::for_test(file) && entry.tag == Tag(tag);
         let mut slab = Slab::new(3);
         slab.insert(entry(5));
         let six = slab.insert(entry(6));
-        assert_eq!(slab.find_tag(FileId::for_test(1), Tag(6)), Some(six));
-        assert_eq!(slab.find_tag(FileId::for_test(2), Tag(6)), None);
+        assert_eq!(slab.find_by(is(1, 6)), Some(six));
+        assert_eq!(slab.find_by(is(2, 6)), None);
         slab.remove(six);
-        assert_eq!(slab.find_tag(FileId::for_test(1), Tag(6)), None);
+        assert_eq!(slab.find_by(is(1, 6)), None);
         assert_eq!(slab.in_use(), 1);
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
-use crate::info::Info;
+use crate::info::{Info, Names};
 use crate::op::{IoError, Op, OpKind};
 
 /// How long each kind of operation waits.
@@ -71,6 +71,10 @@ impl Bdev for DelayBdev {
 
     fn size_now(&self) -> std::io::Result<u64> {
         self.inner.size_now()
+    }
+
+    fn names(&self) -> Option<&Names> {
+        self.inner.names()
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

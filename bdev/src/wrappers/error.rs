@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
-use crate::info::{Info, bytes_for_people};
+use crate::info::{Info, Names, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
 /// A set of kinds of operations.
@@ -120,6 +120,10 @@ impl Bdev for ErrorBdev {
 
     fn size_now(&self) -> std::io::Result<u64> {
         self.inner.size_now()
+    }
+
+    fn names(&self) -> Option<&Names> {
+        self.inner.names()
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

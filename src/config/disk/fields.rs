@@ -35,7 +35,7 @@ impl Fields {
         Ok(BackendConfig::File { path: self.path()?, direct: self.direct()?, engine })
     }
 
-    fn path(&mut self) -> Result<PathBuf, String> {
+    pub(super) fn path(&mut self) -> Result<PathBuf, String> {
         match self.take("path") {
             Some(path) if !path.is_empty() => Ok(path.into()),
             _ => Err("it names no file; write the path first, or path=FILE".into()),

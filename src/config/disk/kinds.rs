@@ -31,7 +31,7 @@ pub(super) const KINDS: &[Kind] = &[
         name: "nvme",
         takes_path: true,
         example: "nvme:/dev/ng0n1",
-        read: |_| Err("NVMe passthrough is not there yet; give the block device, for example /dev/nvme0n1".into()),
+        read: |fields| Ok(BackendConfig::Nvme { path: fields.path()? }),
     },
     Kind {
         name: "null",

@@ -56,6 +56,11 @@ pub enum BackendConfig {
         /// Who does the I/O.
         engine: Engine,
     },
+    /// The character device of an NVMe namespace.
+    Nvme {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// Nothing: writes vanish.
     Null {
         /// Bytes.
@@ -126,7 +131,7 @@ impl DiskConfig {
     /// A string that stays the same across restarts and names the disk's data, for identifiers made from it.
     pub fn stable_name(&self) -> String {
         let whole = match &self.backend {
-            BackendConfig::File { path, .. } => {
+            BackendConfig::File { path, .. } | BackendConfig::Nvme { path } => {
                 let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
                 format!("file:{}", path.display())
             }
@@ -191,7 +196,8 @@ mod tests {
         for (text, wanted) in [("uring:x", Engine::Uring), ("threads:x", Engine::Threads), ("./null", Engine::Auto)] {
             assert!(matches!(parse(text).backend, BackendConfig::File { engine, .. } if engine == wanted), "{text}");
         }
-        for kind in kinds::KINDS.iter().filter(|kind| kind.name != "nvme") {
+        assert_eq!(parse("nvme:/dev/ng0n1,ro").backend, BackendConfig::Nvme { path: "/dev/ng0n1".into() });
+        for kind in kinds::KINDS {
             parse(kind.example);
         }
     }
@@ -243,7 +249,7 @@ mod tests {
             ("x,cancel=no", "needs a delay"),
             ("null", "null:size=1T; a file of that name is ./null"),
             ("mem,size=1G", "mem:size=1G"),
-            ("nvme:/dev/ng0n1", "not there yet"),
+            ("nvme:/dev/ng0n1,direct=on", "'direct' does not fit a nvme disk"),
             ("x,split=1G", "where it begins and its size"),
             ("x,split=1G+0", "give it a size"),
             ("x,split=16777215P+512", "2^64"),

@@ -34,6 +34,20 @@ impl Eui64 {
     }
 }
 
+impl From<[u8; 8]> for Eui64 {
+    fn from(eui64: [u8; 8]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&eui64);
+        Self { bytes, len: 8 }
+    }
+}
+
+impl From<[u8; 16]> for Eui64 {
+    fn from(bytes: [u8; 16]) -> Self {
+        Self { bytes, len: 16 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +61,8 @@ mod tests {
             assert_eq!(eui64.as_bytes()[..8], [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
             assert_eq!(Eui64::parse(&format!("0x{text}")), Ok(eui64));
         }
+        assert_eq!(Eui64::from([0x12; 8]), Eui64::parse(&"12".repeat(8)).unwrap());
+        assert_eq!(Eui64::from([0x12; 16]), Eui64::parse(&"12".repeat(16)).unwrap());
         for text in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef01", "ä23456789abcdef"] {
             assert_eq!(Eui64::parse(text), Err(IdentityError::Eui64 { text: text.into() }));
         }

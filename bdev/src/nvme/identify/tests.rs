@@ -1,0 +1,86 @@
+use super::*;
+
+fn page(fields: &[(usize, &[u8])]) -> Page {
+    let mut page = [0; IDENTIFY_LEN];
+    for (at, bytes) in fields {
+        page[*at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    page
+}
+
+#[test]
+fn a_controller_says_who_it_is_and_what_it_can() {
+    let full = page(&[
+        (4, b"SER1                "),
+        (24, b"Model\0                                  "),
+        (64, b"1.0     "),
+        (520, &[0x0c, 0]),
+        (525, &[1]),
+        (528, &[7, 0]),
+    ]);
+    let controller = Controller::parse(&full);
+    assert_eq!((&*controller.serial, &*controller.model, &*controller.firmware), ("SER1", "Model", "1.0"));
+    assert!(controller.write_cache && controller.dataset_management && controller.write_zeroes);
+    assert_eq!(controller.atomic_blocks, 8);
+    let plain = Controller::parse(&page(&[(520, &[0xf3, 0xff])]));
+    assert!(!plain.write_cache && !plain.dataset_management && !plain.write_zeroes);
+    assert_eq!(plain.atomic_blocks, 1);
+}
+
+#[test]
+fn a_namespace_has_the_blocks_of_its_active_format() {
+    let with = |flbas: u8, format: usize, exponent: u8| {
+        Namespace::parse(&page(&[(0, &[0x00, 0x10]), (26, &[flbas]), (128 + 4 * format, &[8, 0, exponent])]))
+    };
+    let namespace = with(2, 2, 12).unwrap();
+    assert_eq!((namespace.blocks, namespace.block_size, namespace.metadata_size), (4096, 4096, 8));
+    assert_eq!(with(0x21, 17, 9).unwrap().block_size, 512, "the upper bits of the index are bits 5 and 6");
+    assert!(with(0, 0, 8).is_none() && with(0, 0, 32).is_none() && with(1, 0, 12).is_none());
+}
+
+#[test]
+fn hints_count_only_where_the_namespace_says_so() {
+    let fields: [(usize, &[u8]); 8] = [
+        (33, &[0x09]),
+        (36, &[15, 0]),
+        (64, &[7, 0]),
+        (68, &[31, 0]),
+        (72, &[63, 0]),
+        (99, &[1]),
+        (128, &[0, 0, 9]),
+        (104, &[0; 24]),
+    ];
+    let silent = Namespace::parse(&page(&fields)).unwrap();
+    let granularities = |namespace: &Namespace| {
+        (namespace.write_granularity, namespace.deallocate_granularity, namespace.optimal_write)
+    };
+    assert_eq!((granularities(&silent), silent.thin, silent.read_only), ((0, 0, 0), false, true));
+    assert!(silent.deallocated_zeroes && silent.zeroes_deallocate);
+    assert_eq!((silent.nguid, silent.eui64), (None, None));
+    let said = Namespace::parse(&page(&[&fields[..], &[(24, &[0x13])]].concat())).unwrap();
+    assert_eq!((granularities(&said), said.thin), ((8, 32, 64), true));
+    let controller = Controller::parse(&page(&[(528, &[3, 0])]));
+    assert_eq!(silent.atomic_write_bytes(&controller), 4 * 512, "the controller's");
+    assert_eq!(said.atomic_write_bytes(&controller), 16 * 512, "its own");
+    assert_eq!(silent.atomic_write_bytes(&Controller::parse(&page(&[]))), 0, "one block is no offer");
+}
+
+#[test]
+fn names_are_found() {
+    let nguid = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+    let named = Namespace::parse(&page(&[(104, &nguid), (120, &[8; 8]), (128, &[0, 0, 9])])).unwrap();
+    assert_eq!((named.nguid, named.eui64), (Some(nguid), Some([8; 8])));
+    let list = page(&[(0, &[1, 8, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 3, 16, 0, 0]), (16, &nguid)]);
+    assert_eq!(uuid(&list), Some(nguid));
+    assert_eq!(uuid(&page(&[(0, &[1, 8])])), None);
+}
+
+#[test]
+fn a_list_of_names_that_never_ends_or_lies_about_its_lengths_is_survived() {
+    assert_eq!(uuid(&[1; IDENTIFY_LEN]), None);
+    assert_eq!(uuid(&[0xff; IDENTIFY_LEN]), None);
+    assert_eq!(uuid(&page(&[(0, &[3, 8])])), None, "a UUID of another length");
+    for byte in 0..=255 {
+        let _ = (Namespace::parse(&[byte; IDENTIFY_LEN]), Controller::parse(&[byte; IDENTIFY_LEN]));
+    }
+}

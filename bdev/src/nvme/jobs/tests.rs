@@ -1,0 +1,182 @@
+use super::*;
+use crate::mapping::Mapping;
+use crate::nvme::command::Data;
+use crate::segment::{Segment, SegmentSlice};
+
+const LIMITS: Limits = Limits { transfer_bytes: 8192, pages: 3, zeroes_bytes: 16384, deallocate_bytes: 32768 };
+const TERMS: Terms = Terms { nsid: 7, block_size: 512, limits: LIMITS, zeroes_deallocate: true, atomic_bytes: 4096 };
+
+fn jobs(terms: Terms) -> (Jobs, DeviceId) {
+    let config = IoConfig { entries: 4, channels: 1, reserve: 1, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
+    let mut jobs = Jobs::new(&config).unwrap();
+    let file = Arc::new(File::open("/dev/null").unwrap());
+    let device = jobs.add(ChannelId::for_test(3), &file, terms).unwrap();
+    (jobs, device)
+}
+
+fn op(kind: OpKind, offset: u64, len: u64, segments: &[Segment]) -> Op {
+    // SAFETY: the tests keep their segments while the operation lives.
+    #[allow(unsafe_code)]
+    let segments = unsafe { SegmentSlice::new(segments) };
+    Op { kind, offset, len, segments }
+}
+
+fn data(segment: &Segment) -> Data {
+    Data { address: segment.as_ptr().addr() as u64, len: segment.len() as u32 }
+}
+
+fn completion(next: Next) -> Result<(), IoError> {
+    match next {
+        Next::Done(done) => {
+            assert_eq!((done.channel, done.completion.tag), (ChannelId::for_test(3), Tag(5)));
+            done.completion.result
+        }
+        other => panic!("not the end: {other:?}"),
+    }
+}
+
+#[test]
+fn an_operation_goes_command_by_command() {
+    let (mut jobs, device) = jobs(TERMS);
+    let memory = Mapping::new(65536).unwrap();
+    let list = [memory.part(0, 20480)];
+    let id = jobs.accept(device, &op(OpKind::Write { fua: true }, 1024, 20480, &list), Tag(5)).unwrap();
+    for (at, len) in [(0, 8192), (8192, 8192), (16384, 4096)] {
+        let part = jobs.part(id);
+        let lba = 2 + at as u64 / 512;
+        let expected = Command::write(7, lba, len as u32 / 512, data(&memory.part(at, len)), true);
+        assert_eq!((part.request, part.command), (URING_CMD_IO, expected));
+        match jobs.finish_part(part.user_data, 0) {
+            Next::Again(again) => assert!(again == id && at < 16384),
+            end => assert_eq!((completion(end), at), (Ok(()), 16384)),
+        }
+    }
+    assert_eq!(jobs.in_flight(), 0);
+}
+
+#[test]
+fn several_segments_are_a_list() {
+    let (mut jobs, device) = jobs(TERMS);
+    let memory = Mapping::new(65536).unwrap();
+    let list = [memory.part(0, 4096), memory.part(8192, 4096), memory.part(20480, 4096)];
+    let id = jobs.accept(device, &op(OpKind::Read, 0, 12288, &list), Tag(5)).unwrap();
+    let part = jobs.part(id);
+    let whole = Data { address: list.as_ptr().addr() as u64, len: 2 };
+    assert_eq!((part.request, part.command), (URING_CMD_IO_VEC, Command::read(7, 0, 16, whole)));
+    assert_eq!(jobs.finish_part(part.user_data, 0), Next::Again(id));
+    let part = jobs.part(id);
+    assert_eq!((part.request, part.command), (URING_CMD_IO, Command::read(7, 16, 8, data(&list[2]))));
+    assert_eq!(completion(jobs.finish_part(part.user_data, 0x281)), Err(IoError::Medium));
+}
+
+#[test]
+fn what_cannot_be_cut_goes_through_a_buffer() {
+    let (mut jobs, device) = jobs(TERMS);
+    let memory = Mapping::new(65536).unwrap();
+    // Longer than one command, and no segment ends where a block does.
+    let list = [memory.part(0, 8100), memory.part(12288, 604)];
+    memory.part(0, 8100).fill(1);
+    memory.part(12288, 604).fill(2);
+    let write = op(OpKind::Write { fua: false }, 0, 8704, &list);
+    let id = jobs.accept(device, &write, Tag(5)).unwrap();
+    let mut seen = Vec::new();
+    loop {
+        let part = jobs.part(id);
+        let held = jobs.bounce.segment(jobs.slab.get_mut(id).bounce.unwrap(), 4096);
+        let len = jobs.slab.get_mut(id).part as usize;
+        let mut bytes = vec![0; len];
+        held.read(0, &mut bytes);
+        seen.extend(bytes);
+        if jobs.finish_part(part.user_data, 0) != Next::Again(id) {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), seen[8099], seen[8100], seen[8703]), (8704, 1, 2, 2));
+
+    let read = op(OpKind::Read, 0, 8704, &list);
+    let id = jobs.accept(device, &read, Tag(5)).unwrap();
+    for fill in [7, 8, 9] {
+        let part = jobs.part(id);
+        jobs.bounce.segment(jobs.slab.get_mut(id).bounce.unwrap(), 4096).fill(fill);
+        jobs.finish_part(part.user_data, 0);
+    }
+    let mut byte = [0; 4];
+    for (at, expected) in [(0, 7), (4096, 8), (8096, 8), (12288, 8), (12288 + 92, 9), (12288 + 600, 9)] {
+        memory.part(at, 4).read(0, &mut byte);
+        assert_eq!(byte, [expected; 4], "{at}");
+    }
+    // Both buffers are free again: one of its own, one that all share.
+    let taken = [(); 3].map(|()| jobs.accept(device, &read, Tag(6)).is_ok());
+    assert_eq!(taken, [true, true, false]);
+}
+
+#[test]
+fn what_is_promised_to_be_whole_is_one_command() {
+    let (mut jobs, device) = jobs(TERMS);
+    let memory = Mapping::new(65536).unwrap();
+    let list: Vec<_> = (0..8).map(|index| memory.part(index * 8192 + 3840, 512)).collect();
+    let id = jobs.accept(device, &op(OpKind::Write { fua: false }, 0, 4096, &list), Tag(5)).unwrap();
+    let part = jobs.part(id);
+    assert_eq!(jobs.slab.get_mut(id).part, 4096);
+    assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
+}
+
+#[test]
+fn space_goes_in_parts_and_a_range_stays_where_it_is() {
+    let (mut jobs, device) = jobs(TERMS);
+    let id = jobs.accept(device, &op(OpKind::Unmap, 512, 40960, &[]), Tag(5)).unwrap();
+    let address = jobs.ranges[id.index()].as_ptr().addr() as u64;
+    for (lba, blocks) in [(1, 64), (65, 16)] {
+        let part = jobs.part(id);
+        assert_eq!(part.command, Command::deallocate(7, address));
+        assert_eq!(jobs.ranges[id.index()], range(lba, blocks));
+        jobs.finish_part(part.user_data, 0);
+    }
+    assert_eq!(jobs.in_flight(), 0);
+    for (terms, unmap, deallocates) in
+        [(TERMS, true, true), (TERMS, false, false), (Terms { zeroes_deallocate: false, ..TERMS }, true, false)]
+    {
+        let (mut jobs, device) = self::jobs(terms);
+        let zero = op(OpKind::WriteZeroes { unmap, fua: true }, 0, 16896, &[]);
+        let id = jobs.accept(device, &zero, Tag(5)).unwrap();
+        let part = jobs.part(id);
+        assert_eq!(part.command, Command::write_zeroes(7, 0, 32, deallocates, true));
+        assert_eq!(jobs.finish_part(part.user_data, 0), Next::Again(id));
+        let part = jobs.part(id);
+        assert_eq!(part.command, Command::write_zeroes(7, 32, 1, deallocates, true));
+        assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
+    }
+    let id = jobs.accept(device, &Op::FLUSH, Tag(5)).unwrap();
+    let part = jobs.part(id);
+    assert_eq!(part.command, Command::flush(7));
+    assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
+}
+
+#[test]
+fn a_cancelled_operation_goes_no_further_than_its_command() {
+    let (mut jobs, device) = jobs(TERMS);
+    let memory = Mapping::new(65536).unwrap();
+    let list = [memory.part(0, 16384)];
+    let id = jobs.accept(device, &op(OpKind::Read, 0, 16384, &list), Tag(5)).unwrap();
+    let part = jobs.part(id);
+    assert_eq!(jobs.mark_cancelled(device, Tag(4)), None);
+    assert_eq!(jobs.mark_cancelled(device, Tag(5)), Some(id));
+    assert_eq!(jobs.mark_cancelled(device, Tag(5)), None, "once is enough");
+    assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Err(IoError::Cancelled));
+    assert_eq!(jobs.finish_part(part.user_data, 0), Next::Nothing, "its name is stale");
+}
+
+#[test]
+fn a_namespace_that_has_gone_says_so_and_makes_room() {
+    let (mut jobs, device) = jobs(TERMS);
+    for result in [-libc::ENODEV, -libc::ENXIO, 0x371] {
+        let id = jobs.accept(device, &Op::FLUSH, Tag(5)).unwrap();
+        let part = jobs.part(id);
+        jobs.remove(device);
+        assert_eq!(completion(jobs.finish_part(part.user_data, result)), Err(IoError::Gone));
+    }
+    let file = Arc::new(File::open("/dev/null").unwrap());
+    assert_eq!(jobs.add(ChannelId::for_test(0), &file, TERMS), None, "it is still there");
+    jobs.remove(device);
+    assert!(jobs.add(ChannelId::for_test(0), &file, TERMS).is_some());
+}

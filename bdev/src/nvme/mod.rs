@@ -1,0 +1,90 @@
+//! An NVMe namespace, by the kernel's character device for its commands (`/dev/ng0n1`).
+//!
+//! Owns the open device, the commands and what their results mean. Commands go to the driver through an io_uring of each
+//! core, past the block layer's scheduler, page cache and partitions. It never formats, and sends no admin command but
+//! Identify. Used by `target` where a disk is opened, and by [`Io`](crate::Io), which has the ring.
+
+mod channel;
+mod command;
+mod cut;
+mod identify;
+mod ioctl;
+mod jobs;
+mod limits;
+mod open;
+mod ring;
+mod spec;
+mod status;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::channel::{Bdev, Channel, Io};
+use crate::error::OpenError;
+use crate::info::{Info, Names};
+
+pub(crate) use ring::NvmeRing;
+
+use jobs::Terms;
+
+/// How a namespace is to be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NvmeOptions {
+    /// The size of a logical block in bytes that the user expects. It is the namespace's own, or the disk is not opened.
+    pub block_size: Option<u32>,
+    /// Refuse writes.
+    pub read_only: bool,
+}
+
+/// A namespace.
+#[derive(Debug)]
+pub struct NvmeBdev {
+    info: Info,
+    names: Names,
+    terms: Terms,
+    file: Arc<File>,
+    /// The block device of the same namespace, claimed so that nobody mounts it meanwhile.
+    _claim: Option<File>,
+    /// Where the kernel says how large that is.
+    size_file: PathBuf,
+}
+
+impl NvmeBdev {
+    /// Opens the character device of a namespace, `/dev/ngXnY`, and keeps others from serving it or mounting its block
+    /// device until the last user is gone.
+    ///
+    /// # Errors
+    /// [`OpenError`], in words that tell what to do.
+    pub fn open(path: &Path, options: NvmeOptions) -> Result<Self, OpenError> {
+        open::open(path, options)
+    }
+}
+
+impl Bdev for NvmeBdev {
+    fn info(&self) -> &Info {
+        &self.info
+    }
+
+    fn size_now(&self) -> io::Result<u64> {
+        // Of a namespace without a block device nobody tells but the device, which takes its time.
+        match std::fs::read_to_string(&self.size_file) {
+            Ok(sectors) => Ok(sectors.trim().parse::<u64>().map_or(self.info.size(), |sectors| sectors << 9)),
+            Err(_) => Ok(self.info.size()),
+        }
+    }
+
+    fn names(&self) -> Option<&Names> {
+        Some(&self.names)
+    }
+
+    fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {
+        channel::open(self, io)
+    }
+}
+
+/// Whether `path` is the character device of an NVMe namespace.
+pub fn is_generic(path: &Path) -> bool {
+    open::generic_name(path).is_some()
+}

@@ -1,0 +1,116 @@
+use super::*;
+use crate::nvme::identify::Page;
+
+/// A controller with everything, and a namespace of 1,000 blocks of 4096 bytes.
+fn pages() -> (Page, Page) {
+    let mut controller = [b' '; 4096];
+    controller[4..9].copy_from_slice(b"S123 ");
+    controller[24..29].copy_from_slice(b"Model");
+    controller[64..68].copy_from_slice(b"1.0 ");
+    controller[512..].fill(0);
+    controller[520] = 0x0c;
+    controller[525] = 1;
+    controller[528] = 7;
+    let mut namespace = [0; 4096];
+    namespace[0..8].copy_from_slice(&1000_u64.to_le_bytes());
+    namespace[24] = 0x11;
+    namespace[33] = 0x09;
+    namespace[64] = 3;
+    namespace[68] = 15;
+    namespace[72] = 31;
+    namespace[130] = 12;
+    (controller, namespace)
+}
+
+fn terms(atomic_bytes: u32) -> Terms {
+    let limits = Limits::read(Path::new("/nowhere"), 4096);
+    Terms { nsid: 3, block_size: 4096, limits, zeroes_deallocate: true, atomic_bytes }
+}
+
+#[test]
+fn what_it_says_of_itself_is_what_guests_see() {
+    let (controller, namespace) = pages();
+    let (controller, namespace) = (Controller::parse(&controller), Namespace::parse(&namespace).unwrap());
+    assert_eq!(namespace.atomic_write_bytes(&controller), 8 * 4096);
+    let mut info = info_of(&controller, &namespace, 1000, &terms(32768));
+    assert_eq!((info.block_size, info.blocks, info.physical_exponent), (4096, 1000, 2));
+    assert_eq!((info.write_cache, info.thin, info.read_only), (WriteCache::WriteBack, true, false));
+    assert_eq!(info.discard, Some(Discard { granularity: 65536, max: 4 << 30, zeroes: true }));
+    assert_eq!((info.write_zeroes_max, info.optimal_transfer, info.atomic_write_max), (4 << 30, 131_072, 32768));
+    let said = describe(Path::new("/dev/ng0n1"), &controller, &info, &terms(0).limits);
+    assert_eq!(said, "NVMe namespace /dev/ng0n1 (Model, S123, 1.0), commands of up to 128 KiB, unmap, write zeroes");
+    info.read_only = true;
+    assert!(describe(Path::new("x"), &controller, &info, &terms(0).limits).ends_with(", read-only"));
+}
+
+#[test]
+fn what_it_cannot_do_is_not_offered() {
+    let (_, namespace) = pages();
+    let (controller, namespace) = (Controller::parse(&[0; 4096]), Namespace::parse(&namespace).unwrap());
+    let info = info_of(&controller, &namespace, 1000, &terms(0));
+    assert_eq!((info.discard, info.write_zeroes_max, info.write_cache), (None, 0, WriteCache::WriteThrough));
+}
+
+#[test]
+fn names_are_the_best_that_it_has() {
+    let (controller, mut namespace) = pages();
+    let controller = Controller::parse(&controller);
+    let mut named = |at: usize, uuid| {
+        if at > 0 {
+            namespace[at..at + 8].fill(0xab);
+        }
+        names(&controller, &Namespace::parse(&namespace).unwrap(), 3, uuid)
+    };
+    let none = named(0, None);
+    assert_eq!((none.unique.as_str(), none.serial.as_deref()), ("nvme:Model S123 3", Some("S123_3")));
+    assert_eq!((none.eui64, none.nguid, none.uuid), (None, None, None));
+    let eui64 = named(120, None);
+    assert_eq!((eui64.unique.as_str(), eui64.eui64), ("nvme:abababababababab", Some([0xab; 8])));
+    assert_eq!(named(0, Some([0x12; 16])).unique, format!("nvme:{}", "12".repeat(16)));
+    let nguid = named(104, Some([0x12; 16]));
+    assert_eq!((nguid.unique.as_str(), nguid.uuid), ("nvme:abababababababab0000000000000000", Some([0x12; 16])));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_in_words() {
+    let path = Path::new("/dev/ng0n1");
+    let said = |change: &dyn Fn(&mut Page), options| {
+        let mut namespace = pages().1;
+        change(&mut namespace);
+        let parsed = parse_namespace(path, &namespace);
+        parsed.and_then(|namespace| check(path, &namespace, options)).map_err(|error| error.to_string())
+    };
+    let any = NvmeOptions::default();
+    assert_eq!(said(&|_| {}, any), Ok(()));
+    let why = |change: &dyn Fn(&mut Page), options| said(change, options).unwrap_err();
+    assert!(why(&|page| page[128] = 8, any).contains("8 bytes of metadata"));
+    assert!(why(&|page| page[130] = 0, any).contains("no block size"));
+    assert!(why(&|page| page[130] = 13, any).contains("8192"));
+    assert!(why(&|page| page[0..8].fill(0xff), any).contains("2^64"));
+    assert!(why(&|page| page[99] = 1, any).contains("write-protected"));
+    assert_eq!(said(&|page| page[99] = 1, NvmeOptions { read_only: true, ..any }), Ok(()));
+    assert!(why(&|_| {}, NvmeOptions { block_size: Some(512), ..any }).contains("4096 bytes, not 512"));
+    assert_eq!(said(&|_| {}, NvmeOptions { block_size: Some(4096), ..any }), Ok(()));
+}
+
+#[test]
+fn what_the_first_command_says_is_understood() {
+    for errno in [libc::EOPNOTSUPP, libc::ENOTTY, libc::EINVAL] {
+        assert!(judge(-errno).unwrap_err().contains("/dev/nvme0n1"));
+    }
+    assert!(judge(-libc::EACCES).unwrap_err().contains("CAP_SYS_ADMIN"));
+    assert!(judge(-libc::ENODEV).unwrap_err().contains("gone"));
+    for status in [0, 0x281, 0x82] {
+        assert_eq!(judge(status), Ok(()));
+    }
+}
+
+#[test]
+fn other_things_are_no_namespaces() {
+    for path in ["/dev/null", "/", "/nowhere"] {
+        assert!(generic_name(Path::new(path)).is_none(), "{path}");
+        let error = open(Path::new(path), NvmeOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("/dev/ng0n1"), "{error}");
+    }
+    assert_eq!(sibling("ng12n3").as_deref(), Some("nvme12n3"));
+}

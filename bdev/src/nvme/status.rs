@@ -1,0 +1,152 @@
+//! NVMe status codes to [`IoError`]: which of a command's ends means what (NVM Express: SCSI Translation Reference, status
+//! code translation). The SCSI room has the other half, from [`IoError`] to sense data.
+
+use crate::op::IoError;
+
+/// What is left of the status field in the result of a passthrough command: the status code type and the status code, the
+/// hints of where to look for more (bits 11 to 13), and Do Not Retry (bit 14).
+const CODE: i32 = 0x7ff;
+
+/// Status code types.
+const GENERIC: i32 = 0x000;
+const SPECIFIC: i32 = 0x100;
+const MEDIA: i32 = 0x200;
+const PATH: i32 = 0x300;
+
+/// The meaning of the result of a passthrough command: 0, a positive status, or a negative errno.
+pub(super) fn result_of(res: i32) -> Result<(), IoError> {
+    match res {
+        0 => Ok(()),
+        ..0 => Err(IoError::from_errno(res.saturating_neg())),
+        _ => Err(error_of(res & CODE)),
+    }
+}
+
+fn error_of(code: i32) -> IoError {
+    match code & 0x700 {
+        GENERIC => generic(code & 0xff),
+        SPECIFIC => specific(code & 0xff),
+        MEDIA => media(code & 0xff),
+        PATH => IoError::Gone,
+        _ => IoError::Internal,
+    }
+}
+
+fn generic(code: i32) -> IoError {
+    match code {
+        // Invalid Command Opcode.
+        0x01 => IoError::Unsupported,
+        // Invalid Field in Command.
+        0x02 => IoError::InvalidField,
+        // Data Transfer Error, Capacity Exceeded.
+        0x04 | 0x81 => IoError::Transfer,
+        // Commands Aborted due to Power Loss Notification.
+        0x05 => IoError::PowerLoss,
+        // Abort Requested, by deletion of the queue, by a failed or missing fused command, by preemption.
+        0x07..=0x0a | 0x1b => IoError::Cancelled,
+        // Invalid Namespace or Format.
+        0x0b => IoError::Gone,
+        // Namespace is Write Protected.
+        0x20 => IoError::ReadOnly,
+        // Command Interrupted, Transient Transport Error.
+        0x21 | 0x22 => IoError::Busy,
+        // LBA Out of Range.
+        0x80 => IoError::BeyondEnd,
+        // Namespace Not Ready.
+        0x82 => IoError::NotReady,
+        // Reservation Conflict.
+        0x83 => IoError::ReservationConflict,
+        // Format In Progress, Sanitize In Progress.
+        0x84 | 0x1d => IoError::Formatting,
+        // Internal Error, and what only a driver could have got wrong.
+        _ => IoError::Internal,
+    }
+}
+
+fn specific(code: i32) -> IoError {
+    match code {
+        // Conflicting Attributes, Invalid Protection Information.
+        0x80 | 0x81 => IoError::InvalidField,
+        // Attempted Write to Read Only Range.
+        0x82 => IoError::ReadOnly,
+        // Namespace Insufficient Capacity, Namespace Thin Provisioning Not Supported, and the like.
+        0x15 => IoError::NoSpace,
+        _ => IoError::Internal,
+    }
+}
+
+fn media(code: i32) -> IoError {
+    match code {
+        // Write Fault.
+        0x80 => IoError::WriteFault,
+        // Unrecovered Read Error, Deallocated or Unwritten Logical Block.
+        0x81 | 0x87 => IoError::Medium,
+        // End-to-end Guard, Application Tag and Reference Tag Check Error.
+        0x82 => IoError::GuardCheck,
+        0x83 => IoError::ApplicationTagCheck,
+        0x84 => IoError::ReferenceTagCheck,
+        // Compare Failure.
+        0x85 => IoError::Miscompare,
+        // Access Denied.
+        0x86 => IoError::AccessDenied,
+        _ => IoError::Medium,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_status_has_its_meaning() {
+        let table = [
+            (0x001, IoError::Unsupported),
+            (0x002, IoError::InvalidField),
+            (0x003, IoError::Internal),
+            (0x004, IoError::Transfer),
+            (0x005, IoError::PowerLoss),
+            (0x006, IoError::Internal),
+            (0x007, IoError::Cancelled),
+            (0x008, IoError::Cancelled),
+            (0x009, IoError::Cancelled),
+            (0x00a, IoError::Cancelled),
+            (0x00b, IoError::Gone),
+            (0x01b, IoError::Cancelled),
+            (0x01d, IoError::Formatting),
+            (0x020, IoError::ReadOnly),
+            (0x021, IoError::Busy),
+            (0x022, IoError::Busy),
+            (0x080, IoError::BeyondEnd),
+            (0x081, IoError::Transfer),
+            (0x082, IoError::NotReady),
+            (0x083, IoError::ReservationConflict),
+            (0x084, IoError::Formatting),
+            (0x115, IoError::NoSpace),
+            (0x180, IoError::InvalidField),
+            (0x181, IoError::InvalidField),
+            (0x182, IoError::ReadOnly),
+            (0x280, IoError::WriteFault),
+            (0x281, IoError::Medium),
+            (0x282, IoError::GuardCheck),
+            (0x283, IoError::ApplicationTagCheck),
+            (0x284, IoError::ReferenceTagCheck),
+            (0x285, IoError::Miscompare),
+            (0x286, IoError::AccessDenied),
+            (0x287, IoError::Medium),
+            (0x371, IoError::Gone),
+            (0x7ff, IoError::Internal),
+        ];
+        for (status, meaning) in table {
+            assert_eq!(result_of(status), Err(meaning), "{status:#x}");
+            assert_eq!(result_of(status | 0x7800), Err(meaning), "{status:#x}, with hints and do not retry");
+        }
+        assert_eq!(result_of(0), Ok(()));
+    }
+
+    #[test]
+    fn the_kernels_own_errors_keep_theirs() {
+        assert_eq!(result_of(-libc::ENODEV), Err(IoError::Gone));
+        assert_eq!(result_of(-libc::EAGAIN), Err(IoError::Busy));
+        assert_eq!(result_of(i32::MIN), Err(IoError::Medium));
+    }
+}
