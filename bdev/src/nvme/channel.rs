@@ -3,8 +3,6 @@
 use std::io;
 
 use crate::channel::{Channel, ChannelId, Completion, Io, SubmitError, Tag};
-use crate::extents;
-use crate::info::Extent;
 use crate::op::{IoError, Op, OpKind};
 
 use super::NvmeBdev;
@@ -44,11 +42,8 @@ impl NvmeChannel {
             _ if op.len == 0 => Some(Ok(())),
             OpKind::Unmap if !self.can_unmap => Some(Err(IoError::Unsupported)),
             OpKind::WriteZeroes { .. } if !self.can_zero => Some(Err(IoError::Unsupported)),
-            // NVMe does not tell what is deallocated: all of it may hold data.
-            OpKind::Extents => {
-                let all = |offset| Ok(Extent { offset, len: self.size - offset, allocated: true });
-                Some(extents::fill(op, all))
-            }
+            // A namespace does not say what of it is deallocated.
+            OpKind::Extents => Some(Err(IoError::Unsupported)),
             _ => None,
         }
     }
