@@ -83,6 +83,14 @@ pub enum OpenError {
         /// Why not.
         reason: String,
     },
+    /// Polling for results was demanded and cannot be had.
+    #[error("{}: no polling for results: {reason}. Ask for `iopoll=auto` or `iopoll=off`, or give the device poll queues (for NVMe: `nvme.poll_queues=N` on the kernel's command line)", .path.display())]
+    NoPoll {
+        /// As it was asked for.
+        path: PathBuf,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A block size that no guest understands.
     #[error("{disk}: block size {block_size} is not possible. It is 512 or 4096")]
     BlockSize {

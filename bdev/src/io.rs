@@ -95,6 +95,8 @@ pub struct IoStats {
     pub cancels: u64,
     /// Parts of operations whose memory the kernel found in a registered buffer.
     pub fixed: u64,
+    /// Parts of operations handed to the ring that looks into the device's own queues for their results.
+    pub polled: u64,
     /// Times that the CPU was offered to others while the kernel had operations.
     pub yields: u64,
 }

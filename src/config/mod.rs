@@ -15,7 +15,7 @@ pub use cli::{Cli, CliError, Command, parse};
 pub use cpumask::CpuSet;
 pub use create::{CreateConfig, Preallocation};
 pub use disk::{
-    BackendConfig, DirectMode, DiskConfig, ERROR_OPS, Engine, ErrorConfig, ErrorKind, SplitConfig, Wrappers,
+    BackendConfig, DirectMode, DiskConfig, ERROR_OPS, Engine, ErrorConfig, ErrorKind, Iopoll, SplitConfig, Wrappers,
 };
 pub use queue_cpus::QueueCpus;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bdev::nvme::is_generic;
 use bdev::{
     Bdev, CreateError, CreateOptions, DelayBdev, Delays, Direct, Engine, ErrorBdev, Errors, FileBdev, FileOptions,
-    IoError, Kinds, MemBdev, NullBdev, NvmeBdev, NvmeOptions, OpenError, Preallocate, SplitBdev,
+    IoError, Iopoll, Kinds, MemBdev, NullBdev, NvmeBdev, NvmeOptions, OpenError, Preallocate, SplitBdev,
 };
 
 use super::disk::DiskError;
@@ -83,7 +83,7 @@ fn open_backend(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
     Ok(match &config.backend {
         BackendConfig::Nvme { path } => nvme(path)?,
         BackendConfig::File { path, engine: config::Engine::Auto, .. } if is_generic(path) => nvme(path)?,
-        BackendConfig::File { path, direct, engine } => {
+        BackendConfig::File { path, direct, engine, iopoll } => {
             let direct = match direct {
                 DirectMode::Auto => Direct::Auto,
                 DirectMode::On => Direct::On,
@@ -94,8 +94,13 @@ fn open_backend(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
                 config::Engine::Uring => Engine::Uring,
                 config::Engine::Threads => Engine::Threads,
             };
+            let iopoll = match iopoll {
+                config::Iopoll::Auto => Iopoll::Auto,
+                config::Iopoll::On => Iopoll::On,
+                config::Iopoll::Off => Iopoll::Off,
+            };
             let (block_size, read_only) = (config.block_size, config.read_only);
-            Arc::new(FileBdev::open(path, FileOptions { block_size, read_only, direct, engine })?)
+            Arc::new(FileBdev::open(path, FileOptions { block_size, read_only, direct, engine, iopoll })?)
         }
         BackendConfig::Null { size } => Arc::new(NullBdev::new(*size, block_size)?),
         BackendConfig::Mem { size } => Arc::new(MemBdev::new(*size, block_size)?),

@@ -66,6 +66,9 @@ pub(super) fn through_ring(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dyn C
     let opened =
         lane(bdev, io, id, 1, 0).and_then(|lane| Ok((lane, io.ring_mut().add_file(id, &bdev.file, alignment.offset)?)));
     let (lane, file) = opened.inspect_err(|_| io.unregister(id))?;
+    if bdev.polled {
+        io.ring_mut().poll_for(file, &bdev.file);
+    }
     Ok(Box::new(RingChannel {
         terms: Terms::of(bdev, id),
         file,

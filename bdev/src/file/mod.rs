@@ -51,6 +51,18 @@ pub enum Engine {
     Threads,
 }
 
+/// Whether results are looked for in the device's own queues (`IORING_SETUP_IOPOLL`), so that it does not interrupt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Iopoll {
+    /// Where a block device has queues for that, io_uring serves it, and the page cache is left out.
+    #[default]
+    Auto,
+    /// Always: else the disk is not opened.
+    On,
+    /// Never.
+    Off,
+}
+
 /// How a file is to be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileOptions {
@@ -62,6 +74,8 @@ pub struct FileOptions {
     pub direct: Direct,
     /// Who does the I/O.
     pub engine: Engine,
+    /// Whether results are polled for.
+    pub iopoll: Iopoll,
 }
 
 /// What direct I/O demands, in bytes: powers of two.
@@ -87,6 +101,8 @@ pub struct FileBdev {
     alignment: Option<Alignment>,
     ways: Ways,
     engine: Engine,
+    /// Results of reads and writes are polled for.
+    polled: bool,
 }
 
 impl FileBdev {

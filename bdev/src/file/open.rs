@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::OpenError;
 use crate::file::queue::Queue;
-use crate::file::{Direct, Engine, FileBdev, FileOptions, claim, direct, extents, failed};
+use crate::file::{Direct, Engine, FileBdev, FileOptions, Iopoll, claim, direct, extents, failed};
 use crate::info::{Discard, Info, MAX_TRANSFER, WriteCache, blocks_of};
 use crate::space::Ways;
 use crate::uring;
@@ -46,6 +46,16 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
         }
         Err(reason) => (None, format!("buffered: {reason}")),
     };
+    let polled = choose_polling(queue.as_ref(), engine, alignment.is_some());
+    let (polled, how) = match (polled, options.iopoll) {
+        (_, Iopoll::Off) => (false, how),
+        (Ok(()), _) => (true, format!("{how}, iopoll")),
+        (Err(reason), Iopoll::On) => {
+            return Err(OpenError::NoPoll { path: path.to_owned(), reason });
+        }
+        (Err(reason), Iopoll::Auto) if is_block_device => (false, format!("{how}, no iopoll: {reason}")),
+        (Err(_), Iopoll::Auto) => (false, how),
+    };
     let ways = match &queue {
         _ if options.read_only => Ways::default(),
         Some(queue) => ways_of_device(&file, queue, engine, sector.unwrap_or(block_size)),
@@ -63,7 +73,18 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
     }
     info.read_only = options.read_only;
     info.description = description;
-    Ok(FileBdev { info, file: Arc::new(file), alignment, ways, engine })
+    Ok(FileBdev { info, file: Arc::new(file), alignment, ways, engine, polled })
+}
+
+/// Whether the device's own queues can be looked into for results; else why not.
+fn choose_polling(queue: Option<&Queue>, engine: Engine, is_direct: bool) -> Result<(), &'static str> {
+    match queue {
+        None => Err("it is no block device"),
+        Some(_) if engine == Engine::Threads => Err("threads do not poll"),
+        Some(_) if !is_direct => Err("only direct I/O can be polled for"),
+        Some(queue) if !queue.can_poll => Err("the device has no poll queues"),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The ring where the kernel has one for us, else threads.

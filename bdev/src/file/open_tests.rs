@@ -116,3 +116,28 @@ fn direct_that_cannot_be_had_is_an_error_if_demanded_and_buffered_if_not() {
     assert!(!automatic.is_direct());
     assert!(automatic.info().description.contains("buffered: the file system does not offer it"));
 }
+
+#[test]
+fn polling_is_refused_where_it_cannot_be_had() {
+    let dir = Dir::new();
+    let path = dir.file(1 << 20);
+    let error = refusal(&path, FileOptions { iopoll: Iopoll::On, ..FileOptions::default() });
+    assert!(matches!(error, OpenError::NoPoll { .. }));
+    assert!(
+        error.to_string().contains("no polling for results: it is no block device. Ask for `iopoll=auto`"),
+        "{error}"
+    );
+    let bdev = open(&path, FileOptions::default()).unwrap();
+    assert!(!bdev.polled && !bdev.info().description.contains(", no iopoll"));
+}
+
+#[test]
+fn a_device_with_poll_queues_is_polled_for_where_that_is_possible() {
+    let with = Queue { can_poll: true, ..Queue::of(0, 0) };
+    let without = Queue { can_poll: false, ..with.clone() };
+    assert_eq!(choose_polling(Some(&with), Engine::Uring, true), Ok(()));
+    assert_eq!(choose_polling(Some(&with), Engine::Threads, true), Err("threads do not poll"));
+    assert_eq!(choose_polling(Some(&with), Engine::Uring, false), Err("only direct I/O can be polled for"));
+    assert_eq!(choose_polling(Some(&without), Engine::Uring, true), Err("the device has no poll queues"));
+    assert!(choose_polling(None, Engine::Uring, true).is_err());
+}

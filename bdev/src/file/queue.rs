@@ -26,6 +26,8 @@ pub(crate) struct Queue {
     /// Largest range that the device itself makes zero, in bytes; 0 if it cannot.
     pub(crate) write_zeroes_max: u64,
     pub(crate) read_only: bool,
+    /// It has queues into which one looks for results, without an interrupt.
+    pub(crate) can_poll: bool,
 }
 
 impl Queue {
@@ -57,6 +59,7 @@ impl Queue {
             discard_max: number("discard_max_bytes").unwrap_or(0),
             write_zeroes_max: number("write_zeroes_max_bytes").unwrap_or(0),
             read_only: flag(&device, "ro") || flag(&whole, "ro"),
+            can_poll: flag(&whole.join("queue"), "io_poll"),
         }
     }
 
@@ -93,6 +96,7 @@ mod tests {
             ("discard_granularity", "4096"),
             ("discard_max_bytes", "8589934592"),
             ("write_zeroes_max_bytes", "33553920"),
+            ("io_poll", "1"),
         ] {
             put(&disk.join("queue").join(name), value);
         }
@@ -113,6 +117,7 @@ mod tests {
             discard_max: 8_589_934_592,
             write_zeroes_max: 33_553_920,
             read_only: false,
+            can_poll: true,
         };
         assert_eq!(Queue::read(&list, 8, 0), disk);
         assert_eq!(Queue::read(&list, 8, 1), Queue { read_only: true, ..disk });
@@ -121,7 +126,10 @@ mod tests {
     #[test]
     fn what_is_not_told_is_not_there_and_writes_need_a_flush() {
         let queue = Queue::read(Path::new("/nowhere"), 8, 0);
-        assert_eq!((queue.logical_block, queue.can_discard(), queue.read_only), (None, false, false));
+        assert_eq!(
+            (queue.logical_block, queue.can_discard(), queue.read_only, queue.can_poll),
+            (None, false, false, false)
+        );
         assert_eq!((queue.write_cache, queue.write_zeroes_max), (WriteCache::WriteBack, 0));
     }
 }

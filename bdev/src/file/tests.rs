@@ -25,7 +25,7 @@ fn pipe(skewed: bool) -> (FileBdev, File) {
     let alignment = skewed.then_some(Alignment { memory: 1 << 30, offset: 1 });
     let file = Arc::new(File::from(OwnedFd::from(reader)));
     (
-        FileBdev { info, file, alignment, ways: Ways::default(), engine: Engine::Uring },
+        FileBdev { info, file, alignment, ways: Ways::default(), engine: Engine::Uring, polled: false },
         File::from(OwnedFd::from(writer)),
     )
 }

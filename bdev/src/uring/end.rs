@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 
 use crate::uring::Uring;
+use crate::uring::setup::Kind;
 
 /// How long a ring that is dropped waits for what is still in flight.
 const DROP_WAIT: Duration = Duration::from_secs(2);
@@ -23,7 +24,7 @@ impl Uring {
         let mut done = VecDeque::with_capacity(self.in_flight());
         // Queued operations are handed over first: the kernel then knows all that it is to give up.
         self.submit();
-        if let Err(error) = self.ring.submitter().register_sync_cancel(Some(NO_WAIT), CancelBuilder::any()) {
+        if let Err(error) = self.usual.ring.submitter().register_sync_cancel(Some(NO_WAIT), CancelBuilder::any()) {
             tracing::debug!(%error, "not everything in flight can be ended early");
         }
         while self.in_flight() > 0 {
@@ -31,10 +32,14 @@ impl Uring {
             if left.is_zero() {
                 return false;
             }
-            let timeout = Timespec::from(left);
-            // The reason why it returned does not matter: results are looked for, and the deadline is.
-            let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
-            self.collect(&mut done);
+            // Who waits for one ring does not look into the other.
+            if self.ops.polled() == 0 {
+                let timeout = Timespec::from(left);
+                // The reason why it returned does not matter: results are looked for, and the deadline is.
+                let _ = self.usual.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
+            }
+            self.collect(Kind::Poll, &mut done);
+            self.collect(Kind::Interrupt, &mut done);
             self.submit();
         }
         true

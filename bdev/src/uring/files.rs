@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use crate::io::ChannelId;
+use crate::uring::setup::Kind;
 
 /// A file's place. Valid from [`FileTable::insert`] to [`FileTable::remove`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +40,29 @@ pub(crate) struct FileSlot {
     file: Arc<File>,
     /// Whose it is.
     pub(crate) channel: ChannelId,
-    registered: bool,
+    /// Those of the core's rings that know it by its place.
+    registered: [bool; 2],
+    /// Its reads and writes go to the ring that polls.
+    pub(crate) polled: bool,
     /// Progress of an operation is a multiple of this plus one: what direct I/O demands of an offset. 0 if buffered.
     pub(crate) offset_mask: u64,
     /// Operations accepted and not completed.
     pub(crate) in_flight: u32,
     /// Bounce buffers held.
     pub(crate) bounced: u32,
+}
+
+impl FileSlot {
+    /// The kernel does not poll for this file after all.
+    #[cold]
+    pub(crate) fn stop_polling(&mut self) {
+        if self.polled {
+            tracing::warn!(
+                "a disk cannot be polled for results (it has lost its poll queues?): it interrupts from now on"
+            );
+            self.polled = false;
+        }
+    }
 }
 
 /// The files of a ring.
@@ -63,20 +80,21 @@ impl FileTable {
     /// Takes a file up, if there is room.
     pub(crate) fn insert(&mut self, channel: ChannelId, file: Arc<File>, offset_mask: u64) -> Option<FileId> {
         let index = self.slots.iter().position(Option::is_none)?;
-        self.slots[index] = Some(FileSlot { file, channel, registered: false, offset_mask, in_flight: 0, bounced: 0 });
+        let (registered, polled, in_flight, bounced) = ([false; 2], false, 0, 0);
+        self.slots[index] = Some(FileSlot { file, channel, registered, polled, offset_mask, in_flight, bounced });
         Some(FileId(index as u32))
     }
 
-    /// The kernel knows the file by its place now.
-    pub(crate) fn set_registered(&mut self, id: FileId) {
-        self.get_mut(id).registered = true;
+    /// The ring of this kind knows the file by its place now.
+    pub(crate) fn set_registered(&mut self, id: FileId, kind: Kind) {
+        self.get_mut(id).registered[kind as usize] = true;
     }
 
-    /// Forgets a file. Returns whether the kernel has it registered.
+    /// Forgets a file. Returns which of the rings have it registered, by [`Kind`].
     ///
     /// # Panics
     /// If it has operations in flight: a channel is closed after its last completion.
-    pub(crate) fn remove(&mut self, id: FileId) -> bool {
+    pub(crate) fn remove(&mut self, id: FileId) -> [bool; 2] {
         let slot = self.slots[id.0 as usize].take().expect("a channel is closed once");
         assert_eq!(slot.in_flight, 0, "a channel is closed after its last completion");
         slot.registered
@@ -90,10 +108,14 @@ impl FileTable {
         self.slots[id.0 as usize].as_mut().expect("a file is there until its channel is closed")
     }
 
-    /// How to name the file to the kernel.
-    pub(crate) fn target(&self, id: FileId) -> Target {
+    /// How to name the file to the ring of this kind.
+    pub(crate) fn target(&self, id: FileId, kind: Kind) -> Target {
         let slot = self.get(id);
-        if slot.registered { Target::Registered(id.0) } else { Target::Descriptor(slot.file.as_raw_fd()) }
+        if slot.registered[kind as usize] {
+            Target::Registered(id.0)
+        } else {
+            Target::Descriptor(slot.file.as_raw_fd())
+        }
     }
 }
 
@@ -111,10 +133,11 @@ mod tests {
         let first = file();
         let fd = first.as_raw_fd();
         let id = table.insert(ChannelId::for_test(0), first, 511).unwrap();
-        assert_eq!(table.target(id), Target::Descriptor(fd));
-        table.set_registered(id);
-        assert_eq!(table.target(id), Target::Registered(id.index()));
-        assert!(table.remove(id));
+        assert_eq!(table.target(id, Kind::Interrupt), Target::Descriptor(fd));
+        table.set_registered(id, Kind::Interrupt);
+        assert_eq!(table.target(id, Kind::Interrupt), Target::Registered(id.index()));
+        assert_eq!(table.target(id, Kind::Poll), Target::Descriptor(fd), "each ring has a table of its own");
+        assert_eq!(table.remove(id), [true, false]);
     }
 
     #[test]
@@ -124,7 +147,7 @@ mod tests {
         let id = table.insert(ChannelId::for_test(0), Arc::clone(&shared), 0).unwrap();
         assert!(table.insert(ChannelId::for_test(0), file(), 0).is_none());
         assert_eq!(Arc::strong_count(&shared), 2);
-        assert!(!table.remove(id));
+        assert_eq!(table.remove(id), [false; 2]);
         assert_eq!(Arc::strong_count(&shared), 1);
     }
 

@@ -1,6 +1,6 @@
-//! The io_uring of one core: all files of the core share it.
+//! The io_uring of one core: all files of the core share it, and a second one that polls where disks want that.
 //!
-//! Owns the ring, the operations that it has accepted and the files that it serves. Everything of a pass is handed to the
+//! Owns both, the operations that it has accepted and the files that it serves. Everything of a pass is handed to the
 //! kernel with one system call; looking for results costs none unless the kernel asks for one. Used by [`Io`] and the
 //! channels of files, on the thread that made it and on no other.
 //!
@@ -15,6 +15,7 @@ mod enter;
 mod files;
 mod memory;
 mod ops;
+mod ring;
 mod setup;
 mod slab;
 mod sqe;
@@ -29,9 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
-use io_uring::squeue::Entry;
-use io_uring::{EnterFlags, IoUring};
-
 use crate::channel::{Completion, SubmitError, Tag};
 use crate::io::{ChannelId, Done, IoConfig, IoStats};
 use crate::op::{IoError, Op};
@@ -45,15 +43,18 @@ pub(crate) use ops::Next;
 pub(crate) use setup::{CommandRing, can_discard, check as check_available, command_ring};
 pub(crate) use slab::{CANCEL, Cursor, ENTRIES_MAX, EntryId, Slab};
 
-use buffers::Registered;
 use courtesy::Courtesy;
 use ops::Ops;
+use ring::Ring;
+use setup::Kind;
 
 pub(crate) struct Uring {
-    // Before the ring: it is given back first.
-    enter: Enter,
-    ring: IoUring,
-    description: String,
+    usual: Ring,
+    /// Looks into the queues of devices. None until a disk wants it, or if it cannot be had.
+    polling: Option<Box<Ring>>,
+    /// For the ring that polls: what it is to be like.
+    config: IoConfig,
+    registrar: Option<Registrar>,
     ops: Ops,
     /// Operations whose next part has found no place in the submission queue yet, oldest first. Never grows: each
     /// operation is in it once.
@@ -62,54 +63,41 @@ pub(crate) struct Uring {
     unsent_cancels: VecDeque<u64>,
     /// Cancel requests without an answer.
     cancels: u32,
-    files_registered: bool,
     /// An eventfd that the kernel signals while the core sleeps.
     bell: OwnedFd,
     /// The kernel knows the bell. Not before the first sleep: a core that never sleeps does not pay for it.
     has_bell: bool,
     /// The core sleeps, or is about to.
     armed: bool,
-    /// What is registered of others' memory.
-    registered: Option<Registered>,
     courtesy: Courtesy,
 }
 
 impl Uring {
     /// A ring for the calling thread. `bell` is an eventfd that does not block.
     pub(crate) fn new(config: &IoConfig, registrar: Option<&Registrar>, bell: OwnedFd) -> io::Result<Self> {
-        let made = setup::ring(config.in_flight_max())?;
-        let enter = Enter::new(&made.ring);
-        let files_registered = match made.ring.submitter().register_files_sparse(config.channels) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::info!(%error, "files are not registered with io_uring: each operation costs a little more");
-                false
-            }
-        };
-        let ops = Ops::new(config, made.vectored_fixed)?;
+        let usual = Ring::new(Kind::Interrupt, config, registrar, &bell)?;
+        let ops = Ops::new(config, usual.vectored_fixed)?;
         let waiting = VecDeque::with_capacity(ops.capacity());
         let unsent_cancels = VecDeque::with_capacity(ops.capacity());
-        let registered = registrar.map(|registrar| Registered::new(registrar, &bell)).transpose()?;
         Ok(Self {
-            description: made.description(enter.is_registered(), files_registered),
-            enter,
-            ring: made.ring,
+            usual,
+            polling: None,
+            config: *config,
+            registrar: registrar.cloned(),
             ops,
             waiting,
             unsent_cancels,
             cancels: 0,
-            files_registered,
             bell,
             has_bell: false,
             armed: false,
-            registered,
             courtesy: Courtesy::default(),
         })
     }
 
     /// What the kernel gave, for people.
     pub(crate) fn description(&self) -> &str {
-        &self.description
+        self.usual.description()
     }
 
     /// Takes a channel's file up. `offset_align` is what direct I/O demands of an offset in bytes, 1 if nothing.
@@ -117,21 +105,37 @@ impl Uring {
         let Some(id) = self.ops.files.insert(channel, Arc::clone(file), u64::from(offset_align) - 1) else {
             return Err(io::Error::other("no room for another file on this CPU: spread the disks over more CPUs"));
         };
-        if self.files_registered {
-            match self.ring.submitter().register_files_update(id.index(), &[file.as_raw_fd()]) {
-                Ok(_) => self.ops.files.set_registered(id),
-                Err(error) => tracing::info!(%error, "a file is not registered with io_uring"),
-            }
+        if self.usual.add_file(id, file) {
+            self.ops.files.set_registered(id, Kind::Interrupt);
         }
         Ok(id)
     }
 
+    /// From now on the core looks into the device's own queues for the results of reads and writes of a file. If that
+    /// cannot be had, or the kernel does not do it for this file, it stays as it was.
+    pub(crate) fn poll_for(&mut self, id: FileId, file: &File) {
+        if self.polling.is_none() {
+            match Ring::new(Kind::Poll, &self.config, self.registrar.as_ref(), &self.bell) {
+                Ok(ring) => self.polling = Some(Box::new(ring)),
+                Err(error) => tracing::warn!("a disk is not polled for results: {error}"),
+            }
+        }
+        if let Some(ring) = &self.polling {
+            self.ops.files.get_mut(id).polled = true;
+            if ring.add_file(id, file) {
+                self.ops.files.set_registered(id, ring.kind);
+            }
+        }
+    }
+
     /// Lets a file go that has no operation in flight.
     pub(crate) fn remove_file(&mut self, id: FileId) {
-        if self.ops.files.remove(id)
-            && let Err(error) = self.ring.submitter().register_files_update(id.index(), &[-1])
-        {
-            tracing::warn!(%error, "a closed file stays registered with io_uring");
+        let [usual, polling] = self.ops.files.remove(id);
+        if usual {
+            self.usual.remove_file(id);
+        }
+        if let (true, Some(ring)) = (polling, &self.polling) {
+            ring.remove_file(id);
         }
     }
 
@@ -139,7 +143,7 @@ impl Uring {
     #[inline]
     pub(crate) fn start(&mut self, file: FileId, op: &Op, tag: Tag, through_bounce: bool) -> Result<(), SubmitError> {
         let id = self.ops.accept(file, op, tag, through_bounce)?;
-        if through_bounce && let Some(registered) = &mut self.registered {
+        if through_bounce && let Some(registered) = &mut self.usual.registered {
             registered.want(&self.ops.bounce);
         }
         if !self.push_part(id) {
@@ -159,19 +163,19 @@ impl Uring {
 
     /// Queues the next part of an operation, if there is a place.
     fn push_part(&mut self, id: EntryId) -> bool {
+        let ring = match (self.ops.kind(id), &mut self.polling) {
+            (Kind::Poll, Some(polling)) => polling,
+            _ => &mut self.usual,
+        };
         // A part is made only when it can be queued: a bounced write copies its data then.
-        if self.ring.submission().is_full() {
+        if ring.is_full() {
             return false;
         }
         let entry = sqe::entry(&self.ops.part(id));
-        self.push(&entry)
-    }
-
-    fn push(&mut self, entry: &Entry) -> bool {
         // SAFETY: the entry's memory is the segments of an accepted operation, their list, or a bounce buffer. The first
         // two stay until its completion by the contract of `Segment::new` and `SegmentSlice::new`, the buffer until `end`
         // puts it back, and no completion is given before the kernel's result has come. The file is held by the table.
-        unsafe { self.ring.submission().push(entry) }.is_ok()
+        unsafe { ring.push(&entry) }
     }
 
     /// Hands everything queued to the kernel. Returns how many entries it took.
@@ -183,8 +187,18 @@ impl Uring {
             }
             self.waiting.pop_front();
         }
-        let (queued, asked) = self.queued_and_asked();
-        if queued == 0 && !asked { 0 } else { self.enter(queued, asked) }
+        let (queued, asked) = self.usual.queued_and_asked();
+        let taken = if queued == 0 && !asked { 0 } else { self.enter(queued, asked) };
+        taken + self.poll()
+    }
+
+    /// Hands over what is queued for the ring that polls, and has the kernel look for results: nothing else brings them.
+    #[inline]
+    fn poll(&mut self) -> usize {
+        let Some(polling) = self.polling.as_mut().filter(|_| self.ops.polled() > 0) else { return 0 };
+        self.ops.stats.enters += 1;
+        let (queued, _) = polling.queued_and_asked();
+        polling.enter(queued, true)
     }
 
     /// Queues cancel requests, as far as there is room for them and, in the completion queue, for their answers.
@@ -192,7 +206,7 @@ impl Uring {
         while let Some(user_data) = self.unsent_cancels.front().copied() {
             // What has ended meanwhile needs none.
             if self.ops.is_in_flight(user_data) {
-                if self.cancels as usize >= self.ops.capacity() || !self.push(&sqe::cancel(user_data)) {
+                if self.cancels as usize >= self.ops.capacity() || !self.push_cancel(user_data) {
                     break;
                 }
                 self.cancels += 1;
@@ -201,55 +215,48 @@ impl Uring {
         }
     }
 
-    /// Entries that wait for the kernel, and whether the kernel has put work off for this thread.
-    fn queued_and_asked(&mut self) -> (u32, bool) {
-        let queue = self.ring.submission();
-        (queue.len() as u32, queue.taskrun() || queue.cq_overflow())
+    fn push_cancel(&mut self, user_data: u64) -> bool {
+        // SAFETY: it points to no memory.
+        unsafe { self.usual.push(&sqe::cancel(user_data)) }
     }
 
     fn enter(&mut self, queued: u32, asked: bool) -> usize {
         self.ops.stats.enters += 1;
-        let flags = if asked { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
-        // SAFETY: the queued entries were checked when they were pushed.
-        match unsafe { self.enter.call(queued, flags) } {
-            Ok(taken) => taken,
-            Err(error) => {
-                // What was not taken stays queued for the next pass. These say that the ring is used wrongly.
-                if let Some(libc::EEXIST | libc::EBADF | libc::EBADFD | libc::EFAULT | libc::EINVAL) =
-                    error.raw_os_error()
-                {
-                    panic!("io_uring is used by another thread than the one that made it, or was closed: {error}");
-                }
-                tracing::debug!(%error, queued, "io_uring takes nothing for now");
-                0
-            }
-        }
+        self.usual.enter(queued, asked)
     }
 
     /// Moves results to `done`: at most as many as the completion queue holds.
     #[inline]
     pub(crate) fn reap(&mut self, done: &mut VecDeque<Done>) {
-        if let Some(registered) = &mut self.registered
-            && registered.is_stale()
-        {
-            registered.update(&self.ring, &mut self.ops.buffers);
+        let [usual, polling] = &mut self.ops.buffers;
+        self.usual.take_over_memory(usual);
+        if let Some(ring) = &mut self.polling {
+            ring.take_over_memory(polling);
         }
         if self.ops.in_flight() == 0 && self.cancels == 0 {
             return;
         }
-        if self.ring.completion().is_empty() {
-            let (_, asked) = self.queued_and_asked();
+        if self.ops.polled() > 0 {
+            self.collect(Kind::Poll, done);
+        }
+        if self.usual.ring.completion().is_empty() {
+            let (_, asked) = self.usual.queued_and_asked();
             if !asked {
                 return;
             }
             self.enter(0, true);
         }
-        self.collect(done);
+        self.collect(Kind::Interrupt, done);
     }
 
-    fn collect(&mut self, done: &mut VecDeque<Done>) {
+    fn collect(&mut self, kind: Kind, done: &mut VecDeque<Done>) {
+        let ring = match (kind, &mut self.polling) {
+            (Kind::Interrupt, _) => &mut self.usual,
+            (Kind::Poll, Some(polling)) => polling,
+            (Kind::Poll, None) => return,
+        };
         // The queue sees what was there when it was borrowed, so that this ends.
-        for result in self.ring.completion() {
+        for result in ring.ring.completion() {
             if result.user_data() == CANCEL {
                 self.cancels -= 1;
                 continue;
@@ -265,7 +272,8 @@ impl Uring {
     /// The core had nothing to do in this pass. While the kernel has work of ours, the CPU is offered to it now and then.
     #[inline]
     pub(crate) fn pass_in_vain(&mut self) {
-        if self.ops.in_flight() > 0 && self.courtesy.is_due(Instant::now) {
+        // What is polled for is done by no thread.
+        if self.ops.in_flight() > self.ops.polled() && self.courtesy.is_due(Instant::now) {
             self.ops.stats.yields += 1;
             let began = Instant::now();
             std::thread::yield_now();
@@ -281,6 +289,9 @@ impl Uring {
         if let Some(at) = self.waiting.iter().position(|waiting| *waiting == id) {
             self.waiting.remove(at);
             return Some(self.ops.end(id, Err(IoError::Cancelled)).completion);
+        }
+        if self.ops.is_polled(id) {
+            return None;
         }
         // Operations that have ended since may fill it up until the next submit: then the caller may ask again.
         if self.unsent_cancels.len() == self.ops.capacity() {
@@ -311,23 +322,25 @@ impl Uring {
     /// waking those who poll it.
     pub(crate) fn arm(&mut self) -> io::Result<bool> {
         self.armed = true;
-        if self.registered.as_ref().is_some_and(Registered::is_stale) {
+        let is_stale = self.usual.is_stale() || self.polling.as_ref().is_some_and(|ring| ring.is_stale());
+        // A ring that polls rings no bell.
+        if is_stale || self.ops.polled() > 0 {
             return Ok(false);
         }
         if self.in_flight() == 0 && self.cancels == 0 {
             return Ok(true);
         }
         if !self.has_bell {
-            self.ring.submitter().register_eventfd(self.bell.as_raw_fd())?;
+            self.usual.ring.submitter().register_eventfd(self.bell.as_raw_fd())?;
             self.has_bell = true;
         }
-        self.ring.completion().enable_eventfd();
+        self.usual.ring.completion().enable_eventfd();
         // What came before the bell was switched on did not ring it. Pairs with the kernel, which publishes a result, or
         // the wish to be asked for one, before it looks at the switch.
         fence(Ordering::SeqCst);
-        let (queued, asked) = self.queued_and_asked();
+        let (queued, asked) = self.usual.queued_and_asked();
         let unsent = !self.waiting.is_empty() || self.has_room_for_cancels();
-        Ok(queued == 0 && !asked && !unsent && self.ring.completion().is_empty())
+        Ok(queued == 0 && !asked && !unsent && self.usual.ring.completion().is_empty())
     }
 
     /// The core looks for results itself again: a bell for each would only cost. No system call if it was not armed.
@@ -337,7 +350,7 @@ impl Uring {
         }
         self.armed = false;
         if self.has_bell {
-            self.ring.completion().disable_eventfd();
+            self.usual.ring.completion().disable_eventfd();
         }
         // Not readable, most of the time: nothing has rung.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);

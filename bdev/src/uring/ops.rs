@@ -15,6 +15,7 @@ use crate::space::{Plan, Way};
 use crate::uring::bounce::BouncePool;
 use crate::uring::buffers::BufferTable;
 use crate::uring::files::{FileId, FileTable, Target};
+use crate::uring::setup::Kind;
 use crate::uring::slab::{Cursor, Entry, EntryId, Slab};
 
 /// Most segments of one vectored system call (`UIO_MAXIOV`).
@@ -106,7 +107,10 @@ pub(crate) struct Ops {
     slab: Slab<Entry>,
     pub(crate) files: FileTable,
     pub(crate) bounce: BouncePool,
-    pub(crate) buffers: BufferTable,
+    /// What each ring has registered, by [`Kind`].
+    pub(crate) buffers: [BufferTable; 2],
+    /// Parts in the ring that polls.
+    polled: usize,
     /// The kernel takes several segments of a registered buffer.
     vectored_fixed: bool,
     pub(crate) stats: IoStats,
@@ -119,7 +123,8 @@ impl Ops {
             slab: Slab::new(config.in_flight_max()),
             files: FileTable::new(config.channels),
             bounce: BouncePool::new(config.channels, config.bounce_buffers, config.bounce_buffer_bytes as usize)?,
-            buffers: BufferTable::default(),
+            buffers: Default::default(),
+            polled: 0,
             vectored_fixed,
             stats: IoStats::default(),
         })
@@ -132,6 +137,19 @@ impl Ops {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.slab.in_use()
+    }
+
+    /// Parts whose results come only to who looks into the device's queues.
+    pub(crate) fn polled(&self) -> usize {
+        self.polled
+    }
+
+    /// The ring for the next part of an operation. A write that is to last goes where its end can be told by the file
+    /// system or a flush, which are not polled for.
+    pub(crate) fn kind(&self, id: EntryId) -> Kind {
+        let entry = self.slab.get(id);
+        let can = matches!(entry.op.kind, OpKind::Read | OpKind::Write { fua: false });
+        if can && self.files.get(entry.file).polled { Kind::Poll } else { Kind::Interrupt }
     }
 
     /// Accepts an operation that its channel has admitted: there is a place. `through_bounce` if the file does not take its segments as they lie.
@@ -156,8 +174,8 @@ impl Ops {
         slot.in_flight += 1;
         self.stats.accepted += 1;
         let cursor = Cursor::start(op.segments.as_slice());
-        let (done, plan, retries, cancelled, fixed, plain) = (0, None, 0, false, false, false);
-        let entry = Entry { tag, op: *op, file, done, cursor, bounce, plan, retries, cancelled, fixed, plain };
+        let (done, plan, retries, cancelled, fixed, plain, polled) = (0, None, 0, false, false, false, false);
+        let entry = Entry { tag, op: *op, file, done, cursor, bounce, plan, retries, cancelled, fixed, plain, polled };
         Ok(self.slab.insert(entry))
     }
 
@@ -168,10 +186,14 @@ impl Ops {
         Ok(id)
     }
 
-    /// What the kernel is to do next for an entry. For a bounced write this fills the buffer.
+    /// What the ring of its [`Ops::kind`] is to do next for an entry. For a bounced write this fills the buffer.
     pub(crate) fn part(&mut self, id: EntryId) -> Part {
-        let user_data = self.slab.user_data(id);
+        let (user_data, ring) = (self.slab.user_data(id), self.kind(id));
         let entry = self.slab.get_mut(id);
+        let registered = &mut self.buffers[ring as usize];
+        entry.polled = ring == Kind::Poll;
+        self.polled += usize::from(entry.polled);
+        self.stats.polled += u64::from(entry.polled);
         let what = match entry.op.kind {
             OpKind::Flush => What::Sync,
             _ if entry.plan.is_some() => What::of_space(entry),
@@ -179,10 +201,10 @@ impl Ops {
                 let from = buffers(&self.bounce, entry);
                 let registered = match &from {
                     _ if entry.plain => None,
-                    Buffers::One(segment) => self.buffers.find(std::slice::from_ref(segment)),
+                    Buffers::One(segment) => registered.find(std::slice::from_ref(segment)),
                     Buffers::Many { count, .. } if self.vectored_fixed => {
                         let rest = &entry.op.segments.as_slice()[entry.cursor.segment..];
-                        self.buffers.find(&rest[..*count as usize])
+                        registered.find(&rest[..*count as usize])
                     }
                     Buffers::Many { .. } => None,
                 };
@@ -191,7 +213,7 @@ impl Ops {
                 What::Move { kind, offset: entry.op.offset + entry.done, from, registered }
             }
         };
-        Part { target: self.files.target(entry.file), user_data, what }
+        Part { target: self.files.target(entry.file, ring), user_data, what }
     }
 
     /// Takes a part's result: the bytes moved, or a negative errno.
@@ -200,8 +222,11 @@ impl Ops {
             tracing::debug!(user_data, result, "a result that nobody waits for");
             return Next::Nothing;
         };
+        let polled = std::mem::take(&mut self.slab.get_mut(id).polled);
+        self.polled -= usize::from(polled);
         let verdict = match u32::try_from(result) {
             Ok(moved) => self.moved(id, moved as usize),
+            Err(_) if polled && result == -libc::EOPNOTSUPP => self.not_polled(id),
             Err(_) => self.failed(id, result.wrapping_neg()),
         };
         match verdict {
@@ -242,6 +267,14 @@ impl Ops {
             return ControlFlow::Break(Err(if reads { IoError::BeyondEnd } else { IoError::Medium }));
         }
         ControlFlow::Continue(())
+    }
+
+    /// The kernel does not poll for this file: it is to be asked the usual way.
+    #[cold]
+    fn not_polled(&mut self, id: EntryId) -> ControlFlow<Result<(), IoError>> {
+        let entry = self.slab.get(id);
+        self.files.get_mut(entry.file).stop_polling();
+        if entry.cancelled { ControlFlow::Break(Err(IoError::Cancelled)) } else { ControlFlow::Continue(()) }
     }
 
     fn failed(&mut self, id: EntryId, errno: i32) -> ControlFlow<Result<(), IoError>> {
@@ -288,6 +321,11 @@ impl Ops {
     /// Takes the mark back: the operation can be asked to end again.
     pub(crate) fn unmark_cancelled(&mut self, id: EntryId) {
         self.slab.get_mut(id).cancelled = false;
+    }
+
+    /// Whether the ring that polls has a part of it: it ends when the device has answered, and not sooner.
+    pub(crate) fn is_polled(&self, id: EntryId) -> bool {
+        self.slab.get(id).polled
     }
 
     /// Whether the operation that the kernel calls `user_data` has not ended.

@@ -236,7 +236,7 @@ fn a_part_names_the_registered_buffer_that_holds_all_of_it() {
     let base = memory.list[0];
     // SAFETY: the first two segments lie one behind the other.
     let two = unsafe { Segment::new(NonNull::new(base.as_ptr()).unwrap(), 1024) };
-    ops.buffers = BufferTable::for_test(two, 3);
+    ops.buffers[Kind::Interrupt as usize] = BufferTable::for_test(two, 3);
     let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
     assert_eq!(registered(&mut ops, id), None, "the third segment is in none");
     let data = ops.user_data(id);
@@ -246,7 +246,7 @@ fn a_part_names_the_registered_buffer_that_holds_all_of_it() {
     assert_eq!(registered(&mut ops, id), None);
     let through_bounce = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(2), true).unwrap();
     assert_eq!(registered(&mut ops, through_bounce), None, "the bounce buffer is not registered");
-    ops.buffers = BufferTable::for_test(ops.bounce.whole().unwrap().0, 4);
+    ops.buffers[Kind::Interrupt as usize] = BufferTable::for_test(ops.bounce.whole().unwrap().0, 4);
     assert_eq!(registered(&mut ops, through_bounce), Some(4));
     assert_eq!(ops.stats.fixed, 2);
 }
@@ -258,7 +258,7 @@ fn without_the_vectored_kind_several_segments_go_as_they_are() {
     let memory = Memory::new(&[512, 512]);
     // SAFETY: the two segments lie one behind the other.
     let whole = unsafe { Segment::new(NonNull::new(memory.list[0].as_ptr()).unwrap(), 1024) };
-    ops.buffers = BufferTable::for_test(whole, 3);
+    ops.buffers[Kind::Interrupt as usize] = BufferTable::for_test(whole, 3);
     let id = ops.accept(file, &memory.op(WRITE, 0), Tag(1), false).unwrap();
     assert_eq!(registered(&mut ops, id), None);
     assert_eq!(ops.finish_part(ops.user_data(id), 512), Next::Again(id));
@@ -270,7 +270,7 @@ fn what_the_kernel_does_not_take_from_a_registered_buffer_goes_without_it_once()
     for errno in [libc::EFAULT, libc::EINVAL, libc::EOPNOTSUPP] {
         let (mut ops, file) = ops(4, 0);
         let memory = Memory::new(&[512]);
-        ops.buffers = BufferTable::for_test(memory.list[0], 3);
+        ops.buffers[Kind::Interrupt as usize] = BufferTable::for_test(memory.list[0], 3);
         let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
         assert_eq!(registered(&mut ops, id), Some(3));
         let data = ops.user_data(id);
@@ -282,7 +282,7 @@ fn what_the_kernel_does_not_take_from_a_registered_buffer_goes_without_it_once()
     // Of other errors the buffer is innocent.
     let (mut ops, file) = ops(4, 0);
     let memory = Memory::new(&[512]);
-    ops.buffers = BufferTable::for_test(memory.list[0], 3);
+    ops.buffers[Kind::Interrupt as usize] = BufferTable::for_test(memory.list[0], 3);
     let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
     assert_eq!(registered(&mut ops, id), Some(3));
     assert!(matches!(ops.finish_part(ops.user_data(id), -libc::EIO), Next::Done(_)));
@@ -326,4 +326,29 @@ fn a_way_that_the_file_does_not_have_is_left_for_the_other() {
     let id = accept_space(&mut ops, file, kind, plan);
     ops.mark_cancelled(file, Tag(1));
     assert_eq!(finish(&mut ops, id, -libc::EOPNOTSUPP), done(1, Err(IoError::Cancelled)));
+}
+
+#[test]
+fn only_plain_reads_and_writes_are_polled_for() {
+    let mut bytes = [0_u8; 512];
+    // SAFETY: the kernel never sees it.
+    let list = [unsafe { Segment::new(std::ptr::NonNull::new(bytes.as_mut_ptr()).unwrap(), 512) }];
+    let config = IoConfig { entries: 8, channels: 1, reserve: 1, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
+    let mut ops = Ops::new(&config, true).unwrap();
+    let file = std::sync::Arc::new(std::fs::File::open("/dev/null").unwrap());
+    let file = ops.files.insert(crate::io::ChannelId::for_test(0), file, 0).unwrap();
+    ops.files.get_mut(file).polled = true;
+    let mut ring_of = |kind, len| {
+        // SAFETY: as above.
+        let segments = unsafe { SegmentSlice::new(&list) };
+        let id = ops.accept(file, &Op { kind, offset: 0, len, segments }, Tag(0), false).unwrap();
+        let ring = ops.kind(id);
+        ops.end(id, Ok(()));
+        ring
+    };
+    assert_eq!(ring_of(OpKind::Read, 512), Kind::Poll);
+    assert_eq!(ring_of(OpKind::Write { fua: false }, 512), Kind::Poll);
+    assert_eq!(ring_of(OpKind::Write { fua: true }, 512), Kind::Interrupt);
+    assert_eq!(ring_of(OpKind::Flush, 0), Kind::Interrupt);
+    assert_eq!(ring_of(OpKind::Unmap, 512), Kind::Interrupt);
 }

@@ -35,6 +35,16 @@ impl Step {
 
 const STEPS: [Step; 4] = [Step::DeferTaskrun, Step::SingleIssuer, Step::CoopTaskrun, Step::Plain];
 
+/// How a ring learns that a device has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The device interrupts.
+    Interrupt,
+    /// Each call that asks for results looks into the device's queues. Only reads and writes, with direct I/O, of devices
+    /// that have queues for it.
+    Poll,
+}
+
 /// A ring, and what it can do.
 pub(crate) struct Made {
     pub(crate) ring: IoUring,
@@ -62,10 +72,10 @@ impl Made {
 ///
 /// # Errors
 /// What the kernel says, with a hint for people.
-pub(crate) fn ring(entries: u32) -> io::Result<Made> {
-    let (ring, step) = best(entries)?;
+pub(crate) fn ring(entries: u32, kind: Kind) -> io::Result<Made> {
+    let (ring, step) = best(entries, kind)?;
     let vectored_fixed = check_opcodes(&ring)?;
-    tracing::debug!(?step, entries, vectored_fixed, "io_uring set up");
+    tracing::debug!(?step, ?kind, entries, vectored_fixed, "io_uring set up");
     Ok(Made { ring, step, vectored_fixed })
 }
 
@@ -77,13 +87,13 @@ pub(crate) type CommandRing = IoUring<squeue::Entry128, cqueue::Entry32>;
 /// # Errors
 /// As those of [`ring`].
 pub(crate) fn command_ring(entries: u32) -> io::Result<CommandRing> {
-    best(entries).map(|(ring, _)| ring)
+    best(entries, Kind::Interrupt).map(|(ring, _)| ring)
 }
 
-fn best<S: squeue::EntryMarker, C: cqueue::EntryMarker>(entries: u32) -> io::Result<(IoUring<S, C>, Step)> {
+fn best<S: squeue::EntryMarker, C: cqueue::EntryMarker>(entries: u32, kind: Kind) -> io::Result<(IoUring<S, C>, Step)> {
     let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
     for step in STEPS {
-        match build(step, entries) {
+        match build(step, entries, kind) {
             Ok(ring) => return Ok((ring, step)),
             // EINVAL is how a kernel refuses a flag that it does not know.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refusal = error,
@@ -98,14 +108,14 @@ fn best<S: squeue::EntryMarker, C: cqueue::EntryMarker>(entries: u32) -> io::Res
 /// # Errors
 /// As those of [`ring`].
 pub(crate) fn check() -> io::Result<()> {
-    ring(1).map(drop)
+    ring(1, Kind::Interrupt).map(drop)
 }
 
 /// Whether the ring can discard on the block device `file`: Linux 6.12.
 pub(crate) fn can_discard(file: &File) -> bool {
     // A length of 0 is refused by kernels that know the command, and by the others the command is.
     let ask = || {
-        let mut ring = ring(1)?.ring;
+        let mut ring = ring(1, Kind::Interrupt)?.ring;
         let entry = sqe::discard(Fd(file.as_raw_fd()), 0, 0);
         // SAFETY: the entry points to no memory, and the file is open until the answer has come.
         unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
@@ -116,7 +126,11 @@ pub(crate) fn can_discard(file: &File) -> bool {
     ask().unwrap_or(false)
 }
 
-fn build<S: squeue::EntryMarker, C: cqueue::EntryMarker>(step: Step, entries: u32) -> io::Result<IoUring<S, C>> {
+fn build<S: squeue::EntryMarker, C: cqueue::EntryMarker>(
+    step: Step,
+    entries: u32,
+    kind: Kind,
+) -> io::Result<IoUring<S, C>> {
     let mut builder = IoUring::<S, C>::builder();
     // Every operation in flight has at most one result and one cancel request to answer, so that the completion queue
     // cannot overflow.
@@ -132,6 +146,9 @@ fn build<S: squeue::EntryMarker, C: cqueue::EntryMarker>(step: Step, entries: u3
             builder.setup_submit_all().setup_taskrun_flag().setup_coop_taskrun();
         }
         Step::Plain => {}
+    }
+    if kind == Kind::Poll {
+        builder.setup_iopoll();
     }
     builder.build(entries)
 }
@@ -177,11 +194,12 @@ mod tests {
 
     #[test]
     fn each_step_that_this_kernel_knows_gives_the_queues_that_were_asked_for() {
-        for step in STEPS {
-            let Ok(ring) = build::<squeue::Entry, cqueue::Entry>(step, 8) else { continue };
+        for (step, kind) in STEPS.into_iter().flat_map(|step| [(step, Kind::Interrupt), (step, Kind::Poll)]) {
+            let Ok(ring) = build::<squeue::Entry, cqueue::Entry>(step, 8, kind) else { continue };
             assert_eq!((ring.params().sq_entries(), ring.params().cq_entries()), (8, 16), "{step:?}");
+            assert_eq!(ring.params().is_setup_iopoll(), kind == Kind::Poll);
         }
-        assert!(ring(8).is_ok());
+        assert!(ring(8, Kind::Interrupt).is_ok() && ring(8, Kind::Poll).is_ok());
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) struct Entry {
     pub(crate) fixed: bool,
     /// No further part of it shall.
     pub(crate) plain: bool,
+    /// The part that is in flight is in the ring that polls.
+    pub(crate) polled: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +135,12 @@ impl<T> Slab<T> {
         place.entry.take().expect("an id is used until its entry is removed")
     }
 
+    /// An entry.
+    pub(crate) fn get(&self, id: EntryId) -> &T {
+        self.places[id.0 as usize].entry.as_ref().expect("an operation is there until it ends")
+    }
+
+    /// The same, to change it.
     pub(crate) fn get_mut(&mut self, id: EntryId) -> &mut T {
         self.places[id.0 as usize].entry.as_mut().expect("an id is used until its entry is removed")
     }
@@ -175,6 +183,7 @@ mod tests {
             cancelled: false,
             fixed: false,
             plain: false,
+            polled: false,
         }
     }
 

@@ -275,11 +275,11 @@ fn a_cancel_with_a_full_submission_queue_is_not_lost() {
     pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
     pipe.ring.submit();
     // Requests for operations that nobody has fill the queue.
-    while pipe.ring.push(&sqe::cancel(u64::from(u32::MAX))) {
+    while pipe.ring.push_cancel(u64::from(u32::MAX)) {
         pipe.ring.cancels += 1;
     }
     pipe.ring.cancels = 0;
-    let places = pipe.ring.queued_and_asked().0;
+    let places = pipe.ring.usual.queued_and_asked().0;
     assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
     assert_eq!(pipe.ring.submit(), places as usize);
     pipe.ring.cancels = places;
@@ -332,4 +332,64 @@ fn a_file_that_was_removed_is_closed_and_its_place_is_free() {
         pipe.ring.add_file(CHANNEL, &other, 1).unwrap();
     }
     assert!(pipe.ring.add_file(CHANNEL, &other, 1).is_err(), "there are two places");
+}
+
+#[test]
+fn what_the_kernel_does_not_poll_for_is_done_the_usual_way() {
+    let mut pipe = pipe();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let file = Arc::new(File::from(OwnedFd::from(reader)));
+    pipe.file = pipe.ring.add_file(CHANNEL, &file, 1).unwrap();
+    pipe.writer = File::from(OwnedFd::from(writer));
+    pipe.ring.poll_for(pipe.file, &file);
+    let mut bytes = [0; 2];
+    let (a, b) = bytes.split_at_mut(1);
+    let lists = [[segment(a)], [segment(b)]];
+    for (tag, list) in lists.iter().enumerate() {
+        pipe.ring.start(pipe.file, &read(list), Tag(tag as u64), false).unwrap();
+    }
+    assert_eq!((pipe.ring.stats().polled, pipe.ring.ops.polled()), (2, 2));
+    assert!(!pipe.ring.arm().unwrap(), "nothing wakes who sleeps while it is to poll");
+    pipe.ring.disarm();
+    assert_eq!(pipe.ring.submit(), 2);
+    pipe.ring.reap(&mut pipe.done);
+    assert_eq!((pipe.ring.ops.polled(), pipe.ring.in_flight(), pipe.done.len()), (0, 2, 0), "no pipe is polled for");
+    pipe.ring.submit();
+    pipe.writer.write_all(b"xy").unwrap();
+    while pipe.done.len() < 2 {
+        pipe.sleep_and_reap();
+    }
+    assert_eq!(pipe.done.iter().filter(|done| done.completion.result == Ok(())).count(), 2);
+    bytes.sort_unstable();
+    assert_eq!(&bytes, b"xy");
+    assert_eq!(pipe.ring.stats().polled, 2, "nor asked again");
+}
+
+#[test]
+fn what_is_polled_for_is_cancelled_when_the_kernel_gives_it_back() {
+    let mut pipe = pipe();
+    let file = Arc::new(File::open("/dev/null").unwrap());
+    let id = pipe.ring.add_file(CHANNEL, &file, 1).unwrap();
+    pipe.ring.poll_for(id, &file);
+    let mut bytes = [0; 1];
+    let list = [segment(&mut bytes)];
+    pipe.ring.start(id, &read(&list), Tag(3), false).unwrap();
+    assert_eq!(pipe.ring.cancel(id, Tag(3)), None);
+    pipe.ring.submit();
+    pipe.ring.reap(&mut pipe.done);
+    pipe.expect(3, Err(IoError::Cancelled));
+    assert_eq!(pipe.ring.cancels, 0, "such a ring takes no cancel requests, and none was sent");
+}
+
+#[test]
+fn a_ring_that_polls_is_dropped_with_what_is_in_it() {
+    let mut pipe = pipe();
+    let file = Arc::new(File::open("/dev/null").unwrap());
+    let id = pipe.ring.add_file(CHANNEL, &file, 1).unwrap();
+    pipe.ring.poll_for(id, &file);
+    let mut bytes = [0; 1];
+    let list = [segment(&mut bytes)];
+    pipe.ring.start(id, &read(&list), Tag(3), false).unwrap();
+    assert!(pipe.ring.recall());
+    assert_eq!((pipe.ring.in_flight(), pipe.ring.ops.polled()), (0, 0));
 }

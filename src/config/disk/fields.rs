@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::kinds::Kind;
-use super::{BackendConfig, DirectMode, Engine, KEYS};
+use super::{BackendConfig, DirectMode, Engine, Iopoll, KEYS};
 use crate::config::units;
 
 /// The comma-separated fields that are still to be understood.
@@ -32,7 +32,7 @@ impl Fields {
 
     /// A file, through `engine`.
     pub(super) fn file(&mut self, engine: Engine) -> Result<BackendConfig, String> {
-        Ok(BackendConfig::File { path: self.path()?, direct: self.direct()?, engine })
+        Ok(BackendConfig::File { path: self.path()?, direct: self.direct()?, engine, iopoll: self.iopoll()? })
     }
 
     pub(super) fn path(&mut self) -> Result<PathBuf, String> {
@@ -48,6 +48,15 @@ impl Fields {
             Some("on") => Ok(DirectMode::On),
             Some("off") => Ok(DirectMode::Off),
             Some(other) => Err(format!("direct={other} is unknown; it can be auto, on or off")),
+        }
+    }
+
+    fn iopoll(&mut self) -> Result<Iopoll, String> {
+        match self.take("iopoll").as_deref() {
+            None | Some("auto") => Ok(Iopoll::Auto),
+            Some("on") => Ok(Iopoll::On),
+            Some("off") => Ok(Iopoll::Off),
+            Some(other) => Err(format!("iopoll={other} is unknown; it can be auto, on or off")),
         }
     }
 

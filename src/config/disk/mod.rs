@@ -12,7 +12,7 @@ use super::{ConfigError, MAX_LUNS};
 use fields::Fields;
 
 /// Every key that a disk string can have, for the message about one that it cannot.
-const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product, revision, naa, direct, split, error, \
+const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product, revision, naa, direct, iopoll, split, error, \
                     error-rate, error-ops, delay, cancel, ro";
 
 /// A disk: its backend and what the guest is told about it.
@@ -55,6 +55,8 @@ pub enum BackendConfig {
         direct: DirectMode,
         /// Who does the I/O.
         engine: Engine,
+        /// Whether results are looked for in the device's own queues.
+        iopoll: Iopoll,
     },
     /// The character device of an NVMe namespace.
     Nvme {
@@ -77,6 +79,18 @@ pub enum BackendConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DirectMode {
     /// Where the file system can.
+    #[default]
+    Auto,
+    /// Or not at all.
+    On,
+    /// Never.
+    Off,
+}
+
+/// Whether results are looked for in the queues of the device, so that it does not interrupt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Iopoll {
+    /// Where a block device has queues for that.
     #[default]
     Auto,
     /// Or not at all.
@@ -160,11 +174,19 @@ mod tests {
         let disk = parse("a/disk.img");
         assert_eq!(
             disk.backend,
-            BackendConfig::File { path: "a/disk.img".into(), direct: DirectMode::Auto, engine: Engine::Auto }
+            BackendConfig::File {
+                path: "a/disk.img".into(),
+                direct: DirectMode::Auto,
+                engine: Engine::Auto,
+                iopoll: Iopoll::Auto
+            }
         );
         assert_eq!((disk.target, disk.lun, disk.read_only, disk.block_size), (None, None, false, None));
-        let odd = BackendConfig::File { path: "a,b=c.img".into(), direct: DirectMode::Auto, engine: Engine::Auto };
-        assert_eq!(parse("path=a,,b=c.img").backend, odd);
+        let path_of = |text| match parse(text).backend {
+            BackendConfig::File { path, .. } => path,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(path_of("path=a,,b=c.img"), PathBuf::from("a,b=c.img"));
     }
 
     #[test]
@@ -195,6 +217,11 @@ mod tests {
         assert_eq!(parse("file:x").backend, parse("x").backend);
         for (text, wanted) in [("uring:x", Engine::Uring), ("threads:x", Engine::Threads), ("./null", Engine::Auto)] {
             assert!(matches!(parse(text).backend, BackendConfig::File { engine, .. } if engine == wanted), "{text}");
+        }
+        for (text, wanted) in
+            [("x,iopoll=auto", Iopoll::Auto), ("x,iopoll=on", Iopoll::On), ("uring:x,iopoll=off", Iopoll::Off)]
+        {
+            assert!(matches!(parse(text).backend, BackendConfig::File { iopoll, .. } if iopoll == wanted), "{text}");
         }
         assert_eq!(parse("nvme:/dev/ng0n1,ro").backend, BackendConfig::Nvme { path: "/dev/ng0n1".into() });
         for kind in kinds::KINDS {
@@ -244,6 +271,8 @@ mod tests {
             ("x,block-size=1024", "512 or 4096"),
             ("x,ro,ro", "stands twice"),
             ("x,direct=yes", "auto, on or off"),
+            ("x,iopoll=yes", "iopoll=yes is unknown; it can be auto, on or off"),
+            ("null:size=1G,iopoll=on", "does not fit a null disk"),
             ("x,delay=5", "not a duration"),
             ("x,delay=5s,cancel=off", "yes or no"),
             ("x,cancel=no", "needs a delay"),
