@@ -38,18 +38,23 @@ impl Lab {
     /// Boots Linux, which runs `script`, with further arguments of `scripts/guest`. Paths among them are below the
     /// target's directory.
     pub fn boot(&self, target: &Target, name: &'static str, script: &str, args: &[&str]) -> Machine {
+        self.boot_in(&target.path(""), name, script, args)
+    }
+
+    /// The same with a directory that no target serves.
+    pub fn boot_in(&self, dir: &Path, name: &'static str, script: &str, args: &[&str]) -> Machine {
         let job = format!("{name}.job");
-        std::fs::write(target.path(&job), format!(". /job/lib.sh\n{script}\n")).expect("write the job");
-        self.start(target, name, &[&["--job", &job], args].concat())
+        std::fs::write(dir.join(&job), format!(". /job/lib.sh\n{script}\n")).expect("write the job");
+        self.start(dir, name, &[&["--job", &job], args].concat())
     }
 
     /// Boots what the first disk holds.
     pub fn boot_disk(&self, target: &Target, name: &'static str, args: &[&str]) -> Machine {
-        self.start(target, name, &[&["--boot-disk"], args].concat())
+        self.start(&target.path(""), name, &[&["--boot-disk"], args].concat())
     }
 
-    fn start(&self, target: &Target, name: &'static str, args: &[&str]) -> Machine {
-        let dir = target.path(name);
+    fn start(&self, below: &Path, name: &'static str, args: &[&str]) -> Machine {
+        let dir = below.join(name);
         std::fs::create_dir(&dir).expect("a directory for the guest");
         let child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/guest"))
             .arg("--log")
@@ -60,7 +65,7 @@ impl Lab {
             .arg(dir.join("pid"))
             .args(["--quiet", "--timeout", &GUEST_LIMIT_S.to_string()])
             .args(args)
-            .current_dir(target.path(""))
+            .current_dir(below)
             .env("TMPDIR", &dir)
             .stdin(Stdio::null())
             .stderr(File::create(dir.join("script")).expect("a log for the script"))
