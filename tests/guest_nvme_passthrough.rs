@@ -1,0 +1,131 @@
+//! Inside a guest with QEMU's NVMe device: the suite of the backends on its namespaces, and the real binary that serves them
+//! to the driver in user space.
+
+mod common;
+mod guest;
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{SOCKET, Target, cpumask, directory};
+use guest::Lab;
+
+/// The size that the suite of `bdev` wants.
+const SUITE_BYTES: u64 = (4 << 20) + 5 * 4096;
+const DISK_BYTES: u64 = 64 << 20;
+
+const SCRIPT: &str = r#"
+cd /job/files
+ANNULUS_TEST_NVME=/dev/ng0n1,/dev/ng0n2 ./suite --nocapture >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
+result suite "$(grep -c '^NVMe namespace' /tmp/suite)"
+
+# serve DISK: on a socket, until stop.
+serve() {
+    ./annulus serve --cpumask 0x1 --idle adaptive --socket /tmp/n.sock --disk "$1" >/tmp/serve 2>&1 &
+    served=$!
+    tenths=0
+    until grep -q '^ready$' /tmp/serve; do
+        tenths=$((tenths + 1))
+        [ "$tenths" -lt 300 ] && kill -0 "$served" || { cat /tmp/serve; fail "nothing serves $1"; }
+        sleep 0.1
+    done
+}
+stop() {
+    kill -INT "$served"
+    wait "$served" || { cat /tmp/serve; fail "the target did not end well"; }
+    rm -f /tmp/n.sock
+}
+
+# Commands that the device counts, of whatever way they came.
+commands() { nvme smart-log /dev/nvme0 | sed -n "s/^[Hh]ost[_ ]$1[_ ][Cc]ommands[^:]*: *\([0-9,]*\).*/\1/p" | tr -d ,; }
+
+for disk in nvme:/dev/ng0n3 /dev/ng0n4; do
+    name=nvme${disk##*/ng}
+    before=$(commands '[Ww]rite')
+    serve "$disk"
+    grep -q 'NVMe namespace' /tmp/serve || { cat /tmp/serve; fail "$disk goes another way"; }
+    ! ./annulus serve --socket /tmp/other.sock --disk "/dev/$name" >/tmp/other 2>&1 || fail "served twice"
+    result refused "$(grep -c 'in use' /tmp/other)"
+    ./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/50:64k/30:1m/20 --size 32m --verify \
+        --number-ios 200 --runtime 30s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load on $disk"; }
+    stop
+    result blocks "$(blockdev --getss "/dev/$name")"
+    # The pattern of the load is on the device, as its block device shows.
+    result holds_data "$(dd if="/dev/$name" bs=1M count=32 2>/dev/null | tr -d '\0' | head -c 1 | wc -c)"
+    result writes "$(($(commands '[Ww]rite') - before))"
+done
+"#;
+
+/// Builds the suite of `bdev`, and the driver beside it. Where the suite is.
+fn build() -> PathBuf {
+    let cargo = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        let output = output.expect("run cargo");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    cargo(&["build", "-p", "annulus-bench"]);
+    let said = cargo(&["test", "-p", "annulus-bdev", "--test", "nvme", "--no-run"]);
+    // It says "Executable tests/nvme.rs (PATH)".
+    let path =
+        said.lines().filter(|line| line.contains("tests/nvme.rs")).find_map(|line| line.split(['(', ')']).nth(1));
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path.unwrap_or_else(|| panic!("no path in: {said}")))
+}
+
+/// Puts a program without what only debuggers want where the guest finds it under `name`.
+fn provide(target: &Target, program: &Path, name: &str) -> String {
+    let stripped = Command::new("strip").arg("-o").arg(target.path(name)).arg(program).status();
+    assert!(stripped.expect("run strip").success());
+    name.to_owned()
+}
+
+#[test]
+fn namespaces_are_served_by_their_own_commands() {
+    let lab = Lab::enter();
+    let annulus = Path::new(env!("CARGO_BIN_EXE_annulus"));
+    let suite = build();
+    let bench = suite.parent().and_then(Path::parent).expect("below the target directory").join("annulus-bench");
+    // The lab's own helpers want a target; this one only lends its directory.
+    let mask = cpumask(1);
+    let target = Target::serve(directory(), &["--cpumask", &mask, "--socket", SOCKET, "--disk", "mem:size=1M"]);
+    let programs = [
+        provide(&target, annulus, "annulus"),
+        provide(&target, &bench, "annulus-bench"),
+        provide(&target, &suite, "suite"),
+    ];
+    let mut args = vec!["--env".into(), "DISK=/dev/nvme0n1".into(), "--memory".into(), "1G".into()];
+    args.extend(["--cpus".into(), "2".into()]);
+    args.extend(programs.into_iter().flat_map(|name| ["--file".into(), name]));
+    args.extend(["--".into(), "-device".into(), "nvme,id=nvme0,serial=S123,mdts=5".into()]);
+    for (index, (bytes, block)) in
+        [(SUITE_BYTES, 512), (SUITE_BYTES, 4096), (DISK_BYTES, 512), (DISK_BYTES, 4096)].into_iter().enumerate()
+    {
+        let file = format!("n{index}.raw");
+        File::create(target.path(&file)).and_then(|file| file.set_len(bytes)).expect("a namespace's file");
+        let path = target.path(&file);
+        args.push("-drive".into());
+        args.push(format!("file={},if=none,id=n{index},format=raw,discard=unmap", path.display()));
+        args.push("-device".into());
+        args.push(format!(
+            "nvme-ns,bus=nvme0,nsid={},drive=n{index},logical_block_size={block},physical_block_size={block}",
+            index + 1
+        ));
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let guest = lab.boot(&target, "nvme", SCRIPT, &args).finish();
+    assert_eq!(guest.results("suite"), ["2"]);
+    assert_eq!(guest.results("refused"), ["1", "1"]);
+    assert_eq!(guest.results("blocks"), ["512", "4096"]);
+    assert_eq!(guest.results("holds_data"), ["1", "1"]);
+    for writes in guest.results("writes") {
+        assert!(writes.parse::<u64>().expect("a count") > 50, "the device has seen {writes} writes");
+    }
+    for index in 0..2 {
+        let held = target.path(&format!("n{index}.raw")).metadata().expect("the namespace's file").blocks() * 512;
+        assert!(held < SUITE_BYTES, "nothing was deallocated: it holds {held} bytes");
+    }
+    target.stop();
+}
