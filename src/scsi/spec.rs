@@ -4,8 +4,10 @@
 //! their numbers move from one revision of a standard to the next.
 
 mod actions;
+mod status;
 
 pub use actions::*;
+pub use status::Status;
 
 /// Operation code, byte 0 of a CDB (SPC-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,29 +141,6 @@ pub mod maintenance_out {
     pub const SET_IDENTIFYING_INFORMATION: u8 = 0x06;
     /// SET TIMESTAMP.
     pub const SET_TIMESTAMP: u8 = 0x0f;
-}
-
-/// Status code (SAM-5, status codes).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Status(pub u8);
-
-impl Status {
-    /// The command succeeded.
-    pub const GOOD: Self = Self(0x00);
-    /// Sense data says what happened.
-    pub const CHECK_CONDITION: Self = Self(0x02);
-    /// The condition that the command asked about holds.
-    pub const CONDITION_MET: Self = Self(0x04);
-    /// The logical unit cannot take the command now; it may be sent again.
-    pub const BUSY: Self = Self(0x08);
-    /// A reservation of another nexus is in the way.
-    pub const RESERVATION_CONFLICT: Self = Self(0x18);
-    /// The task set has no room for the command.
-    pub const TASK_SET_FULL: Self = Self(0x28);
-    /// An auto contingent allegiance exists.
-    pub const ACA_ACTIVE: Self = Self(0x30);
-    /// Another nexus aborted the command, and the control mode page asks to say so.
-    pub const TASK_ABORTED: Self = Self(0x40);
 }
 
 /// Sense key (SPC-5, sense key and additional sense code definitions).
