@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::{Duration, Instant};
 
+use io_uring::opcode;
 use io_uring::squeue::Entry128;
 use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{EnterFlags, opcode};
 
 use crate::channel::{Completion, SubmitError, Tag};
 use crate::io::{ChannelId, Done, IoConfig};
@@ -136,21 +136,8 @@ impl NvmeRing {
     }
 
     fn enter(&mut self, queued: u32, asked: bool) -> usize {
-        let flags = if asked { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
         // SAFETY: the queued entries were checked when they were pushed.
-        match unsafe { self.enter.call(queued, flags) } {
-            Ok(taken) => taken,
-            Err(error) => {
-                // What was not taken stays queued for the next pass. These say that the ring is used wrongly.
-                if let Some(libc::EEXIST | libc::EBADF | libc::EBADFD | libc::EFAULT | libc::EINVAL) =
-                    error.raw_os_error()
-                {
-                    panic!("io_uring is used by another thread than the one that made it, or was closed: {error}");
-                }
-                tracing::debug!(%error, queued, "io_uring takes no NVMe commands for now");
-                0
-            }
-        }
+        unsafe { self.enter.hand_over(queued, asked) }
     }
 
     /// Moves results to `done`: at most as many as the completion queue holds.

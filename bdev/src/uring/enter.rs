@@ -49,12 +49,36 @@ impl Enter {
         self.place.is_some()
     }
 
-    /// Hands `queued` entries over, and with GETEVENTS in `flags` runs what the kernel has put off. Returns how many were
-    /// taken.
+    /// Hands `queued` entries over, and with `asked` runs what the kernel has put off. Returns how many were taken; what was
+    /// not stays queued for the next pass.
     ///
     /// # Safety
     /// What the queued entries point to stays until their completion.
-    pub(crate) unsafe fn call(&self, queued: u32, flags: EnterFlags) -> io::Result<usize> {
+    ///
+    /// # Panics
+    /// The kernel says that the ring is used wrongly.
+    pub(crate) unsafe fn hand_over(&self, queued: u32, asked: bool) -> usize {
+        let flags = if asked { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
+        // SAFETY: as the caller promises.
+        match unsafe { self.call(queued, flags) } {
+            Ok(taken) => taken,
+            Err(error) => {
+                if let Some(libc::EEXIST | libc::EBADF | libc::EBADFD | libc::EFAULT | libc::EINVAL) =
+                    error.raw_os_error()
+                {
+                    panic!("io_uring is used by another thread than the one that made it, or was closed: {error}");
+                }
+                tracing::debug!(%error, queued, "io_uring takes nothing for now");
+                0
+            }
+        }
+    }
+
+    /// The system call.
+    ///
+    /// # Safety
+    /// As that of [`Enter::hand_over`].
+    unsafe fn call(&self, queued: u32, flags: EnterFlags) -> io::Result<usize> {
         let (fd, flags) = match self.place {
             Some(place) => (place as RawFd, flags | EnterFlags::REGISTERED_RING),
             None => (self.fd, flags),

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use io_uring::IoUring;
 use io_uring::squeue::Entry;
-use io_uring::{EnterFlags, IoUring};
 
 use crate::io::IoConfig;
 use crate::uring::Registrar;
@@ -120,20 +120,7 @@ impl Ring {
     /// Hands `queued` entries to the kernel; with `asked` runs what it has put off, and a ring that polls looks for results.
     /// Returns how many entries were taken.
     pub(crate) fn enter(&mut self, queued: u32, asked: bool) -> usize {
-        let flags = if asked { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
         // SAFETY: who pushed the queued entries has promised it.
-        match unsafe { self.enter.call(queued, flags) } {
-            Ok(taken) => taken,
-            Err(error) => {
-                // What was not taken stays queued for the next pass. These say that the ring is used wrongly.
-                if let Some(libc::EEXIST | libc::EBADF | libc::EBADFD | libc::EFAULT | libc::EINVAL) =
-                    error.raw_os_error()
-                {
-                    panic!("io_uring is used by another thread than the one that made it, or was closed: {error}");
-                }
-                tracing::debug!(%error, queued, "io_uring takes nothing for now");
-                0
-            }
-        }
+        unsafe { self.enter.hand_over(queued, asked) }
     }
 }
