@@ -18,7 +18,15 @@ const DISK_BYTES: u64 = 64 << 20;
 
 const SCRIPT: &str = r#"
 cd /job/files
-ANNULUS_TEST_NVME=/dev/ng0n1,/dev/ng0n2 ./suite --nocapture >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
+# node NSID: the end that the names of a namespace's nodes share (0n1). The kernel gives them out in whatever order its
+# scan ends, so that nvme0n1 need not be the namespace 1.
+node() {
+    for disk in /sys/block/nvme0n*; do
+        [ "$(cat "$disk/nsid")" != "$1" ] || { echo "${disk##*/nvme}"; return; }
+    done
+    fail "no namespace $1"
+}
+ANNULUS_TEST_NVME=/dev/ng$(node 1),/dev/ng$(node 2) ./suite --nocapture >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
 result suite "$(grep -c '^NVMe namespace' /tmp/suite)"
 
 # serve DISK: on a socket, until stop.
@@ -41,7 +49,7 @@ stop() {
 # Commands that the device counts, of whatever way they came.
 commands() { nvme smart-log /dev/nvme0 | sed -n "s/^[Hh]ost[_ ]$1[_ ][Cc]ommands[^:]*: *\([0-9,]*\).*/\1/p" | tr -d ,; }
 
-for disk in nvme:/dev/ng0n3 /dev/ng0n4; do
+for disk in "nvme:/dev/ng$(node 3)" "/dev/ng$(node 4)"; do
     name=nvme${disk##*/ng}
     before=$(commands '[Ww]rite')
     serve "$disk"
