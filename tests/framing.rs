@@ -5,11 +5,11 @@ mod common;
 use annulus_bench::guest::cdb;
 use annulus_bench::guest::framing::{Framing, Shape};
 use annulus_bench::guest::memory::Gpa;
-use annulus_bench::guest::queue::Piece;
 use annulus_bench::guest::scsi::{Command, Response};
 use annulus_bench::guest::spec::scsi;
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, pattern, settle};
+use common::placed::{across, execute_at};
 use common::{SOCKET, Target, directory, image};
 
 fn there_and_back(guest: &mut Guest, seed: u64, blocks: u32, shape: &Shape) {
@@ -140,23 +140,11 @@ fn a_descriptor_may_cross_from_one_region_into_the_next() {
     settle(&mut guest, LUN);
     // Nothing is allocated at the end of the first region, nor in the second.
     let data = pattern(1, 8192);
-    guest.memory().window(Gpa(second.0 - 4096 - 100), 4196).unwrap().write(0, &data[..4196]);
-    guest.memory().window(second, 3996).unwrap().write(0, &data[4196..]);
-    let write = Command::data_out(LUN, cdb::transfer(cdb::Direction::Write, cdb::Width::Ten, 9, 16, 0), Vec::new());
-    let request = guest.memory().allocate(51, 8).unwrap();
-    request.write(0, &write.encode(1, 32));
-    let response = guest.memory().allocate(108, 8).unwrap();
-    response.fill(0xFF);
-    let piece = |gpa, len, device_writes| Piece { gpa, len, device_writes };
-    let across = piece(Gpa(second.0 - 4196), 8192, false);
-    let queue = guest.queue(2);
-    queue.add(&[piece(request.gpa(), 51, false), across, piece(response.gpa(), 108, true)]).unwrap();
-    queue.publish();
-    let (device, connection) = guest.registers();
-    let doorbell = device.doorbell(connection, 2).unwrap();
-    device.notify(connection, doorbell, 2).unwrap();
-    target.until("completion", || guest.queue(2).poll().unwrap().is_some());
-    assert_eq!(response.to_vec()[10..12], [0, 0]);
+    let [low, high] = across(&mut guest, second, 4196, data.len());
+    low.write(0, &data[..4196]);
+    high.write(0, &data[4196..]);
+    let write = Command::new(LUN, cdb::transfer(cdb::Direction::Write, cdb::Width::Ten, 9, 16, 0));
+    execute_at(&mut guest, &write, low.gpa(), data.len(), true);
     let read = guest.execute(0, &Command::read(LUN, 9, 16, 512)).unwrap().good().unwrap();
     assert!(read.data == data);
     target.stop();

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use annulus_bench::guest::cdb::{self, Direction, Width};
 use annulus_bench::guest::framing::{Framing, Shape};
-use annulus_bench::guest::memory::{Gpa, Window};
-use annulus_bench::guest::queue::Piece;
+use annulus_bench::guest::memory::Gpa;
 use annulus_bench::guest::scsi::{Command, Lun};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, pattern, settle};
+use common::placed::{across, execute_at};
 use common::{SOCKET, Target, directory, image};
 
 const FILE_LEN: u64 = 64 << 20;
@@ -111,32 +111,6 @@ fn pieces_need_not_be_aligned_for_direct_io() {
     let shape = Shape::of(Framing::Cut { readable: cut(), writable: cut() }).indirect();
     there_and_back(&mut guest, &file, &shape, (9, 256 << 10));
     target.stop();
-}
-
-/// One descriptor for data that begins `before` bytes below `border` and goes on above it.
-fn across(guest: &mut Guest, border: Gpa, before: usize, len: usize) -> [Window; 2] {
-    let memory = guest.memory();
-    [memory.window(Gpa(border.0 - before as u64), before).unwrap(), memory.window(border, len - before).unwrap()]
-}
-
-/// Sends a READ or WRITE whose data is one descriptor at `data`, and waits for its end.
-fn execute_at(guest: &mut Guest, command: &Command, data: Gpa, len: usize, writes: bool) {
-    let header = command.encode(1, 32);
-    let meta = guest.memory().allocate(1024, 512).unwrap();
-    meta.write(0, &header);
-    meta.write(512, &[0xFF; 12]);
-    let request = Piece { gpa: meta.gpa(), len: 51, device_writes: false };
-    let response = Piece { gpa: meta.gpa().plus(512), len: 108, device_writes: true };
-    let data = Piece { gpa: data, len: len as u32, device_writes: !writes };
-    let chain = if writes { [request, data, response] } else { [request, response, data] };
-    let queue = guest.queue(2);
-    queue.add(&chain).unwrap();
-    if queue.publish() {
-        guest.ring_bell(2).unwrap();
-    }
-    common::until("completion", || guest.queue(2).poll().unwrap().is_some());
-    assert_eq!(meta.to_vec()[512..524], [0; 12], "GOOD, and nothing missing");
-    guest.memory().free(&meta);
 }
 
 #[test]

@@ -5,10 +5,10 @@ mod common;
 use annulus_bench::guest::cdb;
 use annulus_bench::guest::framing::{Framing, Shape};
 use annulus_bench::guest::memory::Gpa;
-use annulus_bench::guest::queue::Piece;
 use annulus_bench::guest::scsi::{Command, Response};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, alive, pattern, settle, verify_on};
+use common::placed::{across, execute_at};
 use common::{SOCKET, Target, cpumask, directory, image};
 
 /// What the log says of each piece of memory that has been registered.
@@ -87,23 +87,11 @@ fn a_buffer_may_cross_from_one_registered_region_into_the_next() {
     settle(&mut guest, LUN);
     // Nothing is allocated at the end of the first region, nor in the second.
     let data = pattern(1, 8192);
-    guest.memory().window(Gpa(second.0 - 4096), 4096).unwrap().write(0, &data[..4096]);
-    guest.memory().window(second, 4096).unwrap().write(0, &data[4096..]);
-    let write = Command::data_out(LUN, cdb::transfer(cdb::Direction::Write, cdb::Width::Ten, 9, 16, 0), Vec::new());
-    let request = guest.memory().allocate(51, 8).unwrap();
-    request.write(0, &write.encode(1, 32));
-    let response = guest.memory().allocate(108, 8).unwrap();
-    response.fill(0xFF);
-    let piece = |gpa, len, device_writes| Piece { gpa, len, device_writes };
-    let across = piece(Gpa(second.0 - 4096), 8192, false);
-    let queue = guest.queue(2);
-    queue.add(&[piece(request.gpa(), 51, false), across, piece(response.gpa(), 108, true)]).unwrap();
-    queue.publish();
-    let (device, connection) = guest.registers();
-    let doorbell = device.doorbell(connection, 2).unwrap();
-    device.notify(connection, doorbell, 2).unwrap();
-    target.until("completion", || guest.queue(2).poll().unwrap().is_some());
-    assert_eq!(response.to_vec()[10..12], [0, 0]);
+    let [low, high] = across(&mut guest, second, 4096, data.len());
+    low.write(0, &data[..4096]);
+    high.write(0, &data[4096..]);
+    let write = Command::new(LUN, cdb::transfer(cdb::Direction::Write, cdb::Width::Ten, 9, 16, 0));
+    execute_at(&mut guest, &write, low.gpa(), data.len(), true);
     let read = guest.execute(0, &Command::read(LUN, 9, 16, 512)).unwrap().good().unwrap();
     assert!(read.data == data);
     target.stop();

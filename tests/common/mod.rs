@@ -5,6 +5,7 @@
 
 pub mod io;
 pub mod load;
+pub mod placed;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
