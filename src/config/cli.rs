@@ -7,7 +7,9 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 
 use super::create::{CreateArgs, EXAMPLES as CREATE_EXAMPLES};
 use super::scope::{self, Scoped};
-use super::{ConfigError, CreateConfig, DiskConfig, Idle, Register, RingFormat, ServeConfig, file, units};
+use super::{
+    AccessState, ConfigError, CreateConfig, DiskConfig, Idle, Register, RingFormat, ServeConfig, file, port, units,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,7 +59,7 @@ pub struct Cli {
 enum CliCommand {
     /// Serve disks to virtual machines.
     #[command(after_help = EXAMPLES)]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Make disk files.
     #[command(subcommand)]
     Disk(DiskCommand),
@@ -74,7 +76,7 @@ enum DiskCommand {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// Socket that a controller's client connects to; stands once for each controller. Each --disk, --queues,
-    /// --cpumask, --queue-cpus, --ring and --idle after it belongs to that controller, those before the first socket
+    /// --cpumask, --queue-cpus, --ring, --port-group, --access-state and --idle after it belongs to that controller, those before the first socket
     /// belong to all
     #[arg(short, long, value_name = "PATH")]
     socket: Vec<PathBuf>,
@@ -99,6 +101,18 @@ struct ServeArgs {
     #[arg(short, long, value_name = "DISK")]
     disk: Vec<String>,
 
+    /// Target port group that the controller is in, for guests that reach a disk through several controllers
+    #[arg(long, value_name = "N")]
+    port_group: Vec<u16>,
+
+    /// How well the port group reaches its disks at first [default: optimized]
+    #[arg(long, value_enum, value_name = "STATE")]
+    access_state: Vec<AccessState>,
+
+    /// Directory in which reservations are kept over a restart [default: annulus in XDG_STATE_HOME]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
     /// What a reactor does without work: never sleep, sleep after a while, sleep at once. One that serves several
     /// controllers sleeps as little as any of them wants [default: adaptive]
     #[arg(long, value_enum, value_name = "POLICY")]
@@ -114,7 +128,7 @@ struct ServeArgs {
     register_chunk: Option<u64>,
 
     /// Read controllers from a file instead
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "queue_cpus", "ring", "disk"])]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "queue_cpus", "ring", "port_group", "access_state", "disk"])]
     config: Option<PathBuf>,
 }
 
@@ -156,12 +170,14 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Re
         }
         config.register = args.register.unwrap_or(config.register);
         config.register_chunk = args.register_chunk;
+        config.state_dir = args.state_dir.or(config.state_dir);
         return Ok(Command::Serve(config));
     }
     let (register, register_chunk) = (args.register.unwrap_or_default(), args.register_chunk);
-    let drafts = scope::gather(scoped(args, matches)?)?;
+    let state_dir = args.state_dir.clone().or_else(port::default_state_dir);
+    let drafts = scope::gather(scoped(*args, matches)?)?;
     let controllers = scope::finish(&drafts[0], &drafts[1..])?;
-    Ok(Command::Serve(ServeConfig { controllers, register, register_chunk }))
+    Ok(Command::Serve(ServeConfig { controllers, state_dir, register, register_chunk }))
 }
 
 /// The options that belong to a controller, in the order in which they stand. Masks and disks are read here and not by
@@ -180,6 +196,8 @@ fn scoped(args: ServeArgs, matches: &ArgMatches) -> Result<Vec<Scoped>, ConfigEr
     add("queue_cpus", homes.collect::<Result<_, _>>()?);
     add("idle", args.idle.into_iter().map(Scoped::Idle).collect());
     add("ring", args.ring.into_iter().map(Scoped::Ring).collect());
+    add("port_group", args.port_group.into_iter().map(Scoped::PortGroup).collect());
+    add("access_state", args.access_state.into_iter().map(Scoped::AccessState).collect());
     add("disk", disks.collect::<Result<_, _>>()?);
     options.sort_by_key(|&(index, _)| index);
     Ok(options.into_iter().map(|(_, option)| option).collect())
@@ -210,6 +228,14 @@ mod tests {
         assert_eq!(config.controllers[0].queue_cpus.of(1), Some(0));
         assert_eq!(config.register, Register::Auto);
         assert_eq!(serve("--socket a --disk x --register off").unwrap().register, Register::Off);
+    }
+
+    #[test]
+    fn sharing() {
+        let config = serve("--socket a --disk x --port-group 3 --access-state standby --state-dir /var/tmp/s").unwrap();
+        let controller = &config.controllers[0];
+        assert_eq!((controller.port_group, controller.access_state), (Some(3), AccessState::Standby));
+        assert_eq!(config.state_dir, Some("/var/tmp/s".into()));
     }
 
     #[test]

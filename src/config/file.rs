@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::scope::{self, Draft};
-use super::{ConfigError, CpuSet, DiskConfig, Idle, QueueCpus, Register, RingFormat, ServeConfig};
+use super::{AccessState, ConfigError, CpuSet, DiskConfig, Idle, QueueCpus, Register, RingFormat, ServeConfig, port};
 
 /// Longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -19,6 +19,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 struct File {
     #[serde(default)]
     register: Register,
+    #[serde(rename = "state-dir")]
+    state_dir: Option<PathBuf>,
     idle: Option<Idle>,
     #[serde(default, deserialize_with = "from_text")]
     cpumask: Option<CpuSet>,
@@ -26,6 +28,10 @@ struct File {
     #[serde(default, rename = "queue-cpus", deserialize_with = "from_text")]
     queue_cpus: Option<QueueCpus>,
     ring: Option<RingFormat>,
+    #[serde(rename = "port-group")]
+    port_group: Option<u16>,
+    #[serde(rename = "access-state")]
+    access_state: Option<AccessState>,
     #[serde(default)]
     disks: Vec<Disk>,
     #[serde(default)]
@@ -43,6 +49,10 @@ struct Controller {
     #[serde(default, rename = "queue-cpus", deserialize_with = "from_text")]
     queue_cpus: Option<QueueCpus>,
     ring: Option<RingFormat>,
+    #[serde(rename = "port-group")]
+    port_group: Option<u16>,
+    #[serde(rename = "access-state")]
+    access_state: Option<AccessState>,
     #[serde(default)]
     disks: Vec<Disk>,
 }
@@ -121,6 +131,8 @@ fn parse(text: &str) -> Result<ServeConfig, FileError> {
         queue_cpus: file.queue_cpus,
         idle: file.idle,
         ring: file.ring,
+        port_group: file.port_group,
+        access_state: file.access_state,
         disks: disks(file.disks),
     };
     let draft = |c: Controller| Draft {
@@ -130,11 +142,14 @@ fn parse(text: &str) -> Result<ServeConfig, FileError> {
         queue_cpus: c.queue_cpus,
         idle: c.idle,
         ring: c.ring,
+        port_group: c.port_group,
+        access_state: c.access_state,
         disks: disks(c.disks),
     };
     let drafts: Vec<_> = file.controller.into_iter().map(draft).collect();
     let controllers = scope::finish(&common, &drafts).map_err(FileError::Config)?;
-    Ok(ServeConfig { controllers, register: file.register, register_chunk: None })
+    let state_dir = file.state_dir.or_else(port::default_state_dir);
+    Ok(ServeConfig { controllers, state_dir, register: file.register, register_chunk: None })
 }
 
 #[cfg(test)]
@@ -146,6 +161,7 @@ mod tests {
         let config = parse(
             r#"
             idle = "spin"
+            state-dir = "/var/tmp/a"
             register = "off"
             cpumask = "[0-1]"
             ring = "packed"
@@ -162,14 +178,18 @@ mod tests {
             cpumask = "0x2"
             ring = "split"
             idle = "sleep"
+            port-group = 2
+            access-state = "non-optimized"
             "#,
         )
         .unwrap();
         assert_eq!(config.register, Register::Off);
+        assert_eq!(config.state_dir, Some("/var/tmp/a".into()));
         let [a, b] = &config.controllers[..] else { panic!("two controllers") };
         assert_eq!((a.queues, a.disks.len(), b.queues, b.disks.len()), (4, 3, 1, 1));
         assert_eq!((a.ring, b.ring), (RingFormat::Packed, RingFormat::Split));
         assert_eq!((a.idle, b.idle), (Idle::Spin, Idle::Sleep));
+        assert_eq!((a.port_group, b.port_group, b.access_state), (None, Some(2), AccessState::NonOptimized));
         assert_eq!([0, 1, 2].map(|queue| a.queue_cpus.of(queue)), [None, Some(0), Some(0)]);
         assert!(Arc::ptr_eq(&a.disks[0].disk, &b.disks[0].disk));
     }

@@ -7,6 +7,7 @@ mod cpumask;
 mod create;
 mod disk;
 mod file;
+mod port;
 mod queue_cpus;
 mod scope;
 mod units;
@@ -17,6 +18,7 @@ pub use create::{CreateConfig, Preallocation};
 pub use disk::{
     BackendConfig, DirectMode, DiskConfig, ERROR_OPS, Engine, ErrorConfig, ErrorKind, Iopoll, SplitConfig, Wrappers,
 };
+pub use port::AccessState;
 pub use queue_cpus::QueueCpus;
 
 use std::path::PathBuf;
@@ -35,6 +37,8 @@ pub const MAX_QUEUES: u16 = 64;
 pub struct ServeConfig {
     /// At least one; sockets are distinct.
     pub controllers: Vec<ControllerConfig>,
+    /// Where reservations are kept over a restart; none if there is no such place.
+    pub state_dir: Option<PathBuf>,
     /// Whether guest memory is registered with io_uring.
     pub register: Register,
     /// Longest piece in which it is, in bytes; the kernel's limit if not given. For tests.
@@ -65,6 +69,10 @@ pub struct ControllerConfig {
     pub idle: Idle,
     /// Formats of virtqueues that it offers.
     pub ring: RingFormat,
+    /// The target port group that it is in, from 1; none if all controllers reach their disks as well.
+    pub port_group: Option<u16>,
+    /// How well its group reaches the disks at first.
+    pub access_state: AccessState,
     /// Its disks, each at its own address. One that several controllers share is the same `Arc` in each.
     pub disks: Vec<PlacedDisk>,
 }
@@ -208,6 +216,14 @@ pub enum ConfigError {
         queue: u16,
         /// How many there are.
         queues: u32,
+    },
+    /// A target port group that cannot be so.
+    #[error("controller {socket}: {why}")]
+    PortGroup {
+        /// The controller's socket.
+        socket: String,
+        /// What is wrong.
+        why: String,
     },
     /// A home that is none of the controller's CPUs.
     #[error("controller {socket}: --queue-cpus puts queue {queue} on CPU {cpu}, and its --cpumask is {cpus}")]

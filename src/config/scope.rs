@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
-    ConfigError, ControllerConfig, CpuSet, DiskConfig, Idle, MAX_QUEUES, MAX_TARGETS, PlacedDisk, QueueCpus, RingFormat,
+    AccessState, ConfigError, ControllerConfig, CpuSet, DiskConfig, Idle, MAX_QUEUES, MAX_TARGETS, PlacedDisk,
+    QueueCpus, RingFormat, port,
 };
 
 /// What was said for one controller, or (without a socket) for all.
@@ -18,6 +19,8 @@ pub(super) struct Draft {
     pub(super) queue_cpus: Option<QueueCpus>,
     pub(super) idle: Option<Idle>,
     pub(super) ring: Option<RingFormat>,
+    pub(super) port_group: Option<u16>,
+    pub(super) access_state: Option<AccessState>,
     pub(super) disks: Vec<Arc<DiskConfig>>,
 }
 
@@ -30,6 +33,8 @@ pub(super) enum Scoped {
     QueueCpus(QueueCpus),
     Idle(Idle),
     Ring(RingFormat),
+    PortGroup(u16),
+    AccessState(AccessState),
     Disk(DiskConfig),
 }
 
@@ -48,6 +53,10 @@ pub(super) fn gather(options: Vec<Scoped>) -> Result<Vec<Draft>, ConfigError> {
             Scoped::QueueCpus(homes) => set_once(&mut draft.queue_cpus, homes, "--queue-cpus", &draft.socket)?,
             Scoped::Idle(idle) => set_once(&mut draft.idle, idle, "--idle", &draft.socket)?,
             Scoped::Ring(ring) => set_once(&mut draft.ring, ring, "--ring", &draft.socket)?,
+            Scoped::PortGroup(group) => set_once(&mut draft.port_group, group, "--port-group", &draft.socket)?,
+            Scoped::AccessState(state) => {
+                set_once(&mut draft.access_state, state, "--access-state", &draft.socket)?;
+            }
             Scoped::Disk(disk) => draft.disks.push(Arc::new(disk)),
             Scoped::Socket(_) => unreachable!("handled above"),
         }
@@ -79,6 +88,7 @@ pub(super) fn finish(common: &Draft, drafts: &[Draft]) -> Result<Vec<ControllerC
             return Err(ConfigError::SameSocket(show(&controller.socket)));
         }
     }
+    port::check_all(&controllers)?;
     Ok(controllers)
 }
 
@@ -98,7 +108,12 @@ fn finish_one(common: &Draft, draft: &Draft) -> Result<ControllerConfig, ConfigE
     let ring = draft.ring.or(common.ring).unwrap_or_default();
     let idle = draft.idle.or(common.idle).unwrap_or_default();
     let disks = place(&socket, disks)?;
-    Ok(ControllerConfig { socket, cpus, queues: queues as u16, queue_cpus, idle, ring, disks })
+    let port_group = draft.port_group.or(common.port_group);
+    let access_state = draft.access_state.or(common.access_state);
+    port::check(&show(&socket), port_group, access_state)?;
+    let access_state = access_state.unwrap_or_default();
+    let queues = queues as u16;
+    Ok(ControllerConfig { socket, cpus, queues, queue_cpus, idle, ring, port_group, access_state, disks })
 }
 
 /// Each queue that was given a home is there, and its home is one of the controller's CPUs.
@@ -254,6 +269,7 @@ mod tests {
         let own = own.into_iter().chain([Scoped::Idle(Idle::Adaptive)]);
         let config = ServeConfig {
             controllers: controllers(common.into_iter().chain(own).collect()).unwrap(),
+            state_dir: None,
             register: Default::default(),
             register_chunk: None,
         };
@@ -261,6 +277,32 @@ mod tests {
         assert_eq!(found, [Idle::Spin, Idle::Spin, Idle::Sleep, Idle::Adaptive]);
         let twice = controllers(vec![socket("a"), Scoped::Idle(Idle::Spin), Scoped::Idle(Idle::Spin)]);
         assert!(matches!(twice, Err(ConfigError::Twice { option: "--idle", .. })));
+    }
+
+    #[test]
+    fn port_groups() {
+        let group = Scoped::PortGroup;
+        let state = Scoped::AccessState;
+        let found = controllers(vec![
+            disk("x"),
+            group(1),
+            socket("a"),
+            socket("b"),
+            group(2),
+            state(AccessState::Standby),
+            socket("c"),
+        ])
+        .unwrap();
+        let found: Vec<_> = found.iter().map(|c| (c.port_group, c.access_state)).collect();
+        let optimized = (Some(1), AccessState::Optimized);
+        assert_eq!(found, [optimized, (Some(2), AccessState::Standby), optimized]);
+        let mistake = |options: Vec<Scoped>| controllers(options).unwrap_err().to_string();
+        let said = mistake(vec![disk("x"), socket("a"), state(AccessState::Standby)]);
+        assert!(said.starts_with("controller a: --access-state is that of a --port-group"), "{said}");
+        let said = mistake(vec![disk("x"), socket("a"), group(0)]);
+        assert_eq!(said, "controller a: --port-group is 1 to 65535");
+        let two = vec![disk("x"), group(7), socket("a"), socket("b"), state(AccessState::Unavailable)];
+        assert_eq!(mistake(two), "controller b: a is in its --port-group with another --access-state");
     }
 
     #[test]

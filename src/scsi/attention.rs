@@ -95,6 +95,11 @@ impl Attention {
         }
     }
 
+    /// Whether the nexus, or the port that it was with, began anew.
+    pub const fn ends_nexus(self) -> bool {
+        matches!(self, Self::PowerOn | Self::HardReset | Self::NexusLoss)
+    }
+
     /// Sense data that reports it.
     pub const fn sense(self) -> Sense {
         Sense::new(SenseKey::UNIT_ATTENTION, self.asc())
@@ -122,6 +127,12 @@ impl Attentions {
     /// Removes one without reporting it, as REPORT LUNS does with REPORTED LUNS DATA HAS CHANGED (SPC-5).
     pub const fn clear(&mut self, attention: Attention) {
         self.0 &= !attention.bit();
+    }
+
+    /// Takes the one to report next if that is a reset, or the loss of the nexus: those go before conflicts with reservations
+    /// (SAM-5, status precedence).
+    pub fn take_reset(&mut self) -> Option<Attention> {
+        if self.0 & Attention::RESETS == 0 { None } else { self.take() }
     }
 
     /// Takes the one to report next. A reset that is reported takes the lesser resets with it (SAM-5, unit attention

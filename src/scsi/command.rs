@@ -182,7 +182,10 @@ pub enum Command {
         immed: bool,
     },
     /// PREVENT ALLOW MEDIUM REMOVAL.
-    PreventAllowMediumRemoval,
+    PreventAllowMediumRemoval {
+        /// PREVENT: nothing can be removed here, whatever it says.
+        prevent: bool,
+    },
     /// READ DEFECT DATA (10) and (12).
     ReadDefectData(ReadDefectData),
     /// READ BUFFER (10).
@@ -318,7 +321,7 @@ impl Command {
             Self::TestUnitReady
             | Self::SynchronizeCache { .. }
             | Self::PreFetch { .. }
-            | Self::PreventAllowMediumRemoval
+            | Self::PreventAllowMediumRemoval { .. }
             | Self::SendDiagnostic { parameter_list_length: 0, .. }
             | Self::StartStopUnit { .. } => DataDirection::None,
             Self::Write { .. } | Self::SendDiagnostic { .. } => DataDirection::Out,

@@ -70,7 +70,7 @@ fn run_long(unit: &Unit, command: &Command, condition: &Condition<'_>, info: &In
         Ok(task) => task,
         Err(outcome) => return check_outcome(&outcome, &Reply::new()),
     };
-    let is_setting = matches!(command, Command::Long(LongCommand::Setting(_)));
+    let is_setting = matches!(command, Command::Long(LongCommand::Setting(_) | LongCommand::Sharing(_)));
     assert!(unit.disk().is_some() && (!condition.stopped || is_setting));
     let mut memory = vec![0; task.memory_len()];
     for _ in 0..10_000 {
@@ -80,6 +80,7 @@ fn run_long(unit: &Unit, command: &Command, condition: &Condition<'_>, info: &In
                 task = task.background();
                 memory = vec![0; task.memory_len()];
             }
+            LongStep::Share(_) => return,
             LongStep::Lock { offset, len } => assert!(info.contains(offset, len)),
             LongStep::Elsewhere(..) => panic!("there is nobody"),
             LongStep::Block(op, place) => {
@@ -170,9 +171,10 @@ fn operation_codes_that_are_supported() {
     let supported: Vec<u8> =
         (0..=255).filter(|opcode| decode(&[*opcode; 1]) != Err(Sense::illegal(Asc(0x2000)))).collect();
     let expected = [
-        0x00, 0x03, 0x04, 0x07, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x25, 0x28, 0x2a, 0x2e, 0x2f,
-        0x34, 0x35, 0x37, 0x3b, 0x3c, 0x41, 0x42, 0x48, 0x4c, 0x4d, 0x55, 0x5a, 0x83, 0x84, 0x88, 0x89, 0x8a, 0x8b,
-        0x8e, 0x8f, 0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0, 0xa3, 0xa4, 0xa8, 0xaa, 0xae, 0xaf, 0xb7,
+        0x00, 0x03, 0x04, 0x07, 0x08, 0x0a, 0x12, 0x15, 0x16, 0x17, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x25, 0x28, 0x2a,
+        0x2e, 0x2f, 0x34, 0x35, 0x37, 0x3b, 0x3c, 0x41, 0x42, 0x48, 0x4c, 0x4d, 0x55, 0x56, 0x57, 0x5a, 0x5e, 0x5f,
+        0x83, 0x84, 0x88, 0x89, 0x8a, 0x8b, 0x8e, 0x8f, 0x90, 0x91, 0x93, 0x9c, 0x9e, 0xa0, 0xa3, 0xa4, 0xa8, 0xaa,
+        0xae, 0xaf, 0xb7,
     ];
     assert_eq!(supported, expected);
 }
@@ -180,7 +182,7 @@ fn operation_codes_that_are_supported() {
 #[test]
 fn attention_rules_and_directions() {
     use {AttentionRule as Rule, DataDirection as Direction};
-    let expected: [(u8, Rule, Direction); 51] = [
+    let expected: [(u8, Rule, Direction); 57] = [
         (0x00, Rule::Report, Direction::None),
         (0x03, Rule::AsData, Direction::In),
         (0x04, Rule::Report, Direction::None),
@@ -189,6 +191,8 @@ fn attention_rules_and_directions() {
         (0x0a, Rule::Report, Direction::Out),
         (0x12, Rule::Ignore, Direction::In),
         (0x15, Rule::Report, Direction::None),
+        (0x16, Rule::Report, Direction::None),
+        (0x17, Rule::Report, Direction::None),
         (0x1a, Rule::Report, Direction::In),
         (0x1b, Rule::Report, Direction::None),
         (0x1c, Rule::Report, Direction::In),
@@ -210,7 +214,11 @@ fn attention_rules_and_directions() {
         (0x4c, Rule::Report, Direction::None),
         (0x4d, Rule::Report, Direction::In),
         (0x55, Rule::Report, Direction::None),
+        (0x56, Rule::Report, Direction::None),
+        (0x57, Rule::Report, Direction::None),
         (0x5a, Rule::Report, Direction::In),
+        (0x5e, Rule::Report, Direction::In),
+        (0x5f, Rule::Report, Direction::None),
         (0x83, Rule::Report, Direction::None),
         (0x84, Rule::Report, Direction::In),
         (0x88, Rule::Report, Direction::In),

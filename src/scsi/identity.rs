@@ -250,7 +250,7 @@ fn padded<const N: usize>(field: &'static str, text: &str) -> Result<[u8; N], Id
 }
 
 /// The hash of the parts, one after the other. Guests find their disks by what it gives.
-fn hash(parts: &[&str]) -> u64 {
+pub(super) fn hash(parts: &[&str]) -> u64 {
     fnv1a_64(parts.iter().flat_map(|part| part.bytes()))
 }
 

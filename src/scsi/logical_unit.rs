@@ -174,7 +174,7 @@ impl LogicalUnit {
         let result = match *command {
             Command::Inquiry { evpd: false, page: 0, allocation_length } => {
                 reply.begin(allocation_length.into());
-                inquiry::standard(&self.identity, reply)
+                inquiry::standard(&self.identity, self.port.group.is_some(), reply)
             }
             Command::Inquiry { evpd: false, .. } => Err(inquiry::UNKNOWN_PAGE),
             Command::Inquiry { evpd: true, page, allocation_length } => {
@@ -207,7 +207,7 @@ impl LogicalUnit {
             }
             Command::ReadBuffer(ref access) => self.buffers.read(access, reply),
             Command::TestUnitReady
-            | Command::PreventAllowMediumRemoval
+            | Command::PreventAllowMediumRemoval { .. }
             | Command::Read { .. }
             | Command::Write { .. }
             | Command::SynchronizeCache { .. }

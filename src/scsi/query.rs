@@ -9,6 +9,8 @@ use super::opcodes::{self, SupportedOpcodes};
 use super::outcome::Condition;
 use super::reply::Reply;
 use super::sense::Sense;
+use super::sharing::Shared;
+use super::spec::Asc;
 use super::third_party_copy;
 use super::timestamp::{self, Clock};
 
@@ -38,6 +40,20 @@ pub enum Query {
     },
     /// REPORT IDENTIFYING INFORMATION.
     Identifying(ReportIdentifying),
+    /// PERSISTENT RESERVE IN.
+    PersistentIn {
+        /// SERVICE ACTION.
+        service_action: u8,
+        /// Bytes that the initiator has room for.
+        allocation_length: u16,
+    },
+    /// REPORT TARGET PORT GROUPS.
+    PortGroups {
+        /// PARAMETER DATA FORMAT.
+        format: u8,
+        /// Bytes that the initiator has room for.
+        allocation_length: u32,
+    },
 }
 
 /// What the caller knows of a logical unit beside its device and its [`Condition`].
@@ -51,6 +67,8 @@ pub struct Facts<'a> {
     pub name: &'a [u8],
     /// And a text about it.
     pub text: &'a [u8],
+    /// What it shares with the disk's other ports.
+    pub shared: Option<&'a Shared>,
 }
 
 /// Answers a command that reports.
@@ -62,6 +80,8 @@ pub(super) fn answer(
 ) -> Result<(), Sense> {
     let none = Facts::default();
     let facts = condition.facts.unwrap_or(&none);
+    let nothing = Shared::default();
+    let shared = facts.shared.unwrap_or(&nothing);
     match query {
         Query::LogSense(request) => log::sense(unit, &request, &facts.statistics, reply),
         Query::SupportedOpcodes(request) => opcodes::report(unit, &request, reply),
@@ -81,5 +101,18 @@ pub(super) fn answer(
             Ok(())
         }
         Query::Identifying(request) => identifying::report(&request, facts, reply),
+        Query::PersistentIn { service_action, allocation_length } => {
+            reply.begin(allocation_length.into());
+            shared.registry.persistent_in(service_action, shared.keeps, reply)
+        }
+        Query::PortGroups { .. } if unit.port.group.is_none() => {
+            Err(Sense::illegal(Asc::INVALID_COMMAND_OPERATION_CODE))
+        }
+        Query::PortGroups { format: format @ (0 | 1), allocation_length } => {
+            reply.begin(allocation_length);
+            shared.groups.report(format == 1, reply);
+            Ok(())
+        }
+        Query::PortGroups { .. } => Err(Sense::invalid_field(1, Some(7))),
     }
 }

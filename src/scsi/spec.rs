@@ -30,6 +30,10 @@ impl Opcode {
     pub const INQUIRY: Self = Self(0x12);
     /// MODE SELECT (6) (SPC-5).
     pub const MODE_SELECT_6: Self = Self(0x15);
+    /// RESERVE (6) (SPC-2).
+    pub const RESERVE_6: Self = Self(0x16);
+    /// RELEASE (6) (SPC-2).
+    pub const RELEASE_6: Self = Self(0x17);
     /// MODE SENSE (6) (SPC-5).
     pub const MODE_SENSE_6: Self = Self(0x1a);
     /// START STOP UNIT (SBC-4).
@@ -72,8 +76,16 @@ impl Opcode {
     pub const LOG_SENSE: Self = Self(0x4d);
     /// MODE SELECT (10) (SPC-5).
     pub const MODE_SELECT_10: Self = Self(0x55);
+    /// RESERVE (10) (SPC-2).
+    pub const RESERVE_10: Self = Self(0x56);
+    /// RELEASE (10) (SPC-2).
+    pub const RELEASE_10: Self = Self(0x57);
     /// MODE SENSE (10) (SPC-5).
     pub const MODE_SENSE_10: Self = Self(0x5a);
+    /// PERSISTENT RESERVE IN (SPC-5).
+    pub const PERSISTENT_RESERVE_IN: Self = Self(0x5e);
+    /// PERSISTENT RESERVE OUT (SPC-5).
+    pub const PERSISTENT_RESERVE_OUT: Self = Self(0x5f);
     /// THIRD-PARTY COPY OUT: EXTENDED COPY and its like (SPC-5).
     pub const THIRD_PARTY_COPY_OUT: Self = Self(0x83);
     /// THIRD-PARTY COPY IN: RECEIVE COPY RESULTS and its like (SPC-5).
@@ -127,6 +139,8 @@ pub const SERVICE_ACTION_GET_LBA_STATUS_16: u8 = 0x12;
 pub mod maintenance_in {
     /// REPORT IDENTIFYING INFORMATION.
     pub const REPORT_IDENTIFYING_INFORMATION: u8 = 0x05;
+    /// REPORT TARGET PORT GROUPS.
+    pub const REPORT_TARGET_PORT_GROUPS: u8 = 0x0a;
     /// REPORT SUPPORTED OPERATION CODES.
     pub const REPORT_SUPPORTED_OPCODES: u8 = 0x0c;
     /// REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
@@ -139,6 +153,8 @@ pub mod maintenance_in {
 pub mod maintenance_out {
     /// SET IDENTIFYING INFORMATION.
     pub const SET_IDENTIFYING_INFORMATION: u8 = 0x06;
+    /// SET TARGET PORT GROUPS.
+    pub const SET_TARGET_PORT_GROUPS: u8 = 0x0a;
     /// SET TIMESTAMP.
     pub const SET_TIMESTAMP: u8 = 0x0f;
 }

@@ -156,7 +156,7 @@ fn try_at_once<'a>(
         Some(last) if last.lun == lun => last,
         _ => last.insert(find(luns, lun).ok_or(Stopped::Nothing)?),
     };
-    if !last.entry.is_usual() {
+    if !last.entry.standing.is_usual() {
         return Err(Stopped::Nothing);
     }
     let op = last.unit.quick(cdb, plain.data_out).filter(|op| op.len == plain.data_len).ok_or(Stopped::Nothing)?;

@@ -22,6 +22,7 @@ use super::courier::{JobId, Piece};
 use super::lun_map::LunMap;
 use super::message::{BarId, Message, Purpose, Scope};
 use super::peers::{Crew, Peers};
+use super::sharing::Seat;
 use super::slots::Verdict;
 use super::stood_in::StoodIn;
 use super::worker::Queue;
@@ -192,13 +193,30 @@ impl ControlQueue {
         }
     }
 
+    /// The other logical units that a function ends commands of: LOGICAL UNIT RESET is about the disk, whoever shows it.
+    fn others(&self, function: &Plan) -> Vec<Seat> {
+        let luns = &self.queue.adapter.luns;
+        match function.reset() {
+            Some(address) => luns.disk(address).map_or(Vec::new(), |disk| disk.sharing.others(&luns.port, address)),
+            None => Vec::new(),
+        }
+    }
+
     fn broadcast(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, function: Plan) {
         let bar = BarId::next();
-        let (gate, passes) = Gate::new(self.peers.count());
-        let life = self.queue.life;
-        for (reactor, pass) in passes.into_iter().enumerate() {
+        let others = self.others(&function);
+        let far: usize = others.iter().map(|(port, _)| port.parties()).sum();
+        let (gate, passes) = Gate::new(self.peers.count() + far);
+        let (life, mut passes) = (self.queue.life, passes.into_iter());
+        for (reactor, pass) in passes.by_ref().take(self.peers.count()).enumerate() {
             let (scope, purpose, origin) = (function.scope, function.purpose.clone(), self.peers.crew.home.clone());
             self.peers.post(reactor, Message::Tasks { life, bar, scope, purpose, pass, origin });
+        }
+        for (port, address) in others {
+            let own: Vec<_> = passes.by_ref().take(port.parties()).collect();
+            for (reactor, message) in port.ends(address, Verdict::Reset, own, Some(&self.peers.crew.home)) {
+                self.peers.post_to(reactor, message);
+            }
         }
         let first = self.chain.writable()[0];
         let response = self.queue.memory.locate(&first).map_or(Place::Own(first), Place::Guest);
@@ -249,18 +267,34 @@ impl ControlQueue {
 
     /// A function is done: raises its attention and writes its response. Returns the bytes written.
     fn take_effect(&self, function: &Plan, response: &[Segment]) -> u32 {
+        let luns = &self.queue.adapter.luns;
         if let Some(attention) = function.attention {
-            self.queue.adapter.luns.raise(attention, |address| match function.scope {
+            luns.raise(attention, |address| match function.scope {
                 Scope::Task { .. } => false,
                 Scope::Unit(unit) => unit == address,
                 Scope::Target(target) => target == address.target,
             });
+        }
+        if let Some(address) = function.reset()
+            && let Some(disk) = luns.disk(address)
+        {
+            disk.sharing.unit_reset(&luns.port, address);
         }
         let code = match &function.purpose {
             Purpose::Find(found) if found.load(Ordering::Relaxed) => ResponseCode::FUNCTION_SUCCEEDED,
             _ => ResponseCode::FUNCTION_COMPLETE,
         };
         write_tmf_response(response, code)
+    }
+}
+
+impl Plan {
+    /// The logical unit that it resets, if it does that.
+    fn reset(&self) -> Option<Address> {
+        match self.scope {
+            Scope::Unit(address) if self.attention == Some(Attention::LogicalUnitReset) => Some(address),
+            _ => None,
+        }
     }
 }
 

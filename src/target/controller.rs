@@ -186,7 +186,9 @@ impl Controller {
         }
         self.start_pending = false;
         self.take_vectors();
-        self.live = Some(Live::new(self.reactors.clone()));
+        let live = Live::new(self.reactors.clone());
+        self.adapter.luns.port.begin(live.life());
+        self.live = Some(live);
         self.start_queues();
     }
 

@@ -10,6 +10,7 @@ use crate::scsi::{Eui64, Identity, IdentityError, Naa};
 use super::backend::Backends;
 use super::job::Hold;
 use super::long::claims::Claims;
+use super::sharing::{Office, Sharing};
 
 /// Place of a disk among all that the process serves; each reactor has a channel at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -26,6 +27,10 @@ pub(crate) struct Disk {
     pub(crate) claims: Claims,
     /// What keeps everybody from its medium.
     pub(crate) hold: Hold,
+    /// What controllers that show it share.
+    pub(crate) sharing: Arc<Sharing>,
+    #[cfg(test)]
+    pub(crate) clerk: std::sync::Mutex<Option<super::sharing::clerk::Clerk>>,
 }
 
 /// Why a disk cannot be served.
@@ -62,20 +67,54 @@ pub enum DiskError {
 
 impl Disk {
     /// Opens the disk that `config` describes, beside those that are open.
-    pub(crate) fn open(config: &Arc<DiskConfig>, index: DiskIndex, backends: &mut Backends) -> Result<Self, DiskError> {
+    pub(crate) fn open(
+        config: &Arc<DiskConfig>,
+        index: DiskIndex,
+        backends: &mut Backends,
+        office: &Office,
+    ) -> Result<Self, DiskError> {
         let bdev = backends.open(config)?;
         let identity = identify(config, index, bdev.names())
             .map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
-        let (claims, hold) = (Claims::default(), Hold::default());
-        Ok(Self { index, config: config.clone(), bdev, identity, claims, hold })
+        Ok(Self::new(index, config.clone(), bdev, identity, office))
     }
 
-    /// A disk on a device that a test has made.
+    fn new(
+        index: DiskIndex,
+        config: Arc<DiskConfig>,
+        bdev: Arc<dyn Bdev>,
+        identity: Identity,
+        office: &Office,
+    ) -> Self {
+        let sharing = office.sharing(identity.naa());
+        let (claims, hold) = (Claims::default(), Hold::default());
+        Self {
+            index,
+            config,
+            bdev,
+            identity,
+            claims,
+            hold,
+            sharing,
+            #[cfg(test)]
+            clerk: Default::default(),
+        }
+    }
+
+    /// A disk on a device that a test has made, with a clerk of its own who works when the test says so.
     #[cfg(test)]
     pub(crate) fn of(bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
         let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
         let identity = Identity::derive(&format!("disk {}", index.0));
-        Self { index, config, bdev, identity, claims: Claims::default(), hold: Hold::default() }
+        let (clerk, own) = super::sharing::clerk::Clerk::new();
+        let disk = Self::new(index, config, bdev, identity, &Office::new(clerk, None));
+        Self { clerk: std::sync::Mutex::new(Some(own)), ..disk }
+    }
+
+    /// The clerk of a test's disk works. Whether there was something to do.
+    #[cfg(test)]
+    pub(crate) fn work(&self) -> bool {
+        self.clerk.lock().expect("tests do not poison it").as_mut().is_some_and(|clerk| clerk.pass())
     }
 }
 
@@ -139,9 +178,11 @@ mod tests {
     use super::*;
 
     fn open(texts: &[&str]) -> Vec<Arc<Disk>> {
-        let mut backends = Backends::default();
+        let (mut backends, office) =
+            (Backends::default(), Office::new(super::super::sharing::clerk::Clerk::new().0, None));
         let open = |(index, text): (usize, &&str)| {
-            Arc::new(Disk::open(&Arc::new(DiskConfig::parse(text).unwrap()), DiskIndex(index), &mut backends).unwrap())
+            let config = Arc::new(DiskConfig::parse(text).unwrap());
+            Arc::new(Disk::open(&config, DiskIndex(index), &mut backends, &office).unwrap())
         };
         texts.iter().enumerate().map(open).collect()
     }

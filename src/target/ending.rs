@@ -29,10 +29,10 @@ pub(super) struct Ending {
 impl Ending {
     /// Takes what is in the rings and does with what is in scope what is wanted.
     pub(super) fn collect(&mut self, workers: &mut [Option<Box<Worker>>], cx: &mut Cx) {
-        let life = self.life;
+        let (life, takes) = (self.life, !matches!(self.purpose, Purpose::EndTaken(_)));
         for worker in workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
             if let Worker::Request(worker) = &mut **worker {
-                let untaken = worker.take_all(cx);
+                let untaken = if takes { worker.take_all(cx) } else { None };
                 self.untaken.extend(untaken.map(|untaken| (worker.index, untaken)));
                 self.apply(worker, cx);
             }
@@ -61,7 +61,9 @@ impl Ending {
 
     fn apply(&mut self, worker: &mut RequestQueue, cx: &mut Cx) {
         match &self.purpose {
-            Purpose::End(verdict) => worker.end_tasks(self.scope, *verdict, &mut self.pending, cx),
+            Purpose::End(verdict) | Purpose::EndTaken(verdict) => {
+                worker.end_tasks(self.scope, *verdict, &mut self.pending, cx)
+            }
             Purpose::Find(found) if worker.has_tasks(self.scope) => found.store(true, Ordering::Relaxed),
             Purpose::Find(_) | Purpose::Outlast | Purpose::Overtake => {}
         }

@@ -3,9 +3,7 @@
 use bdev::segment::copy_to;
 use bdev::{IoError, Op, SubmitError};
 
-use crate::scsi::{
-    AttentionRule, BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Step,
-};
+use crate::scsi::{BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Shared, Step};
 use crate::virtio_scsi::spec::TASK_ATTR_SIMPLE;
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
@@ -60,7 +58,7 @@ impl RequestQueue {
     #[cold]
     fn fail_decode(&mut self, slot: SlotIndex, outcome: Outcome) {
         let entry = self.slots.get(slot).entry;
-        let attention = self.queue.adapter.luns.entry(entry).take_attention();
+        let attention = self.queue.adapter.luns.entry(entry).standing.take_attention();
         let outcome = attention.map_or(outcome, |attention| Outcome::check(attention.sense()));
         self.end(slot, &outcome, 0);
     }
@@ -74,16 +72,10 @@ impl RequestQueue {
         let entry = adapter.luns.entry(state.entry);
         let asker = command.begins_work().then_some(Owner { life: self.queue.life, id: state.id });
         let mut condition: Condition<'_> = entry.condition(asker);
-        if entry.has_attention() {
-            match command.attention_rule() {
-                AttentionRule::Ignore => {}
-                AttentionRule::AsData => condition.attention = entry.take_attention(),
-                AttentionRule::Report => {
-                    if let Some(attention) = entry.take_attention() {
-                        let outcome = Outcome::check(attention.sense());
-                        return self.end(slot, &outcome, 0);
-                    }
-                }
+        if entry.standing.is_in_the_way() {
+            match entry.standing.check(&command) {
+                Ok(attention) => condition.attention = attention,
+                Err(outcome) => return self.end(slot, &outcome, 0),
             }
         }
         let step = match command {
@@ -95,7 +87,7 @@ impl RequestQueue {
         let room = if state.data_out { 0 } else { state.data_len };
         if matches!(step, Step::Done(_)) && cx.reply.as_bytes().len() as u64 > room {
             // The data cannot be told, and with it an attention that was in it: it stays for the next command.
-            condition.attention.into_iter().for_each(|attention| entry.raise(attention));
+            condition.attention.into_iter().for_each(|attention| entry.standing.raise(attention));
             return self.refuse(slot, ResponseCode::OVERRUN);
         }
         self.follow(slot, step, cx);
@@ -133,10 +125,11 @@ impl RequestQueue {
     pub(super) fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let Some(effect) = outcome.effect else { return };
         let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+        let standing = &entry.standing;
         match effect {
-            Effect::Stopped(stopped) => entry.set_stopped(stopped),
-            Effect::Mode(change) => entry.change_mode(change),
-            Effect::Timestamp(timestamp_ms) => entry.notes.set_timestamp(timestamp_ms),
+            Effect::Stopped(stopped) => standing.set_stopped(stopped),
+            Effect::Mode(change) => standing.update_mode(|mode| mode.changed_by(change)),
+            Effect::Timestamp(timestamp_ms) => standing.notes.set_timestamp(timestamp_ms),
             // Kept before the task's memory was forgotten.
             Effect::Identifying(_) => {}
             Effect::ExitFailureMode => entry.disk.iter().for_each(|disk| disk.hold.exit_failure_mode(disk)),
@@ -268,7 +261,7 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let data_in = if state.data_out { 0 } else { state.data_len - resid };
         let sense = outcome.sense.map(|sense| {
-            let mode = self.queue.adapter.luns.entry(self.slots.get(slot).entry).mode();
+            let mode = self.queue.adapter.luns.entry(self.slots.get(slot).entry).standing.mode();
             sense.encode(mode.current.has(ModeValues::D_SENSE))
         });
         let response = CommandResponse {
@@ -310,8 +303,14 @@ impl RequestQueue {
 /// Starts a command that wants to know more than others.
 #[cold]
 fn ask(luns: &LunMap, entry: &Entry, command: &Command, condition: Condition<'_>, reply: &mut Reply) -> Step {
-    entry.notes.facts(|facts| {
-        let condition = Condition { luns: luns.report(entry), facts: Some(facts), ..condition };
-        entry.unit.start(command, &condition, reply)
-    })
+    let mut ask = |shared: Option<&Shared>| {
+        entry.standing.notes.facts(shared, |facts| {
+            let condition = Condition { luns: luns.report(entry), facts: Some(facts), ..condition };
+            entry.unit.start(command, &condition, reply)
+        })
+    };
+    match &entry.disk {
+        Some(disk) => disk.sharing.look(|shared| ask(Some(shared))),
+        None => ask(None),
+    }
 }

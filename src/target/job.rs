@@ -5,7 +5,7 @@
 //! While it goes on, and after it has failed, the disk is *hindered* ([`Hold`]): every logical unit that shows it is marked, so
 //! that commands look at the mark that they look at anyway.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bdev::{IoError, Op, SubmitError};
 use reactor::{Gate, Handle, Pass};
@@ -21,6 +21,7 @@ use super::long::claims::Lease;
 use super::long::space::Space;
 use super::message::{Life, Message};
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex};
+use super::ticket::Ticket;
 use super::worker::Worker;
 
 /// The command that began a job. After a rest it comes again, and waits on.
@@ -29,9 +30,6 @@ pub(crate) struct Owner {
     pub(crate) life: Life,
     pub(crate) id: u64,
 }
-
-/// How the command ends that began a job: there once the job has ended.
-pub(crate) type Ticket = Arc<OnceLock<Outcome>>;
 
 /// The ways to the reactors of a controller.
 type Reactors = Arc<[Handle<Message>]>;
@@ -243,7 +241,7 @@ impl Job {
                 self.disk.hold.held().hindrance = Some(Hindrance::During(self.work, self.task.progress()));
             }
             LongStep::Done(outcome) => self.end(outcome),
-            LongStep::Lock { .. } | LongStep::Elsewhere(..) | LongStep::Background(_) => {
+            LongStep::Lock { .. } | LongStep::Elsewhere(..) | LongStep::Background(_) | LongStep::Share(_) => {
                 unreachable!("nobody else is there")
             }
         }
@@ -273,7 +271,7 @@ impl Job {
         held.hinder(&self.disk, failed.then_some(Hindrance::After(self.work)));
         drop(held);
         let told = if failed { self.work.failure() } else { outcome };
-        self.ticket.set(told).expect("a job ends once");
+        self.ticket.settle(told);
         if failed {
             let (disk, work) = (&self.disk.config.text, self.work);
             tracing::error!(disk, ?work, sense = ?outcome.sense, "work on a whole disk has failed");

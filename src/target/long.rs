@@ -7,7 +7,7 @@
 //!
 //! A queue that is about to rest does not wait for the end of a command that may be long: between two steps it is forgotten
 //! but for its head, and begins again after the rest. One that has a range of blocks to itself goes on, for others wait for
-//! it and it has but a few steps left.
+//! it and it has but a few steps left; and so does one whose demand on what the disk's ports share is being carried out.
 
 use std::sync::Arc;
 
@@ -19,11 +19,12 @@ use crate::virtio_scsi::ResponseCode;
 
 use super::cx::Cx;
 use super::disk::{Disk, DiskIndex};
-use super::job::{Job, Owner, Ticket};
+use super::job::{Job, Owner};
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::slots::Phase;
 use super::tag::SlotIndex;
+use super::ticket::Ticket;
 
 pub(crate) mod claims;
 pub(crate) mod space;
@@ -45,7 +46,7 @@ struct Long {
     wants: Wants,
     space: Option<Space>,
     lock: Option<Lock>,
-    /// The end of the work that it has begun.
+    /// The end of the work that it has begun, or the answer to its demand.
     ticket: Option<Ticket>,
     /// The operation that it waits for or has in flight.
     op: BlockOp,
@@ -65,6 +66,8 @@ enum Wants {
         offset: u64,
         len: u64,
     },
+    /// What comes of its demand.
+    Answer,
     /// Room in the channel.
     Room,
     /// The end of the work that it has begun.
@@ -147,7 +150,7 @@ impl Long {
     }
 
     fn may_restart(&self) -> bool {
-        self.lock.is_none() && self.task.may_restart()
+        self.lock.is_none() && !matches!(self.wants, Wants::Answer) && self.task.may_restart()
     }
 
     /// Gets its memory, if there is some.
@@ -238,7 +241,7 @@ impl RequestQueue {
                 Wants::Memory => long.take_memory(),
                 Wants::Lock { offset, len } => long.take_lock(offset, len),
                 Wants::Room => return self.submit_long(slot, cx),
-                Wants::Work => return self.end_with_work(slot),
+                Wants::Work | Wants::Answer => return self.end_with_ticket(slot),
                 Wants::Turn | Wants::Failed(_) => match self.step_long(slot, cx) {
                     true => return true,
                     false => continue,
@@ -263,8 +266,14 @@ impl RequestQueue {
                 return false;
             }
             Some(LongStep::Background(background)) => return self.begin_work(slot, background, cx),
+            Some(LongStep::Share(demand)) => {
+                let nexus = self.queue.adapter.luns.port.nexus;
+                long.ticket = Some(long.disk.sharing.ask(nexus, demand));
+                long.wants = Wants::Answer;
+                return false;
+            }
             Some(LongStep::Elsewhere(place, op, memory)) => {
-                let disk = self.queue.adapter.luns.disk_at(place).cloned();
+                let disk = self.queue.adapter.luns.disk_at(place, op.kind.is_change()).cloned();
                 self.prepare_elsewhere(slot, disk, op, memory);
                 return false;
             }
@@ -295,10 +304,10 @@ impl RequestQueue {
         true
     }
 
-    /// Ends with the work that it has begun. False if that goes on.
-    fn end_with_work(&mut self, slot: SlotIndex) -> bool {
+    /// Ends with the work that it has begun, or with what came of its demand. False if that goes on.
+    fn end_with_ticket(&mut self, slot: SlotIndex) -> bool {
         let ticket = self.longs.get(slot).ticket.as_ref().expect("it has begun some");
-        let Some(&outcome) = ticket.get() else { return false };
+        let Some(outcome) = ticket.answer() else { return false };
         self.end_long(slot, &outcome);
         true
     }
@@ -355,7 +364,7 @@ impl RequestQueue {
         let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
         if let Some(Effect::Identifying(kind)) = outcome.effect {
             let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
-            entry.notes.keep(kind, self.longs.get(slot).memory());
+            entry.standing.notes.keep(kind, self.longs.get(slot).memory());
         }
         self.longs.forget(slot);
         self.apply(slot, outcome);

@@ -1,18 +1,19 @@
 //! Which logical unit answers at an address of one controller, and what its nexus has pending there.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use crate::scsi::reservations::Access;
 use crate::scsi::{
-    Attention, Attentions, Condition, Designator, Hindrance, LogicalUnit, MissingUnit, ModeChange, ModeState,
-    ModeValues, Neighbour, Neighbours, Place, Port, Unit, WellKnownUnit,
+    Attention, Condition, Designator, Hindrance, LogicalUnit, MissingUnit, ModeValues, Neighbour, Neighbours, Place,
+    Unit, WellKnownUnit,
 };
 use crate::virtio_scsi::lun::{WELL_KNOWN_LUN, encode_lun};
 use crate::virtio_scsi::{Address, LunAddress};
 
 use super::disk::Disk;
 use super::job::Owner;
-use super::notes::Notes;
+use super::standing::Standing;
+use super::target_port::TargetPort;
 
 /// Place of an [`Entry`] in its map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +27,7 @@ pub(crate) struct LunMap {
     /// All logical units of all targets, as the drivers of the device address them.
     report: Vec<[u8; 8]>,
     well_known: EntryIndex,
+    pub(crate) port: Arc<TargetPort>,
 }
 
 /// Whatever answers at an address.
@@ -36,28 +38,8 @@ pub(crate) struct Entry {
     pub(crate) disk: Option<Arc<Disk>>,
     /// Whose logical units it reports; none if those of all.
     target: Option<u8>,
-    pending: Pending,
-    /// What MODE SELECT has set, [`ModeState::to_bits`], [`STOPPED`] and [`HINDERED`]. Each controller has a state of its own, also
-    /// where several share the disk: one guest must not take it from the others.
-    state: AtomicU64,
-    pub(crate) notes: Notes,
-}
-
-/// START STOP UNIT has stopped the unit: a bit that no [`ModeState`] has.
-const STOPPED: u64 = 1 << 63;
-
-/// There is something in the [`Hold`](super::job::Hold) of the disk, which all that share it have to look at: another such bit.
-const HINDERED: u64 = 1 << 62;
-
-/// What a command has to be told when it starts, of all that is in an entry's state: what is saved is none of it.
-const UNUSUAL: u64 = STOPPED | HINDERED | u32::MAX as u64;
-
-/// Unit attentions that the controller's driver, the one initiator here, has not been told yet.
-#[derive(Debug, Default)]
-struct Pending {
-    /// Looked at for each command; the lock is taken only when it is set.
-    any: AtomicBool,
-    attentions: Mutex<Attentions>,
+    /// What the driver's nexus has for itself.
+    pub(crate) standing: Arc<Standing>,
 }
 
 #[derive(Debug)]
@@ -82,25 +64,25 @@ impl LunMap {
     /// A map of `placements`, whose addresses are distinct.
     #[cfg(test)]
     pub(crate) fn new(placements: Vec<Placement>) -> Self {
-        Self::at_port(placements, Port::derive(1, "test"))
+        Self::at_port(placements, TargetPort::of_test(1))
     }
 
     /// A map of `placements`, whose addresses are distinct, for the controller that is this port of them.
-    pub(crate) fn at_port(mut placements: Vec<Placement>, port: Port) -> Self {
+    pub(crate) fn at_port(mut placements: Vec<Placement>, port: Arc<TargetPort>) -> Self {
         placements.sort_by_key(|placement| (placement.address.target, placement.address.lun));
         let highest = placements.last().map_or(0, |last| usize::from(last.address.target) + 1);
         let targets = (0..highest).map(|_| None).collect();
         let report = placements.iter().map(|placement| LunAddress::of(placement.address).0).collect();
         let mut entries = Vec::new();
         let well_known = push(&mut entries, Entry::new(Unit::WellKnown(WellKnownUnit), None, None));
-        let mut map = Self { entries, targets, report, well_known };
+        let mut map = Self { entries, targets, report, well_known, port };
         for placement in placements {
-            map.add(placement, port);
+            map.add(placement);
         }
         map
     }
 
-    fn add(&mut self, Placement { address, disk }: Placement, port: Port) {
+    fn add(&mut self, Placement { address, disk }: Placement) {
         let number = address.target;
         if self.targets[usize::from(number)].is_none() {
             let mut without_disk = |unit| push(&mut self.entries, Entry::new(unit, None, Some(number)));
@@ -112,8 +94,9 @@ impl LunMap {
                 well_known: without_disk(Unit::WellKnown(WellKnownUnit)),
             });
         }
-        let unit = Unit::Disk(LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(port));
-        let entry = Entry::new(unit, Some(disk), Some(number));
+        let unit = Unit::Disk(LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port));
+        let entry = Entry::new(unit, Some(disk.clone()), Some(number));
+        disk.sharing.join(&self.port, address, &entry.standing);
         let index = push(&mut self.entries, entry);
         let target = self.targets[usize::from(number)].as_mut().expect("made above");
         target.luns.push((address.lun, index));
@@ -143,6 +126,11 @@ impl LunMap {
         self.well_known
     }
 
+    /// The disk at `address`, if there is one.
+    pub(crate) fn disk(&self, address: Address) -> Option<&Arc<Disk>> {
+        self.entry(self.find(address)?).disk.as_ref()
+    }
+
     /// The entry.
     #[inline]
     pub(crate) fn entry(&self, index: EntryIndex) -> &Entry {
@@ -160,12 +148,17 @@ impl LunMap {
         self.targets.len().saturating_sub(1) as u8
     }
 
-    /// Raises `attention` at every logical unit for which `concerns` holds.
+    /// Raises `attention` at every logical unit for which `concerns` holds. With the nexus, or its port, goes what RESERVE (6)
+    /// gave it.
     pub(crate) fn raise(&self, attention: Attention, concerns: impl Fn(Address) -> bool) {
         for (number, target) in self.targets.iter().enumerate() {
             for &(lun, index) in target.iter().flat_map(|target| &target.luns) {
                 if concerns(Address { target: number as u8, lun }) {
-                    self.entry(index).raise(attention);
+                    let entry = self.entry(index);
+                    entry.standing.raise(attention);
+                    if let Some(disk) = entry.disk.as_ref().filter(|_| attention.ends_nexus()) {
+                        disk.sharing.nexus_lost(self.port.nexus);
+                    }
                 }
             }
         }
@@ -174,13 +167,14 @@ impl LunMap {
     /// Whether there is something in the hold of `disk`.
     pub(crate) fn mark_hindered(&self, disk: &Arc<Disk>, hindered: bool) {
         let shows = |entry: &&Entry| entry.disk.as_ref().is_some_and(|its| Arc::ptr_eq(its, disk));
-        self.entries.iter().filter(shows).for_each(|entry| entry.set_hindered(hindered));
+        self.entries.iter().filter(shows).for_each(|entry| entry.standing.set_hindered(hindered));
     }
 
-    /// The disk at a place that [`Neighbours::find`] has given, if it can be reached.
-    pub(crate) fn disk_at(&self, Place(at): Place) -> Option<&Arc<Disk>> {
+    /// The disk at a place that [`Neighbours::find`] has given, if the driver may read it now, or change it.
+    pub(crate) fn disk_at(&self, Place(at): Place, is_change: bool) -> Option<&Arc<Disk>> {
         let entry = self.entries.get(at as usize)?;
-        entry.disk.as_ref().filter(|_| !entry.is_stopped() && entry.hindrance(None).is_none())
+        let may = entry.standing.may(if is_change { Access::Write } else { Access::Read });
+        entry.disk.as_ref().filter(|_| may && !entry.standing.is_stopped() && entry.hindrance(None).is_none())
     }
 
     /// The disks, each once for each address that it has.
@@ -194,100 +188,29 @@ impl Neighbours for LunMap {
         let mut disks = self.entries.iter().enumerate().filter_map(|(at, entry)| Some((at, entry, entry.unit.disk()?)));
         let (at, entry, unit) = disks.find(|(_, _, unit)| unit.is_designated(designator))?;
         let neighbour = unit.neighbour(Place(at as u32), entry.hindrance(None));
-        let protected = entry.mode().current.has(ModeValues::SWP);
-        (!entry.is_stopped()).then_some(Neighbour { writable: neighbour.writable && !protected, ..neighbour })
+        let standing = &entry.standing;
+        let protected = standing.mode().current.has(ModeValues::SWP);
+        (!standing.is_stopped()).then_some(Neighbour { writable: neighbour.writable && !protected, ..neighbour })
     }
 }
 
 impl Entry {
     fn new(unit: Unit, disk: Option<Arc<Disk>>, target: Option<u8>) -> Self {
-        Self { unit, disk, target, pending: Pending::default(), state: AtomicU64::new(0), notes: Notes::new() }
-    }
-
-    /// What MODE SELECT has set: a load, and no lock.
-    #[inline]
-    pub(crate) fn mode(&self) -> ModeState {
-        ModeState::from_bits(self.state.load(Ordering::Relaxed))
+        Self { unit, disk, target, standing: Arc::new(Standing::new()) }
     }
 
     /// What a command has to know when it starts. If it is one that begins work on the whole medium, `asker` says which.
     #[inline]
     pub(crate) fn condition(&self, asker: Option<Owner>) -> Condition<'static> {
-        let (stopped, hindrance) = (self.is_stopped(), self.hindrance(asker));
-        Condition { stopped, hindrance, mode: self.mode(), ..Condition::default() }
-    }
-
-    /// MODE SELECT.
-    pub(crate) fn change_mode(&self, change: ModeChange) {
-        self.update_mode(|mode| mode.changed_by(change));
-    }
-
-    fn update_mode(&self, change: impl Fn(ModeState) -> ModeState) {
-        let update = |bits| Some(change(ModeState::from_bits(bits)).to_bits() | bits & (STOPPED | HINDERED));
-        let updated = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
-        updated.expect("every state has a next one");
-    }
-
-    /// Whether nothing stands in the way of a usual command: no attention, no stop, no work on the whole medium, and
-    /// nothing that MODE SELECT has set.
-    #[inline]
-    pub(crate) fn is_usual(&self) -> bool {
-        !self.has_attention() && self.state.load(Ordering::Relaxed) & UNUSUAL == 0
-    }
-
-    #[inline]
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & STOPPED != 0
-    }
-
-    pub(crate) fn set_stopped(&self, stopped: bool) {
-        if stopped {
-            self.state.fetch_or(STOPPED, Ordering::Relaxed);
-        } else if self.state.fetch_and(!STOPPED, Ordering::Relaxed) & STOPPED != 0 {
-            self.notes.count_start();
-        }
-    }
-
-    fn set_hindered(&self, hindered: bool) {
-        if hindered {
-            self.state.fetch_or(HINDERED, Ordering::Relaxed);
-        } else {
-            self.state.fetch_and(!HINDERED, Ordering::Relaxed);
-        }
+        let (standing, hindrance) = (&self.standing, self.hindrance(asker));
+        Condition { stopped: standing.is_stopped(), hindrance, mode: standing.mode(), ..Condition::default() }
     }
 
     /// What keeps a command from the medium, see [`Hold::hindrance`](super::job::Hold::hindrance): a load, and no lock, as
     /// long as nothing does.
     #[inline]
     fn hindrance(&self, asker: Option<Owner>) -> Option<Hindrance> {
-        let is_hindered = self.state.load(Ordering::Relaxed) & HINDERED != 0;
-        if is_hindered { self.disk.as_ref()?.hold.hindrance(asker) } else { None }
-    }
-
-    /// Whether an attention is pending: a load, and no lock.
-    #[inline]
-    pub(crate) fn has_attention(&self) -> bool {
-        self.pending.any.load(Ordering::Acquire)
-    }
-
-    /// Takes the attention to report next. Of two that ask at the same time only one gets it.
-    pub(crate) fn take_attention(&self) -> Option<Attention> {
-        let mut attentions = self.pending.attentions.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = attentions.take();
-        self.pending.any.store(!attentions.is_empty(), Ordering::Release);
-        taken
-    }
-
-    /// Adds an attention. A unit that was reset is a started one, with the mode pages that were saved.
-    pub(crate) fn raise(&self, attention: Attention) {
-        if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
-            self.set_stopped(false);
-            self.update_mode(ModeState::restored);
-            self.notes.reset();
-        }
-        let mut attentions = self.pending.attentions.lock().unwrap_or_else(PoisonError::into_inner);
-        attentions.raise(attention);
-        self.pending.any.store(true, Ordering::Release);
+        if self.standing.is_hindered() { self.disk.as_ref()?.hold.hindrance(asker) } else { None }
     }
 }
 
@@ -312,6 +235,7 @@ mod tests {
     fn a_unit_that_one_guest_stops_runs_for_the_others_and_again_after_a_reset() {
         let [a, b] = shared_disk();
         let (a, b) = (a.entry(a.find(AT).unwrap()), b.entry(b.find(AT).unwrap()));
+        let (a, b) = (&a.standing, &b.standing);
         a.set_stopped(true);
         assert!(a.is_stopped() && !b.is_stopped());
         a.raise(Attention::NexusLoss);
@@ -351,9 +275,9 @@ mod tests {
     fn an_attention_is_taken_once() {
         let [map, _] = shared_disk();
         map.raise(Attention::PowerOn, |address| address == AT);
-        let entry = map.entry(map.find(AT).unwrap());
-        assert!(entry.has_attention());
-        assert_eq!(entry.take_attention(), Some(Attention::PowerOn));
-        assert!(!entry.has_attention() && entry.take_attention().is_none());
+        let standing = &map.entry(map.find(AT).unwrap()).standing;
+        assert!(standing.is_in_the_way());
+        assert_eq!(standing.take_attention(), Some(Attention::PowerOn));
+        assert!(!standing.is_in_the_way() && standing.take_attention().is_none());
     }
 }

@@ -79,6 +79,8 @@ impl Scope {
 pub(crate) enum Purpose {
     /// They are ended, and answered so; those that come are held back until [`Message::Lift`].
     End(Verdict),
+    /// Those that have been taken are ended, and answered so, for another initiator, who holds nothing back.
+    EndTaken(Verdict),
     /// It is set if there is one.
     Find(Arc<AtomicBool>),
     /// They come to their end, and those that come now wait until [`Message::Lift`], for an ORDERED command.

@@ -9,7 +9,8 @@
 //! | | `execute`: one command; `slots`: requests in progress |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
-//! `adapter`, `lun_map` and `disk` are shared and read-mostly; `message` is all that goes between.
+//! `adapter`, `lun_map`, `standing` and `disk` are shared and read-mostly; `sharing` is what the controllers that show one
+//! disk share of it, `target_port` a controller as they see each other; `message` is all that goes between.
 
 mod adapter;
 mod backend;
@@ -36,13 +37,17 @@ mod registers;
 mod remote;
 mod request_queue;
 mod serve;
+mod sharing;
 mod slots;
+mod standing;
 mod stood_in;
 mod summary;
 mod tag;
+mod target_port;
 mod task_set;
 #[cfg(test)]
 mod tests;
+mod ticket;
 mod worker;
 
 pub use backend::create_disk;

@@ -18,7 +18,7 @@ pub(crate) struct Crew {
 #[derive(Debug)]
 pub(crate) struct Peers {
     pub(crate) crew: Crew,
-    outbox: VecDeque<(usize, Message)>,
+    outbox: VecDeque<(Handle<Message>, Message)>,
 }
 
 impl Peers {
@@ -38,6 +38,11 @@ impl Peers {
 
     /// Posts a message to the reactor at this place, now or with a later [`Peers::flush`].
     pub(crate) fn post(&mut self, reactor: usize, message: Message) {
+        self.post_to(self.crew.reactors[reactor].clone(), message);
+    }
+
+    /// The same to a reactor that may be none of the controller's own.
+    pub(crate) fn post_to(&mut self, reactor: Handle<Message>, message: Message) {
         self.outbox.push_back((reactor, message));
         self.flush();
     }
@@ -45,11 +50,10 @@ impl Peers {
     /// Posts what there is room for.
     pub(crate) fn flush(&mut self) {
         while let Some((reactor, message)) = self.outbox.pop_front() {
-            let peer = &self.crew.reactors[reactor];
-            match peer.try_post(message) {
+            match reactor.try_post(message) {
                 Ok(()) => {}
                 // It has ended, so that it has no command any more; the message and its pass go with it.
-                Err(_) if peer.is_closed() => {}
+                Err(_) if reactor.is_closed() => {}
                 Err(message) => return self.outbox.push_front((reactor, message)),
             }
         }

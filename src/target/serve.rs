@@ -4,14 +4,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use bdev::Registrar;
 use reactor::{Config, Cpu, CpuError, Handle, IdlePolicy, Reactor, SpawnError};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::config::{ControllerConfig, DiskConfig, Idle, ServeConfig};
+use crate::config::{self, ControllerConfig, DiskConfig, Idle, ServeConfig};
 use crate::scsi::Port;
+use crate::scsi::port_groups::AccessState;
 use crate::vfio_user::{BindError, Server};
 use crate::virtio_scsi::Address;
 
@@ -23,7 +25,11 @@ use super::engine::Engine;
 use super::homes;
 use super::lun_map::{LunMap, Placement};
 use super::message::Message;
+use super::sharing::Office;
+use super::sharing::clerk::{Clerk, Order};
+use super::sharing::store::Store;
 use super::summary::Summary;
+use super::target_port::TargetPort;
 
 /// Why the target cannot start: one line for the user.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,9 @@ pub enum StartError {
     /// A reactor.
     #[error(transparent)]
     Reactor(#[from] SpawnError<io::Error>),
+    /// The thread that changes reservations.
+    #[error("cannot start a thread: {0}")]
+    Clerk(io::Error),
     /// A controller's thread, or the eventfd that wakes it.
     #[error("cannot start a thread for controller {name}: {error}")]
     Thread {
@@ -57,7 +66,15 @@ pub struct Target {
     controllers: Vec<Running>,
     summary: Summary,
     registrar: Option<Registrar>,
+    clerk: Assistant,
     clean: Arc<AtomicBool>,
+}
+
+/// The clerk's thread.
+#[derive(Debug)]
+struct Assistant {
+    orders: Sender<Order>,
+    thread: JoinHandle<()>,
 }
 
 /// A controller with its thread.
@@ -75,7 +92,8 @@ impl Target {
     /// [`StartError`]; nothing is left running.
     pub fn start(config: &ServeConfig) -> Result<Self, StartError> {
         all_cpus(config).into_iter().try_for_each(Cpu::check)?;
-        let disks = Disks::open(config)?;
+        let (orders, clerk) = Clerk::new();
+        let disks = Disks::open(config, &Office::new(orders.clone(), open_store(config)))?;
         let homes = homes::deal(&config.controllers);
         let engine = Engine::probe(config);
         let summary = Summary::new(config, &homes, &disks.opened, engine.description);
@@ -85,7 +103,8 @@ impl Target {
             Makings { disks: disks.opened.clone(), registrar: engine.registrar.clone(), clean: clean.clone() };
         let reactors = spawn_reactors(config, &makings)?;
         let registrar = engine.registrar;
-        let mut target = Self { reactors, controllers: Vec::new(), summary, registrar, clean };
+        let clerk = Assistant { orders, thread: spawn_clerk(clerk)? };
+        let mut target = Self { reactors, controllers: Vec::new(), summary, registrar, clerk, clean };
         for (number, (config, server)) in config.controllers.iter().zip(servers).enumerate() {
             match target.spawn_controller(number, config, &homes[number], server, &disks) {
                 Ok(running) => target.controllers.push(running),
@@ -123,6 +142,11 @@ impl Target {
                 self.clean.store(false, Ordering::Relaxed);
             }
         }
+        // It waits for nothing any more: who has ended has no commands.
+        let _ = self.clerk.orders.send(Order::Stop);
+        if self.clerk.thread.join().is_err() {
+            tracing::error!("the thread that changes reservations panicked");
+        }
         self.clean.load(Ordering::Relaxed)
     }
 
@@ -140,8 +164,9 @@ impl Target {
         let place = |cpu: &usize| own.iter().position(|reactor| reactor.cpu().0 == *cpu).expect("a CPU of the mask");
         let homes = homes.iter().map(place).collect();
         let reactors: Arc<[Handle<Message>]> = own.into_iter().map(Reactor::handle).collect();
-        let port = Port::derive(number as u16 + 1, &name);
-        let luns = LunMap::at_port(disks.placements(config), port);
+        let port = Port { group: config.port_group, ..Port::derive(number as u16 + 1, &name) };
+        let port = TargetPort::new(port, &name, access_state(config.access_state), reactors.clone());
+        let luns = LunMap::at_port(disks.placements(config), Arc::new(port));
         let offer = Offer { queues: config.queues, ring: config.ring };
         let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let mut controller = Controller::new(name.clone(), luns, offer, (reactors, homes), bell.clone());
@@ -166,7 +191,7 @@ struct Disks {
 }
 
 impl Disks {
-    fn open(config: &ServeConfig) -> Result<Self, DiskError> {
+    fn open(config: &ServeConfig, office: &Office) -> Result<Self, DiskError> {
         let mut configs: Vec<Arc<DiskConfig>> = Vec::new();
         for placed in config.controllers.iter().flat_map(|controller| &controller.disks) {
             if !configs.iter().any(|known| Arc::ptr_eq(known, &placed.disk)) {
@@ -177,7 +202,7 @@ impl Disks {
         let opened = configs
             .iter()
             .enumerate()
-            .map(|(index, config)| Disk::open(config, DiskIndex(index), &mut backends).map(Arc::new))
+            .map(|(index, config)| Disk::open(config, DiskIndex(index), &mut backends, office).map(Arc::new))
             .collect::<Result<Arc<[_]>, _>>()?;
         check_identities(&opened)?;
         Ok(Self { opened, configs })
@@ -191,6 +216,27 @@ impl Disks {
             Placement { address, disk: self.opened[index].clone() }
         };
         controller.disks.iter().map(place).collect()
+    }
+}
+
+fn spawn_clerk(clerk: Clerk) -> Result<JoinHandle<()>, StartError> {
+    let spawned = std::thread::Builder::new().name("clerk".into()).spawn(move || clerk.run());
+    spawned.map_err(StartError::Clerk)
+}
+
+/// The directory where reservations are kept. Without one all else works.
+fn open_store(config: &ServeConfig) -> Option<Arc<Store>> {
+    let Some(dir) = &config.state_dir else {
+        tracing::info!("reservations are not kept over a restart: there is no directory for them (see --state-dir)");
+        return None;
+    };
+    match Store::open(dir) {
+        Ok(store) => Some(Arc::new(store)),
+        Err(error) => {
+            let dir = dir.display();
+            tracing::warn!("reservations are not kept over a restart: {dir}: {error} (see --state-dir)");
+            None
+        }
     }
 }
 
@@ -221,6 +267,15 @@ fn spawn_reactors(config: &ServeConfig, makings: &Makings) -> Result<Vec<Reactor
         reactor::spawn(reactor, move || Core::new(disks, registrar, clean))
     };
     all_cpus(config).into_iter().map(spawn).collect()
+}
+
+fn access_state(state: config::AccessState) -> AccessState {
+    match state {
+        config::AccessState::Optimized => AccessState::ActiveOptimized,
+        config::AccessState::NonOptimized => AccessState::ActiveNonOptimized,
+        config::AccessState::Standby => AccessState::Standby,
+        config::AccessState::Unavailable => AccessState::Unavailable,
+    }
 }
 
 fn idle_policy(idle: Idle) -> IdlePolicy {

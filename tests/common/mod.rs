@@ -113,6 +113,7 @@ impl Target {
             .arg("serve")
             .args(args)
             .env("ANNULUS_LOG", filter)
+            .env("XDG_STATE_HOME", dir.path().join("state"))
             .current_dir(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -10,6 +10,7 @@ use super::super::mode::ModeSelect;
 use super::super::opcodes::SupportedOpcodes;
 use super::super::query::Query;
 use super::super::setting::Setting;
+use super::super::sharing::Sharing;
 use super::super::spec::sanitize as action;
 use super::Cdb;
 
@@ -263,6 +264,27 @@ pub(super) fn set_timestamp(cdb: &Cdb) -> Command {
 
 pub(super) fn set_identifying(cdb: &Cdb) -> Command {
     setting(Setting::Identifying { information_type: cdb[10] >> 1, parameter_list_length: be32(cdb, 6) })
+}
+
+pub(super) fn sharing(sharing: Sharing) -> Command {
+    Command::Long(LongCommand::Sharing(sharing))
+}
+
+pub(super) fn persistent_in(cdb: &Cdb) -> Command {
+    Command::Query(Query::PersistentIn { service_action: cdb[1] & 0x1f, allocation_length: be16(cdb, 7) })
+}
+
+pub(super) fn persistent_out(cdb: &Cdb) -> Command {
+    let (service_action, scope_and_type) = (cdb[1] & 0x1f, cdb[2]);
+    sharing(Sharing::PersistentOut { service_action, scope_and_type, parameter_list_length: be32(cdb, 5) })
+}
+
+pub(super) fn report_port_groups(cdb: &Cdb) -> Command {
+    Command::Query(Query::PortGroups { format: cdb[1] >> 5, allocation_length: be32(cdb, 6) })
+}
+
+pub(super) fn set_port_groups(cdb: &Cdb) -> Command {
+    sharing(Sharing::SetPortGroups { parameter_list_length: be32(cdb, 6) })
 }
 
 pub(super) fn log_sense(cdb: &Cdb) -> Command {

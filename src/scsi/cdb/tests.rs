@@ -162,7 +162,7 @@ fn diagnostics() {
     let results = |page| Command::ReceiveDiagnosticResults { page, allocation_length: 0x0102 };
     decodes(&[0x1c, 1, 7, 1, 2, 0], results(Some(7)));
     decodes(&[0x1c, 0, 7, 1, 2, 0], results(None));
-    decodes(&[0x1e, 0, 0, 0, 1, 0], Command::PreventAllowMediumRemoval);
+    decodes(&[0x1e, 0, 0, 0, 1, 0], Command::PreventAllowMediumRemoval { prevent: true });
 }
 
 #[test]

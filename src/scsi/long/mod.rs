@@ -21,8 +21,10 @@ use super::hindrance::Work;
 use super::logical_unit::{LogicalUnit, SOFTWARE_WRITE_PROTECTED, STOPPED};
 use super::mode::ModeValues;
 use super::outcome::{BlockOp, Condition, Outcome};
+use super::query::Query;
 use super::sense::Sense;
 use super::setting::{self, Setting};
+use super::sharing::{self, Demand, Sharing};
 use super::spec::{Asc, SenseKey};
 
 pub(super) mod buffers;
@@ -81,6 +83,8 @@ pub enum LongCommand {
     FormatUnit(FormatUnit),
     /// SANITIZE.
     Sanitize(Sanitize),
+    /// One that changes what the disk's ports share.
+    Sharing(Sharing),
 }
 
 impl LongCommand {
@@ -105,6 +109,7 @@ impl LongCommand {
             Self::Sanitize(cdb) => cdb.direction(),
             Self::Unmap { .. } | Self::ReassignBlocks { .. } | Self::WriteBuffer(_) => DataDirection::Out,
             Self::Setting(setting) => setting.direction(),
+            Self::Sharing(sharing) => sharing.direction(),
         }
     }
 }
@@ -170,7 +175,7 @@ pub trait DataBuffer {
 }
 
 /// What comes next for a long command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LongStep {
     /// An operation of the block device.
     Block(BlockOp, OpMemory),
@@ -187,6 +192,8 @@ pub enum LongStep {
     /// Begin work on the whole medium, a task of its own that goes on whatever becomes of this one and keeps everybody else
     /// from the medium meanwhile. The last step.
     Background(Background),
+    /// Have this demand carried out on what the disk's ports share: the command ends with what comes of it.
+    Share(Box<Demand>),
     /// Nothing: it has ended.
     Done(Outcome),
 }
@@ -238,6 +245,11 @@ impl LogicalUnit {
         if let Command::Long(LongCommand::Setting(setting)) = *command {
             return setting::begin(self, setting, condition);
         }
+        if let Command::Long(LongCommand::Sharing(sharing)) = *command
+            && self.supports(command)
+        {
+            return sharing::begin(sharing);
+        }
         if condition.stopped {
             return Err(STOPPED.into());
         }
@@ -281,6 +293,8 @@ impl LogicalUnit {
         match command {
             Command::Long(LongCommand::Unmap { .. }) => self.limits.unmap > 0,
             Command::OnRange { what: RangeCommand::WriteAtomic(_), .. } => self.limits.atomic > 0,
+            Command::Long(LongCommand::Sharing(Sharing::SetPortGroups { .. }))
+            | Command::Query(Query::PortGroups { .. }) => self.port.group.is_some(),
             _ => true,
         }
     }

@@ -4,8 +4,9 @@ use bdev::{Extent, Info, IoError, OpKind};
 
 use crate::scsi::testing::{disk, info};
 use crate::scsi::{
-    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Designator, Desk, LogicalUnit, LongStep,
-    LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Reply, Sense, Status, Step, Work, decode,
+    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Demand, Designator, Desk, LogicalUnit,
+    LongStep, LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Port, Reply, Sense, Status, Step, Work,
+    decode,
 };
 
 /// Steps after which a command that has not ended is broken.
@@ -24,6 +25,8 @@ pub struct Rig {
     pub locks: Vec<(u64, u64)>,
     /// Work on the medium that was begun, and whether its command waited for it. Here it is done at once.
     pub works: Vec<(Work, bool)>,
+    /// What commands wanted of what the disk's ports share.
+    pub demands: Vec<Demand>,
     /// What becomes of an operation instead.
     pub fails: fn(&BlockOp) -> Option<IoError>,
 }
@@ -83,6 +86,7 @@ impl Rig {
             ops: Vec::new(),
             locks: Vec::new(),
             works: Vec::new(),
+            demands: Vec::new(),
             fails: |_| None,
         }
     }
@@ -90,6 +94,19 @@ impl Rig {
     /// 1,000 blocks of 512 bytes, write-through, at most 64 KiB a transfer.
     pub fn plain() -> Self {
         Self::new(&Info { write_cache: bdev::WriteCache::WriteThrough, ..info() })
+    }
+
+    /// The same through a port of target port group `group`.
+    pub fn plain_in_group(group: u16) -> Self {
+        let plain = Self::plain();
+        let port = Port { group: Some(group), ..Port::derive(1, "") };
+        Self { unit: plain.unit.at_port(port), ..plain }
+    }
+
+    /// Runs a command that must come to a demand, whose outcome it is.
+    pub fn demand(&mut self, cdb: &[u8], out: &[u8]) -> Demand {
+        self.good(cdb, out);
+        self.demands.pop().expect("a demand")
     }
 
     /// Runs a command with this data-out.
@@ -135,6 +152,10 @@ impl Rig {
                         &mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() },
                     ),
                 },
+                LongStep::Share(demand) => {
+                    self.demands.push(*demand);
+                    return Ended { outcome: Outcome::GOOD, data_in: data.given };
+                }
                 LongStep::Lock { offset, len } => {
                     self.locks.push((offset, len));
                     task.next(&mut Desk { memory: &mut memory, data: &mut data, neighbours: &self.alone() })

@@ -95,7 +95,7 @@ struct Reservation {
 }
 
 /// All reservations of one disk.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Registry {
     /// In the order in which they were made.
     registrations: Vec<Registration>,

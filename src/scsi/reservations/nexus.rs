@@ -1,5 +1,7 @@
 //! Who asks: an initiator port and the target port that it came through (SAM-5, I_T nexus).
 
+use crate::scsi::identity::{Naa, hash};
+
 /// Address of a port in the manner of SAS: 8 bytes with the form of an NAA identifier. Virtio has no addresses of its own,
 /// and this form is the shortest of those that a TransportID can have (SPC-5, TransportID identifiers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,6 +17,12 @@ const PROTOCOL_SAS: u8 = 0x06;
 const ADDRESS: std::ops::Range<usize> = 4..12;
 
 impl SasAddress {
+    /// The address of an initiator port: a hash of the string `stable` that its owner keeps stable.
+    pub fn derive(stable: &str) -> Self {
+        let naa = Naa::local(hash(&["initiator:", stable]));
+        Self(u64::from_be_bytes(naa.as_bytes().try_into().expect("a local identifier has 8 bytes")))
+    }
+
     /// As a TransportID (SPC-5, TransportID for initiator ports using SCSI over SAS).
     pub fn transport_id(self) -> [u8; TRANSPORT_ID_LEN] {
         let mut id = [0; TRANSPORT_ID_LEN];
@@ -57,6 +65,13 @@ mod tests {
         id[4..12].copy_from_slice(&[0x30, 1, 2, 3, 4, 5, 6, 7]);
         assert_eq!(address.transport_id(), id);
         assert_eq!(SasAddress::from_transport_id(&id), Some(address));
+    }
+
+    /// Registrations that were kept hold for whoever has the same address after a restart.
+    #[test]
+    fn derived_addresses_are_pinned() {
+        assert_eq!(SasAddress::derive("/run/vm0.sock").0, 0x3af7_bdb3_a16c_fce8);
+        assert_ne!(SasAddress::derive("/run/vm0.sock"), SasAddress::derive("/run/vm1.sock"));
     }
 
     #[test]

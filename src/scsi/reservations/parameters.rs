@@ -86,6 +86,9 @@ fn be<const N: usize>(list: &[u8], at: usize) -> [u8; N] {
 }
 
 impl OutParameters {
+    /// Shortest parameter list that is accepted, in bytes.
+    pub const LEN_MIN: usize = BASIC_LEN;
+
     /// Longest parameter list that is accepted, in bytes.
     pub const LEN_MAX: usize = LIST_LEN_MAX;
 

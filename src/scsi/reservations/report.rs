@@ -10,15 +10,16 @@ fn scope_and_type(reservation: &Reservation) -> u8 {
 }
 
 impl Registry {
-    /// Answers PERSISTENT RESERVE IN with this service action.
+    /// Answers PERSISTENT RESERVE IN with this service action; `keeps` says that there is a place where reservations can
+    /// outlive a loss of power.
     ///
     /// # Errors
     /// INVALID FIELD IN CDB: there is no such service action.
-    pub fn persistent_in(&self, service_action: u8, reply: &mut Reply) -> Result<(), Sense> {
+    pub fn persistent_in(&self, service_action: u8, keeps: bool, reply: &mut Reply) -> Result<(), Sense> {
         match service_action {
             0x00 => self.read_keys(reply),
             0x01 => self.read_reservation(reply),
-            0x02 => report_capabilities(self.aptpl, reply),
+            0x02 => report_capabilities(self.aptpl, keeps, reply),
             0x03 => self.read_full_status(reply),
             _ => return Err(Sense::invalid_field(1, Some(4))),
         }
@@ -65,8 +66,8 @@ impl Registry {
     }
 }
 
-/// REPORT CAPABILITIES: everything is there. ALLOW COMMANDS stays 0, which says nothing about it.
-fn report_capabilities(aptpl: bool, reply: &mut Reply) {
+/// REPORT CAPABILITIES: everything is there, reservations that outlive a loss of power where they can be kept. ALLOW COMMANDS stays 0, which says nothing about it.
+fn report_capabilities(aptpl: bool, keeps: bool, reply: &mut Reply) {
     const RLR_C: u8 = 0x80;
     const CRH: u8 = 0x10;
     const SIP_C: u8 = 0x08;
@@ -75,7 +76,7 @@ fn report_capabilities(aptpl: bool, reply: &mut Reply) {
     const TMV: u8 = 0x80;
     // WR_EX_AR, EX_AC_RO, WR_EX_RO, EX_AC, WR_EX, and EX_AC_AR in the second byte.
     const TYPES: [u8; 2] = [0xea, 0x01];
-    reply.put(&[0, 8, RLR_C | CRH | SIP_C | ATP_C | PTPL_C, TMV | u8::from(aptpl)]);
+    reply.put(&[0, 8, RLR_C | CRH | SIP_C | ATP_C | if keeps { PTPL_C } else { 0 }, TMV | u8::from(aptpl)]);
     reply.put(&TYPES);
     reply.put(&[0, 0]);
 }

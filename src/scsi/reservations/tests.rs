@@ -60,7 +60,7 @@ fn rights(registry: &Registry) -> [Rights; 3] {
 fn read(registry: &Registry, service_action: u8) -> Vec<u8> {
     let mut reply = Reply::new();
     reply.begin(4096);
-    registry.persistent_in(service_action, &mut reply).unwrap();
+    registry.persistent_in(service_action, true, &mut reply).unwrap();
     reply.as_bytes().to_vec()
 }
 

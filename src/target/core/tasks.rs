@@ -16,7 +16,7 @@ impl Core {
             // Its own reactor has put it up already.
             Purpose::Overtake if self.cx.bars.iter().any(|bar| bar.id == id) => return,
             Purpose::Overtake => return self.cx.bars.push(Bar { life, id, scope, holds: Holds::Dormant }),
-            Purpose::Find(_) | Purpose::Outlast => {}
+            Purpose::Find(_) | Purpose::EndTaken(_) | Purpose::Outlast => {}
         }
         ending.collect(&mut self.workers, &mut self.cx);
         self.endings.push(ending);

@@ -49,7 +49,8 @@ impl Bed {
 
     /// A guest with so many request queues and all disks. Returns its place.
     pub(super) fn add_guest(&mut self, queues: u16) -> usize {
-        let mut guest = Guest::new(queues, &self.disks, self.handles());
+        let port = self.guests.len() as u16 + 1;
+        let mut guest = Guest::new(port, queues, &self.disks, self.handles());
         guest.start();
         self.guests.push(guest);
         self.run();
@@ -100,8 +101,9 @@ impl Bed {
             taken += 1;
         }
         let progress = core.poll(self.now_ns);
+        let has_clerk = self.disks.iter().filter(|disk| disk.work()).count() > 0;
         self.guests.iter_mut().for_each(Guest::collect);
-        taken > 0 || progress.is_busy()
+        taken > 0 || progress.is_busy() || has_clerk
     }
 
     /// Steps the cores in turn until none has work.

@@ -72,6 +72,27 @@ fn a_copy_is_aborted_on_the_disk_where_it_is() {
 }
 
 #[test]
+fn a_copy_has_no_more_rights_to_a_disk_than_its_guest() {
+    const FAILURE: (u8, u16) = (0xa, 0x0d01);
+    for disk in [0, 1] {
+        let (mut bed, mut disks) = Bed::simulated(1, 1, 2);
+        bed.add_guest(1);
+        let reserve = bed.guests[1].send(0, disk, &[0x16, 0, 0, 0, 0, 0], Data::Without);
+        bed.run();
+        assert_eq!(bed.guests[1].take_ended(), [(reserve, OK)]);
+        let list = copy(&bed, (usize::from(disk), 3), (usize::from(1 - disk), 5));
+        bed.guest().send(0, 1 - disk, &COPY, Data::Out(&list));
+        bed.run();
+        assert_eq!(bed.guest().take_one().sense, Some(FAILURE), "its source is reserved for another");
+        let list = copy(&bed, (usize::from(1 - disk), 3), (usize::from(disk), 5));
+        bed.guest().send(0, 1 - disk, &COPY, Data::Out(&list));
+        bed.run();
+        assert_eq!(bed.guest().take_one().sense, Some(FAILURE), "its destination is");
+        assert_eq!(disks.remove(usize::from(disk)).block(5), [0; 512]);
+    }
+}
+
+#[test]
 fn a_copy_begins_again_after_a_rest() {
     let (mut bed, first, second) = two_disks();
     let list = copy(&bed, (0, 3), (1, 5));

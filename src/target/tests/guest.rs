@@ -15,6 +15,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::far::Far;
 use crate::dma::{MemMap, Region, testing};
 use crate::pci::Function;
+use crate::scsi::Port;
+use crate::scsi::port_groups::AccessState;
 use crate::target::adapter::Adapter;
 use crate::target::control_queue::ControlQueue;
 use crate::target::disk::Disk;
@@ -24,6 +26,7 @@ use crate::target::lun_map::{LunMap, Placement};
 use crate::target::message::{Message, Scope};
 use crate::target::peers::Crew;
 use crate::target::request_queue::RequestQueue;
+use crate::target::target_port::TargetPort;
 use crate::target::worker::{Queue, Worker};
 use crate::virtio::ring::testing::{Buffer, FakeDriver};
 use crate::virtio::ring::{Ring, RingFeatures};
@@ -135,13 +138,16 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// A guest with so many request queues, each with a vector of its own; disk `n` is target `n`, LUN 0.
-    pub(super) fn new(queues: u16, disks: &[Arc<Disk>], reactors: Arc<[Handle<Message>]>) -> Self {
+    /// The guest at target port `port`, which is a group of its own, with so many request queues, each with a vector of its own; disk `n` is target `n`, LUN 0.
+    pub(super) fn new(port: u16, queues: u16, disks: &[Arc<Disk>], reactors: Arc<[Handle<Message>]>) -> Self {
         let place = |(target, disk): (usize, &Arc<Disk>)| {
             let address = Address { target: target as u8, lun: 0 };
             Placement { address, disk: disk.clone() }
         };
-        let luns = LunMap::new(disks.iter().enumerate().map(place).collect());
+        let name = format!("guest {port}");
+        let port = Port { group: Some(port), ..Port::derive(port, &name) };
+        let port = Arc::new(TargetPort::new(port, &name, AccessState::default(), reactors.clone()));
+        let luns = LunMap::at_port(disks.iter().enumerate().map(place).collect(), port);
         let virtqueues = FIRST_REQUEST_QUEUE + queues;
         let mut function = function::build(virtqueues, 36);
         // Memory space and bus mastering.
@@ -213,6 +219,7 @@ impl Guest {
             };
             live.add(number, place, worker);
         }
+        self.adapter.luns.port.begin(live.life());
         self.shown = Arc::downgrade(&shown);
         self.live = Some(live);
     }

@@ -8,7 +8,7 @@ use super::bed::Bed;
 use super::guest::Data;
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::live::Part;
-use crate::virtio_scsi::spec::{TMF_ABORT_TASK, TMF_LOGICAL_UNIT_RESET};
+use crate::virtio_scsi::spec::{TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_LOGICAL_UNIT_RESET};
 
 const OK: u8 = 0;
 const OVERRUN: u8 = 1;
@@ -254,9 +254,9 @@ fn one_that_waits_for_its_blocks_is_aborted_at_once() {
     assert_eq!(disk.held(), 1);
     let second = bed.guests[1].send(1, 0, &compare_and_write(1), Data::Out(&change(0, 2)));
     bed.run();
-    let tmf = bed.guests[1].manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    let tmf = bed.guests[1].manage(TMF_ABORT_TASK_SET, 0, 0);
     bed.run();
-    assert_eq!(bed.guests[1].take_ended(), [(second, RESET), (tmf, OK)]);
+    assert_eq!(bed.guests[1].take_ended(), [(second, ABORTED), (tmf, OK)]);
     disk.go();
     bed.run();
     assert_eq!((bed.guests[0].take_one().status, disk.block(1)), (0, vec![1; 512]));

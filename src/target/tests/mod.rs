@@ -16,6 +16,7 @@ mod remote;
 mod requests;
 mod resting;
 mod settings;
+mod sharing;
 mod sim_disk;
 mod simulation;
 mod tasks;

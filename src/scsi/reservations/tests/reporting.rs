@@ -51,7 +51,7 @@ fn full_status() {
 fn an_unknown_service_action_is_refused() {
     let mut reply = Reply::new();
     for action in 4..32 {
-        let sense = Registry::default().persistent_in(action, &mut reply).unwrap_err();
+        let sense = Registry::default().persistent_in(action, true, &mut reply).unwrap_err();
         assert_eq!(sense, Sense::invalid_field(1, Some(4)));
     }
 }

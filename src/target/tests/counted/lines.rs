@@ -93,7 +93,7 @@ impl Bench {
             baton
         });
         let guest = || {
-            let mut guest = Guest::new(QUEUES, &disks, handles.clone());
+            let mut guest = Guest::new(1, QUEUES, &disks, handles.clone());
             guest.start();
             guest
         };

@@ -1,0 +1,192 @@
+//! What the ports and initiators of a disk share, and the commands that change it: PERSISTENT RESERVE OUT, RESERVE and
+//! RELEASE (6) and (10), SET TARGET PORT GROUPS (SPC-5).
+//!
+//! Each is a [`LongTask`] of one step: its parameter list is read and checked as far as it can be alone, and becomes a
+//! [`Demand`]. The caller has one [`Shared`] for each disk, carries demands out one after the other, and ends the command
+//! with what came of it.
+
+use super::command::DataDirection;
+use super::long::{Desk, LongStep, LongTask};
+use super::outcome::Outcome;
+use super::port_groups::{PortGroups, SET_LIST_LEN_MAX};
+use super::reservations::{Changes, Nexus, OutAction, OutParameters, Refusal, Registry};
+use super::sense::Sense;
+use super::spec::Asc;
+
+/// A command that changes what is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// PERSISTENT RESERVE OUT.
+    PersistentOut {
+        /// SERVICE ACTION.
+        service_action: u8,
+        /// SCOPE and TYPE, in one byte.
+        scope_and_type: u8,
+        /// Bytes of the parameter list.
+        parameter_list_length: u32,
+    },
+    /// RESERVE (6) and (10).
+    Reserve,
+    /// RELEASE (6) and (10).
+    Release,
+    /// SET TARGET PORT GROUPS.
+    SetPortGroups {
+        /// Bytes of the parameter list.
+        parameter_list_length: u32,
+    },
+}
+
+impl Sharing {
+    /// Bytes of its parameter list.
+    const fn list_len(self) -> u32 {
+        match self {
+            Self::PersistentOut { parameter_list_length, .. } | Self::SetPortGroups { parameter_list_length } => {
+                parameter_list_length
+            }
+            Self::Reserve | Self::Release => 0,
+        }
+    }
+
+    /// Which way its data goes.
+    pub const fn direction(self) -> DataDirection {
+        if self.list_len() == 0 { DataDirection::None } else { DataDirection::Out }
+    }
+}
+
+/// What a command wants of what is shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Demand {
+    /// PERSISTENT RESERVE OUT.
+    Persistent(OutAction, OutParameters),
+    /// RESERVE.
+    Reserve,
+    /// RELEASE.
+    Release,
+    /// SET TARGET PORT GROUPS with this parameter list.
+    PortGroups(Vec<u8>),
+}
+
+/// All that the ports and initiators of one disk share.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shared {
+    /// Reservations.
+    pub registry: Registry,
+    /// Ports, and how well they reach the disk.
+    pub groups: PortGroups,
+    /// The ports' relative identifiers.
+    pub ports: Vec<u16>,
+    /// There is a place where reservations outlive a loss of power.
+    pub keeps: bool,
+}
+
+/// What comes of a demand: the caller does it before it answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Consequences {
+    /// Of reservations.
+    pub changes: Changes,
+    /// Port groups that have another state now.
+    pub groups: Vec<u16>,
+}
+
+impl Shared {
+    /// Does what `nexus` wants.
+    ///
+    /// # Errors
+    /// [`Refusal`]: then nothing has changed.
+    pub fn carry_out(&mut self, nexus: Nexus, demand: &Demand) -> Result<Consequences, Refusal> {
+        let (changes, groups) = match demand {
+            Demand::Persistent(action, parameters) => {
+                if parameters.aptpl && !self.keeps {
+                    let byte = if *action == OutAction::RegisterAndMove { 17 } else { 20 };
+                    return Err(Sense::invalid_parameter(byte, Some(0)).into());
+                }
+                (self.registry.persistent_out(nexus, *action, parameters, &self.ports)?, Vec::new())
+            }
+            Demand::Reserve => {
+                self.registry.reserve_unit(nexus)?;
+                Default::default()
+            }
+            Demand::Release => {
+                self.registry.release_unit(nexus)?;
+                Default::default()
+            }
+            Demand::PortGroups(list) => (Changes::default(), self.groups.set_by_initiator(list)?),
+        };
+        Ok(Consequences { changes, groups })
+    }
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Conflict => Self::RESERVATION_CONFLICT,
+            Refusal::Check(sense) => Self::check(sense),
+        }
+    }
+}
+
+/// A command whose list is there.
+#[derive(Debug)]
+enum Ask {
+    Persistent { action: OutAction, len: usize },
+    Plain(Sharing),
+}
+
+/// Begins a command, if its CDB is right.
+pub(super) fn begin(sharing: Sharing) -> Result<Box<dyn LongTask>, Outcome> {
+    const LENGTH: Sense = Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR);
+    let len = sharing.list_len() as usize;
+    Ok(Box::new(match sharing {
+        Sharing::PersistentOut { service_action, scope_and_type, .. } => {
+            let action = OutAction::from_cdb(service_action, scope_and_type)?;
+            if !(OutParameters::LEN_MIN..=OutParameters::LEN_MAX).contains(&len) {
+                return Err(LENGTH.into());
+            }
+            Ask::Persistent { action, len }
+        }
+        Sharing::SetPortGroups { .. } if len > SET_LIST_LEN_MAX => return Err(LENGTH.into()),
+        _ => Ask::Plain(sharing),
+    }))
+}
+
+impl Ask {
+    fn list_len(&self) -> usize {
+        match *self {
+            Self::Persistent { len, .. } => len,
+            Self::Plain(sharing) => sharing.list_len() as usize,
+        }
+    }
+
+    fn demand(&self, list: &[u8]) -> Result<Demand, Sense> {
+        Ok(match *self {
+            Self::Persistent { action, .. } => Demand::Persistent(action, OutParameters::parse(action, list)?),
+            Self::Plain(Sharing::Reserve) => Demand::Reserve,
+            Self::Plain(Sharing::Release) => Demand::Release,
+            Self::Plain(_) => Demand::PortGroups(list.to_vec()),
+        })
+    }
+}
+
+impl LongTask for Ask {
+    fn data_out_len(&self) -> u64 {
+        self.list_len() as u64
+    }
+
+    fn memory_len(&self) -> usize {
+        self.list_len()
+    }
+
+    fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
+        let list = &mut desk.memory[..self.list_len()];
+        if !list.is_empty() {
+            desk.data.take(0, list);
+        }
+        match self.demand(list) {
+            Ok(demand) => LongStep::Share(Box::new(demand)),
+            Err(sense) => sense.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

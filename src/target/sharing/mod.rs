@@ -1,0 +1,259 @@
+//! What the controllers that show one disk share of it: its reservations, its port groups, and who they are.
+//!
+//! Locked by cold commands alone. READ and WRITE look at what each nexus may do in its own [`Standing`], which is written
+//! here before a command that changed it is answered. Changes are carried out one after the other by the [`clerk`].
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use reactor::Gate;
+
+use crate::scsi::port_groups::AccessState;
+use crate::scsi::reservations::{Changes, Nexus, Registry};
+use crate::scsi::{Asc, Attention, Consequences, Demand, Naa, Outcome, Sense, SenseKey, Shared};
+use crate::virtio_scsi::Address;
+
+use super::slots::Verdict;
+use super::standing::Standing;
+use super::target_port::TargetPort;
+use super::ticket::Ticket;
+
+pub(crate) mod clerk;
+pub(crate) mod store;
+
+use clerk::Order;
+use store::Store;
+
+/// What all disks need to be shared: who makes changes, and where they are kept.
+#[derive(Debug)]
+pub(crate) struct Office {
+    clerk: Sender<Order>,
+    store: Option<Arc<Store>>,
+    known: Mutex<Vec<Weak<Sharing>>>,
+}
+
+/// What is shared of one disk.
+#[derive(Debug)]
+pub(crate) struct Sharing {
+    naa: Naa,
+    clerk: Sender<Order>,
+    store: Option<Arc<Store>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    shared: Shared,
+    members: Vec<Member>,
+}
+
+/// A logical unit of a controller that is this disk.
+#[derive(Debug)]
+struct Member {
+    port: Arc<TargetPort>,
+    address: Address,
+    standing: Weak<Standing>,
+}
+
+/// A logical unit whose commands are to end.
+pub(crate) type Seat = (Arc<TargetPort>, Address);
+
+impl Office {
+    /// An office with this way to the clerk, and this place for what is kept: none if there is no directory for it.
+    pub(crate) fn new(clerk: Sender<Order>, store: Option<Arc<Store>>) -> Self {
+        Self { clerk, store, known: Mutex::default() }
+    }
+
+    /// What is shared of the disk named `naa`, also where it was opened twice. At first that is what was kept of its
+    /// reservations, and nobody who shows it.
+    pub(crate) fn sharing(&self, naa: Naa) -> Arc<Sharing> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|sharing| sharing.strong_count() > 0);
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|sharing| sharing.naa == naa) {
+            return same;
+        }
+        let registry = self.store.as_ref().map_or_else(Registry::default, |store| store.load(naa));
+        let shared = Shared { registry, keeps: self.store.is_some(), ..Shared::default() };
+        let state = Mutex::new(State { shared, members: Vec::new() });
+        let (clerk, store) = (self.clerk.clone(), self.store.clone());
+        let sharing = Arc::new(Sharing { naa, clerk, store, state });
+        known.push(Arc::downgrade(&sharing));
+        sharing
+    }
+}
+
+impl Sharing {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A controller shows the disk at `address`, for as long as `standing` lives.
+    pub(crate) fn join(&self, port: &Arc<TargetPort>, address: Address, standing: &Arc<Standing>) {
+        let mut state = self.state();
+        state.members.push(Member { port: port.clone(), address, standing: Arc::downgrade(standing) });
+        if let Some(group) = port.port.group {
+            state.shared.groups.add(port.port.relative, group, port.access);
+        }
+        state.prune();
+        state.publish();
+    }
+
+    /// Gives what is shared to `look`.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Shared) -> T) -> T {
+        let mut state = self.state();
+        state.prune();
+        look(&state.shared)
+    }
+
+    /// Has the clerk carry out what `nexus` wants.
+    pub(crate) fn ask(self: &Arc<Self>, nexus: Nexus, demand: Box<Demand>) -> Ticket {
+        let ticket = Ticket::default();
+        let order = Order::Change { sharing: self.clone(), nexus, demand, ticket: ticket.clone() };
+        if self.clerk.send(order).is_err() {
+            // The process is about to end.
+            ticket.settle(Outcome::BUSY);
+        }
+        ticket
+    }
+
+    /// Does what `nexus` wants. The gate opens when the commands that this ended have been answered.
+    ///
+    /// Only the clerk calls this, so that between the first look and the change nothing comes but the end of a reservation
+    /// of RESERVE (6), which refuses nobody.
+    fn carry_out(&self, nexus: Nexus, demand: &Demand) -> Result<Gate, Outcome> {
+        let mut next = self.look(Shared::clone);
+        if next.carry_out(nexus, demand)?.changes.save {
+            self.save(&next.registry)?;
+        }
+        let mut state = self.state();
+        let Consequences { changes, groups } = state.shared.carry_out(nexus, demand)?;
+        state.publish();
+        state.tell(nexus, &changes, &groups);
+        let seats = state.seats_of(&changes.aborts);
+        drop(state);
+        Ok(end_commands(&seats))
+    }
+
+    /// Keeps reservations over a loss of power, or forgets those that were kept.
+    fn save(&self, registry: &Registry) -> Result<(), Outcome> {
+        const FAILED: Sense = Sense::new(SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE);
+        let Some(store) = &self.store else { return Ok(()) };
+        store.save(self.naa, registry.to_bytes().as_deref()).map_err(|error| {
+            tracing::error!(disk = %self.naa, "reservations cannot be kept: {error}");
+            Outcome::check(FAILED)
+        })
+    }
+
+    /// The user gives a port group another state. False if there is no such group.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever changes a target that runs"))]
+    pub(crate) fn set_state(&self, group: u16, access: AccessState) -> bool {
+        let mut state = self.state();
+        let Some(has_changed) = state.shared.groups.set(group, access) else { return false };
+        if has_changed {
+            state.publish();
+            state.tell_groups(None);
+        }
+        true
+    }
+
+    /// The nexus was lost, or its port was reset: what RESERVE (6) gave it ends.
+    pub(crate) fn nexus_lost(&self, nexus: Nexus) {
+        let mut state = self.state();
+        state.shared.registry.nexus_lost(nexus);
+        state.publish();
+    }
+
+    /// All other logical units that are this disk.
+    pub(crate) fn others(&self, port: &Arc<TargetPort>, address: Address) -> Vec<Seat> {
+        let mut state = self.state();
+        state.prune();
+        let others = state.members.iter().filter(|member| !member.is(port, address));
+        others.map(|member| (member.port.clone(), member.address)).collect()
+    }
+
+    /// The disk was reset through `port`, at `address`: whoever else shows it is told.
+    pub(crate) fn unit_reset(&self, port: &Arc<TargetPort>, address: Address) {
+        let mut state = self.state();
+        state.shared.registry.unit_reset();
+        state.publish();
+        for (member, standing) in state.living() {
+            if !member.is(port, address) {
+                standing.raise(Attention::LogicalUnitReset);
+            }
+        }
+    }
+}
+
+impl Member {
+    fn is(&self, port: &Arc<TargetPort>, address: Address) -> bool {
+        Arc::ptr_eq(&self.port, port) && self.address == address
+    }
+}
+
+impl State {
+    fn living(&self) -> impl Iterator<Item = (&Member, Arc<Standing>)> {
+        self.members.iter().filter_map(|member| Some((member, member.standing.upgrade()?)))
+    }
+
+    /// Forgets who does not show the disk any more.
+    fn prune(&mut self) {
+        let Self { shared, members } = self;
+        members.retain(|member| member.standing.strong_count() > 0);
+        let mut ports: Vec<_> = members.iter().map(|member| member.port.port.relative).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        for gone in shared.ports.iter().filter(|port| ports.binary_search(port).is_err()) {
+            shared.groups.remove(*gone);
+        }
+        shared.ports = ports;
+    }
+
+    /// Writes down for each nexus what it may do.
+    fn publish(&self) {
+        for (member, standing) in self.living() {
+            standing.set_rights(self.shared.registry.rights(member.port.nexus));
+            let group = self.shared.groups.of(member.port.port.relative);
+            standing.set_access(group.map_or(AccessState::default(), |(_, access)| access));
+        }
+    }
+
+    /// Raises the attentions of what `sender` has changed.
+    fn tell(&self, sender: Nexus, changes: &Changes, groups: &[u16]) {
+        for (member, standing) in self.living() {
+            let own = changes.attentions.iter().filter(|(nexus, _)| *nexus == member.port.nexus);
+            own.for_each(|&(_, attention)| standing.raise(attention));
+        }
+        if !groups.is_empty() {
+            self.tell_groups(Some(sender));
+        }
+    }
+
+    /// A port group has another state: every nexus but that which changed it is told, for it may be the one that has to
+    /// take another path.
+    fn tell_groups(&self, sender: Option<Nexus>) {
+        for (member, standing) in self.living() {
+            if sender != Some(member.port.nexus) && member.port.port.group.is_some() {
+                standing.raise(Attention::AccessStateChanged);
+            }
+        }
+    }
+
+    fn seats_of(&self, nexuses: &[Nexus]) -> Vec<Seat> {
+        let concerned = self.members.iter().filter(|member| nexuses.contains(&member.port.nexus));
+        concerned.map(|member| (member.port.clone(), member.address)).collect()
+    }
+}
+
+/// Ends the commands at `seats`, which other initiators sent. The gate opens when they have been answered.
+fn end_commands(seats: &[Seat]) -> Gate {
+    let (gate, passes) = Gate::new(seats.iter().map(|(port, _)| port.parties()).sum());
+    let mut passes = passes.into_iter();
+    for (port, address) in seats {
+        let passes = passes.by_ref().take(port.parties()).collect::<Vec<_>>();
+        for (reactor, message) in port.ends(*address, Verdict::Aborted, passes, None) {
+            // One that has ended has no commands.
+            let _ = reactor.post(message);
+        }
+    }
+    gate
+}

@@ -1,0 +1,147 @@
+//! Where reservations outlive a loss of power: a directory with a file for each disk that has some (SPC-5, preserving
+//! persistent reservations).
+//!
+//! A file is replaced in one step: whatever happens meanwhile, it is the one from before or the one from after.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::scsi::Naa;
+use crate::scsi::reservations::Registry;
+
+/// A directory that can be written to.
+#[derive(Debug)]
+pub(crate) struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Makes the directory unless it is there, and tries whether it can be written to.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let probe = dir.join(format!(".probe-{}", std::process::id()));
+        create(&probe)?;
+        fs::remove_file(probe)?;
+        Ok(Self { dir: dir.to_path_buf() })
+    }
+
+    /// The reservations of a disk as they were kept. A file that cannot be understood is told of, and stays.
+    pub(super) fn load(&self, naa: Naa) -> Registry {
+        let path = self.path(naa);
+        let image = match read(&path) {
+            Ok(image) => image,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Registry::default(),
+            Err(error) => return lost(&path, &error),
+        };
+        Registry::from_bytes(&image).unwrap_or_else(|error| lost(&path, &error))
+    }
+
+    /// Keeps an image, or forgets what was kept. Returns when that is on the medium.
+    ///
+    /// # Errors
+    /// What the system says: then what was there is still there.
+    pub(super) fn save(&self, naa: Naa, image: Option<&[u8]>) -> io::Result<()> {
+        let path = self.path(naa);
+        match image {
+            Some(image) => {
+                let next = path.with_extension("next");
+                let mut file = create(&next)?;
+                file.write_all(image)?;
+                file.sync_all()?;
+                fs::rename(next, path)?;
+            }
+            None => match fs::remove_file(path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed?,
+            },
+        }
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn path(&self, naa: Naa) -> PathBuf {
+        self.dir.join(format!("{naa}.reservations"))
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Never reads much more than an image can have.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut image = Vec::new();
+    File::open(path)?.take(Registry::IMAGE_LEN_MAX as u64 + 1).read_to_end(&mut image)?;
+    Ok(image)
+}
+
+fn lost(path: &Path, error: &dyn std::fmt::Display) -> Registry {
+    tracing::error!(
+        "reservations that were kept in {} cannot be read: {error}; until a host says what holds (REPLACE LOST \
+         RESERVATION), or the file is removed before a start, the disk is not accessible",
+        path.display()
+    );
+    Registry::lost()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scsi::reservations::{Nexus, OutAction, OutParameters, Rights, SasAddress};
+
+    const NEXUS: Nexus = Nexus { initiator: SasAddress(1), port: 1 };
+
+    fn naa() -> Naa {
+        Naa::parse("3000000000000001").unwrap()
+    }
+
+    fn registered() -> Registry {
+        let mut registry = Registry::default();
+        let asked = OutParameters { action_key: 5, aptpl: true, ..OutParameters::default() };
+        registry.persistent_out(NEXUS, OutAction::Register, &asked, &[1]).unwrap();
+        registry
+    }
+
+    #[test]
+    fn what_is_kept_comes_back_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("a/b")).unwrap();
+        assert_eq!(store.load(naa()), Registry::default());
+        let image = registered().to_bytes();
+        store.save(naa(), image.as_deref()).unwrap();
+        assert_eq!(store.load(naa()).to_bytes(), image);
+        let names: Vec<_> = fs::read_dir(&store.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["3000000000000001.reservations"], "nothing else is left");
+        store.save(naa(), None).unwrap();
+        store.save(naa(), None).unwrap();
+        assert_eq!(store.load(naa()), Registry::default());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let image = registered().to_bytes().unwrap();
+        let flipped: Vec<u8> = image.iter().map(|byte| byte ^ 1).collect();
+        for bad in [&image[..image.len() - 1], &flipped, &[], &[0; 1 << 20]] {
+            fs::write(store.path(naa()), bad).unwrap();
+            assert_eq!(store.load(naa()).rights(NEXUS), Rights::Lost);
+        }
+        fs::remove_file(store.path(naa())).unwrap();
+        fs::create_dir(store.path(naa())).unwrap();
+        assert_eq!(store.load(naa()).rights(NEXUS), Rights::Lost);
+        assert!(store.save(naa(), Some(&image)).is_err());
+    }
+
+    #[test]
+    fn a_place_that_is_no_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(Store::open(&dir.path().join("file")).is_err());
+        assert!(Store::open(Path::new("/proc/nowhere")).is_err());
+    }
+}

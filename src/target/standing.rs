@@ -1,0 +1,241 @@
+//! What the driver's nexus with a logical unit has for itself: unit attentions, whether it stopped the unit, what it set with
+//! MODE SELECT, and what reservations and its port let it do. Each controller has its own, also where several share the disk:
+//! one guest must not take it from the others.
+//!
+//! All that a usual command has to know of it is in one atomic, which is zero where nothing stands in its way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::scsi::port_groups::AccessState;
+use crate::scsi::reservations::{Access, Rights};
+use crate::scsi::{Asc, Attention, AttentionRule, Attentions, Command, ModeState, Outcome, Sense, SenseKey};
+
+use super::notes::Notes;
+
+/// A nexus' standing with a logical unit.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// What MODE SELECT has set, [`ModeState::to_bits`], and the bits below, which no [`ModeState`] has.
+    state: AtomicU64,
+    /// What the driver has not been told yet. Locked only where [`ATTENTION`] is set.
+    attentions: Mutex<Attentions>,
+    pub(crate) notes: Notes,
+}
+
+/// START STOP UNIT has stopped the unit.
+const STOPPED: u64 = 1 << 63;
+/// An attention is pending.
+const ATTENTION: u64 = 1 << 62;
+/// Where the [`AccessState`] of the port is, in two bits.
+const ACCESS_AT: u32 = 60;
+const ACCESS: u64 = 3 << ACCESS_AT;
+/// Where the [`Rights`] of the nexus are, in three bits.
+const RIGHTS_AT: u32 = 57;
+const RIGHTS: u64 = 7 << RIGHTS_AT;
+/// There is something in the [`Hold`](super::job::Hold) of the disk, which all that share it have to look at.
+const HINDERED: u64 = 1 << 56;
+/// All that is no [`ModeState`].
+const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED;
+
+/// What keeps a command off the short way, of all that is in the state: modes that are saved do not.
+const UNUSUAL: u64 = OWN | u32::MAX as u64;
+/// What may end a command before it begins.
+const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS;
+
+impl Standing {
+    pub(crate) fn new() -> Self {
+        Self { state: AtomicU64::new(0), attentions: Mutex::default(), notes: Notes::new() }
+    }
+
+    #[inline]
+    fn bits(&self) -> u64 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    /// Replaces the bits of `mask`.
+    fn put(&self, mask: u64, value: u64) {
+        let update = |bits| Some(bits & !mask | value);
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update).expect("every state has a next one");
+    }
+
+    /// Whether nothing stands in the way of a usual command: a load, and no lock.
+    #[inline]
+    pub(crate) fn is_usual(&self) -> bool {
+        self.bits() & UNUSUAL == 0
+    }
+
+    /// Whether [`Standing::check`] has to be asked.
+    #[inline]
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.bits() & IN_THE_WAY != 0
+    }
+
+    /// Whether a command may begin, and the attention that it is to return as data. In the order of SAM-5, status
+    /// precedence: attentions of resets, a conflict with a reservation, other attentions, and what else there is.
+    ///
+    /// # Errors
+    /// How the command ends.
+    #[cold]
+    pub(crate) fn check(&self, command: &Command) -> Result<Option<Attention>, Outcome> {
+        let rule = command.attention_rule();
+        let report =
+            |attention: Option<Attention>| attention.map_or(Ok(()), |taken| Err(Outcome::check(taken.sense())));
+        if rule == AttentionRule::Report {
+            report(self.take(Attentions::take_reset))?;
+        }
+        self.check_rights(command)?;
+        let attention = match rule {
+            AttentionRule::Report => report(self.take_attention()).map(|()| None)?,
+            AttentionRule::AsData => self.take_attention(),
+            AttentionRule::Ignore => None,
+        };
+        command.refused_in(self.access()).map_or(Ok(attention), |sense| Err(sense.into()))
+    }
+
+    /// Whether the nexus may do such a thing to the medium now: for commands of other logical units.
+    pub(crate) fn may(&self, access: Access) -> bool {
+        !self.rights().conflicts(access) && self.access().refusal().is_none()
+    }
+
+    fn rights(&self) -> Rights {
+        Rights::from_byte(((self.bits() & RIGHTS) >> RIGHTS_AT) as u8)
+    }
+
+    fn check_rights(&self, command: &Command) -> Result<(), Outcome> {
+        const LOST: Sense = Sense::new(SenseKey::HARDWARE_ERROR, Asc::PERSISTENT_RESERVATION_INFORMATION_LOST);
+        let rights = self.rights();
+        match rights.conflicts(command.access()) {
+            false => Ok(()),
+            true if rights == Rights::Lost => Err(LOST.into()),
+            true => Err(Outcome::RESERVATION_CONFLICT),
+        }
+    }
+
+    /// What reservations let the nexus do from now on.
+    pub(crate) fn set_rights(&self, rights: Rights) {
+        self.put(RIGHTS, (rights as u64) << RIGHTS_AT);
+    }
+
+    /// How well the port reaches the disk from now on.
+    pub(crate) fn set_access(&self, access: AccessState) {
+        self.put(ACCESS, (access as u64) << ACCESS_AT);
+    }
+
+    fn access(&self) -> AccessState {
+        AccessState::from_code(((self.bits() & ACCESS) >> ACCESS_AT) as u8).expect("two bits are a state")
+    }
+
+    /// What MODE SELECT has set: a load, and no lock.
+    #[inline]
+    pub(crate) fn mode(&self) -> ModeState {
+        ModeState::from_bits(self.bits())
+    }
+
+    /// MODE SELECT, or what undoes it.
+    pub(crate) fn update_mode(&self, change: impl Fn(ModeState) -> ModeState) {
+        let update = |bits| Some(change(ModeState::from_bits(bits)).to_bits() | bits & OWN);
+        let updated = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
+        updated.expect("every state has a next one");
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.bits() & STOPPED != 0
+    }
+
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        if stopped {
+            self.state.fetch_or(STOPPED, Ordering::AcqRel);
+        } else if self.state.fetch_and(!STOPPED, Ordering::AcqRel) & STOPPED != 0 {
+            self.notes.count_start();
+        }
+    }
+
+    /// Whether something keeps commands from the medium.
+    #[inline]
+    pub(crate) fn is_hindered(&self) -> bool {
+        self.bits() & HINDERED != 0
+    }
+
+    pub(crate) fn set_hindered(&self, hindered: bool) {
+        self.put(HINDERED, if hindered { HINDERED } else { 0 });
+    }
+
+    /// Takes the attention to report next. Of two that ask at the same time only one gets it.
+    pub(crate) fn take_attention(&self) -> Option<Attention> {
+        self.take(Attentions::take)
+    }
+
+    fn take(&self, take: impl Fn(&mut Attentions) -> Option<Attention>) -> Option<Attention> {
+        let mut attentions = self.attentions.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = take(&mut attentions);
+        self.put(ATTENTION, if attentions.is_empty() { 0 } else { ATTENTION });
+        taken
+    }
+
+    /// Adds an attention. A unit that was reset is a started one, with the mode pages that were saved.
+    pub(crate) fn raise(&self, attention: Attention) {
+        if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
+            self.set_stopped(false);
+            self.update_mode(ModeState::restored);
+            self.notes.reset();
+        }
+        let mut attentions = self.attentions.lock().unwrap_or_else(PoisonError::into_inner);
+        attentions.raise(attention);
+        self.put(ATTENTION, ATTENTION);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scsi::{ModeValues, decode};
+
+    fn command(cdb: [u8; 16]) -> Command {
+        decode(&cdb).unwrap()
+    }
+
+    const READ: [u8; 16] = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+    const TEST_UNIT_READY: [u8; 16] = [0; 16];
+    const REQUEST_SENSE: [u8; 16] = [3, 0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn fields_do_not_touch_each_other() {
+        let standing = Standing::new();
+        assert!(standing.is_usual());
+        standing.update_mode(|_| ModeState { current: ModeValues::SWP, saved: ModeValues::D_SENSE });
+        standing.set_rights(Rights::Lost);
+        standing.set_access(AccessState::Unavailable);
+        standing.set_stopped(true);
+        standing.raise(Attention::CapacityChanged);
+        assert!(standing.is_stopped() && standing.mode().current == ModeValues::SWP);
+        standing.set_rights(Rights::All);
+        assert_eq!(standing.access(), AccessState::Unavailable);
+        standing.set_access(AccessState::ActiveOptimized);
+        assert!(standing.is_in_the_way(), "an attention");
+        standing.raise(Attention::HardReset);
+        assert!(!standing.is_stopped() && standing.mode().current == ModeValues::D_SENSE);
+        standing.update_mode(|_| ModeState::default());
+        assert!(standing.take_attention().is_some() && standing.take_attention().is_some());
+        assert!(standing.is_usual());
+    }
+
+    #[test]
+    fn resets_go_before_conflicts_and_conflicts_before_the_rest() {
+        let standing = Standing::new();
+        standing.set_rights(Rights::None);
+        standing.set_access(AccessState::Standby);
+        standing.raise(Attention::ReservationsPreempted);
+        standing.raise(Attention::LogicalUnitReset);
+        let asc = |cdb| standing.check(&command(cdb)).unwrap_err().sense.map(|sense| sense.asc.0);
+        assert_eq!(asc(READ), Some(0x2903));
+        assert_eq!(asc(READ), None, "a conflict");
+        assert_eq!(standing.check(&command(REQUEST_SENSE)), Ok(Some(Attention::ReservationsPreempted)));
+        standing.raise(Attention::ReservationsPreempted);
+        assert_eq!(asc(TEST_UNIT_READY), Some(0x2a03));
+        assert_eq!(asc(TEST_UNIT_READY), Some(0x040b));
+        standing.set_rights(Rights::Lost);
+        assert_eq!(asc(READ), Some(0x4401));
+    }
+}

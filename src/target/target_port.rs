@@ -1,0 +1,73 @@
+//! A controller as SCSI sees it: a target port of each of its disks, with one initiator port at its other end.
+//!
+//! The relative identifier of the port is the controller's number, from 1; the initiator port has an address that is a hash
+//! of the controller's socket path. So whoever comes back to the same socket, after a restart too, is the same initiator.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reactor::{Handle, Pass};
+
+use crate::scsi::Port;
+use crate::scsi::port_groups::AccessState;
+use crate::scsi::reservations::{Nexus, SasAddress};
+use crate::virtio_scsi::Address;
+
+use super::message::{BarId, Life, Message, Purpose, Scope};
+use super::slots::Verdict;
+
+/// A target port.
+#[derive(Debug)]
+pub(crate) struct TargetPort {
+    pub(crate) port: Port,
+    /// The driver's nexus with it.
+    pub(crate) nexus: Nexus,
+    /// What a disk's group with this port has at first.
+    pub(crate) access: AccessState,
+    reactors: Arc<[Handle<Message>]>,
+    /// The one that began last.
+    life: Mutex<Option<Life>>,
+}
+
+impl TargetPort {
+    /// The port of the controller on the socket `name`, whose queues are on `reactors`.
+    pub(crate) fn new(port: Port, name: &str, access: AccessState, reactors: Arc<[Handle<Message>]>) -> Self {
+        let nexus = Nexus { initiator: SasAddress::derive(name), port: port.relative };
+        Self { port, nexus, access, reactors, life: Mutex::default() }
+    }
+
+    /// The port `relative` of a test without reactors.
+    #[cfg(test)]
+    pub(crate) fn of_test(relative: u16) -> Arc<Self> {
+        let name = format!("test {relative}");
+        Arc::new(Self::new(Port::derive(relative, &name), &name, AccessState::default(), Arc::new([])))
+    }
+
+    /// The device of this port begins another life.
+    pub(crate) fn begin(&self, life: Life) {
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
+    }
+
+    /// How many reactors [`ends`](Self::ends) wants a pass for.
+    pub(crate) fn parties(&self) -> usize {
+        self.reactors.len()
+    }
+
+    /// Messages that end, for another initiator, the commands that the device has taken for the logical unit at `address`,
+    /// with the reactor that each is for. A life that is over has none. `origin` is woken when they have.
+    pub(crate) fn ends(
+        &self,
+        address: Address,
+        verdict: Verdict,
+        passes: Vec<Pass>,
+        origin: Option<&Handle<Message>>,
+    ) -> Vec<(Handle<Message>, Message)> {
+        let Some(life) = *self.life.lock().unwrap_or_else(PoisonError::into_inner) else { return Vec::new() };
+        let message = |(reactor, pass): (&Handle<Message>, Pass)| {
+            let (scope, origin) = (Scope::Unit(address), origin.unwrap_or(reactor).clone());
+            let (bar, purpose) = (BarId::next(), Purpose::EndTaken(verdict));
+            let message = Message::Tasks { life, bar, scope, purpose, pass, origin };
+            (reactor.clone(), message)
+        };
+        self.reactors.iter().zip(passes).map(message).collect()
+    }
+}
