@@ -4,15 +4,18 @@
 //! Nothing is held of a copy that has ended: a command tells all about it with its status.
 
 use super::logical_unit::LogicalUnit;
-use super::long::extended_copy::{CSCD_MAX, DESCRIPTORS_LEN_MAX, SEGMENT_BYTES_MAX, SEGMENTS_MAX};
+use super::long::extended_copy::{
+    BLOCK_TO_BLOCK, BLOCK_TO_BLOCK_OFFSET, CSCD_MAX, DESCRIPTORS_LEN_MAX, IDENTIFICATION, SEGMENT_BYTES_MAX,
+    SEGMENTS_MAX,
+};
 use super::reply::Reply;
 use super::spec::{Opcode, SERVICE_ACTION_EXTENDED_COPY_LID1, SERVICE_ACTION_OPERATING_PARAMETERS};
 
 /// Copies at a time: as many as there are commands, which is told as the largest number of the field.
 const CONCURRENT: u8 = 255;
 
-/// Descriptor types that may be in a list: a segment from block device to block device, and an identification descriptor.
-const DESCRIPTOR_TYPES: [u8; 2] = [0x02, 0xe4];
+/// Descriptor types that may be in a list.
+const DESCRIPTOR_TYPES: [u8; 3] = [BLOCK_TO_BLOCK, BLOCK_TO_BLOCK_OFFSET, IDENTIFICATION];
 
 /// log2 of the bytes in the smallest piece that can be copied.
 fn granularity(unit: &LogicalUnit) -> u8 {
@@ -51,8 +54,8 @@ pub(super) fn vpd_page(unit: &LogicalUnit, reply: &mut Reply) {
     data[12..16].copy_from_slice(&DESCRIPTORS_LEN_MAX.to_be_bytes());
     reply.put(&data);
     // Supported descriptors.
-    let [segment, cscd] = DESCRIPTOR_TYPES;
-    reply.put(&[0, 0x08, 0, 4, 2, segment, cscd, 0]);
+    let [segment, with_offset, cscd] = DESCRIPTOR_TYPES;
+    reply.put(&[0, 0x08, 0, 4, 3, segment, with_offset, cscd]);
     // Supported CSCD identifiers: none but those of the list.
     reply.put(&[0, 0x0c, 0, 4, 0, 0, 0, 0]);
     // General copy operations.
@@ -71,11 +74,11 @@ mod tests {
     #[test]
     fn operating_parameters() {
         let parameters = data(&disk(&info()), &[0x84, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
-        let mut expected = vec![0; 46];
+        let mut expected = vec![0; 47];
         expected[..24]
-            .copy_from_slice(&[0, 0, 0, 42, 1, 0, 0, 0, 0, 16, 0, 16, 0, 0, 0x03, 0xc0, 1, 0, 0, 0, 0, 0, 0, 0]);
+            .copy_from_slice(&[0, 0, 0, 43, 1, 0, 0, 0, 0, 16, 0, 16, 0, 0, 0x04, 0x00, 1, 0, 0, 0, 0, 0, 0, 0]);
         expected[35..38].copy_from_slice(&[255, 255, 9]);
-        expected[43..].copy_from_slice(&[2, 0x02, 0xe4]);
+        expected[43..].copy_from_slice(&[3, 0x02, 0x0a, 0xe4]);
         assert_eq!(parameters, expected);
     }
 
@@ -84,8 +87,8 @@ mod tests {
         let page = data(&disk(&info()), &[0x12, 1, 0x8f, 1, 0, 0]);
         assert_eq!(page[..4], [0, 0x8f, 0, 96]);
         assert_eq!(page[4..16], [0, 1, 0, 8, 6, 0x83, 1, 0, 0x84, 1, 3, 0]);
-        assert_eq!(page[16..32], [0, 4, 0, 28, 0, 0, 0, 0, 0, 16, 0, 16, 0, 0, 0x03, 0xc0]);
-        assert_eq!(page[48..64], [0, 8, 0, 4, 2, 0x02, 0xe4, 0, 0, 0x0c, 0, 4, 0, 0, 0, 0]);
+        assert_eq!(page[16..32], [0, 4, 0, 28, 0, 0, 0, 0, 0, 16, 0, 16, 0, 0, 0x04, 0x00]);
+        assert_eq!(page[48..64], [0, 8, 0, 4, 3, 0x02, 0x0a, 0xe4, 0, 0x0c, 0, 4, 0, 0, 0, 0]);
         assert_eq!(page[64..84], [0x80, 1, 0, 32, 0, 0, 0, 255, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0]);
         assert_eq!(page.len(), 100);
     }

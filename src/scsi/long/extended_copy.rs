@@ -1,7 +1,8 @@
 //! EXTENDED COPY with a list identifier of one byte, LID1 (SPC-5): blocks from one logical unit to another of the same device.
 //!
-//! The whole parameter list is checked before the first block is copied. Only logical units of the initiator's own device can be
-//! named, by what their device identification page says.
+//! The whole parameter list is taken apart before the first block is copied. A segment that turns out to name what cannot be
+//! copied ends the command when its turn comes: those before it have been copied then, as its number in the sense data says.
+//! Only logical units of the initiator's own device can be named, by what their device identification page says.
 
 use bdev::{IoError, OpKind};
 
@@ -13,6 +14,7 @@ use super::{CHUNK_BYTES, Desk, LogicalUnit, LongStep, LongTask, OpMemory};
 
 mod list;
 
+pub(in super::super) use list::{BLOCK_TO_BLOCK, BLOCK_TO_BLOCK_OFFSET, IDENTIFICATION};
 use list::{List, Segment};
 
 /// Most descriptors of copy sources and copy destinations in one list.
@@ -21,7 +23,7 @@ pub(in super::super) const CSCD_MAX: u16 = 16;
 pub(in super::super) const SEGMENTS_MAX: u16 = 16;
 /// Most bytes of both.
 pub(in super::super) const DESCRIPTORS_LEN_MAX: u32 =
-    CSCD_MAX as u32 * list::CSCD_LEN as u32 + SEGMENTS_MAX as u32 * list::SEGMENT_LEN as u32;
+    CSCD_MAX as u32 * list::CSCD_LEN as u32 + SEGMENTS_MAX as u32 * list::SEGMENT_LEN_MAX as u32;
 /// Most bytes that one segment copies.
 pub(in super::super) const SEGMENT_BYTES_MAX: u32 = 16 << 20;
 
@@ -68,6 +70,8 @@ pub trait Neighbours {
 pub(super) struct ExtendedCopy {
     list_len: usize,
     segments: Vec<Segment>,
+    /// Why the segment behind them cannot be copied, if there is one.
+    fails: Option<Sense>,
     stage: Stage,
     /// The segment that is being copied, and the bytes of it that have been.
     segment: usize,
@@ -94,8 +98,8 @@ pub(super) fn begin(parameter_list_length: u32) -> Result<Box<dyn LongTask>, Out
     }
     let list_len = parameter_list_length.min(list::LEN_MAX as u32) as usize;
     let stage = Stage::Parse;
-    let (segments, segment, done, doing, has_written) = (Vec::new(), 0, 0, 0, false);
-    Ok(Box::new(ExtendedCopy { list_len, segments, stage, segment, done, doing, has_written }))
+    let (segments, fails, segment, done, doing, has_written) = (Vec::new(), None, 0, 0, 0, false);
+    Ok(Box::new(ExtendedCopy { list_len, segments, fails, stage, segment, done, doing, has_written }))
 }
 
 impl ExtendedCopy {
@@ -111,7 +115,7 @@ impl ExtendedCopy {
             self.stage = Stage::Write;
             return self.step(OpKind::Read, segment.from);
         }
-        LongStep::GOOD
+        self.fails.map_or(LongStep::GOOD, LongStep::from)
     }
 
     fn write(&mut self) -> LongStep {
@@ -151,8 +155,8 @@ impl LongTask for ExtendedCopy {
             Stage::Parse => {
                 let bytes = &mut desk.memory[..self.list_len];
                 desk.data.take(0, bytes);
-                match List::parse(bytes).and_then(|list| list.resolve(desk.neighbours)) {
-                    Ok(segments) => self.segments = segments,
+                match List::parse(bytes) {
+                    Ok(list) => (self.segments, self.fails) = list.resolve(desk.neighbours),
                     Err(sense) => return sense.into(),
                 }
                 self.read()

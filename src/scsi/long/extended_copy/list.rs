@@ -1,31 +1,53 @@
 //! The parameter list of EXTENDED COPY (LID1): header, descriptors of copy sources and destinations (CSCD), segments.
 
-use super::super::super::sense::Sense;
+use super::super::super::sense::{FieldPointer, Sense, SenseKeySpecific};
 use super::super::super::spec::{Asc, SenseKey};
 use super::super::CHUNK_BYTES;
-use super::{CSCD_MAX, Designator, Neighbour, Neighbours, Place, SEGMENT_BYTES_MAX, SEGMENTS_MAX};
+use super::{
+    CSCD_MAX, DESCRIPTORS_LEN_MAX, Designator, Neighbour, Neighbours, Place, SEGMENT_BYTES_MAX, SEGMENTS_MAX,
+};
 
 /// Bytes of the header.
 pub(super) const HEADER_LEN: usize = 16;
 /// Bytes of a CSCD descriptor.
 pub(super) const CSCD_LEN: usize = 32;
-/// Bytes of a segment descriptor from block device to block device.
-pub(super) const SEGMENT_LEN: usize = 28;
+/// Bytes of the longest segment descriptor that is known.
+pub(super) const SEGMENT_LEN_MAX: usize = 32;
 /// Bytes of a list that can be right. There is no inline data.
-pub(super) const LEN_MAX: usize = HEADER_LEN + CSCD_MAX as usize * CSCD_LEN + SEGMENTS_MAX as usize * SEGMENT_LEN;
+pub(super) const LEN_MAX: usize = HEADER_LEN + DESCRIPTORS_LEN_MAX as usize;
 
 /// Descriptor type of an identification descriptor.
 pub(in super::super::super) const IDENTIFICATION: u8 = 0xe4;
-/// Descriptor type of a segment from block device to block device.
+/// Descriptor type of a segment from block device to block device, which counts blocks.
 pub(in super::super::super) const BLOCK_TO_BLOCK: u8 = 0x02;
+/// The same, which counts bytes and has an offset into its first blocks.
+pub(in super::super::super) const BLOCK_TO_BLOCK_OFFSET: u8 = 0x0a;
 
-const NOT_REACHABLE: Sense = Sense::new(SenseKey::COPY_ABORTED, Asc::COPY_TARGET_DEVICE_NOT_REACHABLE);
+const NOT_REACHABLE: Sense = aborted(Asc::COPY_TARGET_DEVICE_NOT_REACHABLE);
 
-/// A list whose lengths fit.
+/// What is wrong once the segments are being processed.
+const fn aborted(asc: Asc) -> Sense {
+    Sense::new(SenseKey::COPY_ABORTED, asc)
+}
+
+/// The same with a pointer to the field from byte `at` of the list on.
+fn aborted_at(asc: Asc, at: usize) -> Sense {
+    let pointer = FieldPointer { in_cdb: false, byte: at as u16, bit: None };
+    Sense { specific: Some(SenseKeySpecific::Field(pointer)), ..aborted(asc) }
+}
+
+/// A list whose lengths fit, and of which every descriptor is known.
 #[derive(Debug)]
 pub(super) struct List<'a> {
     cscds: &'a [[u8; CSCD_LEN]],
-    segments: &'a [[u8; SEGMENT_LEN]],
+    segments: Vec<Descriptor<'a>>,
+}
+
+/// A segment descriptor, and the byte of the list where it begins.
+#[derive(Debug, Clone, Copy)]
+struct Descriptor<'a> {
+    at: usize,
+    bytes: &'a [u8],
 }
 
 /// What is to be copied, in bytes.
@@ -36,6 +58,19 @@ pub(super) struct Segment {
     pub(super) len: u64,
     /// Most of it in one operation: whole blocks of both.
     pub(super) piece_max: u64,
+}
+
+/// What a segment descriptor says.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// Bytes to copy, and where the descriptor tells them.
+    len: u64,
+    len_at: usize,
+    /// First block and offset into it, of the source and of the destination, and where they are told.
+    from: (u64, u16),
+    from_at: usize,
+    to: (u64, u16),
+    to_at: usize,
 }
 
 fn be16(bytes: &[u8], at: usize) -> u16 {
@@ -53,76 +88,68 @@ fn be64(bytes: &[u8], at: usize) -> u64 {
 impl<'a> List<'a> {
     /// Takes a list apart that has at least its header.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Sense> {
-        let (cscd_len, segment_len) = (usize::from(be16(bytes, 2)), be32(bytes, 8) as usize);
+        const LENGTH_ERROR: Sense = Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR);
+        let (cscds_len, segments_len) = (usize::from(be16(bytes, 2)), be32(bytes, 8) as usize);
         if be32(bytes, 12) > 0 {
             return Err(Sense::illegal(Asc::INLINE_DATA_LENGTH_EXCEEDED));
         }
-        if cscd_len > usize::from(CSCD_MAX) * CSCD_LEN {
+        if cscds_len.saturating_add(segments_len) > DESCRIPTORS_LEN_MAX as usize {
+            return Err(LENGTH_ERROR);
+        }
+        if cscds_len > usize::from(CSCD_MAX) * CSCD_LEN {
             return Err(Sense::illegal(Asc::TOO_MANY_TARGET_DESCRIPTORS));
         }
-        if segment_len > usize::from(SEGMENTS_MAX) * SEGMENT_LEN {
-            return Err(Sense::illegal(Asc::TOO_MANY_SEGMENT_DESCRIPTORS));
-        }
-        let behind = &bytes[HEADER_LEN..];
-        let Some((cscds, rest)) = behind.split_at_checked(cscd_len) else {
-            return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR));
-        };
-        let segments = rest.get(..segment_len).ok_or(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR))?;
-        if cscds.chunks(CSCD_LEN).any(|cscd| cscd[0] != IDENTIFICATION) {
-            return Err(Sense::illegal(Asc::UNSUPPORTED_TARGET_DESCRIPTOR));
-        }
-        if segments.chunks(SEGMENT_LEN).any(|segment| segment[0] != BLOCK_TO_BLOCK) {
-            return Err(Sense::illegal(Asc::UNSUPPORTED_SEGMENT_DESCRIPTOR));
-        }
-        match (cscds.as_chunks(), segments.as_chunks()) {
-            ((cscds, []), (segments, [])) => Ok(Self { cscds, segments }),
-            ((_, [_, ..]), _) => Err(Sense::invalid_parameter(2, None)),
-            _ => Err(Sense::invalid_parameter(8, None)),
-        }
+        let (cscds, rest) = bytes[HEADER_LEN..].split_at_checked(cscds_len).ok_or(LENGTH_ERROR)?;
+        let segments = rest.get(..segments_len).ok_or(LENGTH_ERROR)?;
+        let (cscds, []) = cscds.as_chunks() else { return Err(Sense::invalid_parameter(2, None)) };
+        cscds.iter().enumerate().try_for_each(|(index, cscd)| check_cscd(cscd, HEADER_LEN + index * CSCD_LEN))?;
+        let segments = segment_descriptors(segments, HEADER_LEN + cscds_len)?;
+        Ok(Self { cscds, segments })
     }
 
-    /// Finds out what all of it is about.
-    pub(super) fn resolve(&self, neighbours: &dyn Neighbours) -> Result<Vec<Segment>, Sense> {
-        (0..self.segments.len()).map(|index| self.segment(index, neighbours)).collect()
+    /// Finds out what all of it is about, up to the first segment that cannot be copied, and why that cannot: those before it
+    /// are.
+    pub(super) fn resolve(&self, neighbours: &dyn Neighbours) -> (Vec<Segment>, Option<Sense>) {
+        let mut segments = Vec::with_capacity(self.segments.len());
+        for (index, descriptor) in self.segments.iter().enumerate() {
+            match self.segment(descriptor, neighbours) {
+                Ok(segment) => segments.push(segment),
+                Err(sense) => return (segments, Some(sense.with_command_specific(index as u64))),
+            }
+        }
+        (segments, None)
     }
 
-    fn segment(&self, index: usize, neighbours: &dyn Neighbours) -> Result<Segment, Sense> {
-        let bytes = &self.segments[index];
-        let at = (HEADER_LEN + self.cscds.len() * CSCD_LEN + index * SEGMENT_LEN) as u16;
-        if usize::from(be16(bytes, 2)) != SEGMENT_LEN - 4 {
-            return Err(Sense::invalid_parameter(at + 2, None));
-        }
-        let source = self.cscd(be16(bytes, 4), neighbours)?;
-        let destination = self.cscd(be16(bytes, 6), neighbours)?;
+    fn segment(&self, descriptor: &Descriptor<'_>, neighbours: &dyn Neighbours) -> Result<Segment, Sense> {
+        let (source, destination) = (be16(descriptor.bytes, 4), be16(descriptor.bytes, 6));
+        let (source, destination) = (self.cscd(source, neighbours)?, self.cscd(destination, neighbours)?);
         if !destination.writable {
             return Err(Sense::new(SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED));
         }
-        // DC: the number counts blocks of the destination.
-        let counted = if bytes[1] & 0x02 == 0 { source } else { destination };
-        let len = u64::from(be16(bytes, 10)) * u64::from(counted.block_size);
-        if len > SEGMENT_BYTES_MAX.into() {
-            return Err(Sense::invalid_parameter(at + 10, None));
+        let wanted = descriptor.wanted(source.block_size, destination.block_size);
+        if wanted.len > SEGMENT_BYTES_MAX.into() {
+            return Err(aborted_at(Asc::NO_ADDITIONAL_SENSE, wanted.len_at));
         }
-        let from = offset(&source, be64(bytes, 12), len)?;
-        let to = offset(&destination, be64(bytes, 20), len)?;
+        let from = offset(&source, wanted.from, wanted.len).map_err(|asc| aborted_at(asc, wanted.from_at))?;
+        let to = offset(&destination, wanted.to, wanted.len).map_err(|asc| aborted_at(asc, wanted.to_at))?;
         let block_size = u64::from(source.block_size.max(destination.block_size));
         let most = u64::from(CHUNK_BYTES).min(source.transfer_bytes_max).min(destination.transfer_bytes_max);
         let piece_max = (most / block_size).max(1) * block_size;
-        Ok(Segment { from: (source.place, from), to: (destination.place, to), len, piece_max })
+        Ok(Segment { from: (source.place, from), to: (destination.place, to), len: wanted.len, piece_max })
     }
 
     /// The logical unit that a descriptor names.
     fn cscd(&self, id: u16, neighbours: &dyn Neighbours) -> Result<Neighbour, Sense> {
         let cscd = self.cscds.get(usize::from(id)).ok_or(NOT_REACHABLE)?;
-        let at = (HEADER_LEN + usize::from(id) * CSCD_LEN) as u16;
-        // LU ID TYPE 00b, no NUL, and no designator that is that of a port.
-        if cscd[1] & 0xe0 != 0 || cscd[5] & 0x30 != 0 {
+        let at = HEADER_LEN + usize::from(id) * CSCD_LEN;
+        // No NUL, and no designator that is that of a port.
+        if cscd[1] & 0x20 != 0 || cscd[5] & 0x30 != 0 {
             return Err(NOT_REACHABLE);
         }
         if cscd[1] & 0x1f != 0 {
-            return Err(Sense::new(SenseKey::COPY_ABORTED, Asc::INCORRECT_COPY_TARGET_DEVICE_TYPE));
+            return Err(aborted(Asc::INCORRECT_COPY_TARGET_DEVICE_TYPE));
         }
-        let bytes = cscd[8..28].get(..usize::from(cscd[7])).ok_or(Sense::invalid_parameter(at + 7, None))?;
+        let bytes = &cscd[8..8 + usize::from(cscd[7])];
         let designator = Designator { code_set: cscd[4] & 0x0f, kind: cscd[5] & 0x0f, bytes };
         let neighbour = neighbours.find(&designator).ok_or(NOT_REACHABLE)?;
         if neighbour.hindered.is_some() {
@@ -130,20 +157,78 @@ impl<'a> List<'a> {
         }
         let block_size = be32(cscd, 28) & 0x00ff_ffff;
         if block_size != 0 && block_size != neighbour.block_size {
-            return Err(Sense::invalid_parameter(at + 29, None));
+            return Err(aborted_at(Asc::NO_ADDITIONAL_SENSE, at + 29));
         }
         Ok(neighbour)
     }
 }
 
+/// Whether a CSCD descriptor, the one from byte `at` of the list on, is of a kind that is known.
+fn check_cscd(cscd: &[u8; CSCD_LEN], at: usize) -> Result<(), Sense> {
+    const DESIGNATOR_LEN_MAX: u8 = 20;
+    if cscd[0] != IDENTIFICATION {
+        return Err(Sense::illegal(Asc::UNSUPPORTED_TARGET_DESCRIPTOR));
+    }
+    // LU ID TYPE.
+    if cscd[1] & 0xc0 != 0 {
+        return Err(Sense::invalid_parameter(at as u16 + 1, Some(7)));
+    }
+    if cscd[7] > DESIGNATOR_LEN_MAX {
+        return Err(Sense::invalid_parameter(at as u16 + 7, None));
+    }
+    Ok(())
+}
+
+/// The segment descriptors in `bytes`, which begin at byte `at` of the list.
+fn segment_descriptors(mut bytes: &[u8], mut at: usize) -> Result<Vec<Descriptor<'_>>, Sense> {
+    let mut segments = Vec::new();
+    while let Some(&kind) = bytes.first() {
+        let len = match kind {
+            BLOCK_TO_BLOCK => 28,
+            BLOCK_TO_BLOCK_OFFSET => SEGMENT_LEN_MAX,
+            _ => return Err(Sense::illegal(Asc::UNSUPPORTED_SEGMENT_DESCRIPTOR)),
+        };
+        if segments.len() == usize::from(SEGMENTS_MAX) {
+            return Err(Sense::illegal(Asc::TOO_MANY_SEGMENT_DESCRIPTORS));
+        }
+        let (one, rest) = bytes.split_at_checked(len).ok_or(Sense::invalid_parameter(8, None))?;
+        if usize::from(be16(one, 2)) != len - 4 {
+            return Err(Sense::invalid_parameter(at as u16 + 2, None));
+        }
+        segments.push(Descriptor { at, bytes: one });
+        (bytes, at) = (rest, at + len);
+    }
+    Ok(segments)
+}
+
+impl Descriptor<'_> {
+    /// What it says, between disks with blocks of these sizes.
+    fn wanted(&self, source_block: u32, destination_block: u32) -> Wanted {
+        let (at, bytes) = (self.at, self.bytes);
+        if bytes[0] == BLOCK_TO_BLOCK_OFFSET {
+            let (from, to) = ((be64(bytes, 12), be16(bytes, 28)), (be64(bytes, 20), be16(bytes, 30)));
+            return Wanted { len: be32(bytes, 8).into(), len_at: at + 8, from, from_at: at + 12, to, to_at: at + 20 };
+        }
+        // DC: the number counts blocks of the destination.
+        let block_size = if bytes[1] & 0x02 == 0 { source_block } else { destination_block };
+        let len = u64::from(be16(bytes, 10)) * u64::from(block_size);
+        let (from, to) = ((be64(bytes, 12), 0), (be64(bytes, 20), 0));
+        Wanted { len, len_at: at + 10, from, from_at: at + 12, to, to_at: at + 20 }
+    }
+}
+
 /// Where on a disk a range of `len` bytes begins, if it is there and of whole blocks.
-fn offset(neighbour: &Neighbour, lba: u64, len: u64) -> Result<u64, Sense> {
+fn offset(neighbour: &Neighbour, (lba, into): (u64, u16), len: u64) -> Result<u64, Asc> {
     let block_size = u64::from(neighbour.block_size);
     if !len.is_multiple_of(block_size) {
-        return Err(Sense::new(SenseKey::COPY_ABORTED, Asc::UNEXPECTED_INEXACT_SEGMENT));
+        return Err(Asc::UNEXPECTED_INEXACT_SEGMENT);
     }
-    match neighbour.blocks.checked_sub(lba) {
-        Some(left) if len / block_size <= left => Ok(lba * block_size),
-        _ => Err(Sense::lba_out_of_range(lba.max(neighbour.blocks))),
+    if !u64::from(into).is_multiple_of(block_size) {
+        return Err(Asc::COPY_SEGMENT_GRANULARITY_VIOLATION);
+    }
+    let first = lba.checked_add(u64::from(into) / block_size).ok_or(Asc::NO_ADDITIONAL_SENSE)?;
+    match neighbour.blocks.checked_sub(first) {
+        Some(left) if len / block_size <= left => Ok(first * block_size),
+        _ => Err(Asc::NO_ADDITIONAL_SENSE),
     }
 }

@@ -4,6 +4,7 @@ use bdev::{Info, IoError, OpKind};
 
 use super::super::testing::Rig;
 use super::*;
+use crate::scsi::sense::{FieldPointer, SenseKeySpecific};
 use crate::scsi::testing::{disk, info};
 
 /// An identification descriptor of the disk that all tests have.
@@ -84,6 +85,7 @@ fn lists_that_are_too_short_or_too_long() {
     assert_eq!(refused(&good[..good.len() - 1]), length_error);
     assert_eq!(refused(&list(&[cscd(); 17], &[])), Sense::illegal(Asc(0x2606)));
     assert_eq!(refused(&list(&[cscd()], &[segment(0, 0, 1, 0, 1); 17])), Sense::illegal(Asc(0x2608)));
+    assert_eq!(refused(&list(&[cscd(); 17], &[segment(0, 0, 1, 0, 1); 18])), length_error, "1,048 bytes");
     let mut inline = good.clone();
     inline[15] = 1;
     assert_eq!(refused(&inline), Sense::illegal(Asc(0x260b)));
@@ -94,19 +96,27 @@ fn lists_that_are_too_short_or_too_long() {
 
 #[test]
 fn descriptors_of_another_kind_or_of_another_device() {
-    let aborted = |asc| Sense::new(SenseKey(0xa), Asc(asc));
+    let aborted = |asc| Sense::new(SenseKey(0xa), Asc(asc)).with_command_specific(0);
     let with = |change: fn(&mut [u8; 32])| {
         let mut cscd = cscd();
         change(&mut cscd);
         refused(&list(&[cscd], &[segment(0, 0, 1, 0, 1)]))
     };
     assert_eq!(with(|cscd| cscd[0] = 0xe0), Sense::illegal(Asc(0x2607)));
+    assert_eq!(with(|cscd| cscd[1] = 0xc0), Sense::invalid_parameter(16 + 1, Some(7)), "LU ID TYPE");
+    assert_eq!(with(|cscd| cscd[7] = 21), Sense::invalid_parameter(16 + 7, None));
     assert_eq!(with(|cscd| cscd[1] = 0x20), aborted(0x0d02), "NUL");
     assert_eq!(with(|cscd| cscd[1] = 0x01), aborted(0x0d03), "a tape");
     assert_eq!(with(|cscd| cscd[5] = 0x13), aborted(0x0d02), "a port");
     assert_eq!(with(|cscd| cscd[15] ^= 1), aborted(0x0d02));
-    assert_eq!(with(|cscd| cscd[7] = 21), Sense::invalid_parameter(16 + 7, None));
-    assert_eq!(with(|cscd| cscd[30] = 16), Sense::invalid_parameter(16 + 29, None), "DISK BLOCK LENGTH");
+    assert_eq!(with(|cscd| cscd[30] = 16), aborted_at(0x0000, 0, 16 + 29), "DISK BLOCK LENGTH");
+}
+
+/// COPY ABORTED by a segment, because of the field at a byte of the list.
+fn aborted_at(asc: u16, segment: u64, byte: u16) -> Sense {
+    let pointer = FieldPointer { in_cdb: false, byte, bit: None };
+    let sense = Sense::new(SenseKey(0xa), Asc(asc)).with_command_specific(segment);
+    Sense { specific: Some(SenseKeySpecific::Field(pointer)), ..sense }
 }
 
 #[test]
@@ -118,11 +128,52 @@ fn segments_that_cannot_be_copied() {
     let mut short = segment(0, 0, 1, 0, 1);
     short[3] = 20;
     assert_eq!(of(short), Sense::invalid_parameter(16 + 32 + 2, None));
-    assert_eq!(of(segment(0, 1, 1, 0, 1)), Sense::new(SenseKey(0xa), Asc(0x0d02)));
-    assert_eq!(of(segment(0, 0, 2, 999, 1)), Sense::lba_out_of_range(1000));
-    assert_eq!(of(segment(0, 0, 2, 1, 999)), Sense::lba_out_of_range(1000));
-    assert_eq!(of(segment(0, 0, 32_769, 0, 0)), Sense::invalid_parameter(16 + 32 + 10, None), "16 MiB");
+    assert_eq!(of(segment(0, 1, 1, 0, 1)), Sense::new(SenseKey(0xa), Asc(0x0d02)).with_command_specific(0));
+    assert_eq!(of(segment(0, 0, 2, 999, 1)), aborted_at(0x0000, 0, 16 + 32 + 12));
+    assert_eq!(of(segment(0, 0, 2, 1, 999)), aborted_at(0x0000, 0, 16 + 32 + 20));
+    assert_eq!(of(segment(0, 0, 32_769, 0, 0)), aborted_at(0x0000, 0, 16 + 32 + 10), "16 MiB");
     let mut protected = Rig::new(&Info { read_only: true, ..info() });
     let list = list(&[cscd()], &[segment(0, 0, 1, 0, 1)]);
-    assert_eq!(protected.refused(&cdb(list.len()), &list), Sense::new(SenseKey(7), Asc(0x2700)));
+    let sense = Sense::new(SenseKey(7), Asc(0x2700)).with_command_specific(0);
+    assert_eq!(protected.refused(&cdb(list.len()), &list), sense);
+}
+
+#[test]
+fn a_segment_that_cannot_be_copied_comes_after_those_before_it() {
+    let mut rig = Rig::plain();
+    let list = list(&[cscd()], &[segment(0, 0, 1, 10, 20), segment(0, 0, 2, 999, 0), segment(0, 0, 1, 11, 21)]);
+    assert_eq!(rig.refused(&cdb(list.len()), &list), aborted_at(0x0000, 1, 16 + 32 + 28 + 12));
+    assert_eq!(rig.done(), [(OpKind::Read, 10, 1), (WRITE, 20, 1)]);
+}
+
+/// A segment of so many bytes from and to an offset into a block.
+fn with_offset(bytes: u32, from: (u8, u16), to: (u8, u16)) -> [u8; 32] {
+    let mut segment = [0; 32];
+    (segment[0], segment[3]) = (0x0a, 28);
+    segment[8..12].copy_from_slice(&bytes.to_be_bytes());
+    (segment[19], segment[27]) = (from.0, to.0);
+    segment[28..30].copy_from_slice(&from.1.to_be_bytes());
+    segment[30..32].copy_from_slice(&to.1.to_be_bytes());
+    segment
+}
+
+#[test]
+fn segments_that_count_bytes() {
+    let list = |segment: [u8; 32]| {
+        let mut list = list(&[cscd()], &[]);
+        list[11] = 32;
+        [&list[..], &segment].concat()
+    };
+    let mut rig = Rig::plain();
+    let good = list(with_offset(1024, (10, 0), (20, 512)));
+    rig.good(&cdb(good.len()), &good);
+    assert_eq!(rig.done(), [(OpKind::Read, 10, 2), (WRITE, 21, 2)]);
+    let at = 16 + 32;
+    assert_eq!(refused(&list(with_offset(1000, (0, 0), (9, 0)))), aborted_at(0x260a, 0, at + 12));
+    assert_eq!(refused(&list(with_offset(512, (0, 0), (9, 100)))), aborted_at(0x260d, 0, at + 20));
+    assert_eq!(refused(&list(with_offset(0x0100_0200, (0, 0), (9, 0)))), aborted_at(0x0000, 0, at + 8));
+    assert_eq!(refused(&good[..good.len() - 1]), Sense::illegal(Asc(0x1a00)));
+    let mut far = with_offset(512, (0, 512), (0, 0));
+    far[12..20].fill(0xff);
+    assert_eq!(refused(&list(far)), aborted_at(0x0000, 0, at + 12));
 }
