@@ -99,9 +99,9 @@ fn scsi_ports() {
 
 #[test]
 fn block_device_characteristics() {
-    assert_eq!(vpd(&disk(&info()), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 1]));
+    assert_eq!(vpd(&disk(&info()), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 1, 0, 0x40]));
     let rotating = Info { solid_state: false, ..info() };
-    assert_eq!(vpd(&disk(&rotating), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 0]));
+    assert_eq!(vpd(&disk(&rotating), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 0, 0, 0x40]));
 }
 
 #[test]
