@@ -140,16 +140,46 @@ fn a_block_device_that_grows_is_noticed() {
     let device = Loop::new(SIZE, 512);
     let bdev = open(&device.path, Engine::Auto);
     assert_eq!(bdev.size_now().unwrap(), SIZE);
-    device.backing.resize(2 * SIZE);
-    place::output("losetup", &["--set-capacity"], &device.path);
+    device.set_size(2 * SIZE);
     assert_eq!((bdev.size_now().unwrap(), bdev.info().size()), (2 * SIZE, SIZE));
-    device.backing.resize(SIZE / 2);
-    place::output("losetup", &["--set-capacity"], &device.path);
-    assert_eq!(bdev.size_now().unwrap(), SIZE / 2);
-    let mut rig = Rig::new(&bdev);
-    assert_eq!(rig.read(SIZE - BLOCK as u64, &whole(BLOCK)), Err(IoError::BeyondEnd));
-    assert_eq!(rig.read(SIZE / 2, &Layout { skew: 1, lengths: vec![BLOCK] }), Err(IoError::BeyondEnd));
-    rig.close();
+}
+
+/// What becomes of a read, a write and a range of zeroes.
+fn all_kinds(rig: &mut Rig, offset: u64, layout: &Layout) -> [Result<(), IoError>; 3] {
+    let zeroes = OpKind::WriteZeroes { unmap: false, fua: false };
+    [
+        rig.read(offset, layout).map(drop),
+        rig.write(WRITE, offset, layout, &[7; BLOCK]),
+        rig.change(zeroes, offset, BLOCK as u64),
+    ]
+}
+
+#[test]
+fn what_a_block_device_has_lost_is_behind_its_end_until_it_has_gone() {
+    if !place::may("a loop device") {
+        return;
+    }
+    let end = Err(IoError::BeyondEnd);
+    for engine in [Engine::Uring, Engine::Threads] {
+        let device = Loop::new(SIZE, 512);
+        let bdev = open(&device.path, engine);
+        let mut rig = Rig::new(&bdev);
+        device.set_size(SIZE / 2);
+        assert_eq!(bdev.size_now().unwrap(), SIZE / 2);
+        let layouts = [whole(BLOCK), Layout { skew: 1, lengths: vec![BLOCK] }];
+        for layout in &layouts {
+            for offset in [SIZE / 2, SIZE - BLOCK as u64] {
+                assert_eq!(all_kinds(&mut rig, offset, layout), [end; 3], "{engine:?}");
+            }
+            assert_eq!(all_kinds(&mut rig, 0, layout), [Ok(()); 3], "{engine:?}");
+        }
+        // As the kernel leaves a device that was pulled.
+        device.set_size(0);
+        for layout in &layouts {
+            assert_eq!(all_kinds(&mut rig, 0, layout), [Err(IoError::Gone); 3], "{engine:?}");
+        }
+        rig.close();
+    }
 }
 
 #[test]

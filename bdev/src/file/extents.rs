@@ -1,5 +1,5 @@
-//! Which parts of a file have space: what `SEEK_DATA` and `SEEK_HOLE` tell. It may wait for the disk, so that it never
-//! runs on a core.
+//! How large a file or block device is now, and which parts of it have space: what `SEEK_DATA` and `SEEK_HOLE` tell. Looking
+//! for those may wait for the disk, so that it never runs on a core.
 
 use std::fs::File;
 use std::io::{self, SeekFrom as Seek};
@@ -38,6 +38,23 @@ fn find(file: &File, what: SeekFrom, end: u64) -> Result<u64, IoError> {
         // A file system that cannot tell: all of it is data.
         Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(if let SeekFrom::Data(at) = what { at } else { end }),
         Err(error) => Err(IoError::from_errno(error.raw_os_error())),
+    }
+}
+
+/// What the failure of an operation that ends at byte `end` means. A block device may not be what it was: one that was
+/// pulled has no size any more, and the kernel calls that the end of the device or a lack of space, as it does what lies
+/// behind the end of one that has shrunk. For anything else the error is what it seems to be.
+#[cold]
+pub(crate) fn look_again(file: &File, end: u64, error: IoError) -> IoError {
+    use std::os::unix::fs::FileTypeExt;
+    let is_block_device = file.metadata().is_ok_and(|metadata| metadata.file_type().is_block_device());
+    if !is_block_device || matches!(error, IoError::Cancelled | IoError::Busy) {
+        return error;
+    }
+    match (size(file), error) {
+        (Ok(0) | Err(_), _) => IoError::Gone,
+        (Ok(size), _) if end > size => IoError::BeyondEnd,
+        _ => error,
     }
 }
 

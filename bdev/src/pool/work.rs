@@ -48,6 +48,11 @@ impl Scratch {
 impl Served {
     /// Does an operation, to its end.
     pub(super) fn run(&self, op: &Op, plan: Option<Plan>, scratch: &mut Scratch) -> Result<(), IoError> {
+        let result = self.try_to(op, plan, scratch);
+        result.map_err(|error| extents::look_again(&self.file, op.offset + op.len, error))
+    }
+
+    fn try_to(&self, op: &Op, plan: Option<Plan>, scratch: &mut Scratch) -> Result<(), IoError> {
         match op.kind {
             OpKind::Read | OpKind::Write { .. } => self.move_data(op, scratch),
             OpKind::Flush => self.sync(),

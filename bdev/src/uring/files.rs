@@ -6,7 +6,9 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
+use crate::file::extents;
 use crate::io::ChannelId;
+use crate::op::IoError;
 use crate::uring::setup::Kind;
 
 /// A file's place. Valid from [`FileTable::insert`] to [`FileTable::remove`].
@@ -53,6 +55,11 @@ pub(crate) struct FileSlot {
 }
 
 impl FileSlot {
+    /// What the failure of an operation that ends at byte `end` means.
+    pub(crate) fn judge(&self, end: u64, error: IoError) -> IoError {
+        extents::look_again(&self.file, end, error)
+    }
+
     /// The kernel does not poll for this file after all.
     #[cold]
     pub(crate) fn stop_polling(&mut self) {

@@ -1,8 +1,8 @@
 //! What becomes of an operation between its acceptance and its completion: the parts it is cut into, what each part's
 //! result means, when to go on and when to stop.
 //!
-//! Owns every accepted operation, the files and the bounce buffers. It makes no system call and knows no ring: the ring
-//! asks for a [`Part`], hands it to the kernel, and brings back the result.
+//! Owns every accepted operation, the files and the bounce buffers. It knows no ring: the ring asks for a [`Part`], hands it
+//! to the kernel, and brings back the result. It makes no system call, but to find out about a block device that fails.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -234,8 +234,18 @@ impl Ops {
                 self.stats.resubmitted += 1;
                 Next::Again(id)
             }
-            ControlFlow::Break(result) => Next::Done(self.end(id, result)),
+            ControlFlow::Break(result) => {
+                let result = result.map_err(|error| self.judge(id, error));
+                Next::Done(self.end(id, result))
+            }
         }
+    }
+
+    /// What the failure of an operation means, now that something is wrong.
+    #[cold]
+    fn judge(&self, id: EntryId, error: IoError) -> IoError {
+        let entry = self.slab.get(id);
+        self.files.get(entry.file).judge(entry.op.offset + entry.op.len, error)
     }
 
     fn moved(&mut self, id: EntryId, moved: usize) -> ControlFlow<Result<(), IoError>> {

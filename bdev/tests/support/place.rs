@@ -82,6 +82,12 @@ impl Loop {
 }
 
 impl Loop {
+    /// Resizes its file, and tells it.
+    pub fn set_size(&self, size: u64) {
+        self.backing.resize(size);
+        output("losetup", &["--set-capacity"], &self.path);
+    }
+
     /// Detaches it from its file, under whoever uses it.
     pub fn pull(&self) {
         output("losetup", &["--detach"], &self.path);
