@@ -102,9 +102,12 @@ pub enum IoError {
     /// The device is not ready, and may become so.
     #[error("not ready")]
     NotReady,
-    /// The device is being formatted or sanitized.
+    /// The device is being formatted.
     #[error("being formatted")]
     Formatting,
+    /// The device is being sanitized.
+    #[error("being sanitized")]
+    Sanitizing,
     /// Somebody else has reserved the device.
     #[error("reserved by another host")]
     ReservationConflict,

@@ -98,6 +98,7 @@ impl Outcome {
             IoError::Internal => (SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE),
             IoError::NotReady => (SenseKey::NOT_READY, Asc::NOT_READY_CAUSE_NOT_REPORTABLE),
             IoError::Formatting => (SenseKey::NOT_READY, Asc::FORMAT_IN_PROGRESS),
+            IoError::Sanitizing => (SenseKey::NOT_READY, Asc::SANITIZE_IN_PROGRESS),
             IoError::WriteFault => (SenseKey::MEDIUM_ERROR, Asc::PERIPHERAL_DEVICE_WRITE_FAULT),
             IoError::GuardCheck => (SenseKey::MEDIUM_ERROR, Asc::GUARD_CHECK_FAILED),
             IoError::ApplicationTagCheck => (SenseKey::MEDIUM_ERROR, Asc::APPLICATION_TAG_CHECK_FAILED),

@@ -169,7 +169,9 @@ fn judge(answer: i32) -> Result<(), String> {
         }
         // A sick first block, or a device that is not ready, is the guest's to see.
         _ => match status::result_of(answer) {
-            Err(error @ IoError::Gone) => Err(format!("{error}. See what the kernel says of it (dmesg)")),
+            Err(error @ (IoError::Gone | IoError::AccessDenied)) => {
+                Err(format!("{error}. See what the kernel says of it (dmesg)"))
+            }
             _ => Ok(()),
         },
     }

@@ -3,10 +3,6 @@
 
 use crate::op::IoError;
 
-/// What is left of the status field in the result of a passthrough command: the status code type and the status code, the
-/// hints of where to look for more (bits 11 to 13), and Do Not Retry (bit 14).
-const CODE: i32 = 0x7ff;
-
 /// Status code types.
 const GENERIC: i32 = 0x000;
 const SPECIFIC: i32 = 0x100;
@@ -17,18 +13,25 @@ const PATH: i32 = 0x300;
 pub(super) fn result_of(res: i32) -> Result<(), IoError> {
     match res {
         0 => Ok(()),
+        // The driver took the command back from a device that it resets or gives up. It may have been done.
+        _ if res == -libc::EINTR => Err(IoError::Cancelled),
         ..0 => Err(IoError::from_errno(res.saturating_neg())),
-        _ => Err(error_of(res & CODE)),
+        _ => Err(IoError::from_nvme_status(res)),
     }
 }
 
-fn error_of(code: i32) -> IoError {
-    match code & 0x700 {
-        GENERIC => generic(code & 0xff),
-        SPECIFIC => specific(code & 0xff),
-        MEDIA => media(code & 0xff),
-        PATH => IoError::Gone,
-        _ => IoError::Internal,
+impl IoError {
+    /// The meaning of the status of an NVMe command that did not succeed: the status code in bits 0 to 7, its type in bits 8
+    /// to 10. What stands above is for others.
+    pub fn from_nvme_status(status: i32) -> Self {
+        let code = status & 0xff;
+        match status & 0x700 {
+            GENERIC => generic(code),
+            SPECIFIC => specific(code),
+            MEDIA => media(code),
+            PATH => path(code),
+            _ => Self::Internal,
+        }
     }
 }
 
@@ -36,16 +39,16 @@ fn generic(code: i32) -> IoError {
     match code {
         // Invalid Command Opcode.
         0x01 => IoError::Unsupported,
-        // Invalid Field in Command.
-        0x02 => IoError::InvalidField,
+        // Invalid Field in Command, Atomic Write Unit Exceeded.
+        0x02 | 0x14 => IoError::InvalidField,
         // Data Transfer Error, Capacity Exceeded.
         0x04 | 0x81 => IoError::Transfer,
         // Commands Aborted due to Power Loss Notification.
         0x05 => IoError::PowerLoss,
         // Abort Requested, by deletion of the queue, by a failed or missing fused command, by preemption.
         0x07..=0x0a | 0x1b => IoError::Cancelled,
-        // Invalid Namespace or Format.
-        0x0b => IoError::Gone,
+        // Invalid Namespace or Format, Operation Denied.
+        0x0b | 0x15 => IoError::AccessDenied,
         // Namespace is Write Protected.
         0x20 => IoError::ReadOnly,
         // Command Interrupted, Transient Transport Error.
@@ -56,8 +59,10 @@ fn generic(code: i32) -> IoError {
         0x82 => IoError::NotReady,
         // Reservation Conflict.
         0x83 => IoError::ReservationConflict,
-        // Format In Progress, Sanitize In Progress.
-        0x84 | 0x1d => IoError::Formatting,
+        // Format In Progress.
+        0x84 => IoError::Formatting,
+        // Sanitize In Progress.
+        0x1d => IoError::Sanitizing,
         // Internal Error, and what only a driver could have got wrong.
         _ => IoError::Internal,
     }
@@ -93,6 +98,19 @@ fn media(code: i32) -> IoError {
     }
 }
 
+fn path(code: i32) -> IoError {
+    match code {
+        // Asymmetric Access Persistent Loss.
+        0x01 => IoError::Gone,
+        // Asymmetric Access Inaccessible, Asymmetric Access Transition.
+        0x02 | 0x03 => IoError::NotReady,
+        // Controller Pathing Error, Host Pathing Error, Command Aborted By Host: another try may find a way.
+        0x60 | 0x70 | 0x71 => IoError::Cancelled,
+        // Internal Path Error.
+        _ => IoError::Internal,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,9 +128,11 @@ mod tests {
             (0x008, IoError::Cancelled),
             (0x009, IoError::Cancelled),
             (0x00a, IoError::Cancelled),
-            (0x00b, IoError::Gone),
+            (0x00b, IoError::AccessDenied),
+            (0x014, IoError::InvalidField),
+            (0x015, IoError::AccessDenied),
             (0x01b, IoError::Cancelled),
-            (0x01d, IoError::Formatting),
+            (0x01d, IoError::Sanitizing),
             (0x020, IoError::ReadOnly),
             (0x021, IoError::Busy),
             (0x022, IoError::Busy),
@@ -133,7 +153,13 @@ mod tests {
             (0x285, IoError::Miscompare),
             (0x286, IoError::AccessDenied),
             (0x287, IoError::Medium),
-            (0x371, IoError::Gone),
+            (0x300, IoError::Internal),
+            (0x301, IoError::Gone),
+            (0x302, IoError::NotReady),
+            (0x303, IoError::NotReady),
+            (0x360, IoError::Cancelled),
+            (0x370, IoError::Cancelled),
+            (0x371, IoError::Cancelled),
             (0x7ff, IoError::Internal),
         ];
         for (status, meaning) in table {
@@ -147,6 +173,7 @@ mod tests {
     fn the_kernels_own_errors_keep_theirs() {
         assert_eq!(result_of(-libc::ENODEV), Err(IoError::Gone));
         assert_eq!(result_of(-libc::EAGAIN), Err(IoError::Busy));
+        assert_eq!(result_of(-libc::EINTR), Err(IoError::Cancelled));
         assert_eq!(result_of(i32::MIN), Err(IoError::Medium));
     }
 }
