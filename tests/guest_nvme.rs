@@ -4,26 +4,12 @@
 mod common;
 mod guest;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use common::{directory, image};
 use guest::Lab;
+use guest::programs::load_generator;
 
 /// What each way of serving the disk needs to run there.
 const LIBRARY: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
-
-/// The load generator of the same build as the target.
-fn load_generator() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_annulus")).with_file_name("annulus-bench");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "annulus-bench", "--bin", "annulus-bench"]);
-    if path.parent().is_some_and(|dir| dir.ends_with("release")) {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("run cargo").success());
-    path
-}
 
 /// What the target printed of the disk, twice, and how often the disk interrupted at first.
 fn run(name: &'static str, block: &str, poll_queues: &str) -> (Vec<String>, u64) {

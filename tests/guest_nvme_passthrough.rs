@@ -6,11 +6,11 @@ mod guest;
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use common::{SOCKET, Target, cpumask, directory};
 use guest::Lab;
+use guest::programs::{integration_test, load_generator, provide};
 
 /// The size that the suite of `bdev` wants.
 const SUITE_BYTES: u64 = (4 << 20) + 5 * 4096;
@@ -66,43 +66,18 @@ for disk in "nvme:/dev/ng$(node 3)" "/dev/ng$(node 4)"; do
 done
 "#;
 
-/// Builds the suite of `bdev`, and the driver beside it. Where the suite is.
-fn build() -> PathBuf {
-    let cargo = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-        let output = output.expect("run cargo");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
-    };
-    cargo(&["build", "-p", "annulus-bench"]);
-    let said = cargo(&["test", "-p", "annulus-bdev", "--test", "nvme", "--no-run"]);
-    // It says "Executable tests/nvme.rs (PATH)".
-    let path =
-        said.lines().filter(|line| line.contains("tests/nvme.rs")).find_map(|line| line.split(['(', ')']).nth(1));
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path.unwrap_or_else(|| panic!("no path in: {said}")))
-}
-
-/// Puts a program without what only debuggers want where the guest finds it under `name`.
-fn provide(target: &Target, program: &Path, name: &str) -> String {
-    let stripped = Command::new("strip").arg("-o").arg(target.path(name)).arg(program).status();
-    assert!(stripped.expect("run strip").success());
-    name.to_owned()
-}
-
 #[test]
 fn namespaces_are_served_by_their_own_commands() {
     let lab = Lab::enter();
     let annulus = Path::new(env!("CARGO_BIN_EXE_annulus"));
-    let suite = build();
-    let bench = suite.parent().and_then(Path::parent).expect("below the target directory").join("annulus-bench");
+    let suite = integration_test(&["-p", "annulus-bdev", "--test", "nvme"], "tests/nvme.rs");
     // The lab's own helpers want a target; this one only lends its directory.
     let mask = cpumask(1);
     let target = Target::serve(directory(), &["--cpumask", &mask, "--socket", SOCKET, "--disk", "mem:size=1M"]);
     let programs = [
-        provide(&target, annulus, "annulus"),
-        provide(&target, &bench, "annulus-bench"),
-        provide(&target, &suite, "suite"),
+        provide(&target.path(""), annulus, "annulus"),
+        provide(&target.path(""), &load_generator(), "annulus-bench"),
+        provide(&target.path(""), &suite, "suite"),
     ];
     let mut args = vec!["--env".into(), "DISK=/dev/nvme0n1".into(), "--memory".into(), "1G".into()];
     args.extend(["--cpus".into(), "2".into()]);

@@ -4,6 +4,8 @@
 //! Every wait is bounded. When a test fails, the end of each guest's console is printed.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod programs;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,0 +1,210 @@
+//! What guest tests run inside their guest: the driver in user space, on a target there that serves the guest's own disks.
+//! Without `ANNULUS_TEST_INSIDE`, the socket of that target, it does nothing. `tests/guest_nvme_removal.rs` sets it.
+
+mod common;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::process::{Child, Command as Process};
+use std::time::{Duration, Instant};
+
+use annulus_bench::guest::framing::Shape;
+use annulus_bench::guest::scsi::{Command, Lun, Response};
+use annulus_bench::{Guest, Options};
+use common::io::{pattern, settle};
+
+/// No step takes so long, on however busy a machine.
+const LIMIT: Duration = Duration::from_secs(100);
+/// Bytes and blocks of a request.
+const CHUNK: usize = 4096;
+const BLOCK: u32 = 512;
+const CHUNK_BLOCKS: u64 = CHUNK as u64 / BLOCK as u64;
+/// Chunks at the beginning of each disk that are only read while the disks are pulled.
+const OLD_CHUNKS: u64 = 64;
+/// Chunks that are written meanwhile, at most; a disk that stays begins again.
+const NEW_CHUNKS: u64 = 4096;
+/// Requests in flight on each disk.
+const DEPTH: usize = 8;
+/// Requests that end on each disk before they are pulled, that fail on each that was, and that end well on the other.
+const ENOUGH: u64 = 100;
+
+/// HARDWARE ERROR, LOGICAL UNIT FAILURE: it will not come back.
+const FAILURE: (u8, u8, u8) = (4, 0x3e, 1);
+/// ABORTED COMMAND: what the driver took back from the device; who sends it again learns more.
+const ABORTED: (u8, u8, u8) = (0xb, 0, 0);
+
+fn attach() -> Option<Guest> {
+    let socket = std::env::var_os("ANNULUS_TEST_INSIDE")?;
+    Some(Guest::attach(Path::new(&socket), Options { limit: LIMIT, ..Options::default() }).unwrap())
+}
+
+/// What a disk has done so far.
+#[derive(Default)]
+struct Disk {
+    good: u64,
+    /// Chunks behind the old ones, by whether they were written well.
+    written: BTreeMap<u64, bool>,
+    next_new: u64,
+    in_flight: usize,
+    /// How often, by sense.
+    errors: HashMap<(u8, u8, u8), u64>,
+    last_error: Option<(u8, u8, u8)>,
+}
+
+/// A request that is in flight: on which disk, on which chunk, and whether it writes.
+type Sent = (usize, u64, bool);
+
+struct Load {
+    guest: Guest,
+    disks: Vec<Disk>,
+    sent: HashMap<u64, Sent>,
+    turn: u64,
+}
+
+fn lun(disk: usize) -> Lun {
+    Lun::new(disk as u8, 0)
+}
+
+fn bytes(disk: usize, chunk: u64) -> Vec<u8> {
+    pattern(chunk << 8 | disk as u64, CHUNK)
+}
+
+impl Load {
+    /// Takes the disks over and fills their beginning.
+    fn new(mut guest: Guest, disks: usize) -> Self {
+        for disk in 0..disks {
+            settle(&mut guest, lun(disk));
+            for chunk in 0..OLD_CHUNKS {
+                let write = Command::write(lun(disk), chunk * CHUNK_BLOCKS, BLOCK, bytes(disk, chunk));
+                guest.execute(0, &write).and_then(Response::good).unwrap();
+            }
+        }
+        let disks = (0..disks).map(|_| Disk::default()).collect();
+        Self { guest, disks, sent: HashMap::new(), turn: 0 }
+    }
+
+    /// Fills every disk up to its depth, and takes what has ended.
+    fn pass(&mut self, more: bool) {
+        for index in 0..self.disks.len() {
+            while more && self.disks[index].in_flight < DEPTH {
+                self.send(index);
+            }
+        }
+        self.guest.flush(0).expect("the target lives");
+        while let Some(completion) = self.guest.poll(0).expect("the target keeps the rules") {
+            let sent = self.sent.remove(&completion.id).expect("each command ends once");
+            self.take(sent, &completion.response);
+        }
+        std::thread::yield_now();
+    }
+
+    fn send(&mut self, index: usize) {
+        self.turn += 1;
+        let disk = &mut self.disks[index];
+        disk.in_flight += 1;
+        let writes = self.turn.is_multiple_of(3);
+        let (chunk, command) = if writes {
+            let chunk = OLD_CHUNKS + disk.next_new % NEW_CHUNKS;
+            disk.next_new += 1;
+            (chunk, Command::write(lun(index), chunk * CHUNK_BLOCKS, BLOCK, bytes(index, chunk)))
+        } else {
+            let chunk = self.turn * 37 % OLD_CHUNKS;
+            (chunk, Command::read(lun(index), chunk * CHUNK_BLOCKS, CHUNK_BLOCKS as u32, BLOCK))
+        };
+        let id = self.guest.enqueue(0, &command, &Shape::default().indirect()).expect("room");
+        self.sent.insert(id, (index, chunk, writes));
+    }
+
+    fn take(&mut self, (index, chunk, writes): Sent, response: &Response) {
+        let disk = &mut self.disks[index];
+        disk.in_flight -= 1;
+        if writes {
+            // The same bytes each time: once they were written they are there.
+            disk.written.entry(chunk).or_insert(response.is_good());
+        }
+        if response.is_good() {
+            assert!(writes || response.data == bytes(index, chunk), "GOOD with other data than disk {index} has");
+            disk.good += 1;
+        } else {
+            let sense = response.sense_code().unwrap_or_else(|| panic!("no sense: {response:?}"));
+            *disk.errors.entry(sense).or_default() += 1;
+            disk.last_error = Some(sense);
+        }
+    }
+
+    fn drive_until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            assert!(start.elapsed() < LIMIT, "{what}: {:?}", self.tell());
+            self.pass(true);
+        }
+    }
+
+    /// Lets everything that is in flight end.
+    fn drain(&mut self) {
+        let start = Instant::now();
+        while !self.sent.is_empty() {
+            assert!(start.elapsed() < LIMIT, "commands that never end: {:?}", self.tell());
+            self.pass(false);
+        }
+    }
+
+    fn failed(&self, disk: usize) -> u64 {
+        self.disks[disk].errors.values().sum()
+    }
+
+    /// What each disk has done, for people.
+    fn tell(&self) -> Vec<String> {
+        let tell = |disk: &Disk| format!("{} good, {} in flight, {:x?}", disk.good, disk.in_flight, disk.errors);
+        self.disks.iter().map(tell).collect()
+    }
+}
+
+/// Waits for the end of what pulls the disks: the kernel may wait for requests in flight.
+fn end(mut puller: Child) {
+    let start = Instant::now();
+    loop {
+        match puller.try_wait().unwrap() {
+            Some(status) => return assert!(status.success(), "{status}"),
+            None => assert!(start.elapsed() < LIMIT, "the disks cannot be pulled"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// All disks but the last are pulled under load, by the shell command in `ANNULUS_TEST_PULL`. `ANNULUS_TEST_DISKS` is how
+/// many there are.
+#[test]
+fn pulled_disks_fail_and_the_other_goes_on() {
+    let Some(guest) = attach() else { return };
+    let count: usize = std::env::var("ANNULUS_TEST_DISKS").unwrap().parse().unwrap();
+    let pull = std::env::var("ANNULUS_TEST_PULL").unwrap();
+    let (pulled, other) = (0..count - 1, count - 1);
+    let mut load = Load::new(guest, count);
+    load.drive_until("all work", |load| load.disks.iter().all(|disk| disk.good >= ENOUGH));
+    assert!(load.disks.iter().all(|disk| disk.errors.is_empty()), "{:?}", load.tell());
+
+    let puller = Process::new("sh").args(["-c", &pull]).spawn().unwrap();
+    let before = load.disks[other].good;
+    load.drive_until("those that were pulled fail, the other goes on", |load| {
+        pulled.clone().all(|disk| load.failed(disk) >= ENOUGH) && load.disks[other].good >= before + ENOUGH
+    });
+    load.drain();
+    end(puller);
+    println!("{:?}", load.tell());
+    assert!(load.disks[other].errors.is_empty(), "the other disk: {:?}", load.tell());
+    for disk in pulled {
+        let errors = &load.disks[disk].errors;
+        assert!(errors.keys().all(|sense| [FAILURE, ABORTED].contains(sense)), "disk {disk}: {errors:x?}");
+        assert_eq!(load.disks[disk].last_error, Some(FAILURE), "disk {disk} has gone");
+        let written = load.disks[disk].written.values().take_while(|good| **good).count();
+        // For the host, which looks into the file behind the disk.
+        println!("ANNULUS-RESULT: written {written}");
+    }
+    // Nothing of theirs holds up the device.
+    load.guest.reset().unwrap();
+    load.guest.start().unwrap();
+    settle(&mut load.guest, lun(other));
+    let read = Command::read(lun(other), 0, CHUNK_BLOCKS as u32, BLOCK);
+    assert!(load.guest.execute(0, &read).and_then(Response::good).unwrap().data == bytes(other, 0));
+}
