@@ -49,13 +49,13 @@ fn unit_serial_number(unit: &LogicalUnit, reply: &mut Reply) {
     reply.put(unit.identity.serial().as_bytes());
 }
 
-/// Task attributes that keep their meaning, of which SIMPLE is one; whether there is a volatile cache; how long sense
-/// data get. No protection information, no priorities, no microcode.
+/// Task attributes that keep their meaning: SIMPLE, ORDERED and HEAD OF QUEUE; whether there is a volatile cache; how long
+/// sense data get. No protection information, no priorities, no microcode.
 fn extended_inquiry(unit: &LogicalUnit, reply: &mut Reply) {
-    const SIMPSUP: u8 = 0x01;
+    const SIMPSUP_ORDSUP_HEADSUP: u8 = 0x07;
     const V_SUP: u8 = 0x01;
     let mut page = [0; 0x3c];
-    page[1] = SIMPSUP;
+    page[1] = SIMPSUP_ORDSUP_HEADSUP;
     page[2] = if unit.write_back { V_SUP } else { 0 };
     page[9] = SENSE_LEN_MAX as u8;
     reply.put(&page);

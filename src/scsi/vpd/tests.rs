@@ -79,10 +79,10 @@ fn names_that_not_every_disk_has() {
 
 #[test]
 fn extended_inquiry() {
-    let write_back = padded_to(64, &[0, 0x86, 0, 0x3c, 0, 0x01, 0x01, 0, 0, 0, 0, 0, 0, 40]);
+    let write_back = padded_to(64, &[0, 0x86, 0, 0x3c, 0, 0x07, 0x01, 0, 0, 0, 0, 0, 0, 40]);
     assert_eq!(vpd(&disk(&info()), 0x86), write_back);
     let through = Info { write_cache: WriteCache::WriteThrough, ..info() };
-    assert_eq!(vpd(&disk(&through), 0x86)[4..8], [0, 0x01, 0, 0]);
+    assert_eq!(vpd(&disk(&through), 0x86)[4..8], [0, 0x07, 0, 0]);
 }
 
 #[test]
