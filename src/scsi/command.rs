@@ -270,13 +270,14 @@ bitflags::bitflags! {
 }
 
 impl RangeCommand {
-    /// The same with FUA, where it has that. What else there is verifies on the medium, or gives space back.
+    /// The same with FUA, whether its CDB has such a bit or not. What else there is verifies on the medium.
     pub(super) fn forced(self) -> Self {
         match self {
             Self::WriteAtomic(flags) => Self::WriteAtomic(flags | RangeFlags::FUA),
             Self::CompareAndWrite(flags) => Self::CompareAndWrite(flags | RangeFlags::FUA),
             Self::OrWrite(flags) => Self::OrWrite(flags | RangeFlags::FUA),
-            Self::Verify(_) | Self::WriteAndVerify(_) | Self::WriteSame(_) => self,
+            Self::WriteSame(flags) => Self::WriteSame(flags | RangeFlags::FUA),
+            Self::Verify(_) | Self::WriteAndVerify(_) => self,
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Commands whose parameter list changes what a unit tells or how it behaves, and does nothing to the medium: MODE SELECT,
 //! LOG SELECT, SET TIMESTAMP and SET IDENTIFYING INFORMATION (SPC-5).
 //!
-//! Each is a [`LongTask`] of one step: the list is there, all of it is checked, and the change is the outcome's effect.
+//! Each is a [`LongTask`] of one step: the list is there, all of it is checked, and the change is the outcome's effect. Only what
+//! turns the write cache off has it written first.
 
 use super::command::DataDirection;
 use super::identifying::Identifying;
 use super::log::{self, LogSelect};
 use super::logical_unit::LogicalUnit;
 use super::long::{Desk, LongStep, LongTask};
-use super::mode::{self, Medium, ModeSelect, ModeState};
-use super::outcome::{Condition, Effect, Outcome};
+use super::mode::{self, Medium, ModeSelect, ModeState, ModeValues};
+use super::outcome::{BlockOp, Condition, Effect, Outcome};
 use super::sense::Sense;
 use super::spec::Asc;
 use super::timestamp;
@@ -70,6 +71,8 @@ struct Change {
 /// Begins a command, if its CDB is right.
 pub(super) fn begin(
     unit: &LogicalUnit,
+    /// What it comes to once what the cache holds is on the medium.
+    after_flush: Option<Outcome>,
     setting: Setting,
     condition: &Condition<'_>,
 ) -> Result<Box<dyn LongTask>, Outcome> {
@@ -83,7 +86,7 @@ pub(super) fn begin(
         }
         Setting::Mode(_) | Setting::Timestamp { .. } => {}
     }
-    Ok(Box::new(Change { setting, medium: unit.medium(), mode: condition.mode }))
+    Ok(Box::new(Change { setting, medium: unit.medium(), mode: condition.mode, after_flush: None }))
 }
 
 impl Change {
@@ -93,6 +96,14 @@ impl Change {
             Setting::Mode(select) => {
                 let change = mode::select(&self.medium, &select, self.mode, list)?;
                 Ok(Outcome::good_with(Effect::Mode(change)))
+    /// Whether writes have been cached until now and will not be any more: nobody asks then for those of before to be written.
+    fn ends_caching(&self, outcome: &Outcome) -> bool {
+        let Some(Effect::Mode(change)) = outcome.effect else { return false };
+        let is_off = |state: ModeState| state.current.has(ModeValues::WRITE_THROUGH);
+        let has_cache = self.medium.write_back && !self.medium.read_only;
+        has_cache && !is_off(self.mode) && is_off(self.mode.changed_by(change))
+    }
+
             }
             Setting::Log(select) => log::select(&select, list).map(|()| Outcome::GOOD),
             Setting::Timestamp { .. } => Ok(match timestamp::parse_list(list)? {
@@ -120,9 +131,17 @@ impl LongTask for Change {
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
         let list = &mut desk.memory[..self.setting.list_len()];
         desk.data.take(0, list);
-        LongStep::Done(self.outcome(list).unwrap_or_else(Outcome::check))
+        let outcome = self.outcome(list).unwrap_or_else(Outcome::check);
+        if self.ends_caching(&outcome) {
+            self.after_flush = Some(outcome);
+            return LongStep::bare(BlockOp::FLUSH);
+        }
+        LongStep::Done(outcome)
     }
 }
 
 #[cfg(test)]
+        if let Some(outcome) = self.after_flush {
+            return LongStep::Done(outcome);
+        }
 mod tests;

@@ -228,7 +228,7 @@ impl LongStep {
     const GOOD: Self = Self::Done(Outcome::GOOD);
 
     /// An operation that has no memory.
-    const fn bare(op: BlockOp) -> Self {
+    pub(super) const fn bare(op: BlockOp) -> Self {
         Self::Block(op, OpMemory::Without)
     }
 }

@@ -22,6 +22,8 @@ struct WriteSame {
     /// Data-out has the block.
     has_block: bool,
     must_begin: bool,
+    /// What is written is on the medium before the command ends.
+    fua: bool,
     /// Zeroes that the device can make by itself.
     zeroing: Zeroing,
     /// The first block that is still to be written, how many there are from there on, and how many are being written.
@@ -62,6 +64,7 @@ pub(super) fn begin(
         chunk_blocks: unit.chunk_blocks().min(blocks),
         has_block: !flags.contains(RangeFlags::NDOB),
         must_begin: true,
+        fua: flags.contains(RangeFlags::FUA),
         zeroing: Zeroing { unmap, blocks_max },
         lba,
         left: blocks,
@@ -85,14 +88,14 @@ impl WriteSame {
 
     /// Writes the next blocks.
     fn write(&mut self) -> LongStep {
-        let Zeroing { unmap, blocks_max } = self.zeroing;
+        let (fua, Zeroing { unmap, blocks_max }) = (self.fua, self.zeroing);
         self.doing = self.left.min(if blocks_max > 0 { blocks_max } else { self.chunk_blocks });
         let len = u64::from(self.doing) * self.block_size;
         let op = |kind| BlockOp { kind, offset: self.lba * self.block_size, len };
         match (self.doing, blocks_max) {
             (0, _) => LongStep::GOOD,
-            (_, 0) => LongStep::Block(op(OpKind::Write { fua: false }), OpMemory::Own { at: 0, len: len as usize }),
-            _ => LongStep::bare(op(OpKind::WriteZeroes { unmap, fua: false })),
+            (_, 0) => LongStep::Block(op(OpKind::Write { fua }), OpMemory::Own { at: 0, len: len as usize }),
+            _ => LongStep::bare(op(OpKind::WriteZeroes { unmap, fua })),
         }
     }
 }
@@ -139,7 +142,8 @@ mod tests {
     use super::*;
     use crate::scsi::long::testing::Rig;
     use crate::scsi::spec::{Asc, SenseKey};
-    use crate::scsi::testing::info;
+    use crate::scsi::testing::{command, info};
+    use crate::scsi::{Condition, ModeState, ModeValues};
 
     const WRITE: OpKind = OpKind::Write { fua: false };
 
@@ -191,6 +195,19 @@ mod tests {
         rig.good(&sixteen(8, 10, 130), &[0; 512]);
         assert_eq!(rig.done(), [(zeroes(true), 10, 100), (zeroes(true), 110, 30), (WRITE, 110, 30)]);
         assert!(rig.bytes[10 * 512..140 * 512].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn without_a_write_cache_it_ends_when_all_is_on_the_medium() {
+        let mode = ModeState { current: ModeValues::WRITE_THROUGH, saved: ModeValues::DEFAULT };
+        for (data, kind) in
+            [([7; 512], OpKind::Write { fua: true }), ([0; 512], OpKind::WriteZeroes { unmap: false, fua: true })]
+        {
+            let (mut rig, command) = (Rig::new(&thin()), command(&sixteen(0, 10, 3)));
+            let task = rig.unit.begin(&command, &Condition { mode, ..Condition::default() }).expect("it begins");
+            assert_eq!(rig.drive(task, &command, &data).outcome, Outcome::GOOD);
+            assert_eq!(rig.done(), [(kind, 10, 3)]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@ use super::*;
 use crate::scsi::long::testing::Rig;
 use crate::scsi::mode::ModeValues;
 use crate::scsi::testing::{command, disk, info};
-use crate::scsi::{Command, Designator, LongCommand, Neighbour, Neighbours};
+use crate::scsi::{Command, Designator, LongCommand, Neighbour, Neighbours, Status};
 
 const CACHE_OFF: [u8; 20] = [0x08, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
@@ -28,6 +28,27 @@ fn mode_select() {
     assert_eq!((after.current, after.saved), (ModeValues::WRITE_THROUGH, ModeValues::WRITE_THROUGH));
     assert_eq!(refused(&[0x15, 0x10, 0, 0, 23, 0], &six), Sense::illegal(Asc(0x1a00)));
     assert_eq!(refused(&[0x15, 0x00, 0, 0, 24, 0], &six), Sense::invalid_field(1, Some(4)));
+}
+
+#[test]
+fn what_was_cached_is_written_before_the_cache_is_off() {
+    let list = [&[0; 4][..], &CACHE_OFF].concat();
+    let off = |info: &bdev::Info, mode: ModeState| {
+        let (mut rig, command) = (Rig::new(info), command(&[0x15, 0x10, 0, 0, 24, 0]));
+        let task = rig.unit.begin(&command, &Condition { mode, ..Condition::default() }).expect("it begins");
+        let ended = rig.drive(task, &command, &list);
+        assert!(matches!(ended.outcome.effect, Some(Effect::Mode(_))));
+        rig.ops
+    };
+    assert_eq!(off(&info(), ModeState::default()), [BlockOp::FLUSH]);
+    let already = ModeState { current: ModeValues::WRITE_THROUGH, saved: ModeValues::DEFAULT };
+    assert_eq!(off(&info(), already), []);
+    let without = bdev::Info { write_cache: bdev::WriteCache::WriteThrough, ..info() };
+    assert_eq!(off(&without, ModeState::default()), []);
+    let mut rig = Rig::new(&info());
+    rig.fails = |_| Some(bdev::IoError::Medium);
+    let ended = rig.run(&[0x15, 0x10, 0, 0, 24, 0], &list);
+    assert_eq!((ended.outcome.status, ended.outcome.effect), (Status::CHECK_CONDITION, None));
 }
 
 #[test]
