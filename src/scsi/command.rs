@@ -196,8 +196,6 @@ pub enum Command {
         default_self_test: bool,
         /// SELF-TEST CODE.
         self_test_code: u8,
-        /// Bytes of parameter list, which must be 0: there is no page to send.
-        parameter_list_length: u16,
     },
     /// RECEIVE DIAGNOSTIC RESULTS.
     ReceiveDiagnosticResults {
@@ -323,9 +321,9 @@ impl Command {
             | Self::SynchronizeCache { .. }
             | Self::PreFetch { .. }
             | Self::PreventAllowMediumRemoval { .. }
-            | Self::SendDiagnostic { parameter_list_length: 0, .. }
+            | Self::SendDiagnostic { .. }
             | Self::StartStopUnit { .. } => DataDirection::None,
-            Self::Write { .. } | Self::SendDiagnostic { .. } => DataDirection::Out,
+            Self::Write { .. } => DataDirection::Out,
             Self::OnRange { what, .. } => what.direction(),
             Self::Long(command) => command.direction(),
             Self::RequestSense { .. }

@@ -4,6 +4,7 @@
 use super::command::ReadDefectData;
 use super::reply::Reply;
 use super::sense::Sense;
+use super::spec::Asc;
 
 /// Supported diagnostic pages: the only one.
 const SUPPORTED_PAGES: u8 = 0x00;
@@ -21,14 +22,44 @@ pub(super) fn defect_data(request: &ReadDefectData, reply: &mut Reply) -> Result
     Ok(())
 }
 
+/// SEND DIAGNOSTIC with a parameter list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiagnosticPage {
+    /// PF: the list is a page as SPC-5 has them.
+    pub pf: bool,
+    /// SELFTEST, or a SELF-TEST CODE.
+    pub with_self_test: bool,
+    /// Bytes of the parameter list: not 0.
+    pub parameter_list_length: u16,
+}
+
+/// Whether a list may come: pages alone, and no self-test with them.
+pub(super) fn check_page(page: &DiagnosticPage) -> Result<(), Sense> {
+    const NO_PF: Sense = Sense::invalid_field(1, Some(4));
+    const NO_LIST: Sense = Sense::invalid_field(3, None);
+    match page {
+        DiagnosticPage { with_self_test: true, .. } => Err(NO_LIST),
+        DiagnosticPage { pf: false, .. } => Err(NO_PF),
+        _ => Ok(()),
+    }
+}
+
+/// A page that is sent. The one that there is asks for the list of pages, which RECEIVE DIAGNOSTIC RESULTS gives anyway.
+pub(super) fn send_page(list: &[u8]) -> Result<(), Sense> {
+    let &[code, _, high, low, ..] = list else { return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR)) };
+    if code != SUPPORTED_PAGES {
+        return Err(Sense::invalid_parameter(0, None));
+    }
+    if (high, low) != (0, 0) {
+        return Err(Sense::invalid_parameter(2, None));
+    }
+    Ok(())
+}
+
 /// A self-test finds that all is well, in no time: those in the background have ended when the command does.
-pub(super) fn send(default_self_test: bool, code: u8, parameter_list_length: u16) -> Result<(), Sense> {
+pub(super) fn send(default_self_test: bool, code: u8) -> Result<(), Sense> {
     if RESERVED_CODES.contains(&code) || default_self_test && code != NO_CODE {
         return Err(Sense::invalid_field(1, Some(7)));
-    }
-    // There is no page that could be sent.
-    if parameter_list_length != 0 {
-        return Err(Sense::invalid_field(3, None));
     }
     Ok(())
 }
@@ -45,6 +76,7 @@ pub(super) fn results(page: Option<u8>, reply: &mut Reply) -> Result<(), Sense> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scsi::long::testing::Rig;
     use crate::scsi::testing::{data, disk, info, refused};
 
     #[test]
@@ -65,7 +97,19 @@ mod tests {
         for byte_1 in [0x60, 0xe0, 0x24] {
             assert_eq!(refused(&unit, &[0x1d, byte_1, 0, 0, 0, 0]), Sense::invalid_field(1, Some(7)), "{byte_1:02x}");
         }
-        assert_eq!(refused(&unit, &[0x1d, 0x10, 0, 0, 4, 0]), Sense::invalid_field(3, None));
+    }
+
+    #[test]
+    fn the_page_that_can_be_sent_asks_for_the_list() {
+        let mut rig = Rig::plain();
+        rig.good(&[0x1d, 0x10, 0, 0, 4, 0], &[0; 4]);
+        let mut refused = |byte_1, list: &[u8]| rig.refused(&[0x1d, byte_1, 0, 0, list.len() as u8, 0], list);
+        assert_eq!(refused(0x00, &[0; 4]), Sense::invalid_field(1, Some(4)), "PF");
+        assert_eq!(refused(0x14, &[0; 4]), Sense::invalid_field(3, None), "SELFTEST");
+        assert_eq!(refused(0x30, &[0; 4]), Sense::invalid_field(3, None), "SELF-TEST CODE");
+        assert_eq!(refused(0x10, &[0; 3]), Sense::illegal(Asc(0x1a00)));
+        assert_eq!(refused(0x10, &[0x40, 0, 0, 0]), Sense::invalid_parameter(0, None));
+        assert_eq!(refused(0x10, &[0, 0, 0, 1, 0]), Sense::invalid_parameter(2, None));
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub use command::{
     Be24, BufferAccess, ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand, RangeFlags,
     ReadDefectData,
 };
+pub use diagnostics::DiagnosticPage;
 pub use hindrance::{Hindrance, Work};
 pub use identifying::{Identifying, ReportIdentifying};
 pub use identity::{Eui64, Identity, IdentityError, Naa, Port};

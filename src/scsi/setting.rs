@@ -1,10 +1,11 @@
 //! Commands whose parameter list changes what a unit tells or how it behaves, and does nothing to the medium: MODE SELECT,
-//! LOG SELECT, SET TIMESTAMP and SET IDENTIFYING INFORMATION (SPC-5).
+//! LOG SELECT, SEND DIAGNOSTIC, SET TIMESTAMP and SET IDENTIFYING INFORMATION (SPC-5).
 //!
 //! Each is a [`LongTask`] of one step: the list is there, all of it is checked, and the change is the outcome's effect. Only what
 //! turns the write cache off has it written first.
 
 use super::command::DataDirection;
+use super::diagnostics::{self, DiagnosticPage};
 use super::identifying::Identifying;
 use super::log::{self, LogSelect};
 use super::logical_unit::LogicalUnit;
@@ -22,6 +23,8 @@ pub enum Setting {
     Mode(ModeSelect),
     /// LOG SELECT.
     Log(LogSelect),
+    /// SEND DIAGNOSTIC with a parameter list.
+    Diagnostic(DiagnosticPage),
     /// SET TIMESTAMP.
     Timestamp {
         /// Bytes of the parameter list.
@@ -42,6 +45,7 @@ impl Setting {
         match self {
             Self::Mode(select) => select.parameter_list_length.into(),
             Self::Log(select) => select.parameter_list_length.into(),
+            Self::Diagnostic(page) => page.parameter_list_length.into(),
             Self::Timestamp { parameter_list_length: len } => timestamp::LIST_LEN.min(len as usize),
             Self::Identifying { parameter_list_length: len, .. } => len as usize,
         }
@@ -51,7 +55,8 @@ impl Setting {
     pub const fn direction(self) -> DataDirection {
         let len = match self {
             Self::Mode(ModeSelect { parameter_list_length, .. })
-            | Self::Log(LogSelect { parameter_list_length, .. }) => parameter_list_length as u32,
+            | Self::Log(LogSelect { parameter_list_length, .. })
+            | Self::Diagnostic(DiagnosticPage { parameter_list_length, .. }) => parameter_list_length as u32,
             Self::Timestamp { parameter_list_length } | Self::Identifying { parameter_list_length, .. } => {
                 parameter_list_length
             }
@@ -66,18 +71,19 @@ struct Change {
     setting: Setting,
     medium: Medium,
     mode: ModeState,
+    /// What it comes to once what the cache holds is on the medium.
+    after_flush: Option<Outcome>,
 }
 
 /// Begins a command, if its CDB is right.
 pub(super) fn begin(
     unit: &LogicalUnit,
-    /// What it comes to once what the cache holds is on the medium.
-    after_flush: Option<Outcome>,
     setting: Setting,
     condition: &Condition<'_>,
 ) -> Result<Box<dyn LongTask>, Outcome> {
     match setting {
         Setting::Log(select) => log::check_select(unit, &select)?,
+        Setting::Diagnostic(page) => diagnostics::check_page(&page)?,
         Setting::Identifying { information_type, parameter_list_length: len } => {
             let kind = Identifying::from_code(information_type).ok_or(Sense::invalid_field(10, Some(7)))?;
             if len as usize > kind.len_max() {
@@ -90,12 +96,6 @@ pub(super) fn begin(
 }
 
 impl Change {
-    /// What comes of the list.
-    fn outcome(&self, list: &[u8]) -> Result<Outcome, Sense> {
-        match self.setting {
-            Setting::Mode(select) => {
-                let change = mode::select(&self.medium, &select, self.mode, list)?;
-                Ok(Outcome::good_with(Effect::Mode(change)))
     /// Whether writes have been cached until now and will not be any more: nobody asks then for those of before to be written.
     fn ends_caching(&self, outcome: &Outcome) -> bool {
         let Some(Effect::Mode(change)) = outcome.effect else { return false };
@@ -104,8 +104,15 @@ impl Change {
         has_cache && !is_off(self.mode) && is_off(self.mode.changed_by(change))
     }
 
+    /// What comes of the list.
+    fn outcome(&self, list: &[u8]) -> Result<Outcome, Sense> {
+        match self.setting {
+            Setting::Mode(select) => {
+                let change = mode::select(&self.medium, &select, self.mode, list)?;
+                Ok(Outcome::good_with(Effect::Mode(change)))
             }
             Setting::Log(select) => log::select(&select, list).map(|()| Outcome::GOOD),
+            Setting::Diagnostic(_) => diagnostics::send_page(list).map(|()| Outcome::GOOD),
             Setting::Timestamp { .. } => Ok(match timestamp::parse_list(list)? {
                 Some(timestamp_ms) => Outcome::good_with(Effect::Timestamp(timestamp_ms)),
                 None => Outcome::GOOD,
@@ -129,6 +136,9 @@ impl LongTask for Change {
     }
 
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
+        if let Some(outcome) = self.after_flush {
+            return LongStep::Done(outcome);
+        }
         let list = &mut desk.memory[..self.setting.list_len()];
         desk.data.take(0, list);
         let outcome = self.outcome(list).unwrap_or_else(Outcome::check);
@@ -141,7 +151,4 @@ impl LongTask for Change {
 }
 
 #[cfg(test)]
-        if let Some(outcome) = self.after_flush {
-            return LongStep::Done(outcome);
-        }
 mod tests;

@@ -3,6 +3,7 @@
 use super::super::command::{
     Be24, BufferAccess, ByteCheck, CdbForm, Command, ModeSense, PageControl, RangeCommand, RangeFlags, ReadDefectData,
 };
+use super::super::diagnostics::DiagnosticPage;
 use super::super::identifying::ReportIdentifying;
 use super::super::log::{LogControl, LogSelect, LogSense};
 use super::super::long::{FormatUnit, LongCommand, Sanitize, SanitizeAction};
@@ -130,10 +131,14 @@ pub(super) fn write_buffer(cdb: &Cdb) -> Command {
 }
 
 pub(super) fn send_diagnostic(cdb: &Cdb) -> Command {
-    Command::SendDiagnostic {
-        default_self_test: bit(cdb[1], 2),
-        self_test_code: cdb[1] >> 5,
-        parameter_list_length: be16(cdb, 3),
+    let (default_self_test, self_test_code) = (bit(cdb[1], 2), cdb[1] >> 5);
+    match be16(cdb, 3) {
+        0 => Command::SendDiagnostic { default_self_test, self_test_code },
+        parameter_list_length => setting(Setting::Diagnostic(DiagnosticPage {
+            pf: bit(cdb[1], 4),
+            with_self_test: default_self_test || self_test_code != 0,
+            parameter_list_length,
+        })),
     }
 }
 

@@ -6,7 +6,9 @@ use super::*;
 use crate::scsi::command::{
     Be24, BufferAccess, ByteCheck, CdbForm, ModeSense, PageControl, RangeCommand, RangeFlags, ReadDefectData,
 };
+use crate::scsi::diagnostics::DiagnosticPage;
 use crate::scsi::long::LongCommand;
+use crate::scsi::setting::Setting;
 
 #[track_caller]
 fn decodes(cdb: &[u8], expected: Command) {
@@ -152,13 +154,19 @@ fn defects() {
 
 #[test]
 fn diagnostics() {
-    let send = |default_self_test, self_test_code, parameter_list_length| Command::SendDiagnostic {
-        default_self_test,
-        self_test_code,
-        parameter_list_length,
+    let send = |default_self_test, self_test_code| Command::SendDiagnostic { default_self_test, self_test_code };
+    decodes(&[0x1d, 0x04, 0, 0, 0, 0], send(true, 0));
+    decodes(&[0x1d, 0xb3, 0, 0, 0, 0], send(false, 5));
+    let page = |pf, with_self_test| {
+        Command::Long(LongCommand::Setting(Setting::Diagnostic(DiagnosticPage {
+            pf,
+            with_self_test,
+            parameter_list_length: 0x0102,
+        })))
     };
-    decodes(&[0x1d, 0x04, 0, 0, 0, 0], send(true, 0, 0));
-    decodes(&[0x1d, 0xb3, 0, 1, 2, 0], send(false, 5, 0x0102));
+    decodes(&[0x1d, 0x10, 0, 1, 2, 0], page(true, false));
+    decodes(&[0x1d, 0x04, 0, 1, 2, 0], page(false, true));
+    decodes(&[0x1d, 0xb3, 0, 1, 2, 0], page(true, true));
     let results = |page| Command::ReceiveDiagnosticResults { page, allocation_length: 0x0102 };
     decodes(&[0x1c, 1, 7, 1, 2, 0], results(Some(7)));
     decodes(&[0x1c, 0, 7, 1, 2, 0], results(None));
