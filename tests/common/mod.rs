@@ -3,6 +3,7 @@
 //! Every wait is bounded: a watchdog kills a target that outlives its test's time, which ends all calls that wait for it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod full;
 pub mod io;
 pub mod load;
 pub mod placed;
