@@ -3,6 +3,10 @@
 # job nor a changed init asks for a new image. Sourced, after lib.sh, never run.
 # shellcheck disable=SC2154  # job, variables and files are the caller's
 
+# The last three: an emulated processor on a busy machine is late, and the kernel would warn of its clocks and workers.
+KERNEL_COMMAND_LINE=(console=ttyS0 quiet loglevel=1 panic=-1 oops=panic scsi_mod.scan=sync random.trust_cpu=on
+    mitigations=off nokaslr 8250.nr_uarts=1 no_timer_check tsc=reliable workqueue.cpu_intensive_thresh_us=0)
+
 # make_initramfs IMAGE-DIR OUTPUT SCRIPTS-DIR: image and overlay, one archive after the other, which the kernel unpacks in
 # that order. Reads job, variables and files of the caller.
 make_initramfs() {
