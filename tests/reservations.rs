@@ -226,6 +226,6 @@ fn without_a_directory_nothing_is_promised() {
     let mut guest = target.guest_on("a.sock", Options::default());
     settle(&mut guest, LUN);
     assert_eq!(register_for_good(&mut guest, 0, 1).sense_code(), Some((5, 0x26, 0)));
-    assert!(target.output().contains("reservations are not kept over a restart: /proc/nowhere"));
+    assert!(target.output().contains("are not kept over a restart: /proc/nowhere"));
     target.stop();
 }

@@ -44,6 +44,8 @@ pub struct LogicalUnit {
     pub(super) buffers: Buffers,
     /// The target port through which commands come.
     pub(super) port: Port,
+    /// There is a place where mode pages outlive a loss of power.
+    saves_modes: bool,
 }
 
 /// What is asked of a stopped unit has to wait for START STOP UNIT.
@@ -76,6 +78,7 @@ impl LogicalUnit {
             limits: Limits::new(info),
             buffers: Buffers::default(),
             port: Port::derive(1, ""),
+            saves_modes: false,
         }
     }
 
@@ -84,10 +87,15 @@ impl LogicalUnit {
         Self { port, ..self }
     }
 
+    /// The same disk with a place where mode pages outlive a loss of power, or without.
+    pub fn saving_modes(self, saves_modes: bool) -> Self {
+        Self { saves_modes, ..self }
+    }
+
     /// What the mode pages have to know.
     pub(super) fn medium(&self) -> Medium {
-        let Self { blocks, block_size, read_only, write_back, .. } = *self;
-        Medium { blocks, block_size, read_only, write_back }
+        let Self { blocks, block_size, read_only, write_back, saves_modes: saves, .. } = *self;
+        Medium { blocks, block_size, read_only, write_back, saves }
     }
 
     /// Its names.

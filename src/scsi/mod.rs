@@ -71,7 +71,7 @@ pub use long::{
 };
 pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
-pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues};
+pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues, SavedModes};
 pub use opcodes::SupportedOpcodes;
 pub use outcome::{BlockOp, Condition, Effect, Outcome, Step};
 pub use query::{Facts, Query};

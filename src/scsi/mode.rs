@@ -5,14 +5,16 @@
 use super::command::{ModeSense, PageControl};
 use super::reply::Reply;
 use super::sense::Sense;
-use super::spec::mode_page as code;
+use super::spec::{Asc, mode_page as code};
 
 mod pages;
+mod saved;
 mod select;
 mod state;
 
 use pages::{PAGES, Page};
 
+pub use saved::SavedModes;
 pub use select::ModeSelect;
 pub(super) use select::select;
 pub use state::{ModeChange, ModeState, ModeValues};
@@ -27,6 +29,8 @@ pub(super) struct Medium {
     pub(super) read_only: bool,
     /// There is a write cache.
     pub(super) write_back: bool,
+    /// There is a place where pages outlive a loss of power.
+    pub(super) saves: bool,
 }
 
 /// DEVICE-SPECIFIC PARAMETER: the medium is write-protected (SBC-4).
@@ -36,7 +40,7 @@ const DPOFUA: u8 = 0x10;
 
 /// Answers MODE SENSE.
 pub(super) fn sense(medium: &Medium, request: &ModeSense, state: ModeState, reply: &mut Reply) -> Result<(), Sense> {
-    check(request)?;
+    check(medium, request)?;
     let mut buffer = [0; 16];
     let descriptor = block_descriptor(medium, request, &mut buffer);
     reply.begin(request.allocation_length.into());
@@ -61,8 +65,9 @@ pub(super) fn sense(medium: &Medium, request: &ModeSense, state: ModeState, repl
     Ok(())
 }
 
-/// Whether the page is known. The fields stand at the same bytes in both CDBs.
-fn check(request: &ModeSense) -> Result<(), Sense> {
+/// Whether the page is known, and the values are. The fields stand at the same bytes in both CDBs.
+fn check(medium: &Medium, request: &ModeSense) -> Result<(), Sense> {
+    const NOTHING_SAVED: Sense = Sense::illegal(Asc::SAVING_PARAMETERS_NOT_SUPPORTED);
     const NO_PAGE: Sense = Sense::invalid_field(2, Some(5));
     const NO_SUBPAGE: Sense = Sense::invalid_field(3, None);
     let page_known = request.page == code::ALL || PAGES.iter().any(|page| page.code == request.page);
@@ -71,6 +76,9 @@ fn check(request: &ModeSense) -> Result<(), Sense> {
     }
     if !PAGES.iter().any(|page| page.is_wanted(request)) {
         return Err(NO_SUBPAGE);
+    }
+    if request.control == PageControl::Saved && !medium.saves {
+        return Err(NOTHING_SAVED);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! LOG SELECT, SEND DIAGNOSTIC, SET TIMESTAMP and SET IDENTIFYING INFORMATION (SPC-5).
 //!
 //! Each is a [`LongTask`] of one step: the list is there, all of it is checked, and the change is the outcome's effect. Only what
-//! turns the write cache off has it written first.
+//! turns the write cache off has it written first, and what saves mode pages ends when they are kept.
 
 use super::command::DataDirection;
 use super::diagnostics::{self, DiagnosticPage};
@@ -137,7 +137,7 @@ impl LongTask for Change {
 
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
         if let Some(outcome) = self.after_flush {
-            return LongStep::Done(outcome);
+            return end(outcome);
         }
         let list = &mut desk.memory[..self.setting.list_len()];
         desk.data.take(0, list);
@@ -146,7 +146,15 @@ impl LongTask for Change {
             self.after_flush = Some(outcome);
             return LongStep::bare(BlockOp::FLUSH);
         }
-        LongStep::Done(outcome)
+        end(outcome)
+    }
+}
+
+/// The last step: what a MODE SELECT saves has to be kept before the command ends.
+fn end(outcome: Outcome) -> LongStep {
+    match outcome.effect {
+        Some(Effect::Mode(change)) if change.is_saved() => LongStep::Save(change),
+        _ => LongStep::Done(outcome),
     }
 }
 

@@ -299,6 +299,8 @@ impl Asc {
     pub const FORMAT_COMMAND_FAILED: Self = Self(0x3101);
     /// SANITIZE COMMAND FAILED.
     pub const SANITIZE_COMMAND_FAILED: Self = Self(0x3103);
+    /// SAVING PARAMETERS NOT SUPPORTED.
+    pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self(0x3900);
     /// LOGICAL UNIT FAILURE.
     pub const LOGICAL_UNIT_FAILURE: Self = Self(0x3e01);
     /// INQUIRY DATA HAS CHANGED.

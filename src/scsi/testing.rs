@@ -23,9 +23,9 @@ pub fn info() -> Info {
     }
 }
 
-/// The disk of `info`.
+/// The disk of `info`, with a place for saved mode pages.
 pub fn disk(info: &Info) -> LogicalUnit {
-    LogicalUnit::new(Identity::derive("test").with_serial("S1").unwrap(), info)
+    LogicalUnit::new(Identity::derive("test").with_serial("S1").unwrap(), info).saving_modes(true)
 }
 
 /// Decodes a CDB that is right.

@@ -10,6 +10,8 @@ use crate::scsi::{Eui64, Identity, IdentityError, Naa};
 use super::backend::Backends;
 use super::job::Hold;
 use super::long::claims::Claims;
+#[cfg(test)]
+use super::sharing::store::Store;
 use super::sharing::{Office, Sharing};
 
 /// Place of a disk among all that the process serves; each reactor has a channel at the same place.
@@ -104,10 +106,16 @@ impl Disk {
     /// A disk on a device that a test has made, with a clerk of its own who works when the test says so.
     #[cfg(test)]
     pub(crate) fn of(bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
+        Self::keeping(bdev, index, None)
+    }
+
+    /// The same with a place for what outlives a loss of power.
+    #[cfg(test)]
+    pub(crate) fn keeping(bdev: Arc<dyn Bdev>, index: DiskIndex, store: Option<Arc<Store>>) -> Self {
         let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
         let identity = Identity::derive(&format!("disk {}", index.0));
         let (clerk, own) = super::sharing::clerk::Clerk::new();
-        let disk = Self::new(index, config, bdev, identity, &Office::new(clerk, None));
+        let disk = Self::new(index, config, bdev, identity, &Office::new(clerk, store));
         Self { clerk: std::sync::Mutex::new(Some(own)), ..disk }
     }
 

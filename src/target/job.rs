@@ -241,7 +241,11 @@ impl Job {
                 self.disk.hold.held().hindrance = Some(Hindrance::During(self.work, self.task.progress()));
             }
             LongStep::Done(outcome) => self.end(outcome),
-            LongStep::Lock { .. } | LongStep::Elsewhere(..) | LongStep::Background(_) | LongStep::Share(_) => {
+            LongStep::Lock { .. }
+            | LongStep::Elsewhere(..)
+            | LongStep::Background(_)
+            | LongStep::Share(_)
+            | LongStep::Save(_) => {
                 unreachable!("nobody else is there")
             }
         }

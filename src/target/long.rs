@@ -272,6 +272,13 @@ impl RequestQueue {
                 long.wants = Wants::Answer;
                 return false;
             }
+            Some(LongStep::Save(change)) => {
+                let luns = &self.queue.adapter.luns;
+                let standing = luns.entry(self.slots.get(slot).entry).standing.clone();
+                long.ticket = Some(long.disk.sharing.save_mode(luns.port.nexus, standing, change));
+                long.wants = Wants::Answer;
+                return false;
+            }
             Some(LongStep::Elsewhere(place, op, memory)) => {
                 let disk = self.queue.adapter.luns.disk_at(place, op.kind.is_change()).cloned();
                 self.prepare_elsewhere(slot, disk, op, memory);

@@ -94,8 +94,12 @@ impl LunMap {
                 well_known: without_disk(Unit::WellKnown(WellKnownUnit)),
             });
         }
-        let unit = Unit::Disk(LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port));
+        let unit = LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port);
+        let unit = Unit::Disk(unit.saving_modes(disk.sharing.keeps()));
         let entry = Entry::new(unit, Some(disk.clone()), Some(number));
+        if let Some(saved) = disk.sharing.saved_mode(self.port.nexus) {
+            entry.standing.update_mode(|_| saved);
+        }
         disk.sharing.join(&self.port, address, &entry.standing);
         let index = push(&mut self.entries, entry);
         let target = self.targets[usize::from(number)].as_mut().expect("made above");

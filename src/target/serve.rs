@@ -224,17 +224,19 @@ fn spawn_clerk(clerk: Clerk) -> Result<JoinHandle<()>, StartError> {
     spawned.map_err(StartError::Clerk)
 }
 
-/// The directory where reservations are kept. Without one all else works.
+/// The directory where reservations and mode pages are kept. Without one all else works.
 fn open_store(config: &ServeConfig) -> Option<Arc<Store>> {
     let Some(dir) = &config.state_dir else {
-        tracing::info!("reservations are not kept over a restart: there is no directory for them (see --state-dir)");
+        tracing::info!(
+            "reservations and mode pages are not kept over a restart: there is no directory for them (see --state-dir)"
+        );
         return None;
     };
     match Store::open(dir) {
         Ok(store) => Some(Arc::new(store)),
         Err(error) => {
             let dir = dir.display();
-            tracing::warn!("reservations are not kept over a restart: {dir}: {error} (see --state-dir)");
+            tracing::warn!("reservations and mode pages are not kept over a restart: {dir}: {error} (see --state-dir)");
             None
         }
     }

@@ -19,7 +19,7 @@ use bdev::IoError;
 use super::command::{Be24, BufferAccess, ByteCheck, Command, DataDirection, RangeCommand, RangeFlags};
 use super::hindrance::Work;
 use super::logical_unit::{LogicalUnit, SOFTWARE_WRITE_PROTECTED, STOPPED};
-use super::mode::ModeValues;
+use super::mode::{ModeChange, ModeValues};
 use super::outcome::{BlockOp, Condition, Outcome};
 use super::query::Query;
 use super::sense::Sense;
@@ -194,6 +194,8 @@ pub enum LongStep {
     Background(Background),
     /// Have this demand carried out on what the disk's ports share: the command ends with what comes of it.
     Share(Box<Demand>),
+    /// Have mode pages changed and kept over a loss of power: the command ends with what comes of it.
+    Save(ModeChange),
     /// Nothing: it has ended.
     Done(Outcome),
 }

@@ -4,7 +4,7 @@ use bdev::{Extent, Info, IoError, OpKind};
 
 use crate::scsi::testing::{disk, info};
 use crate::scsi::{
-    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Demand, Designator, Desk, LogicalUnit,
+    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Demand, Designator, Desk, Effect, LogicalUnit,
     LongStep, LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Port, Reply, Sense, Status, Step, Work,
     decode,
 };
@@ -155,6 +155,10 @@ impl Rig {
                 LongStep::Share(demand) => {
                     self.demands.push(*demand);
                     return Ended { outcome: Outcome::GOOD, data_in: data.given };
+                }
+                // The caller keeps it, and then it is as if it were the outcome's.
+                LongStep::Save(change) => {
+                    return Ended { outcome: Outcome::good_with(Effect::Mode(change)), data_in: data.given };
                 }
                 LongStep::Lock { offset, len } => {
                     self.locks.push((offset, len));

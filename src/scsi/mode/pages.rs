@@ -13,7 +13,7 @@ pub(super) struct Page {
     pub(super) subpage: u8,
     /// Bytes behind the header.
     len: usize,
-    /// The flags that it shows. A page that has some can be saved.
+    /// The flags that it shows. A page that has some can be saved where there is a place for that.
     flags: ModeValues,
     write: fn(&Medium, ModeValues, &mut [u8]),
 }
@@ -78,13 +78,13 @@ impl Page {
         PageBytes { bytes, len: self.len_with_header() }
     }
 
-    fn ps(&self) -> u8 {
-        if self.flags == ModeValues::DEFAULT { 0 } else { PS }
+    fn ps(&self, medium: &Medium) -> u8 {
+        if medium.saves && self.flags != ModeValues::DEFAULT { PS } else { 0 }
     }
 
     /// The page with `values`.
     pub(super) fn with(&self, medium: &Medium, values: ModeValues) -> PageBytes {
-        let mut page = self.begin(self.ps());
+        let mut page = self.begin(self.ps(medium));
         (self.write)(medium, values, &mut page.bytes[self.header_len()..page.len]);
         page
     }
@@ -92,7 +92,7 @@ impl Page {
     /// The page with a 1 for each bit that can be changed.
     pub(super) fn changeable(&self, medium: &Medium) -> PageBytes {
         let (cleared, set) = (self.with(medium, ModeValues::DEFAULT), self.with(medium, ModeValues::ALL));
-        let mut page = self.begin(self.ps());
+        let mut page = self.begin(self.ps(medium));
         let header_len = self.header_len();
         let bits = cleared.bytes.iter().zip(&set.bytes).map(|(cleared, set)| cleared ^ set);
         for (byte, bits) in page.bytes[..page.len].iter_mut().zip(bits).skip(header_len) {

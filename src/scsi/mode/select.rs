@@ -33,8 +33,12 @@ pub(in crate::scsi) fn select(
     list: &[u8],
 ) -> Result<ModeChange, Sense> {
     const NO_PF: Sense = Sense::invalid_field(1, Some(4));
+    const NO_SP: Sense = Sense::invalid_field(1, Some(0));
     if !request.pf && request.parameter_list_length != 0 {
         return Err(NO_PF);
+    }
+    if request.sp && !medium.saves {
+        return Err(NO_SP);
     }
     let mut change = ModeChange { save: request.sp, ..ModeChange::default() };
     if list.is_empty() {
@@ -120,6 +124,11 @@ fn next_page(rest: &[u8], at: usize) -> Result<(&'static Page, usize), Sense> {
 }
 
 impl ModeChange {
+    /// Whether what is in force afterwards is to outlive a loss of power.
+    pub(in crate::scsi) fn is_saved(&self) -> bool {
+        self.save
+    }
+
     /// Whether it would change nothing of `state`.
     pub fn is_idle(&self, state: ModeState) -> bool {
         state.changed_by(*self) == state

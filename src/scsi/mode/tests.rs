@@ -155,3 +155,16 @@ fn the_data_length_is_that_of_the_whole() {
     }
     assert_eq!(data(&unit, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 0, 2, 0]), [0, 126]);
 }
+
+#[test]
+fn without_a_place_nothing_can_be_saved_and_no_page_says_so() {
+    let unit = disk(&info()).saving_modes(false);
+    assert_eq!(data(&unit, &six(0x08, 0x08, 0))[4..7], [0x08, 0x12, 0x04], "no PS");
+    assert_eq!(data(&unit, &six(0x08, 0x4a, 0))[4..7], [0x0a, 0x0a, 0x04], "nor in the mask");
+    assert_eq!(data(&unit, &six(0x08, 0x8a, 0))[4..7], [0x0a, 0x0a, 0x22], "nor in the defaults");
+    for page in [0x08, 0x0a, 0x01, 0x3f] {
+        let not_supported = Sense::illegal(Asc(0x3900));
+        assert_eq!(refused(&unit, &six(0x08, 0xc0 | page, 0)), not_supported);
+        assert_eq!(refused(&unit, &ten(0x08, 0xc0 | page, 0)), not_supported);
+    }
+}

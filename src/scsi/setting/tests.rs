@@ -146,3 +146,14 @@ impl crate::scsi::DataBuffer for Nothing {
         panic!("these commands have no data-in");
     }
 }
+
+#[test]
+fn a_mode_select_cannot_save_where_there_is_no_place() {
+    let unit = disk(&info()).saving_modes(false);
+    let list = [&[0; 4][..], &CACHE_OFF].concat();
+    for (sp, expected) in [(1, Some(Sense::invalid_field(1, Some(0)))), (0, None)] {
+        let command = command(&[0x15, 0x10 | sp, 0, 0, 24, 0]);
+        let task = unit.begin(&command, &Condition::default()).expect("it begins");
+        assert_eq!(Rig::new(&info()).drive(task, &command, &list).outcome.sense, expected);
+    }
+}

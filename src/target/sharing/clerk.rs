@@ -8,8 +8,9 @@ use std::time::Duration;
 use reactor::Gate;
 
 use crate::scsi::reservations::Nexus;
-use crate::scsi::{Demand, Outcome};
+use crate::scsi::{Demand, ModeChange, Outcome};
 
+use super::super::standing::Standing;
 use super::super::ticket::Ticket;
 use super::Sharing;
 
@@ -27,6 +28,19 @@ pub(crate) enum Order {
         nexus: Nexus,
         /// What.
         demand: Box<Demand>,
+        /// Where the answer is waited for. Nobody else has it: the command has ended.
+        ticket: Ticket,
+    },
+    /// Change mode pages of a target port, and keep them.
+    SaveMode {
+        /// Of which disk.
+        sharing: Arc<Sharing>,
+        /// Who wants it.
+        nexus: Nexus,
+        /// Where they are.
+        standing: Arc<Standing>,
+        /// What.
+        change: ModeChange,
         /// Where the answer is waited for. Nobody else has it: the command has ended.
         ticket: Ticket,
     },
@@ -76,13 +90,17 @@ impl Clerk {
     }
 
     fn carry_out(&mut self, order: Order) {
-        let Order::Change { sharing, nexus, demand, ticket } = order else { return };
-        if ticket.is_abandoned() {
-            return;
-        }
-        match sharing.carry_out(nexus, &demand) {
-            Ok(gate) => self.open.push((gate, ticket)),
-            Err(outcome) => ticket.settle(outcome),
+        match order {
+            Order::Change { ticket, .. } | Order::SaveMode { ticket, .. } if ticket.is_abandoned() => {}
+            Order::Change { sharing, nexus, demand, ticket } => match sharing.carry_out(nexus, &demand) {
+                Ok(gate) => self.open.push((gate, ticket)),
+                Err(outcome) => ticket.settle(outcome),
+            },
+            Order::SaveMode { sharing, nexus, standing, change, ticket } => {
+                let saved = sharing.carry_out_save(nexus, &standing, change);
+                ticket.settle(saved.map_or_else(|outcome| outcome, |()| Outcome::GOOD));
+            }
+            Order::Stop => {}
         }
     }
 

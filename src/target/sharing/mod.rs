@@ -10,7 +10,9 @@ use reactor::Gate;
 
 use crate::scsi::port_groups::AccessState;
 use crate::scsi::reservations::{Changes, Nexus, Registry};
-use crate::scsi::{Asc, Attention, Consequences, Demand, Naa, Outcome, Sense, SenseKey, Shared};
+use crate::scsi::{
+    Asc, Attention, Consequences, Demand, ModeChange, ModeState, Naa, Outcome, SavedModes, Sense, SenseKey, Shared,
+};
 use crate::virtio_scsi::Address;
 
 use super::slots::Verdict;
@@ -39,6 +41,8 @@ pub(crate) struct Sharing {
     clerk: Sender<Order>,
     store: Option<Arc<Store>>,
     state: Mutex<State>,
+    /// What its ports have saved of their mode pages.
+    modes: Mutex<SavedModes>,
 }
 
 #[derive(Debug)]
@@ -58,6 +62,9 @@ struct Member {
 /// A logical unit whose commands are to end.
 pub(crate) type Seat = (Arc<TargetPort>, Address);
 
+/// What is to outlive a loss of power could not be written.
+const NOT_KEPT: Sense = Sense::new(SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE);
+
 impl Office {
     /// An office with this way to the clerk, and this place for what is kept: none if there is no directory for it.
     pub(crate) fn new(clerk: Sender<Order>, store: Option<Arc<Store>>) -> Self {
@@ -75,8 +82,9 @@ impl Office {
         let registry = self.store.as_ref().map_or_else(Registry::default, |store| store.load(naa));
         let shared = Shared { registry, keeps: self.store.is_some(), ..Shared::default() };
         let state = Mutex::new(State { shared, members: Vec::new() });
+        let modes = Mutex::new(self.store.as_ref().map_or_else(SavedModes::default, |store| store.load_modes(naa)));
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
-        let sharing = Arc::new(Sharing { naa, clerk, store, state });
+        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes });
         known.push(Arc::downgrade(&sharing));
         sharing
     }
@@ -136,12 +144,50 @@ impl Sharing {
 
     /// Keeps reservations over a loss of power, or forgets those that were kept.
     fn save(&self, registry: &Registry) -> Result<(), Outcome> {
-        const FAILED: Sense = Sense::new(SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE);
         let Some(store) = &self.store else { return Ok(()) };
         store.save(self.naa, registry.to_bytes().as_deref()).map_err(|error| {
             tracing::error!(disk = %self.naa, "reservations cannot be kept: {error}");
-            Outcome::check(FAILED)
+            Outcome::check(NOT_KEPT)
         })
+    }
+
+    /// Whether there is a place for what outlives a loss of power.
+    pub(crate) fn keeps(&self) -> bool {
+        self.store.is_some()
+    }
+
+    fn modes(&self) -> MutexGuard<'_, SavedModes> {
+        self.modes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mode pages that the port of `nexus` starts with, if it has saved some.
+    pub(crate) fn saved_mode(&self, nexus: Nexus) -> Option<ModeState> {
+        self.modes().of(nexus.initiator)
+    }
+
+    /// Has the clerk change the mode pages of `nexus`, which are in `standing`, and keep them over a loss of power.
+    pub(crate) fn save_mode(self: &Arc<Self>, nexus: Nexus, standing: Arc<Standing>, change: ModeChange) -> Ticket {
+        let ticket = Ticket::default();
+        let order = Order::SaveMode { sharing: self.clone(), nexus, standing, change, ticket: ticket.clone() };
+        if self.clerk.send(order).is_err() {
+            ticket.settle(Outcome::BUSY);
+        }
+        ticket
+    }
+
+    /// Changes mode pages once that has been kept. Only the clerk calls this.
+    fn carry_out_save(&self, nexus: Nexus, standing: &Standing, change: ModeChange) -> Result<(), Outcome> {
+        let mut next = self.modes().clone();
+        next.keep(nexus.initiator, standing.mode().changed_by(change));
+        if let Some(store) = &self.store {
+            store.save_modes(self.naa, &next).map_err(|error| {
+                tracing::error!(disk = %self.naa, "mode pages cannot be kept: {error}");
+                Outcome::check(NOT_KEPT)
+            })?;
+        }
+        *self.modes() = next;
+        standing.update_mode(|mode| mode.changed_by(change));
+        Ok(())
     }
 
     /// The user gives a port group another state. False if there is no such group.

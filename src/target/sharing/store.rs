@@ -1,5 +1,5 @@
-//! Where reservations outlive a loss of power: a directory with a file for each disk that has some (SPC-5, preserving
-//! persistent reservations).
+//! Where reservations and mode pages outlive a loss of power: a directory with a file of each for each disk that has some
+//! (SPC-5, preserving persistent reservations, and saved mode pages).
 //!
 //! A file is replaced in one step: whatever happens meanwhile, it is the one from before or the one from after.
 
@@ -8,8 +8,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::scsi::Naa;
 use crate::scsi::reservations::Registry;
+use crate::scsi::{Naa, SavedModes};
 
 /// A directory that can be written to.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Store {
     /// The reservations of a disk as they were kept. A file that cannot be understood is told of, and stays.
     pub(super) fn load(&self, naa: Naa) -> Registry {
         let path = self.path(naa);
-        let image = match read(&path) {
+        let image = match read(&path, Registry::IMAGE_LEN_MAX) {
             Ok(image) => image,
             Err(error) if error.kind() == ErrorKind::NotFound => return Registry::default(),
             Err(error) => return lost(&path, &error),
@@ -46,7 +46,31 @@ impl Store {
     /// # Errors
     /// What the system says: then what was there is still there.
     pub(super) fn save(&self, naa: Naa, image: Option<&[u8]>) -> io::Result<()> {
-        let path = self.path(naa);
+        self.replace(&self.path(naa), image)
+    }
+
+    /// The mode pages of a disk as they were saved. A file that cannot be understood is told of: then they are as at first.
+    pub(super) fn load_modes(&self, naa: Naa) -> SavedModes {
+        let path = self.modes_path(naa);
+        let image = read(&path, SavedModes::IMAGE_LEN_MAX);
+        if image.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            return SavedModes::default();
+        }
+        image.ok().and_then(|image| SavedModes::from_bytes(&image)).unwrap_or_else(|| {
+            tracing::error!("mode pages that were saved in {} cannot be read: those at first hold", path.display());
+            SavedModes::default()
+        })
+    }
+
+    /// Keeps mode pages. Returns when they are on the medium.
+    ///
+    /// # Errors
+    /// What the system says: then what was there is still there.
+    pub(super) fn save_modes(&self, naa: Naa, modes: &SavedModes) -> io::Result<()> {
+        self.replace(&self.modes_path(naa), Some(&modes.to_bytes()))
+    }
+
+    fn replace(&self, path: &Path, image: Option<&[u8]>) -> io::Result<()> {
         match image {
             Some(image) => {
                 let next = path.with_extension("next");
@@ -66,16 +90,20 @@ impl Store {
     fn path(&self, naa: Naa) -> PathBuf {
         self.dir.join(format!("{naa}.reservations"))
     }
+
+    fn modes_path(&self, naa: Naa) -> PathBuf {
+        self.dir.join(format!("{naa}.modes"))
+    }
 }
 
 fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-/// Never reads much more than an image can have.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// Never reads much more than an image of at most `len_max` bytes can have.
+fn read(path: &Path, len_max: usize) -> io::Result<Vec<u8>> {
     let mut image = Vec::new();
-    File::open(path)?.take(Registry::IMAGE_LEN_MAX as u64 + 1).read_to_end(&mut image)?;
+    File::open(path)?.take(len_max as u64 + 1).read_to_end(&mut image)?;
     Ok(image)
 }
 
@@ -91,6 +119,7 @@ fn lost(path: &Path, error: &dyn std::fmt::Display) -> Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scsi::ModeState;
     use crate::scsi::reservations::{Nexus, OutAction, OutParameters, Rights, SasAddress};
 
     const NEXUS: Nexus = Nexus { initiator: SasAddress(1), port: 1 };
@@ -119,6 +148,20 @@ mod tests {
         store.save(naa(), None).unwrap();
         store.save(naa(), None).unwrap();
         assert_eq!(store.load(naa()), Registry::default());
+    }
+
+    #[test]
+    fn mode_pages_are_kept_and_bad_ones_are_those_at_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.load_modes(naa()), SavedModes::default());
+        let mut modes = SavedModes::default();
+        modes.keep(SasAddress(1), ModeState::from_bits(2 << 32));
+        store.save_modes(naa(), &modes).unwrap();
+        assert_eq!(store.load_modes(naa()), modes);
+        assert_eq!(store.load(naa()), Registry::default());
+        fs::write(store.modes_path(naa()), [0; 40]).unwrap();
+        assert_eq!(store.load_modes(naa()), SavedModes::default());
     }
 
     #[test]

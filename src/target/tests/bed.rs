@@ -12,6 +12,7 @@ use crate::target::core::Core;
 use crate::target::disk::{Disk, DiskIndex};
 use crate::target::live::Part;
 use crate::target::message::Message;
+use crate::target::sharing::store::Store;
 
 /// Messages that a reactor handles before a pass.
 const MESSAGES_PER_PASS: usize = 32;
@@ -29,8 +30,13 @@ pub(super) struct Bed {
 impl Bed {
     /// `cores` reactors with `disks`, and no guest.
     pub(super) fn of(cores: usize, disks: Vec<Arc<dyn Bdev>>) -> Self {
-        let indexed = disks.into_iter().enumerate();
-        let disks: Vec<_> = indexed.map(|(index, bdev)| Arc::new(Disk::of(bdev, DiskIndex(index)))).collect();
+        Self::keeping(cores, disks, None)
+    }
+
+    /// The same with a place for what outlives a loss of power.
+    pub(super) fn keeping(cores: usize, disks: Vec<Arc<dyn Bdev>>, store: Option<Arc<Store>>) -> Self {
+        let disk = |(index, bdev)| Arc::new(Disk::keeping(bdev, DiskIndex(index), store.clone()));
+        let disks: Vec<_> = disks.into_iter().enumerate().map(disk).collect();
         let core = || {
             let core = Core::new(disks.clone().into(), None, Arc::default()).expect("no ring is needed");
             (core, Rc::new(Mailbox::new(1024).expect("a bell")))

@@ -7,6 +7,7 @@ use bdev::MemBdev;
 use super::bed::Bed;
 use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
 use crate::scsi::Attention;
+use crate::target::sharing::store::Store;
 use crate::virtio_scsi::LunAddress;
 
 const CHECK_CONDITION: u8 = 2;
@@ -63,8 +64,18 @@ fn sense_data_in_the_format_that_was_chosen() {
 }
 
 #[test]
-fn a_reset_brings_back_what_was_saved() {
-    let mut bed = bed();
+fn a_reset_and_a_start_bring_back_what_was_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = || {
+        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let mut bed = Bed::keeping(1, vec![Arc::new(MemBdev::new(1 << 20, 512).unwrap())], Some(store));
+        // The second one is another port of the same disk.
+        bed.add_guest(1);
+        bed.add_guest(1);
+        bed
+    };
+    let mut bed = start();
+    assert_eq!(control(&mut bed, 3), [0x22, 0x00]);
     select_control(&mut bed, true, true, false);
     select_control(&mut bed, false, false, true);
     assert_eq!(control(&mut bed, 0), [0x22, 0x08]);
@@ -72,6 +83,24 @@ fn a_reset_brings_back_what_was_saved() {
     bed.guest().adapter.luns.raise(Attention::HardReset, |_| true);
     assert_eq!(execute(&mut bed, &TEST_UNIT_READY, Data::Without).status, CHECK_CONDITION);
     assert_eq!(control(&mut bed, 0), [0x26, 0x00]);
+    drop(bed);
+    let mut bed = start();
+    assert_eq!([control(&mut bed, 0), control(&mut bed, 2), control(&mut bed, 3)], [[0x26, 0], [0x22, 0], [0x26, 0]]);
+    bed.guests.remove(0);
+    assert_eq!(control(&mut bed, 0), [0x22, 0x00], "the other port has saved nothing");
+}
+
+#[test]
+fn what_cannot_be_saved_is_not_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(&dir.path().join("state")).unwrap());
+    let mut bed = Bed::keeping(1, vec![Arc::new(MemBdev::new(1 << 20, 512).unwrap())], Some(store));
+    bed.add_guest(1);
+    std::fs::remove_dir(dir.path().join("state")).unwrap();
+    let list = [0, 0, 0, 0, 0x0a, 0x0a, 0x26, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+    let ended = execute(&mut bed, &[0x15, 0x11, 0, 0, 16, 0], Data::Out(&list));
+    assert_eq!((ended.status, ended.sense), (CHECK_CONDITION, Some((4, 0x4400))));
+    assert_eq!([control(&mut bed, 0), control(&mut bed, 3)], [[0x22, 0], [0x22, 0]]);
 }
 
 #[test]
