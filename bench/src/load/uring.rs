@@ -46,8 +46,12 @@ pub struct RawOptions {
     pub fixed: bool,
 
     /// Go through the page cache
-    #[arg(long)]
+    #[arg(long, conflicts_with = "iopoll")]
     pub buffered: bool,
+
+    /// Look into the device's own queues for results: a block device with poll queues
+    #[arg(long)]
+    pub iopoll: bool,
 
     /// Requests that one system call submits at most [default: all that a pass made]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -151,6 +155,8 @@ struct Ring {
     fixed: bool,
     batch: usize,
     enabled: bool,
+    /// Results come to who looks for them: nothing says that there are some.
+    iopoll: bool,
     work: Work,
     pace: Option<Pace>,
     flights: Vec<Flight>,
@@ -172,14 +178,13 @@ impl Ring {
         let depth = load.iodepth;
         let stride = (load.max_bytes() as usize).next_multiple_of(PAGE);
         let buffers = ManuallyDrop::new(Buffers::new(stride * usize::from(depth))?);
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_taskrun_flag()
-            // The thread that enables it is the issuer.
-            .setup_r_disabled()
-            .build(depth.into())
-            .context("cannot set up io_uring")?;
+        let mut builder = IoUring::builder();
+        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
+        if raw.iopoll {
+            builder.setup_iopoll();
+        }
+        // The thread that enables it is the issuer.
+        let ring = builder.setup_r_disabled().build(depth.into()).context("cannot set up io_uring")?;
         ring.submitter().register_files(&[file.as_raw_fd()]).context("cannot register the file")?;
         if raw.fixed {
             let base = buffers.base.as_ptr();
@@ -197,6 +202,7 @@ impl Ring {
             fixed: raw.fixed,
             batch: raw.batch.unwrap_or(depth).into(),
             enabled: false,
+            iopoll: raw.iopoll,
             work,
             pace: None,
             flights: vec![Flight::default(); depth.into()],
@@ -300,7 +306,7 @@ impl Station for Ring {
             self.enabled = true;
         }
         // Completions wait in the kernel until their issuer comes for them.
-        if self.ring.submission().taskrun() {
+        if self.ring.submission().taskrun() || (self.iopoll && !self.is_idle()) {
             self.submit()?;
         }
         let wants_more = self.left > 0 && !self.idle.is_empty();

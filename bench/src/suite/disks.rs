@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -42,6 +42,8 @@ pub struct RawFile {
     pub path: PathBuf,
     /// Whether the file system has no direct I/O.
     pub buffered: bool,
+    /// Whether it is a block device with poll queues: a target polls those.
+    pub iopoll: bool,
 }
 
 #[derive(Debug)]
@@ -62,12 +64,13 @@ impl Disk {
         Self { name: "mem".into(), serve: format!("mem:size={size}"), raw: None, fill: size, _made: Made::Nothing }
     }
 
-    /// A file or device that is there.
+    /// A file or device that is there. Beside a character device for NVMe commands, its limit is the namespace's block device.
     ///
     /// # Errors
     /// It cannot be opened.
     pub fn existing(name: String, path: &Path) -> Result<Self> {
-        Self::over(name, path.to_owned(), Made::Nothing)
+        let Some(block) = block_device_of(path) else { return Self::over(name, path.to_owned(), Made::Nothing) };
+        Ok(Self { serve: served("nvme", path), ..Self::over(name, block, Made::Nothing)? })
     }
 
     /// The file that a user named.
@@ -103,11 +106,34 @@ impl Disk {
     }
 
     fn over(name: String, path: PathBuf, made: Made) -> Result<Self> {
-        let buffered = !has_direct_io(&path)?;
-        // A comma in a path is written twice.
-        let serve = format!("file:path={},ro", path.to_string_lossy().replace(',', ",,"));
-        Ok(Self { name, serve, raw: Some(RawFile { path, buffered }), fill: 0, _made: made })
+        let (serve, buffered, iopoll) = (served("file", &path), !has_direct_io(&path)?, has_poll_queues(&path));
+        Ok(Self { name, serve, raw: Some(RawFile { path, buffered, iopoll }), fill: 0, _made: made })
     }
+}
+
+/// A disk of this kind, only to be read.
+fn served(kind: &str, path: &Path) -> String {
+    // A comma in a path is written twice.
+    format!("{kind}:path={},ro", path.to_string_lossy().replace(',', ",,"))
+}
+
+/// The block device of an NVMe namespace, if `path` is its character device: `nvme0n1` stands beside `ng0n1`.
+fn block_device_of(path: &Path) -> Option<PathBuf> {
+    path.metadata().ok().filter(|metadata| metadata.file_type().is_char_device())?;
+    Some(path.with_file_name(format!("nvme{}", path.file_name()?.to_str()?.strip_prefix("ng")?)))
+}
+
+/// What the kernel says of the queue of the disk that this is, or that it is a part of.
+fn has_poll_queues(path: &Path) -> bool {
+    let Some(device) = path.metadata().ok().filter(|metadata| metadata.file_type().is_block_device()) else {
+        return false;
+    };
+    let number = device.rdev();
+    let folder = format!("/sys/dev/block/{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+    // The folder of a part lies in that of its disk.
+    ["queue", "../queue"].into_iter().any(|queue| {
+        std::fs::read_to_string(Path::new(&folder).join(queue).join("io_poll")).is_ok_and(|text| text.trim() == "1")
+    })
 }
 
 /// A file of bytes that no disk can take for less than they are.
@@ -178,6 +204,16 @@ mod tests {
         let disk = Disk::existing("disk".into(), &path).unwrap();
         assert!(disk.serve.contains("/a,,b,ro"), "{}", disk.serve);
         assert!(Disk::existing("disk".into(), &dir.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn only_devices_for_nvme_commands_have_a_block_device_beside_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ng0n1");
+        std::fs::write(&path, [0; 4096]).unwrap();
+        assert_eq!(block_device_of(&path), None, "a file is what it is, whatever its name");
+        assert_eq!(block_device_of(Path::new("/dev/null")), None);
+        assert!(!has_poll_queues(&path));
     }
 
     #[test]

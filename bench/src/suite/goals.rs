@@ -20,6 +20,9 @@ const PEER_MEM_IOPS: [(&str, u16, f64); 6] = [
 ];
 /// How often that the target must give.
 const PEER_FACTOR: f64 = 1.5;
+/// Shares of raw io_uring that the disks of the suite's own must give at depth 32, and any other one.
+const SHARES_OF_RAW: [(&str, f64); 2] = [("loop", 0.92), ("ext4 file", 0.97)];
+const SHARE_OF_RAW: f64 = 0.95;
 
 /// Whether a goal is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,15 +83,7 @@ pub fn evaluate(record: &Record) -> Vec<Finding> {
     }
     at_most(&mut found, record, "instructions", "null, depth 32: instructions an I/O", 350.0);
     peer(&mut found, record);
-    for (disk, least) in [("loop", 0.92), ("ext4 file", 0.97)] {
-        let what = format!("{disk}, depth 32, split, beside raw io_uring");
-        share(
-            &mut found,
-            record,
-            Compare { what, series: "depth", disk, depth: 32, side: "split", base: "raw" },
-            least,
-        );
-    }
+    raw(&mut found, record);
     for (series, side, base, least) in [
         ("busy", "1 of 64 queues", "1 queue", 0.85),
         ("luns", "256 LUNs", "1 LUN", 0.95),
@@ -160,6 +155,22 @@ fn share(found: &mut Vec<Finding>, record: &Record, compare: Compare, least: f64
         let measured = format!("{:.1} % {}", pair.ratio() * 100.0, runs(&pair));
         let verdict = verdict(pair.ratio() >= least);
         found.push(Finding { what: compare.what.clone(), wanted: wanted.clone(), measured, verdict });
+    }
+}
+
+/// Files and devices beside io_uring alone.
+fn raw(found: &mut Vec<Finding>, record: &Record) {
+    let others = record.series("depth").filter(|point| point.side("raw").is_some()).map(|point| point.disk.as_str());
+    let mut disks = SHARES_OF_RAW.to_vec();
+    for disk in others {
+        if disks.iter().all(|&(known, _)| known != disk) {
+            disks.push((disk, SHARE_OF_RAW));
+        }
+    }
+    for (disk, least) in disks {
+        let what = format!("{disk}, depth 32, split, beside raw io_uring");
+        let compare = Compare { what, series: "depth", disk, depth: 32, side: "split", base: "raw" };
+        share(found, record, compare, least);
     }
 }
 
@@ -296,6 +307,23 @@ mod tests {
         assert!(found[0].ends_with("where nobody measured the peer: not measured"), "{found:?}");
         assert!(found[1].ends_with("measured 1.48 times, 2.00 M IOPS (one complex, 1 runs): NOT met"), "{found:?}");
         assert!(found[2].ends_with("measured 1.51 times, 1.81 M IOPS (apart, 1 runs): met"), "{found:?}");
+    }
+
+    #[test]
+    fn any_disk_beside_raw_has_a_goal() {
+        let disk = |name, iops| {
+            let sides = vec![side("split", Some("raw"), &[iops], "any"), side("raw", None, &[100.0], "any")];
+            point("depth", name, 32, 1, sides)
+        };
+        let record = record(vec![disk("/dev/nvme0n1", 95.0), disk("/dev/vdb", 94.0), disk("loop", 94.0)]);
+        let goal = "depth 32, split, beside raw io_uring: at least";
+        for line in [
+            format!("goal /dev/nvme0n1, {goal} 95 % of raw; measured 95.0 % (any, 1 + 1 runs): met"),
+            format!("goal /dev/vdb, {goal} 95 % of raw; measured 94.0 % (any, 1 + 1 runs): NOT met"),
+            format!("goal loop, {goal} 92 % of raw; measured 94.0 % (any, 1 + 1 runs): met"),
+        ] {
+            assert!(lines(&record, "").contains(&line), "{line} is not in {:#?}", lines(&record, ""));
+        }
     }
 
     #[test]

@@ -78,7 +78,13 @@ fn measure(options: &SuiteOptions, tether: Option<&Path>) -> Result<(Record, Vec
         figures: Vec::new(),
         left_out: Vec::new(),
     };
-    let mut suite = Suite { options, runner: Runner { launcher, pairs }, stop, record, failures: Vec::new() };
+    let mut suite = Suite {
+        options,
+        runner: Runner { launcher, pairs, any_placement: options.any_placement },
+        stop,
+        record,
+        failures: Vec::new(),
+    };
     let began = Instant::now();
     let ended = suite.all();
     suite.record.machine.took_s = began.elapsed().as_secs_f64();

@@ -71,6 +71,10 @@ pub struct SuiteOptions {
     #[arg(long, value_name = "TARGET,LOAD[,TARGET,LOAD]")]
     pub cpus: Option<CpuList>,
 
+    /// Compare runs wherever these CPUs sat: for emulated CPUs, and disks with which that is no matter
+    #[arg(long)]
+    pub any_placement: bool,
+
     /// Where to make the file that is read [default: the system's directory for temporary files]
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,

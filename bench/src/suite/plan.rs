@@ -116,8 +116,12 @@ fn beside_raw(options: &SuiteOptions, disk: &Disk, file: &RawFile, shape: (u16, 
             what: target(options, disk, shape, kind),
         })
         .collect();
-    let buffered = if file.buffered { " --buffered" } else { "" };
-    let raw = with(load(options, depth), words(&format!("--queues {queues} --fixed{buffered}")));
+    let way = match (file.buffered, file.iopoll) {
+        (true, _) => " --buffered",
+        (false, true) => " --iopoll",
+        (false, false) => "",
+    };
+    let raw = with(load(options, depth), words(&format!("--queues {queues} --fixed{way}")));
     let what = What::Raw { file: file.path.clone(), load: raw };
     sides.push(SidePlan { name: "raw".into(), against: None, what });
     sides
@@ -239,6 +243,12 @@ mod tests {
         assert_eq!(names(&points[0]), [("split", Some("raw")), ("packed", Some("raw")), ("raw", None)]);
         let What::Raw { load, .. } = &points[0].sides[2].what else { panic!("raw") };
         assert!(load.join(" ").contains("--queues 1 --fixed"), "{load:?}");
+        let path = file.path().to_owned();
+        let polled = RawFile { path, buffered: false, iopoll: true };
+        let sides = beside_raw(&options(""), &disk, &polled, (32, 1));
+        let What::Raw { load, .. } = &sides[2].what else { panic!("raw") };
+        assert!(load.join(" ").ends_with("--fixed --iopoll"), "{load:?}");
+        sides[2].what.check().unwrap();
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub struct Run {
     pub load_cpus: f64,
     /// CPUs that the target used, if it is known.
     pub target_cpus: Option<f64>,
-    /// Where the CPUs sat: `one core`, `one complex`, `apart`; `one CPU` if there is no pair.
+    /// Where the CPUs sat: `one core`, `one complex`, `apart`; `any` if there is no pair, or nobody asked.
     pub place: String,
     /// Nanoseconds of a cache line's round trip before and after.
     pub ping_pong_ns: Option<(f64, f64)>,
@@ -109,7 +109,7 @@ impl Run {
     /// Of a report; `None` if the CPUs moved while it was measured.
     pub fn of(report: &Report) -> Option<Self> {
         let (place, ping_pong_ns) = match &report.placement {
-            None => ("one CPU".to_owned(), None),
+            None => ("any".to_owned(), None),
             Some(found) => (found.placement?.to_string(), Some((found.before_ns, found.after_ns))),
         };
         let latency = &report.total.latency;
@@ -197,7 +197,7 @@ impl Point {
 
 /// Order of placements: the nearest first.
 fn rank(place: &str) -> (usize, &str) {
-    let known = ["one CPU", "one core", "one complex", "apart"];
+    let known = ["any", "one core", "one complex", "apart"];
     (known.iter().position(|&known| known == place).unwrap_or(known.len()), place)
 }
 
@@ -293,6 +293,6 @@ pub(super) mod tests {
         let of = |place| Run::of(&Report::new("run", String::new(), &outcome, place));
         assert_eq!(of(Some(place(None))), None);
         assert_eq!(of(Some(place(Some(Placement::Apart)))).unwrap().place, "apart");
-        assert_eq!(of(None).unwrap().place, "one CPU");
+        assert_eq!(of(None).unwrap().place, "any");
     }
 }

@@ -136,6 +136,8 @@ pub struct Runner {
     pub launcher: Launcher,
     /// CPUs of targets and loads.
     pub pairs: Vec<(usize, usize)>,
+    /// Nobody asks where they sit.
+    pub any_placement: bool,
 }
 
 impl Runner {
@@ -145,7 +147,7 @@ impl Runner {
     /// Something does not start, or does not do what it should.
     pub fn run(&mut self, what: &What) -> Result<Report> {
         let (target, load) = self.pairs[0];
-        let cpus = (target != load).then_some((target, load));
+        let cpus = (target != load && !self.any_placement).then_some((target, load));
         let (mut report, place) = placed::run(cpus, || self.once(what))?;
         report.placement = place;
         ensure!(report.errors == 0, "{} requests failed, the first: {:?}", report.errors, report.first_error);
