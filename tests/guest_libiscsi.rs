@@ -8,7 +8,7 @@ mod guest;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use common::{SOCKET, Target, cpumask, directory, image};
+use common::{Target, cpumask, directory, image};
 use guest::Lab;
 
 /// What is expected: a line for each case, its name, what becomes of it, and why.
@@ -29,8 +29,9 @@ fn every_case_has_the_outcome_that_the_table_says() {
     let dir = directory();
     image(dir.path(), "disk.img", 256 << 20);
     let mask = cpumask(1);
-    let target = Target::serve(dir, &["--cpumask", &mask, "--disk", "disk.img", "--socket", SOCKET]);
-    let guest = lab.boot(&target, "libiscsi", "sh /job/jobs/iscsi-tests", &["--socket", SOCKET]).finish();
+    let ways = ["--socket", "a.sock", "--socket", "b.sock"];
+    let target = Target::serve(dir, &[&["--cpumask", &mask, "--disk", "disk.img"], &ways[..]].concat());
+    let guest = lab.boot(&target, "libiscsi", "sh /job/jobs/iscsi-tests", &ways).finish();
     let said = guest.results("case");
     let (found, expected) = (outcomes(said.iter().map(String::as_str)), outcomes(EXPECTED.lines()));
     assert_eq!(guest.results("cases"), [found.len().to_string()], "cases that ran");
