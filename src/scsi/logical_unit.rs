@@ -187,7 +187,12 @@ impl LogicalUnit {
             Command::Inquiry { evpd: false, .. } => Err(inquiry::UNKNOWN_PAGE),
             Command::Inquiry { evpd: true, page, allocation_length } => {
                 reply.begin(allocation_length.into());
-                vpd::page(self, page, reply)
+                vpd::page(
+                    self,
+                    page,
+                    condition.facts.and_then(|facts| facts.shared).map(|shared| &shared.ports[..]),
+                    reply,
+                )
             }
             Command::ModeSense(ref request) => mode::sense(&self.medium(), request, condition.mode, reply),
             Command::Query(query) => query::answer(self, query, condition, reply),

@@ -6,6 +6,7 @@
 //! with what came of it.
 
 use super::command::DataDirection;
+use super::identity::Port;
 use super::long::{Desk, LongStep, LongTask};
 use super::outcome::Outcome;
 use super::port_groups::{PortGroups, SET_LIST_LEN_MAX};
@@ -73,8 +74,8 @@ pub struct Shared {
     pub registry: Registry,
     /// Ports, and how well they reach the disk.
     pub groups: PortGroups,
-    /// The ports' relative identifiers.
-    pub ports: Vec<u16>,
+    /// Its ports, ascending by their relative identifiers.
+    pub ports: Vec<Port>,
     /// There is a place where reservations outlive a loss of power.
     pub keeps: bool,
 }
@@ -100,7 +101,8 @@ impl Shared {
                     let byte = if *action == OutAction::RegisterAndMove { 17 } else { 20 };
                     return Err(Sense::invalid_parameter(byte, Some(0)).into());
                 }
-                (self.registry.persistent_out(nexus, *action, parameters, &self.ports)?, Vec::new())
+                let ports: Vec<_> = self.ports.iter().map(|port| port.relative).collect();
+                (self.registry.persistent_out(nexus, *action, parameters, &ports)?, Vec::new())
             }
             Demand::Reserve => {
                 self.registry.reserve_unit(nexus)?;

@@ -2,6 +2,7 @@
 //!
 //! A page says what this disk does and nothing else: where a function is missing its fields are zero.
 
+use super::identity::Port;
 use super::inquiry::{DISK, UNKNOWN_PAGE};
 use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
@@ -24,18 +25,21 @@ const PAGES: [Page; 10] = [
     (code::DEVICE_IDENTIFICATION, designators::device_identification),
     (code::EXTENDED_INQUIRY, extended_inquiry),
     (code::MODE_PAGE_POLICY, mode_page_policy),
-    (code::SCSI_PORTS, designators::scsi_ports),
+    (code::SCSI_PORTS, |unit, reply| designators::scsi_ports(&[unit.port], reply)),
     (code::THIRD_PARTY_COPY, third_party_copy::vpd_page),
     (code::BLOCK_LIMITS, limits::block_limits),
     (code::BLOCK_DEVICE_CHARACTERISTICS, block_device_characteristics),
     (code::LOGICAL_BLOCK_PROVISIONING, limits::logical_block_provisioning),
 ];
 
-/// Writes a page.
-pub(super) fn page(unit: &LogicalUnit, code: u8, reply: &mut Reply) -> Result<(), Sense> {
+/// Writes a page. `ports` are all that the disk has, if the caller knows of others than the unit's own.
+pub(super) fn page(unit: &LogicalUnit, code: u8, ports: Option<&[Port]>, reply: &mut Reply) -> Result<(), Sense> {
     let (_, write) = PAGES.iter().find(|page| page.0 == code).ok_or(UNKNOWN_PAGE)?;
     reply.put(&[DISK, code, 0, 0]);
-    write(unit, reply);
+    match ports {
+        Some(ports) if code == code::SCSI_PORTS => designators::scsi_ports(ports, reply),
+        _ => write(unit, reply),
+    }
     let len = (reply.written() - 4) as u16;
     reply.patch(2, &len.to_be_bytes());
     Ok(())

@@ -79,7 +79,7 @@ impl RequestQueue {
             }
         }
         let step = match command {
-            Command::ReportLuns { .. } | Command::Query(_) => {
+            Command::ReportLuns { .. } | Command::Query(_) | Command::Inquiry { evpd: true, .. } => {
                 ask(&adapter.luns, entry, &command, condition, &mut cx.reply)
             }
             _ => entry.unit.start(&command, &condition, &mut cx.reply),

@@ -15,7 +15,7 @@ fn keys(key: u8, action_key: u8, flags: u8) -> [u8; 24] {
 }
 
 fn shared(keeps: bool) -> Shared {
-    let mut shared = Shared { keeps, ports: vec![1, 2], ..Shared::default() };
+    let mut shared = Shared { keeps, ports: [1, 2].map(|port| Port::derive(port, "test")).into(), ..Shared::default() };
     shared.groups.add(1, 1, Default::default());
     shared
 }

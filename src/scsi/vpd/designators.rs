@@ -67,9 +67,12 @@ fn put_port(port: &Port, reply: &mut Reply) {
     put(reply, BINARY, TARGET_PORT | NAA, &[port.naa.as_bytes()]);
 }
 
-/// The one port that this unit knows: its own.
-pub(super) fn scsi_ports(unit: &LogicalUnit, reply: &mut Reply) {
-    let port = &unit.port;
+/// Ports of the disk.
+pub(super) fn scsi_ports(ports: &[Port], reply: &mut Reply) {
+    ports.iter().for_each(|port| scsi_port(port, reply));
+}
+
+fn scsi_port(port: &Port, reply: &mut Reply) {
     let [high, low] = port.relative.to_be_bytes();
     reply.put(&[0, 0, high, low, 0, 0, 0, 0, 0, 0]);
     let len = (4 + port.naa.as_bytes().len()) as u16;

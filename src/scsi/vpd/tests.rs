@@ -94,7 +94,15 @@ fn mode_page_policy() {
 fn scsi_ports() {
     let expected =
         [&[0, 0x88, 0, 24, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 12][..], &[1, 0x13, 0, 8, 0x30, 0, 0, 0, 0, 0, 0, 0x55]];
-    assert_eq!(vpd(&disk(&info()).at_port(port()), 0x88), expected.concat());
+    let unit = disk(&info()).at_port(port());
+    assert_eq!(vpd(&unit, 0x88), expected.concat());
+
+    let other = Port { relative: 3, group: None, naa: Naa::local(0x77) };
+    let mut reply = Reply::new();
+    reply.begin(1000);
+    page(&unit, 0x88, Some(&[port(), other]), &mut reply).unwrap();
+    let other = [&[0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 12][..], &[1, 0x13, 0, 8, 0x30, 0, 0, 0, 0, 0, 0, 0x77]].concat();
+    assert_eq!(reply.as_bytes(), [&[0, 0x88, 0, 48][..], &expected.concat()[4..], &other].concat());
 }
 
 #[test]

@@ -245,11 +245,11 @@ impl State {
     fn prune(&mut self) {
         let Self { shared, members } = self;
         members.retain(|member| member.standing.strong_count() > 0);
-        let mut ports: Vec<_> = members.iter().map(|member| member.port.port.relative).collect();
-        ports.sort_unstable();
+        let mut ports: Vec<_> = members.iter().map(|member| member.port.port).collect();
+        ports.sort_unstable_by_key(|port| port.relative);
         ports.dedup();
-        for gone in shared.ports.iter().filter(|port| ports.binary_search(port).is_err()) {
-            shared.groups.remove(*gone);
+        for gone in shared.ports.iter().filter(|port| !ports.contains(port)) {
+            shared.groups.remove(gone.relative);
         }
         shared.ports = ports;
     }

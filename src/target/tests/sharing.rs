@@ -155,6 +155,13 @@ fn preempt_and_abort_ends_the_commands_of_the_other_before_it_is_answered() {
 }
 
 #[test]
+fn ports_are_known_to_each_other() {
+    let (mut bed, _) = bed();
+    let page = execute(&mut bed, 1, &[0x12, 1, 0x88, 0, 64, 0], Data::In(64)).data;
+    assert_eq!((page[3], page[7], page[31]), (48, 1, 2), "two descriptors, by their relative identifiers");
+}
+
+#[test]
 fn two_that_preempt_each_other_both_end() {
     let (mut bed, disk) = reserved(8);
     disk.hold();
