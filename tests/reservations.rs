@@ -159,7 +159,7 @@ fn preempt_and_abort_ends_what_is_in_flight() {
     }
     ended.sort_unstable();
     assert_eq!(ended, [1, 2, 3].map(|id| (id, response::ABORTED)), "all before the answer");
-    assert_eq!(attention(b), Some((6, 0x2a, 5)));
+    assert_eq!((attention(b), attention(b)), (Some((6, 0x2f, 0)), Some((6, 0x2a, 5))));
     assert_eq!(execute(b, &Command::write(LUN, 0, 512, vec![9; 512])).status, CONFLICT);
     target.abandon();
 }

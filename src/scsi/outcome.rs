@@ -61,6 +61,8 @@ impl Outcome {
     /// The logical unit cannot take the command now.
     pub const BUSY: Self = Self { status: Status::BUSY, sense: None, effect: None };
 
+    /// Another initiator has ended it, and TAS of the control mode page wants that told.
+    pub const TASK_ABORTED: Self = Self { status: Status::TASK_ABORTED, sense: None, effect: None };
     /// A reservation of another nexus is in the way.
     pub const RESERVATION_CONFLICT: Self = Self { status: Status::RESERVATION_CONFLICT, sense: None, effect: None };
 

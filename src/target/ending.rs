@@ -61,8 +61,10 @@ impl Ending {
 
     fn apply(&mut self, worker: &mut RequestQueue, cx: &mut Cx) {
         match &self.purpose {
-            Purpose::End(verdict) | Purpose::EndTaken(verdict) => {
-                worker.end_tasks(self.scope, *verdict, &mut self.pending, cx)
+            Purpose::End(verdict) => worker.end_tasks(self.scope, *verdict, &mut self.pending, cx),
+            Purpose::EndTaken(verdict) => {
+                let verdict = worker.verdict_of_another(self.scope, *verdict);
+                worker.end_tasks(self.scope, verdict, &mut self.pending, cx);
             }
             Purpose::Find(found) if worker.has_tasks(self.scope) => found.store(true, Ordering::Relaxed),
             Purpose::Find(_) | Purpose::Outlast | Purpose::Overtake => {}

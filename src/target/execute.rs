@@ -285,6 +285,7 @@ impl RequestQueue {
         }
         let response = match self.slots.get(slot).verdict {
             Some(Verdict::Aborted) => ResponseCode::ABORTED,
+            Some(Verdict::TaskAborted) => return self.end(slot, &Outcome::TASK_ABORTED, 0),
             Some(Verdict::Reset) | None => ResponseCode::RESET,
         };
         self.refuse(slot, response);

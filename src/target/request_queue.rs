@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::scsi::{Attention, ModeValues};
 use crate::virtio::ring::{Chain, Head, UsualChain};
 use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction, Framing, ResponseCode};
 use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
@@ -236,6 +237,23 @@ impl RequestQueue {
         let Self { slots, waiting, held_back, .. } = self;
         waiting.retain(|&index| slots.get(index).phase == Phase::Waiting);
         held_back.retain(|held| slots.get(held.slot).phase == Phase::Barred);
+    }
+
+    /// How another initiator ends the commands in `scope`. TAS of the control mode page says whether each of those that are
+    /// aborted tells of it by its status, or a unit attention of all (SAM-5, aborting commands); a reset has its own.
+    pub(crate) fn verdict_of_another(&mut self, scope: Scope, verdict: Verdict) -> Verdict {
+        let Scope::Unit(address) = scope else { return verdict };
+        if verdict == Verdict::Reset || !self.has_tasks(scope) {
+            return verdict;
+        }
+        let luns = &self.queue.adapter.luns;
+        let Some(entry) = luns.find(address) else { return verdict };
+        let standing = &luns.entry(entry).standing;
+        if standing.mode().current.has(ModeValues::TAS) {
+            return Verdict::TaskAborted;
+        }
+        standing.raise(Attention::CommandsCleared);
+        verdict
     }
 
     /// Whether there is a request in `scope` that the driver has not got back.

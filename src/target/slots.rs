@@ -40,6 +40,8 @@ pub(crate) enum Phase {
 pub(crate) enum Verdict {
     /// By ABORT TASK and ABORT TASK SET.
     Aborted,
+    /// By another initiator, where TAS of the control mode page wants it told so.
+    TaskAborted,
     /// By a reset of its logical unit or nexus.
     Reset,
 }

@@ -49,7 +49,7 @@ pub(super) const PAGES: [Page; 7] = [
     // The transport does not disconnect.
     page(code::DISCONNECT_RECONNECT, 14, ModeValues::DEFAULT, zeros),
     page(code::CACHING, 18, ModeValues::WRITE_THROUGH, caching),
-    page(code::CONTROL, 10, ModeValues::D_SENSE.and(ModeValues::SWP), control),
+    page(code::CONTROL, 10, ModeValues::D_SENSE.and(ModeValues::SWP).and(ModeValues::TAS), control),
     Page { subpage: 1, ..page(code::CONTROL, 28, ModeValues::DEFAULT, control_extension) },
     // No power conditions.
     page(code::POWER_CONDITION, 38, ModeValues::DEFAULT, zeros),
@@ -147,10 +147,12 @@ fn control(_: &Medium, values: ModeValues, body: &mut [u8]) {
     const TASK_SET_PER_NEXUS: u8 = 0x20;
     const UNRESTRICTED_REORDERING: u8 = 0x10;
     const SWP: u8 = 0x08;
+    const TAS: u8 = 0x40;
     const UNLIMITED: [u8; 2] = [0xff; 2];
     body[0] = TASK_SET_PER_NEXUS | GLTSD | if values.has(ModeValues::D_SENSE) { D_SENSE } else { 0 };
     body[1] = UNRESTRICTED_REORDERING;
     body[2] = if values.has(ModeValues::SWP) { SWP } else { 0 };
+    body[3] = if values.has(ModeValues::TAS) { TAS } else { 0 };
     body[6..8].copy_from_slice(&UNLIMITED);
 }
 

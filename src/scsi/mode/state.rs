@@ -19,8 +19,11 @@ impl ModeValues {
     /// SWP: writes are refused (SPC-5, control mode page).
     pub const SWP: Self = Self(1 << 2);
 
+    /// TAS: a command that another initiator ends does so with TASK ABORTED (SPC-5, control mode page).
+    pub const TAS: Self = Self(1 << 3);
+
     /// All that can be changed.
-    pub(super) const ALL: Self = Self(0b111);
+    pub(super) const ALL: Self = Self(0b1111);
 
     /// Whether all of `flags` are set.
     #[inline]
@@ -118,7 +121,7 @@ mod tests {
         assert_eq!(ModeState::from_bits(u64::MAX).current, ModeValues::ALL);
         assert_eq!(SOME.to_bytes(), [1, 0, 0, 0, 0, 0, 0, 2]);
         assert_eq!(ModeState::from_bytes(SOME.to_bytes()), Some(SOME.restored()));
-        for strange in [[0; 8], [2, 0, 0, 0, 0, 0, 0, 2], [1, 0, 0, 1, 0, 0, 0, 2], [1, 0, 0, 0, 0, 0, 0, 8]] {
+        for strange in [[0; 8], [2, 0, 0, 0, 0, 0, 0, 2], [1, 0, 0, 1, 0, 0, 0, 2], [1, 0, 0, 0, 0, 0, 0, 16]] {
             assert_eq!(ModeState::from_bytes(strange), None);
         }
     }

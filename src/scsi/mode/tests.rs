@@ -82,7 +82,7 @@ fn block_descriptors() {
 fn what_can_be_changed() {
     let zeros = |first: u8, len: u8| [&[first, len][..], &vec![0; len.into()]].concat();
     let caching = [&[0x88, 0x12, 0x04][..], &[0; 17]].concat();
-    let control = [0x8a, 0x0a, 0x04, 0, 0x08, 0, 0, 0, 0, 0, 0, 0];
+    let control = [0x8a, 0x0a, 0x04, 0, 0x08, 0x40, 0, 0, 0, 0, 0, 0];
     let (extension, ends) = ([&[0x4a, 0x01, 0, 0x1c][..], &[0; 28]].concat(), [zeros(0x1a, 38), zeros(0x1c, 10)]);
     let pages = [zeros(0x01, 10), zeros(0x02, 14), caching, control.into(), extension, ends.concat()].concat();
     let expected = [&[147, 0, 0x10, 0][..], &pages].concat();

@@ -149,9 +149,28 @@ fn preempt_and_abort_ends_the_commands_of_the_other_before_it_is_answered() {
         disk.go();
         bed.run();
         assert_eq!(bed.guests[0].take_ended(), [(own, OK)], "those of others go on");
-        assert_eq!(attention(&mut bed, 1), Some(0x2a05));
+        assert_eq!((attention(&mut bed, 1), attention(&mut bed, 1)), (Some(0x2f00), Some(0x2a05)));
         assert_eq!(access(&mut bed, 1), [GOOD, CONFLICT]);
     }
+}
+
+/// SAM-5: TASK ABORTED instead of the unit attention, where TAS says so.
+#[test]
+fn those_who_want_it_are_told_of_each_command() {
+    const TASK_ABORTED: u8 = 0x40;
+    let (mut bed, disk) = reserved(7);
+    let control = [0, 0, 0, 0, 0x0a, 0x0a, 0x22, 0x10, 0, 0x40, 0, 0, 0xff, 0xff, 0, 0];
+    assert_eq!(execute(&mut bed, 1, &[0x15, 0x10, 0, 0, 16, 0], Data::Out(&control)).sense, None);
+    disk.hold();
+    let ids = [0, 1].map(|queue| bed.guests[1].read(queue, 0, queue as u8));
+    bed.run();
+    assert_eq!(persistent(&mut bed, 0, (PREEMPT_AND_ABORT, 1), 1, 0), GOOD);
+    let mut ended = std::mem::take(&mut bed.guests[1].ended);
+    ended.sort_unstable_by_key(|ended| ended.id);
+    let told = |ended: &Ended| (ended.id, ended.response, ended.status, ended.sense, ended.resid);
+    assert_eq!(ended.iter().map(told).collect::<Vec<_>>(), ids.map(|id| (id, OK, TASK_ABORTED, None, 512)));
+    disk.go();
+    assert_eq!((attention(&mut bed, 1), attention(&mut bed, 1)), (Some(0x2a05), None));
 }
 
 #[test]

@@ -28,11 +28,13 @@ fn ten(pages: &[&[u8]]) -> Result<ModeChange, Sense> {
 
 #[test]
 fn what_can_be_changed_is_changed() {
+    let control = ModeValues::D_SENSE.and(ModeValues::SWP).and(ModeValues::TAS);
     let cases = [
         (page(CACHING, &[(2, 0)]), ModeValues::WRITE_THROUGH, ModeValues::WRITE_THROUGH),
         (page(CACHING, &[]), ModeValues::WRITE_THROUGH, ModeValues::DEFAULT),
-        (page(CONTROL, &[(2, 0x26)]), ModeValues::D_SENSE.and(ModeValues::SWP), ModeValues::D_SENSE),
-        (page(CONTROL, &[(4, 0x08)]), ModeValues::D_SENSE.and(ModeValues::SWP), ModeValues::SWP),
+        (page(CONTROL, &[(2, 0x26)]), control, ModeValues::D_SENSE),
+        (page(CONTROL, &[(4, 0x08)]), control, ModeValues::SWP),
+        (page(CONTROL, &[(5, 0x40)]), control, ModeValues::TAS),
     ];
     for (bytes, mask, values) in cases {
         let expected = Ok(ModeChange::of(mask, values, false));
@@ -41,7 +43,7 @@ fn what_can_be_changed_is_changed() {
         let ps = [&[bytes[0] | 0x80][..], &bytes[1..]].concat();
         assert_eq!(six(&[&ps]), expected, "PS as MODE SENSE gave it");
     }
-    let both = six(&[&page(CACHING, &[(2, 0)]), &page(CONTROL, &[(2, 0x26), (4, 0x08)])]);
+    let both = six(&[&page(CACHING, &[(2, 0)]), &page(CONTROL, &[(2, 0x26), (4, 0x08), (5, 0x40)])]);
     assert_eq!(both, Ok(ModeChange::of(ModeValues::ALL, ModeValues::ALL, false)));
 }
 
