@@ -164,6 +164,44 @@ fn preempt_and_abort_ends_what_is_in_flight() {
     target.abandon();
 }
 
+/// TransportIDs of the registered initiators, by the port that they are registered at (READ FULL STATUS).
+fn transport_ids(guest: &mut Guest) -> Vec<(u8, Vec<u8>)> {
+    const DESCRIPTOR: usize = 48;
+    let data = good(guest, &Command::data_in(LUN, vec![0x5e, 3, 0, 0, 0, 0, 0, 2, 0, 0], 512)).data;
+    let len = u16::from_be_bytes([data[6], data[7]]).into();
+    data[8..][..len].chunks(DESCRIPTOR).map(|one| (one[19], one[24..].to_vec())).collect()
+}
+
+#[test]
+fn one_guest_registers_another_and_they_hand_the_reservation_on() {
+    let target = start(directory(), "mem:size=1M");
+    let mut guests = guests(&target);
+    register(&mut guests);
+    let [a, b] = &mut guests;
+    let ids = transport_ids(a);
+    let [(1, id_a), (2, id_b)] = &ids[..] else { panic!("{ids:x?}") };
+    assert_eq!(persistent(a, (CLEAR, 0), 1, 0), GOOD);
+    assert_eq!(attention(b), Some((6, 0x2a, 3)));
+
+    // SPEC_I_PT and ALL_TG_PT: both initiators, each at both ports.
+    let mut list = vec![0; 24];
+    (list[15], list[20]) = (5, 0x0c);
+    list.extend([0, 0, 0, 24].into_iter().chain(id_b.iter().copied()));
+    let all = Command::data_out(LUN, vec![0x5f, REGISTER, 0, 0, 0, 0, 0, 0, 52, 0], list);
+    assert_eq!((execute(a, &all).status, keys(b)), (GOOD, vec![5; 4]));
+    assert_eq!((persistent(b, (RESERVE, 3), 5, 0), access(a), access(b)), (GOOD, [CONFLICT; 2], [GOOD; 2]));
+
+    // REGISTER AND MOVE with UNREG, to the first initiator at port 1.
+    let mut list = vec![0; 24];
+    (list[7], list[15], list[17], list[19], list[23]) = (5, 6, 0x02, 1, 24);
+    list.extend(id_a);
+    let hand_on = Command::data_out(LUN, vec![0x5f, 7, 0, 0, 0, 0, 0, 0, 48, 0], list);
+    assert_eq!((execute(b, &hand_on).status, access(a), access(b)), (GOOD, [GOOD; 2], [CONFLICT; 2]));
+    assert_eq!(persistent(b, (RELEASE, 3), 5, 0), CONFLICT, "it is not registered any more");
+    assert_eq!((persistent(a, (RELEASE, 3), 6, 0), access(b)), (GOOD, [GOOD; 2]));
+    target.stop();
+}
+
 /// REGISTER with APTPL.
 fn register_for_good(guest: &mut Guest, key: u8, action_key: u8) -> Response {
     let mut list = vec![0; 24];
