@@ -3,6 +3,7 @@
 
 mod attributes;
 mod bed;
+mod book;
 mod controller;
 mod copies;
 mod counted;
@@ -15,6 +16,7 @@ mod queues;
 mod remote;
 mod requests;
 mod resting;
+mod rights;
 mod settings;
 mod sharing;
 mod sim_disk;

@@ -33,12 +33,12 @@ pub(super) struct Model {
     /// Writes of former lives that ended while a command of this life met them: it may have been done before or after.
     met: BTreeMap<Place, BTreeSet<u64>>,
     under_way: BTreeMap<u64, Command>,
-    /// Commands that nobody may end early but a reset of the logical unit, which is one for all who show it.
+    /// Commands that its own guest does not end early.
     is_left_alone: bool,
 }
 
 impl Model {
-    /// That of a guest whose commands nobody ends early, but by resets of a logical unit.
+    /// That of a guest that ends no command early.
     pub(super) fn left_alone() -> Self {
         Self { is_left_alone: true, ..Self::default() }
     }
@@ -67,14 +67,16 @@ impl Model {
         self.under_way.keys().copied().collect()
     }
 
-    /// A request has ended; one that is no command is none of ours.
-    pub(super) fn ended(&mut self, ended: &Ended) {
+    /// A request has ended, which another guest may have brought about or not; one that is no command is none of ours.
+    pub(super) fn ended(&mut self, ended: &Ended, at_risk: bool) {
         let Some(command) = self.under_way.remove(&ended.id) else { return };
         let is_good = ended.response == 0 && ended.status == 0;
-        let was_not_begun = ended.response == 0 && ended.sense.is_some_and(|(key, _)| key == 6);
+        let is_conflict = ended.status == 0x18;
+        let was_not_begun =
+            ended.response == 0 && (is_conflict || ended.sense.is_some_and(|(key, _)| matches!(key, 2 | 6)));
         assert!(matches!(ended.response, 0 | 2 | 4), "{command:?}: {ended:?}");
-        assert!(!self.is_left_alone || matches!(ended.response, 0 | 4), "{command:?}: {ended:?}");
-        assert!(is_good || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
+        assert!(!self.is_left_alone || ended.response == 0 || at_risk, "{command:?}: {ended:?}");
+        assert!(is_good || is_conflict || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
         match command {
             Command::Write(place, stamp) if is_good => self.settle(place, stamp),
             Command::Write(place, stamp) if !was_not_begun => _ = self.stamps(place).insert(stamp),

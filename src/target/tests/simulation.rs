@@ -1,18 +1,21 @@
-//! A random life: commands of several attributes on several queues against task management, rests, resets, and disks that are slow, full, broken
+//! A random life: two guests share disks, with commands of several attributes on several queues against task management, rests, resets, and disks that are slow, full, broken
 //! and out of order. With every other seed the first guest's requests lie in memory that is not shared, which its client
 //! serves when it likes. Everything comes from one seed, so that a failure can be had again.
 //!
 //! After each step: each request ends once, a task management function is answered after all that it is about, and commands
-//! wait for those that they have to (by the guest's book), reads fit the model, memory is let go of when a gate opens, and nothing is written for a life that is
+//! wait for those that they have to (by the guest's book), reads fit the model, reservations and access states keep out whom
+//! they have to and nobody else, memory is let go of when a gate opens, and nothing is written for a life that is
 //! over. At the end everything comes to its end.
 
 use bdev::IoError;
 use reactor::Gate;
 
 use super::bed::Bed;
+use super::book::Book;
 use super::guest::{Data, Gates, Left, TEST_UNIT_READY, read_10, write_10};
 use super::long::{UNMAP, compare_and_write, unmap_list, verify_block, write_same};
 use super::model::{Command, Model};
+use super::rights::{Deed, Need};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
@@ -110,6 +113,8 @@ struct Simulation {
     disks: Vec<SimDisk>,
     /// By guest.
     models: [Model; 2],
+    /// By disk.
+    books: Vec<Book>,
     memory: Memory,
     former: Vec<Former>,
     lives: usize,
@@ -128,14 +133,16 @@ impl Simulation {
         }
         let models = [Model::default(), Model::left_alone()];
         let (memory, former) = (Memory::Whole, Vec::new());
-        Self { random: Random(seed), bed, disks, models, memory, former, lives: 0, next_stamp: 1 }
+        let books = disks.iter().map(|_| Book::new()).collect();
+        Self { random: Random(seed), bed, disks, models, books, memory, former, lives: 0, next_stamp: 1 }
     }
 
     fn step(&mut self) {
         match self.random.below(100) {
             0..50 => self.step_core(),
             50..75 => self.send(),
-            75..88 => self.answer(),
+            75..86 => self.answer(),
+            86..88 => self.share(),
             88..91 if self.random.one_in(3) => self.change_client(),
             88..91 => self.change_disk(),
             91..96 => self.manage(),
@@ -148,13 +155,17 @@ impl Simulation {
     fn step_core(&mut self) {
         let place = self.random.below(CORES) as usize;
         self.bed.step(place);
+        self.books.iter_mut().for_each(|book| book.stepped(place));
         self.look(Some(place));
     }
 
     /// Compares what happened with what may.
     fn look(&mut self, place: Option<usize>) {
-        for (guest, model) in self.bed.guests.iter_mut().zip(&mut self.models) {
-            guest.ended.drain(..).for_each(|ended| model.ended(&ended));
+        for (number, (guest, model)) in self.bed.guests.iter_mut().zip(&mut self.models).enumerate() {
+            for ended in guest.ended.drain(..) {
+                let at_risk = self.books.iter_mut().fold(false, |risk, book| risk | book.ended(number, &ended));
+                model.ended(&ended, at_risk);
+            }
             assert!(!guest.is_broken());
         }
         match &self.memory {
@@ -179,6 +190,7 @@ impl Simulation {
         for former in self.former.extract_if(.., |former| former.gate.is_open()) {
             assert!(!former.left.memory_is_held(), "a life that is gone holds no memory");
             self.models[0].life_is_gone(former.number);
+            self.books.iter_mut().for_each(|book| book.life_is_gone(former.number));
         }
     }
 
@@ -231,6 +243,47 @@ impl Simulation {
             Command::Other => guest.send(queue, target, &cdb, Data::Without),
         };
         model.sent(id, command);
+        let need = match command {
+            Command::Write(..) | Command::Compare(_, _, Some(_)) => Need::Write,
+            Command::Read(_) | Command::Compare(_, _, None) => Need::Read,
+            Command::Other => Need::Nothing,
+        };
+        self.books[usize::from(target)].sent(number, id, need);
+    }
+
+    /// A guest changes what both share of a disk.
+    fn share(&mut self) {
+        let number = self.random.below(2) as usize;
+        let queue = if number == 0 { self.random.below(QUEUES) as usize } else { 0 };
+        let target = self.random.below(DISKS) as u8;
+        if self.bed.guests[number].open_in(queue + 2) >= OPEN_MAX || self.books[usize::from(target)].is_busy() {
+            return;
+        }
+        let deed = self.deed();
+        let (cdb, list) = deed.encode();
+        let guest = &mut self.bed.guests[number];
+        guest.attribute = TASK_ATTR_SIMPLE;
+        let id = guest.send(queue, target, &cdb, if list.is_empty() { Data::Without } else { Data::Out(&list) });
+        self.models[number].sent(id, Command::Other);
+        self.books[usize::from(target)].sent_deed(number, id, deed);
+    }
+
+    /// Mostly what may be done, and more that ends a reservation than makes one: else nothing else would be seen.
+    fn deed(&mut self) -> Deed {
+        let random = &mut self.random;
+        let kind = [1, 3, 5, 6, 7, 8][random.below(6) as usize];
+        let (key, other) = (random.below(3) as u8, random.below(3) as u8);
+        match random.below(16) {
+            0 | 1 => Deed::Register { key, new: other },
+            2 | 3 => Deed::RegisterAndIgnore { new: other },
+            4..7 => Deed::Reserve { key, kind },
+            7 => Deed::Release { key, kind },
+            8 | 9 => Deed::Clear { key },
+            10 | 11 => Deed::Preempt { key, other, kind, abort: random.one_in(2) },
+            12 => Deed::ReserveUnit,
+            13 => Deed::ReleaseUnit,
+            _ => Deed::SetState { group: random.below(2) as u8, state: [0, 0, 0, 2, 3][random.below(5) as usize] },
+        }
     }
 
     fn answer(&mut self) {
@@ -278,7 +331,11 @@ impl Simulation {
         let function = functions[self.random.below(functions.len() as u64) as usize];
         let open = self.models[0].under_way();
         let id = if open.is_empty() { 0 } else { open[self.random.below(open.len() as u64) as usize] };
-        guest.manage(function, self.random.below(DISKS) as u8, id);
+        let target = self.random.below(DISKS) as u8;
+        let tmf = guest.manage(function, target, id);
+        if matches!(function, TMF_LOGICAL_UNIT_RESET | TMF_I_T_NEXUS_RESET) {
+            self.books[usize::from(target)].sent_reset(tmf, function == TMF_LOGICAL_UNIT_RESET);
+        }
     }
 
     /// Takes memory away, whole or in part, and gives it back.
@@ -310,6 +367,7 @@ impl Simulation {
         let guest = &mut self.bed.guests[0];
         let (gate, left) = (guest.retire(), guest.leave());
         self.models[0].life_ended(self.lives);
+        self.books.iter_mut().for_each(|book| book.life_ended(self.lives));
         self.former.push(Former { number: self.lives, gate, left, steps: Default::default(), told: None });
         self.lives += 1;
         guest.start();
