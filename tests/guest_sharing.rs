@@ -67,9 +67,8 @@ fn reservations_keep_the_wrong_guest_out() {
     target.stop();
 }
 
-/// Both ways to the disk under dm-multipath, and a load on it. Port states are set through the first way.
-const MULTIPATH: &str = r#"
-modprobe dm_multipath; modprobe dm_round_robin
+/// The two ways to the disk.
+const WAYS: &str = r#"
 tenths=0
 until ways=$(cd /sys/block && printf '/dev/%s ' sd*) && [ "$(printf '%s' "$ways" | wc -w)" -eq 2 ]; do
     tenths=$((tenths + 1))
@@ -79,6 +78,66 @@ done
 # shellcheck disable=SC2086
 set -- $ways
 first=$1 second=$2
+"#;
+
+/// The two ways as two initiators: every type of reservation, and every way to take one over.
+const PERSIST: &str = r#"
+pr() {
+    way=$1
+    shift
+    sg_persist --out "$@" "$way" >/tmp/persist.txt 2>&1 || fail "sg_persist $*: $(cat /tmp/persist.txt)"
+}
+register() { pr "$1" --register-ignore --param-sark="$2"; }
+settle() {
+    for _ in 1 2 3 4 5; do
+        if sg_raw "$1" 00 00 00 00 00 00 >/dev/null 2>&1; then return; fi
+    done
+    fail "$1 is not ready"
+}
+# may WAY READS WRITES: each yes or no.
+may() {
+    settle "$1"
+    reads=no writes=no
+    if dd if="$1" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then reads=yes; fi
+    if dd if=/dev/zero of="$1" bs=4096 count=1 oflag=direct conv=notrunc 2>/dev/null; then writes=yes; fi
+    [ "$reads $writes" = "$2 $3" ] || fail "$4: $1 reads $reads, writes $writes, and not $2, $3"
+}
+for type in 1 3 5 6 7 8; do
+    case $type in 1) registered='yes no' ;; 3) registered='no no' ;; *) registered='yes yes' ;; esac
+    case $type in 1 | 5 | 7) stranger='yes no' ;; *) stranger='no no' ;; esac
+    register "$first" 0xa1
+    register "$second" 0xb2
+    pr "$first" --reserve --param-rk=0xa1 --prout-type="$type"
+    may "$first" yes yes "type $type"
+    # shellcheck disable=SC2086
+    may "$second" $registered "type $type, registered"
+    pr "$second" --register --param-rk=0xb2 --param-sark=0
+    # shellcheck disable=SC2086
+    may "$second" $stranger "type $type, not registered"
+    pr "$first" --release --param-rk=0xa1 --prout-type="$type"
+    may "$second" yes yes "type $type, released"
+    pr "$first" --clear --param-rk=0xa1
+done
+register "$first" 0xa1
+register "$second" 0xb2
+pr "$first" --reserve --param-rk=0xa1 --prout-type=3
+pr "$second" --preempt --param-rk=0xb2 --param-sark=0xa1 --prout-type=1
+may "$first" yes no "preempted"
+may "$second" yes yes "it has preempted"
+register "$first" 0xa1
+pr "$first" --preempt-abort --param-rk=0xa1 --param-sark=0xb2 --prout-type=6
+may "$second" no no "preempted and aborted"
+may "$first" yes yes "it has preempted and aborted"
+pr "$first" --clear --param-rk=0xa1
+may "$second" yes yes "cleared"
+result persist done
+# A descriptor of 24 bytes for each port.
+result ports "$(sg_vpd --page=0x88 --raw "$first" | od -An -tu1 -j3 -N1 | tr -d ' ')"
+"#;
+
+/// Both ways to the disk under dm-multipath, and a load on it. Port states are set through the first way.
+const MULTIPATH: &str = r#"
+modprobe dm_multipath; modprobe dm_round_robin
 result groups "$(sg_rtpg --decode "$first" | grep -c 'target port group id')"
 sectors=$(blockdev --getsz "$first")
 dmsetup create both --table "0 $sectors multipath 1 queue_if_no_path 0 1 1 round-robin 0 2 1 $first 1 $second 1" ||
@@ -127,8 +186,9 @@ fn a_guest_with_two_ways_goes_on_with_one() {
     let args = ["--cpumask", &mask, "--disk", "mem:size=64M"];
     let ports = ["--socket", "a.sock", "--port-group", "1", "--socket", "b.sock", "--port-group", "2"];
     let target = Target::serve(directory(), &[&args[..], &ports].concat());
-    let script = MULTIPATH;
-    let guest = lab.boot(&target, "multipath", script, &["--socket", "a.sock", "--socket", "b.sock"]).finish();
-    assert_eq!((guest.results("groups"), guest.results("multipath")), (vec!["2".into()], vec!["done".into()]));
+    let script = [WAYS, PERSIST, MULTIPATH].concat();
+    let guest = lab.boot(&target, "multipath", &script, &["--socket", "a.sock", "--socket", "b.sock"]).finish();
+    let results = ["persist", "ports", "groups", "multipath"].map(|key| guest.results(key).concat());
+    assert_eq!(results, ["done", "48", "2", "done"]);
     target.stop();
 }
