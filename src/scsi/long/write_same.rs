@@ -47,6 +47,8 @@ pub(super) fn begin(
     (lba, blocks): (u64, u32),
     form: CdbForm,
 ) -> Result<Box<dyn LongTask>, Outcome> {
+    // First: a disk that cannot be written to has nothing to give back either.
+    unit.check_writable()?;
     let unmap = flags.contains(RangeFlags::UNMAP);
     if unmap && unit.discard.is_none() {
         return Err(UNMAP_BIT.into());
@@ -56,7 +58,6 @@ pub(super) fn begin(
         return Err(Sense::invalid_field(form.transfer_length_byte(), None).into());
     }
     unit.check_range(lba, blocks)?;
-    unit.check_writable()?;
     let block_size = u64::from(unit.block_size);
     let blocks_max = u32::try_from(unit.write_zeroes_max / block_size).unwrap_or(u32::MAX);
     Ok(Box::new(WriteSame {
