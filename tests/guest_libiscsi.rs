@@ -28,9 +28,11 @@ fn every_case_has_the_outcome_that_the_table_says() {
     let lab = Lab::enter();
     let dir = directory();
     image(dir.path(), "disk.img", 256 << 20);
+    image(dir.path(), "ro.img", 16 << 20);
     let mask = cpumask(1);
+    let disks = ["--disk", "disk.img", "--disk", "ro.img,ro"];
     let ways = ["--socket", "a.sock", "--socket", "b.sock"];
-    let target = Target::serve(dir, &[&["--cpumask", &mask, "--disk", "disk.img"], &ways[..]].concat());
+    let target = Target::serve(dir, &[&["--cpumask", &mask][..], &disks, &ways].concat());
     let guest = lab.boot(&target, "libiscsi", "sh /job/jobs/iscsi-tests", &ways).finish();
     let said = guest.results("case");
     let (found, expected) = (outcomes(said.iter().map(String::as_str)), outcomes(EXPECTED.lines()));

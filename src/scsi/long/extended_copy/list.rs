@@ -3,9 +3,7 @@
 use super::super::super::sense::{FieldPointer, Sense, SenseKeySpecific};
 use super::super::super::spec::{Asc, SenseKey};
 use super::super::CHUNK_BYTES;
-use super::{
-    CSCD_MAX, DESCRIPTORS_LEN_MAX, Designator, Neighbour, Neighbours, Place, SEGMENT_BYTES_MAX, SEGMENTS_MAX,
-};
+use super::{CSCD_MAX, DESCRIPTORS_LEN_MAX, Designator, Neighbour, Neighbours, Place, SEGMENT_BYTES_MAX, SEGMENTS_MAX};
 
 /// Bytes of the header.
 pub(super) const HEADER_LEN: usize = 16;
@@ -163,15 +161,12 @@ impl<'a> List<'a> {
     }
 }
 
-/// Whether a CSCD descriptor, the one from byte `at` of the list on, is of a kind that is known.
+/// Whether a CSCD descriptor, the one from byte `at` of the list on, is of a kind that is known. LU ID TYPE means nothing where
+/// a designator names the logical unit.
 fn check_cscd(cscd: &[u8; CSCD_LEN], at: usize) -> Result<(), Sense> {
     const DESIGNATOR_LEN_MAX: u8 = 20;
     if cscd[0] != IDENTIFICATION {
         return Err(Sense::illegal(Asc::UNSUPPORTED_TARGET_DESCRIPTOR));
-    }
-    // LU ID TYPE.
-    if cscd[1] & 0xc0 != 0 {
-        return Err(Sense::invalid_parameter(at as u16 + 1, Some(7)));
     }
     if cscd[7] > DESIGNATOR_LEN_MAX {
         return Err(Sense::invalid_parameter(at as u16 + 7, None));
