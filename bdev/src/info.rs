@@ -1,6 +1,7 @@
 //! What a block device is: size, block size, limits. Fixed while a channel to it is open.
 
 use crate::error::OpenError;
+use crate::op::{IoError, Op};
 
 /// Largest transfer of one operation that every backend of this crate takes, in bytes.
 pub const MAX_TRANSFER: u32 = 16 << 20;
@@ -39,8 +40,8 @@ pub struct Info {
     pub discard: Option<Discard>,
     /// Largest range of one [`OpKind::WriteZeroes`](crate::OpKind) in bytes, 0 if the device cannot.
     pub write_zeroes_max: u64,
-    /// Largest write in bytes that is done as a whole or not at all, 0 if none is.
-    pub atomic_write_max: u32,
+    /// What [`OpKind::WriteAtomic`](crate::OpKind) takes; none if the device cannot.
+    pub atomic: Option<Atomic>,
     /// One line for people: what serves this device and how (`file disk.img, io_uring, direct`).
     pub description: String,
 }
@@ -54,6 +55,77 @@ pub struct Discard {
     pub max: u64,
     /// What was given back reads as zeroes.
     pub zeroes: bool,
+}
+
+/// The writes that a device does as a whole or not at all, whatever fails and whoever reads meanwhile
+/// ([`OpKind::WriteAtomic`](crate::OpKind)). All sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Atomic {
+    /// Offset and length are multiples of this.
+    pub unit: u32,
+    /// Longest.
+    pub max: u32,
+    /// The length is a power of two, and the offset a multiple of it.
+    pub natural: bool,
+    /// None lies across a multiple of this; 0 if they may.
+    pub boundary: u64,
+}
+
+/// Why a write is not one of those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtomicMisfit {
+    /// Its length is none of theirs.
+    Length,
+    /// It does not lie where one of this length may.
+    Offset,
+}
+
+impl Atomic {
+    /// Longest of any device that stores something: it fits into a buffer of our own, for memory that a device does not take as it lies.
+    pub const MAX: u32 = 64 << 10;
+
+    /// Those that any whole blocks can be, up to `max` bytes. `None` if a single block is all.
+    pub(crate) fn of_blocks(block_size: u32, max: u64) -> Option<Self> {
+        let max = max.min(Self::MAX.into()) as u32 / block_size * block_size;
+        (max > block_size).then_some(Self { unit: block_size, max, natural: false, boundary: 0 })
+    }
+
+    /// Those of them that are no longer than `most` bytes.
+    pub(crate) fn up_to(self, most: u32) -> Self {
+        Self { max: self.max.min(most), ..self }
+    }
+
+    /// Whether a write of `len` bytes at `offset` is one of them.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, offset: u64, len: u64) -> Result<(), AtomicMisfit> {
+        let (unit, max) = (u64::from(self.unit), u64::from(self.max));
+        if len == 0 || len > max || !len.is_multiple_of(unit) || self.natural && !len.is_power_of_two() {
+            return Err(AtomicMisfit::Length);
+        }
+        let is_at = offset.is_multiple_of(if self.natural { len } else { unit });
+        let crosses = self.boundary > 0 && offset / self.boundary != (offset + (len - 1)) / self.boundary;
+        if is_at && !crosses { Ok(()) } else { Err(AtomicMisfit::Offset) }
+    }
+
+    /// Whether `op`, within the device and of some length, is one that a device with `atomic` takes.
+    pub(crate) fn admit(atomic: Option<Self>, op: &Op) -> Result<(), IoError> {
+        let atomic = atomic.ok_or(IoError::Unsupported)?;
+        if op.len == 0 { Ok(()) } else { atomic.check(op.offset, op.len).map_err(|_| IoError::InvalidField) }
+    }
+
+    /// Those of the part of the device that begins at `start`, as the part counts. `None` if there are none that the device
+    /// and the part agree on.
+    pub(crate) fn of_part(self, start: u64) -> Option<Self> {
+        let aligned = |size: u64| size == 0 || start.is_multiple_of(size);
+        let mut part = self;
+        while part.natural && part.max > part.unit && !aligned(part.max.into()) {
+            part.max /= 2;
+        }
+        let fits = aligned(if part.natural { part.max } else { part.unit }.into()) && aligned(part.boundary);
+        fits.then_some(part)
+    }
 }
 
 /// Part of a device that has space allocated throughout, or nowhere ([`OpKind::Extents`](crate::OpKind)).
@@ -155,6 +227,55 @@ mod tests {
         assert!(matches!(blocks_of(name, 0, 512), Err(OpenError::Empty { .. })));
         let error = blocks_of(name, 4608, 4096).unwrap_err().to_string();
         assert_eq!(error, "disk: size 4608 is not a multiple of the block size 4096. Resize it, for example to 8192");
+    }
+
+    const NATURAL: Atomic = Atomic { unit: 4096, max: 16384, natural: true, boundary: 0 };
+
+    #[test]
+    fn an_atomic_write_has_a_shape() {
+        let any = Atomic { unit: 512, max: 2048, natural: false, boundary: 0 };
+        for (offset, len) in [(0, 512), (512, 1536), (u64::MAX - 511, 512), (1 << 40, 2048)] {
+            assert_eq!(any.check(offset, len), Ok(()), "{len} at {offset}");
+        }
+        for (offset, len, misfit) in [
+            (0, 0, AtomicMisfit::Length),
+            (0, 2560, AtomicMisfit::Length),
+            (0, 511, AtomicMisfit::Length),
+            (511, 512, AtomicMisfit::Offset),
+        ] {
+            assert_eq!(any.check(offset, len), Err(misfit), "{len} at {offset}");
+        }
+        for (offset, len) in [(0, 4096), (4096, 4096), (8192, 8192), (16384, 16384)] {
+            assert_eq!(NATURAL.check(offset, len), Ok(()), "{len} at {offset}");
+        }
+        for (offset, len, misfit) in [
+            (0, 2048, AtomicMisfit::Length),
+            (0, 12288, AtomicMisfit::Length),
+            (0, 32768, AtomicMisfit::Length),
+            (4096, 8192, AtomicMisfit::Offset),
+            (2048, 4096, AtomicMisfit::Offset),
+        ] {
+            assert_eq!(NATURAL.check(offset, len), Err(misfit), "{len} at {offset}");
+        }
+        let bounded = Atomic { boundary: 4096, ..any };
+        assert_eq!(bounded.check(4096 - 512, 512), Ok(()));
+        assert_eq!(bounded.check(4096 - 512, 1024), Err(AtomicMisfit::Offset));
+        assert_eq!(bounded.check(u64::MAX - 511, 512), Ok(()), "the last byte there can be");
+    }
+
+    #[test]
+    fn a_part_keeps_the_shapes_that_lie_alike() {
+        let max = |start| NATURAL.of_part(start).map(|part| part.max);
+        assert_eq!([0, 32768, 8192, 4096, 2048].map(max), [Some(16384), Some(16384), Some(8192), Some(4096), None]);
+        let bounded = Atomic { unit: 512, max: 2048, natural: false, boundary: 4096 };
+        assert_eq!([0, 4096, 512].map(|start| bounded.of_part(start)), [Some(bounded), Some(bounded), None]);
+        assert_eq!(Atomic { boundary: 0, ..bounded }.of_part(512), Some(Atomic { boundary: 0, ..bounded }));
+    }
+
+    #[test]
+    fn whole_blocks_are_an_offer_if_they_are_more_than_one() {
+        let of = |max| Atomic::of_blocks(512, max).map(|atomic| (atomic.unit, atomic.max));
+        assert_eq!([0, 512, 1535, 1 << 40].map(of), [None, None, Some((512, 1024)), Some((512, 65536))]);
     }
 
     #[test]

@@ -211,6 +211,11 @@ impl Io {
         self.in_flight -= 1;
     }
 
+    /// Bytes that go through a buffer of the engine in one piece.
+    pub(crate) fn bounce_bytes(&self) -> u32 {
+        self.config.bounce_buffer_bytes
+    }
+
     /// Most operations that one channel ever has in flight.
     pub fn channel_max(&self) -> usize {
         self.quota.channel_max() as usize

@@ -3,7 +3,8 @@
 //! One anonymous mapping is the store; a page exists once it has been written. Operations are copies that happen while
 //! they are submitted. There is no lock: when two cores write one block at the same time, or one reads what another
 //! writes, the bytes are those of either, in any mixture. Disks that a guest uses as guests do never see that: it waits
-//! for a write before it reads or writes the same block. Nothing outside the range of an operation is ever touched.
+//! for a write before it reads or writes the same block. Nothing outside the range of an operation is ever touched. For the
+//! same reason no write is atomic here: who reads on another core could find a part of it.
 //!
 //! Space is given back in whole pages, which are zero when they are next touched. Which pages there are the kernel knows.
 
@@ -82,6 +83,7 @@ impl MemChannel {
             }
             (OpKind::Read, _) => scatter(segments, 0, &range),
             (OpKind::Write { .. }, _) => gather(segments, 0, &range),
+            (OpKind::WriteAtomic { .. }, _) => return Err(IoError::Unsupported),
             (OpKind::Unmap | OpKind::WriteZeroes { .. }, _) => {
                 self.store.zero(offset, len);
                 return Ok(());

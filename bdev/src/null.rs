@@ -6,7 +6,7 @@
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::extents::fill;
-use crate::info::{Discard, Extent, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
+use crate::info::{Atomic, Discard, Extent, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
 /// A device that keeps nothing.
@@ -25,6 +25,8 @@ impl NullBdev {
         let mut info = ram_info(format!("null, {}", bytes_for_people(size)), blocks, block_size, false);
         info.discard = Some(Discard { granularity: block_size, max: size, zeroes: false });
         info.write_zeroes_max = size;
+        // Of what is kept nowhere nobody finds a part.
+        info.atomic = Some(Atomic { unit: block_size, max: MAX_TRANSFER, natural: false, boundary: 0 });
         Ok(Self { info })
     }
 }
@@ -43,7 +45,7 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,
-        atomic_write_max: 0,
+        atomic: None,
         description,
     }
 }
@@ -54,13 +56,14 @@ impl Bdev for NullBdev {
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
-        Ok(Box::new(NullChannel { id: io.register()?, size: self.info.size() }))
+        Ok(Box::new(NullChannel { id: io.register()?, size: self.info.size(), atomic: self.info.atomic }))
     }
 }
 
 struct NullChannel {
     id: ChannelId,
     size: u64,
+    atomic: Option<Atomic>,
 }
 
 impl NullChannel {
@@ -68,6 +71,7 @@ impl NullChannel {
     fn judge(&self, op: &Op) -> Result<(), IoError> {
         match op.kind {
             _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
+            OpKind::WriteAtomic { .. } => Atomic::admit(self.atomic, op),
             // It has no space to give back, so that none is ever missing.
             OpKind::Extents => fill(op, |offset| Ok(Extent { offset, len: op.len, allocated: true })),
             _ => Ok(()),

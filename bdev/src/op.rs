@@ -12,6 +12,12 @@ pub enum OpKind {
         /// Complete only once the data is on stable storage (force unit access).
         fua: bool,
     },
+    /// Write the segments to the device as a whole or not at all: no failure leaves a part of it, and no read finds one. It
+    /// fits what [`Info::atomic`](crate::Info::atomic) tells.
+    WriteAtomic {
+        /// Complete only once the data is on stable storage.
+        fua: bool,
+    },
     /// Complete once every write that completed before this was submitted is on stable storage.
     Flush,
     /// Give the range back: what it holds is not wanted any more. What a read returns afterwards is in
@@ -33,12 +39,27 @@ pub enum OpKind {
 impl OpKind {
     /// Whether the segments hold the bytes of the range itself.
     pub const fn moves_data(self) -> bool {
-        matches!(self, Self::Read | Self::Write { .. })
+        matches!(self, Self::Read | Self::Write { .. } | Self::WriteAtomic { .. })
+    }
+
+    /// Whether it is done as a whole or not at all.
+    pub const fn is_atomic(self) -> bool {
+        matches!(self, Self::WriteAtomic { .. })
+    }
+
+    /// The flags of Linux for a write: each write says for itself whether it waits for the device's cache.
+    pub(crate) const fn write_flags(self) -> i32 {
+        match self {
+            Self::Write { fua: true } => libc::RWF_DSYNC,
+            Self::WriteAtomic { fua: false } => libc::RWF_ATOMIC,
+            Self::WriteAtomic { fua: true } => libc::RWF_ATOMIC | libc::RWF_DSYNC,
+            _ => 0,
+        }
     }
 
     /// Whether it changes what is on the device: refused if that is read-only.
     pub const fn is_change(self) -> bool {
-        matches!(self, Self::Write { .. } | Self::Unmap | Self::WriteZeroes { .. })
+        matches!(self, Self::Write { .. } | Self::WriteAtomic { .. } | Self::Unmap | Self::WriteZeroes { .. })
     }
 }
 

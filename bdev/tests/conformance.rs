@@ -10,6 +10,7 @@ use bdev::{
     OpKind, SplitBdev,
 };
 use support::arena::with_registered_memory;
+use support::atomic::writes_whole_or_not_at_all;
 use support::memory::Memory;
 use support::place::{self, Loop, Place};
 use support::promises::{SIZE, keeps_its_promises, keeps_its_terms};
@@ -20,6 +21,7 @@ fn null() {
     for block_size in [512, 4096] {
         let bdev = NullBdev::new(SIZE, block_size).unwrap();
         keeps_its_terms(&bdev);
+        writes_whole_or_not_at_all(&bdev, &mut Rig::new(&bdev), None);
         // It moves nothing: what was in memory stays there.
         let bytes = vec![0x3c; block_size as usize];
         let mut memory = Memory::aligned(bytes.len());

@@ -22,6 +22,7 @@ fn suite_on(kind: &str) {
         let options = FileOptions { block_size: Some(block_size), direct, engine, ..FileOptions::default() };
         let bdev = FileBdev::open(&place.path, options).unwrap();
         let info = bdev.info();
+        println!("{}", info.description);
         assert!(info.thin && info.discard.is_some_and(|discard| discard.zeroes), "{kind}: {info:?}");
         assert!(info.write_zeroes_max >= SIZE);
         keeps_its_promises(&bdev);

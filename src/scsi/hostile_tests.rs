@@ -1,6 +1,6 @@
 //! Every operation code with every length and with zeros, ones and arbitrary bytes, from decoding to the last step.
 
-use bdev::{Discard, Info, IoError, OpKind};
+use bdev::{Atomic, Discard, Info, IoError, OpKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -133,7 +133,8 @@ fn units() -> [(Unit, Info); 5] {
     let plain = testing::info();
     let protected = Info { read_only: true, block_size: 4096, ..testing::info() };
     let discard = Some(Discard { granularity: 4096, max: 1 << 16, zeroes: true });
-    let able = Info { discard, write_zeroes_max: 1 << 16, atomic_write_max: 1 << 15, ..testing::info() };
+    let atomic = Some(Atomic { unit: 1024, max: 1 << 15, natural: true, boundary: 4096 });
+    let able = Info { discard, write_zeroes_max: 1 << 16, atomic, ..testing::info() };
     let disk = |info: &Info| Unit::Disk(testing::disk(info));
     [
         (disk(&plain), plain.clone()),

@@ -1,7 +1,7 @@
 //! What a disk can do at most in one command: the limits that commands are checked against, and that the Block Limits page
 //! tells (SBC-4, Block Limits VPD page).
 
-use bdev::Info;
+use bdev::{Atomic, Info};
 
 /// Limits of the commands that take several steps. All count logical blocks unless they say otherwise; 0 where the disk
 /// cannot do a thing at all.
@@ -17,8 +17,8 @@ pub struct Limits {
     pub unmap_descriptors: u32,
     /// OPTIMAL UNMAP GRANULARITY. The first piece begins at block 0.
     pub unmap_granularity: u32,
-    /// MAXIMUM ATOMIC TRANSFER LENGTH. There are no atomic boundaries.
-    pub atomic: u32,
+    /// Writes that are atomic, in bytes.
+    pub atomic: Option<Atomic>,
 }
 
 /// Bytes that COMPARE AND WRITE compares at most: they are in memory twice.
@@ -40,6 +40,7 @@ impl Limits {
     pub fn new(info: &Info) -> Self {
         let block_size = info.block_size.max(1);
         let blocks = |bytes: u64| u32::try_from(bytes / u64::from(block_size)).unwrap_or(u32::MAX);
+        let transfer_bytes = if info.max_transfer > 0 { info.max_transfer } else { u32::MAX };
         let write_same = if info.write_zeroes_max > 0 { WITHOUT_DATA_BYTES } else { WITH_DATA_BYTES };
         let (unmap, unmap_descriptors, unmap_granularity) = match info.discard {
             Some(discard) => (
@@ -55,7 +56,7 @@ impl Limits {
             unmap,
             unmap_descriptors,
             unmap_granularity,
-            atomic: blocks(info.atomic_write_max.into()),
+            atomic: info.atomic.map(|atomic| Atomic { max: atomic.max.min(transfer_bytes), ..atomic }),
         }
     }
 }
@@ -66,6 +67,8 @@ mod tests {
 
     use super::*;
     use crate::scsi::testing::info;
+
+    const ATOMIC: Atomic = Atomic { unit: 512, max: 65536, natural: false, boundary: 0 };
 
     #[test]
     fn a_plain_disk_has_those_that_need_nothing() {
@@ -78,14 +81,14 @@ mod tests {
     #[test]
     fn what_the_device_can_do_counts() {
         let discard = Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true });
-        let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, atomic_write_max: 65536, ..info() });
+        let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, atomic: Some(ATOMIC), ..info() });
         let expected = Limits {
             compare_and_write: 255,
             write_same: 0xffff,
             unmap: 1 << 20,
             unmap_descriptors: 256,
             unmap_granularity: 8,
-            atomic: 128,
+            atomic: Some(ATOMIC),
         };
         assert_eq!(limits, expected);
     }

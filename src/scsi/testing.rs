@@ -18,7 +18,7 @@ pub fn info() -> Info {
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,
-        atomic_write_max: 0,
+        atomic: None,
         description: "test".into(),
     }
 }

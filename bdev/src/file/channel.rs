@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::channel::{Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::file::{Alignment, FileBdev};
+use crate::info::{Atomic, Info};
 use crate::op::{IoError, Op, OpKind};
 use crate::pool::{Job, Lane, Served};
 use crate::segment::Segment;
@@ -20,11 +21,14 @@ struct Terms {
     size: u64,
     read_only: bool,
     ways: Ways,
+    atomic: Option<Atomic>,
 }
 
 impl Terms {
-    fn of(bdev: &FileBdev, id: ChannelId) -> Self {
-        Self { id, size: bdev.info.size(), read_only: bdev.info.read_only, ways: bdev.ways }
+    fn of(bdev: &FileBdev, id: ChannelId, io: &Io) -> Self {
+        let Info { read_only, atomic, .. } = bdev.info;
+        let atomic = atomic.map(|atomic| atomic.up_to(io.bounce_bytes()));
+        Self { id, size: bdev.info.size(), read_only, ways: bdev.ways, atomic }
     }
 
     /// What can be said without asking the file.
@@ -33,6 +37,7 @@ impl Terms {
             OpKind::Flush => None,
             kind if kind.is_change() && self.read_only => Some(Err(IoError::ReadOnly)),
             _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
+            OpKind::WriteAtomic { .. } if op.len > 0 => Atomic::admit(self.atomic, op).err().map(Err),
             _ if op.len == 0 => Some(Ok(())),
             _ => None,
         }
@@ -70,7 +75,7 @@ pub(super) fn through_ring(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dyn C
         io.ring_mut().poll_for(file, &bdev.file);
     }
     Ok(Box::new(RingChannel {
-        terms: Terms::of(bdev, id),
+        terms: Terms::of(bdev, id, io),
         file,
         address_mask: alignment.memory as usize - 1,
         length_mask: alignment.offset as usize - 1,
@@ -82,7 +87,7 @@ pub(super) fn through_threads(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dy
     let id = io.register()?;
     let room = io.channel_max();
     let lane = lane(bdev, io, id, THREADS, room).inspect_err(|_| io.unregister(id))?;
-    Ok(Box::new(ThreadChannel { terms: Terms::of(bdev, id), lane }))
+    Ok(Box::new(ThreadChannel { terms: Terms::of(bdev, id, io), lane }))
 }
 
 struct RingChannel {
@@ -147,9 +152,12 @@ impl Channel for RingChannel {
                 hand_over(&mut self.lane, io, self.terms.id, Job { tag, op: *op, plan: None });
                 return Ok(());
             }
-            OpKind::Read | OpKind::Write { .. } | OpKind::Flush => {}
+            OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } | OpKind::Flush => {}
         }
-        let through_bounce = op.kind.moves_data() && self.needs_bounce(op.segments.as_slice(), op.len);
+        let segments = op.segments.as_slice();
+        // The kernel takes an atomic write in one piece of memory only.
+        let in_pieces = op.kind.is_atomic() && segments.len() > 1;
+        let through_bounce = op.kind.moves_data() && (self.needs_bounce(segments, op.len) || in_pieces);
         let started = io.ring_mut().start(self.file, op, tag, through_bounce);
         if started.is_err() {
             io.release(self.terms.id);

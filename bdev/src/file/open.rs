@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::error::OpenError;
 use crate::file::queue::Queue;
 use crate::file::{Direct, Engine, FileBdev, FileOptions, Iopoll, claim, direct, extents, failed};
-use crate::info::{Discard, Info, MAX_TRANSFER, WriteCache, blocks_of};
+use crate::info::{Atomic, Discard, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
 use crate::space::Ways;
 use crate::uring;
 
@@ -62,6 +62,11 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
         None => ways_of_file(&file),
     };
     let kind = if is_block_device { "block device" } else { "file" };
+    let atomic = alignment.and_then(|_| direct::ask_atomic(&file, block_size)).filter(|_| !options.read_only);
+    let how = match atomic {
+        Some(Atomic { max, .. }) => format!("{how}, atomic writes of up to {}", bytes_for_people(max.into())),
+        None => how,
+    };
     let description = describe(&format!("{kind} {}", path.display()), engine, &how, &ways, options.read_only);
     let blocks = blocks_of(|| path.display().to_string(), size, block_size)?;
     let mut info = info_of_file(&file, &metadata, block_size, blocks);
@@ -73,6 +78,7 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
     }
     info.read_only = options.read_only;
     info.description = description;
+    info.atomic = atomic;
     Ok(FileBdev { info, file: Arc::new(file), alignment, ways, engine, polled })
 }
 
@@ -148,7 +154,7 @@ fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) 
         solid_state: true,
         discard: Some(Discard { granularity, max: SPACE_MAX, zeroes: true }),
         write_zeroes_max: SPACE_MAX,
-        atomic_write_max: 0,
+        atomic: None,
         description: String::new(),
     }
 }

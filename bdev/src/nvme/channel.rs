@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::channel::{Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::info::Atomic;
 use crate::op::{IoError, Op, OpKind};
 
 use super::NvmeBdev;
@@ -20,6 +21,7 @@ pub(super) fn open(bdev: &NvmeBdev, io: &mut Io) -> io::Result<Box<dyn Channel>>
         read_only: bdev.info.read_only,
         can_unmap: bdev.info.discard.is_some(),
         can_zero: bdev.info.write_zeroes_max > 0,
+        atomic: bdev.info.atomic.map(|atomic| atomic.up_to(io.bounce_bytes())),
     }))
 }
 
@@ -30,6 +32,7 @@ struct NvmeChannel {
     read_only: bool,
     can_unmap: bool,
     can_zero: bool,
+    atomic: Option<Atomic>,
 }
 
 impl NvmeChannel {
@@ -39,6 +42,7 @@ impl NvmeChannel {
             OpKind::Flush => None,
             kind if kind.is_change() && self.read_only => Some(Err(IoError::ReadOnly)),
             _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
+            OpKind::WriteAtomic { .. } if op.len > 0 => Atomic::admit(self.atomic, op).err().map(Err),
             _ if op.len == 0 => Some(Ok(())),
             OpKind::Unmap if !self.can_unmap => Some(Err(IoError::Unsupported)),
             OpKind::WriteZeroes { .. } if !self.can_zero => Some(Err(IoError::Unsupported)),

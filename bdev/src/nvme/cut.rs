@@ -47,14 +47,14 @@ pub(super) fn next(segments: &[Segment], cursor: Cursor, limits: &Limits, block_
     bytes.is_multiple_of(block_size).then_some(Piece { bytes, data, is_list: true })
 }
 
-/// Whether all of `segments` can be cut. What is not longer than `whole_bytes` has to be one piece.
-pub(super) fn can_be_cut(segments: &[Segment], limits: &Limits, block_size: u64, whole_bytes: u64) -> bool {
+/// Whether all of `segments` can be cut; or, if they have to be one piece, are that.
+pub(super) fn can_be_cut(segments: &[Segment], limits: &Limits, block_size: u64, whole: bool) -> bool {
     let len = total_len(segments);
     let first = next(segments, Cursor::start(segments), limits, block_size);
     if first.is_some_and(|piece| piece.bytes == len) {
         return true;
     }
-    len > whole_bytes && segments.iter().all(|segment| (segment.len() as u64).is_multiple_of(block_size))
+    !whole && segments.iter().all(|segment| (segment.len() as u64).is_multiple_of(block_size))
 }
 
 fn pages_of(segment: &Segment) -> usize {
@@ -98,8 +98,8 @@ mod tests {
         let memory = Mapping::new(64 << 10).unwrap();
         let across: Vec<_> = (0..4).map(|index| memory.part(index * 8192 + 3840, 512)).collect();
         assert_eq!(pieces(&across, 512), [(1024, 2), (1024, 2)], "two pages each");
-        assert!(can_be_cut(&across, &LIMITS, 512, 0));
-        assert!(!can_be_cut(&across, &LIMITS, 512, 2048), "it would not be written as a whole");
+        assert!(can_be_cut(&across, &LIMITS, 512, false));
+        assert!(!can_be_cut(&across, &LIMITS, 512, true), "it would not be written as a whole");
     }
 
     #[test]
@@ -107,12 +107,15 @@ mod tests {
         let memory = Mapping::new(64 << 10).unwrap();
         let odd = [memory.part(0, 700), memory.part(4096, 324)];
         assert_eq!(pieces(&odd, 512), [(1024, 2)]);
-        assert!(can_be_cut(&odd, &LIMITS, 512, 0));
-        assert!(!can_be_cut(&odd, &LIMITS, 4096, 0));
+        assert!(can_be_cut(&odd, &LIMITS, 512, false));
+        assert!(!can_be_cut(&odd, &LIMITS, 4096, false));
         let long = [memory.part(0, 16384 - 100), memory.part(32768, 612)];
-        assert!(!can_be_cut(&long, &LIMITS, 512, 0));
+        assert!(!can_be_cut(&long, &LIMITS, 512, false));
         assert_eq!(pieces(&[memory.part(0, 100), memory.part(4096, 16796)], 512), [], "the first block is in two");
         let bytes = vec![memory.part(0, 1); 2048];
-        assert!(!can_be_cut(&bytes, &Limits { pages: 4096, ..LIMITS }, 2048, 0), "more segments than the kernel takes");
+        assert!(
+            !can_be_cut(&bytes, &Limits { pages: 4096, ..LIMITS }, 2048, false),
+            "more segments than the kernel takes"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! What a controller and a namespace say of themselves (NVM Express Base Specification, Identify).
 
+use crate::info::Atomic;
+
 use super::spec::IDENTIFY_LEN;
 
 /// What Identify returns.
@@ -79,6 +81,9 @@ pub(super) struct Namespace {
     pub(super) optimal_write: u32,
     /// NAWUPF in blocks, if the namespace has a value of its own.
     atomic_blocks: Option<u32>,
+    /// NABSPF in blocks and NABO: the boundaries that what is written as a whole when power fails must not cross, and the
+    /// first block behind one. 0 blocks if there are none.
+    atomic_boundary: (u32, u32),
     /// NGUID, if it has one.
     pub(super) nguid: Option<[u8; 16]>,
     /// EUI64, if it has one.
@@ -106,15 +111,27 @@ impl Namespace {
             deallocate_granularity: hint(4, 68),
             optimal_write: hint(4, 72),
             atomic_blocks: (features & 1 << 1 != 0).then(|| u32::from(u16_at(page, 36)) + 1),
+            // NABSPF counts from 0, and 0 stands for none.
+            atomic_boundary: match u16_at(page, 44) {
+                size if features & 1 << 1 != 0 && size > 0 => (u32::from(size) + 1, u16_at(page, 42).into()),
+                _ => (0, 0),
+            },
             nguid: Some(page[104..120].try_into().expect("16 bytes")).filter(|id| *id != [0; 16]),
             eui64: Some(page[120..128].try_into().expect("8 bytes")).filter(|id| *id != [0; 8]),
         })
     }
 
-    /// Bytes that are written as a whole even when power fails; a single block always is, and is no offer.
-    pub(super) fn atomic_write_bytes(&self, controller: &Controller) -> u64 {
-        let blocks = self.atomic_blocks.unwrap_or(controller.atomic_blocks);
-        if blocks > 1 { u64::from(blocks) * self.block_size } else { 0 }
+    /// Writes that are done as a whole, even when power fails, in one command of at most `transfer_bytes`. Power fails no
+    /// later than a reader comes: what holds then (AWUPF) holds in normal operation, too (AWUN).
+    pub(super) fn atomic(&self, controller: &Controller, transfer_bytes: u64) -> Option<Atomic> {
+        let blocks = u64::from(self.atomic_blocks.unwrap_or(controller.atomic_blocks));
+        let (boundary, first) = self.atomic_boundary;
+        let boundary = u64::from(boundary) * self.block_size;
+        // Boundaries that the blocks' own count does not show are nobody's to heed.
+        let offered = first == 0 || boundary == 0;
+        let most = [blocks * self.block_size, transfer_bytes, if boundary > 0 { boundary } else { u64::MAX }];
+        let atomic = Atomic::of_blocks(self.block_size as u32, most.into_iter().min()?)?;
+        offered.then_some(Atomic { boundary, ..atomic })
     }
 }
 

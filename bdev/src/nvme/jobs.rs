@@ -29,8 +29,6 @@ pub(super) struct Terms {
     pub(super) limits: Limits,
     /// Write Zeroes may deallocate.
     pub(super) zeroes_deallocate: bool,
-    /// Writes up to this number of bytes are not cut.
-    pub(super) atomic_bytes: u32,
 }
 
 /// A namespace's name towards the ring of a core.
@@ -120,8 +118,8 @@ impl Jobs {
     pub(super) fn accept(&mut self, id: DeviceId, op: &Op, tag: Tag) -> Result<EntryId, SubmitError> {
         let segments = op.segments.as_slice();
         let device = device(&mut self.devices, id);
-        let Terms { limits, block_size, atomic_bytes, .. } = device.terms;
-        let whole = u64::from(atomic_bytes);
+        let Terms { limits, block_size, .. } = device.terms;
+        let whole = op.kind.is_atomic();
         let fits = !op.kind.moves_data() || cut::can_be_cut(segments, &limits, u64::from(block_size), whole);
         let bounce = if fits { None } else { Some(self.bounce.take(&mut device.bounced).ok_or(SubmitError::Full)?) };
         device.in_flight += 1;
@@ -139,12 +137,12 @@ impl Jobs {
         let blocks = |bytes: u64| (bytes / u64::from(block_size)) as u32;
         let left = entry.op.len - entry.done;
         let (command, is_list) = match entry.op.kind {
-            OpKind::Read | OpKind::Write { .. } => {
+            OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => {
                 let piece = memory(&self.bounce, entry, &device.terms);
                 entry.part = piece.bytes;
                 let (blocks, data) = (blocks(piece.bytes), piece.data);
                 let command = match entry.op.kind {
-                    OpKind::Write { fua } => Command::write(nsid, lba, blocks, data, fua),
+                    OpKind::Write { fua } | OpKind::WriteAtomic { fua } => Command::write(nsid, lba, blocks, data, fua),
                     _ => Command::read(nsid, lba, blocks, data),
                 };
                 (command, piece.is_list)
@@ -240,7 +238,7 @@ fn memory(bounce: &BouncePool, entry: &Entry, terms: &Terms) -> Piece {
     };
     let most = terms.limits.transfer_bytes.min(bounce.buffer_bytes() as u64);
     let buffer = bounce.segment(id, (entry.op.len - entry.done).min(most) as usize);
-    if matches!(entry.op.kind, OpKind::Write { .. }) {
+    if entry.op.kind.is_change() {
         gather(&segments[entry.cursor.segment..], entry.cursor.at as u64, &buffer);
     }
     Piece::of(buffer)

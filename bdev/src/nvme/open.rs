@@ -25,8 +25,6 @@ use super::{NvmeBdev, NvmeOptions, ioctl, ring, status};
 const CLASS: &str = "nvme-generic";
 /// Largest range of one operation on space in bytes: it goes to the device in parts, and patience has an end.
 const SPACE_MAX: u64 = 4 << 30;
-/// Largest write that is promised to be atomic, in bytes: it fits into a buffer of our own wherever it lies.
-const ATOMIC_MAX: u64 = 64 << 10;
 
 /// The name that the kernel has for the namespace's device for commands, `ng0n1`; `None` if `path` is none.
 pub(super) fn generic_name(path: &Path) -> Option<String> {
@@ -63,9 +61,8 @@ pub(super) fn open(path: &Path, options: NvmeOptions) -> Result<NvmeBdev, OpenEr
     check(path, &namespace, options)?;
     let limits = Limits::read(&PathBuf::from(format!("/sys/block/{sibling}/queue")), namespace.block_size);
     let block_size = namespace.block_size as u32;
-    let atomic = namespace.atomic_write_bytes(&controller).min(limits.transfer_bytes).min(ATOMIC_MAX);
     let zeroes_deallocate = namespace.zeroes_deallocate;
-    let terms = Terms { nsid, block_size, limits, zeroes_deallocate, atomic_bytes: atomic as u32 };
+    let terms = Terms { nsid, block_size, limits, zeroes_deallocate };
     try_command(path, &file, &terms)?;
     let names = names(&controller, &namespace, nsid, uuid);
     let blocks = blocks_of(|| path.display().to_string(), namespace.blocks * namespace.block_size, block_size)?;
@@ -207,7 +204,7 @@ fn info_of(controller: &Controller, namespace: &Namespace, blocks: u64, terms: &
             zeroes: namespace.deallocated_zeroes,
         }),
         write_zeroes_max: if controller.write_zeroes { SPACE_MAX } else { 0 },
-        atomic_write_max: terms.atomic_bytes,
+        atomic: namespace.atomic(&controller, terms.limits.transfer_bytes),
         description: String::new(),
     }
 }

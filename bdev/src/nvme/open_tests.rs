@@ -1,4 +1,5 @@
 use super::*;
+use crate::info::Atomic;
 use crate::nvme::identify::Page;
 
 /// A controller with everything, and a namespace of 1,000 blocks of 4096 bytes.
@@ -22,32 +23,32 @@ fn pages() -> (Page, Page) {
     (controller, namespace)
 }
 
-fn terms(atomic_bytes: u32) -> Terms {
+fn terms() -> Terms {
     let limits = Limits::read(Path::new("/nowhere"), 4096);
-    Terms { nsid: 3, block_size: 4096, limits, zeroes_deallocate: true, atomic_bytes }
+    Terms { nsid: 3, block_size: 4096, limits, zeroes_deallocate: true }
 }
 
 #[test]
 fn what_it_says_of_itself_is_what_guests_see() {
     let (controller, namespace) = pages();
     let (controller, namespace) = (Controller::parse(&controller), Namespace::parse(&namespace).unwrap());
-    assert_eq!(namespace.atomic_write_bytes(&controller), 8 * 4096);
-    let mut info = info_of(&controller, &namespace, 1000, &terms(32768));
+    let mut info = info_of(&controller, &namespace, 1000, &terms());
     assert_eq!((info.block_size, info.blocks, info.physical_exponent), (4096, 1000, 2));
     assert_eq!((info.write_cache, info.thin, info.read_only), (WriteCache::WriteBack, true, false));
     assert_eq!(info.discard, Some(Discard { granularity: 65536, max: 4 << 30, zeroes: true }));
-    assert_eq!((info.write_zeroes_max, info.optimal_transfer, info.atomic_write_max), (4 << 30, 131_072, 32768));
-    let said = describe(Path::new("/dev/ng0n1"), &controller, &info, &terms(0).limits);
+    assert_eq!((info.write_zeroes_max, info.optimal_transfer), (4 << 30, 131_072));
+    assert_eq!(info.atomic, Some(Atomic { unit: 4096, max: 8 * 4096, natural: false, boundary: 0 }));
+    let said = describe(Path::new("/dev/ng0n1"), &controller, &info, &terms().limits);
     assert_eq!(said, "NVMe namespace /dev/ng0n1 (Model, S123, 1.0), commands of up to 128 KiB, unmap, write zeroes");
     info.read_only = true;
-    assert!(describe(Path::new("x"), &controller, &info, &terms(0).limits).ends_with(", read-only"));
+    assert!(describe(Path::new("x"), &controller, &info, &terms().limits).ends_with(", read-only"));
 }
 
 #[test]
 fn what_it_cannot_do_is_not_offered() {
     let (_, namespace) = pages();
     let (controller, namespace) = (Controller::parse(&[0; 4096]), Namespace::parse(&namespace).unwrap());
-    let info = info_of(&controller, &namespace, 1000, &terms(0));
+    let info = info_of(&controller, &namespace, 1000, &terms());
     assert_eq!((info.discard, info.write_zeroes_max, info.write_cache), (None, 0, WriteCache::WriteThrough));
 }
 

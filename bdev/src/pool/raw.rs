@@ -26,9 +26,8 @@ pub(super) fn read(file: &File, into: &[Segment], offset: u64) -> Result<usize, 
     answer(unsafe { libc::preadv2(file.as_raw_fd(), into.as_ptr().cast(), count_of(into), offset.cast_signed(), 0) })
 }
 
-/// `pwritev2(2)` from at most [`SEGMENTS_MAX`] segments, on stable storage if `fua`: the bytes written, or an errno.
-pub(super) fn write(file: &File, from: &[Segment], offset: u64, fua: bool) -> Result<usize, i32> {
-    let flags = if fua { libc::RWF_DSYNC } else { 0 };
+/// `pwritev2(2)` from at most [`SEGMENTS_MAX`] segments, with these flags: the bytes written, or an errno.
+pub(super) fn write(file: &File, from: &[Segment], offset: u64, flags: i32) -> Result<usize, i32> {
     // SAFETY: as in `read`.
     answer(unsafe {
         libc::pwritev2(file.as_raw_fd(), from.as_ptr().cast(), count_of(from), offset.cast_signed(), flags)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::FallocateFlags;
 
 use crate::file::extents;
+use crate::info::Atomic;
 use crate::mapping::Mapping;
 use crate::op::{IoError, Op, OpKind};
 use crate::pool::raw;
@@ -18,6 +19,8 @@ use crate::uring::Cursor;
 
 /// Size of the buffer of a thread, in bytes.
 const SCRATCH_BYTES: usize = 128 << 10;
+
+const _: () = assert!(SCRATCH_BYTES >= Atomic::MAX as usize, "an atomic write goes through it as a whole");
 
 /// How often in a row the kernel may say "try again".
 const RETRIES_MAX: u32 = 16;
@@ -54,7 +57,7 @@ impl Served {
 
     fn try_to(&self, op: &Op, plan: Option<Plan>, scratch: &mut Scratch) -> Result<(), IoError> {
         match op.kind {
-            OpKind::Read | OpKind::Write { .. } => self.move_data(op, scratch),
+            OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => self.move_data(op, scratch),
             OpKind::Flush => self.sync(),
             OpKind::Extents => extents::list(&self.file, op),
             OpKind::Unmap | OpKind::WriteZeroes { .. } => {
@@ -90,6 +93,9 @@ impl Served {
         let skewed = segments.iter().any(|segment| {
             segment.as_ptr().addr() & self.address_mask != 0 || segment.len() as u64 & self.length_mask != 0
         });
+        // The kernel takes an atomic write in one piece of memory only.
+        let atomic = op.kind.is_atomic();
+        let skewed = skewed || atomic && segments.len() > 1;
         let at_end = if op.kind == OpKind::Read { IoError::BeyondEnd } else { IoError::Medium };
         let (mut cursor, mut done) = (Cursor::start(segments), 0);
         while done < op.len {
@@ -103,7 +109,7 @@ impl Served {
             }
             cursor.advance(segments, moved);
             done += moved as u64;
-            if done < op.len && done & self.length_mask != 0 {
+            if done < op.len && (done & self.length_mask != 0 || atomic) {
                 return Err(at_end);
             }
         }
@@ -139,8 +145,8 @@ impl Served {
 
     fn call(&self, kind: OpKind, list: &[Segment], offset: u64) -> Result<usize, i32> {
         match kind {
-            OpKind::Write { fua } => raw::write(&self.file, list, offset, fua),
-            _ => raw::read(&self.file, list, offset),
+            OpKind::Read => raw::read(&self.file, list, offset),
+            kind => raw::write(&self.file, list, offset, kind.write_flags()),
         }
     }
 }

@@ -174,7 +174,9 @@ impl Ops {
         slot.in_flight += 1;
         self.stats.accepted += 1;
         let cursor = Cursor::start(op.segments.as_slice());
-        let (done, plan, retries, cancelled, fixed, plain, polled) = (0, None, 0, false, false, false, false);
+        let (done, plan, retries, cancelled, fixed, polled) = (0, None, 0, false, false, false);
+        // The kernel takes no registered buffer for an atomic write.
+        let plain = op.kind.is_atomic();
         let entry = Entry { tag, op: *op, file, done, cursor, bounce, plan, retries, cancelled, fixed, plain, polled };
         Ok(self.slab.insert(entry))
     }
@@ -267,6 +269,10 @@ impl Ops {
         entry.retries = 0;
         if entry.done == entry.op.len {
             return ControlFlow::Break(Ok(()));
+        }
+        // The kernel has promised all or nothing.
+        if entry.op.kind.is_atomic() {
+            return ControlFlow::Break(Err(IoError::Medium));
         }
         if entry.cancelled {
             return ControlFlow::Break(Err(IoError::Cancelled));
@@ -361,7 +367,7 @@ fn buffers(bounce: &BouncePool, entry: &Entry) -> Buffers {
     if let Some(id) = entry.bounce {
         let len = left.min(bounce.buffer_bytes() as u64) as usize;
         let buffer = bounce.segment(id, len);
-        if matches!(entry.op.kind, OpKind::Write { .. }) {
+        if entry.op.kind.is_change() {
             gather(rest, entry.cursor.at as u64, &buffer);
         }
         return Buffers::One(buffer);

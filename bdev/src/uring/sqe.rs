@@ -18,11 +18,8 @@ pub(crate) fn entry(part: &Part) -> Entry {
     };
     let entry = match part.what {
         What::Sync => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
-        What::Move { kind: OpKind::Write { fua }, offset, from, registered } => {
-            // Per write, so that only what asked for it waits for the device's cache.
-            write(fd, offset, (from, registered), if fua { libc::RWF_DSYNC } else { 0 })
-        }
-        What::Move { offset, from, registered, .. } => read(fd, offset, from, registered),
+        What::Move { kind: OpKind::Read, offset, from, registered } => read(fd, offset, from, registered),
+        What::Move { kind, offset, from, registered } => write(fd, offset, (from, registered), kind.write_flags()),
         What::Space { way, offset, len } => space(fd, way, offset, len),
     };
     entry.flags(flags).user_data(part.user_data)
@@ -130,6 +127,10 @@ mod tests {
             assert_eq!(said(one(OpKind::Read)), (22, flags, 9, 4096, 0x5000, 512, 0, data));
             assert_eq!(said(one(plain)), (23, flags, 9, 4096, 0x5000, 512, 0, data));
             assert_eq!(said(one(fua)), (23, flags, 9, 4096, 0x5000, 512, 2, data));
+            // RWF_ATOMIC 64.
+            let atomic = |fua| one(OpKind::WriteAtomic { fua });
+            assert_eq!(said(atomic(false)), (23, flags, 9, 4096, 0x5000, 512, 64, data));
+            assert_eq!(said(atomic(true)), (23, flags, 9, 4096, 0x5000, 512, 66, data));
             assert_eq!(said(many(OpKind::Read)), (1, flags, 9, 4096, 0x6000, 3, 0, data));
             assert_eq!(said(many(plain)), (2, flags, 9, 4096, 0x6000, 3, 0, data));
             assert_eq!(said(many(fua)), (2, flags, 9, 4096, 0x6000, 3, 2, data));

@@ -31,8 +31,10 @@ impl Delays {
     fn of(&self, kind: OpKind) -> (usize, Duration) {
         match kind {
             OpKind::Read | OpKind::Extents => (0, self.read),
-            OpKind::Write { .. } | OpKind::Unmap | OpKind::WriteZeroes { .. } => (1, self.write),
             OpKind::Flush => (2, self.flush),
+            OpKind::Write { .. } | OpKind::WriteAtomic { .. } | OpKind::Unmap | OpKind::WriteZeroes { .. } => {
+                (1, self.write)
+            }
         }
     }
 }

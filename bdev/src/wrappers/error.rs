@@ -35,7 +35,7 @@ impl Kinds {
     const fn of(kind: OpKind) -> Self {
         Self(match kind {
             OpKind::Read => 1,
-            OpKind::Write { .. } => 2,
+            OpKind::Write { .. } | OpKind::WriteAtomic { .. } => 2,
             OpKind::Flush => 4,
             OpKind::Unmap => 8,
             OpKind::WriteZeroes { .. } => 16,

@@ -39,6 +39,7 @@ impl SplitBdev {
         while !offset.is_multiple_of(block_size << info.physical_exponent) {
             info.physical_exponent -= 1;
         }
+        info.atomic = info.atomic.and_then(|atomic| atomic.of_part(offset));
         Ok(Self { info, inner, offset })
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod arena;
+pub mod atomic;
 pub mod awkward;
 pub mod fs;
 pub mod memory;

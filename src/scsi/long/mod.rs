@@ -294,7 +294,7 @@ impl LogicalUnit {
     pub fn supports(&self, command: &Command) -> bool {
         match command {
             Command::Long(LongCommand::Unmap { .. }) => self.limits.unmap > 0,
-            Command::OnRange { what: RangeCommand::WriteAtomic(_), .. } => self.limits.atomic > 0,
+            Command::OnRange { what: RangeCommand::WriteAtomic(_), .. } => self.limits.atomic.is_some(),
             Command::Long(LongCommand::Sharing(Sharing::SetPortGroups { .. }))
             | Command::Query(Query::PortGroups { .. }) => self.port.group.is_some(),
             _ => true,

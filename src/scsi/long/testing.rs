@@ -223,7 +223,7 @@ impl Rig {
                 self.bytes[range].copy_from_slice(&memory[at..at + len]);
                 self.holes[blocks].fill(false);
             }
-            (OpKind::Write { .. }, OpMemory::Data(at)) => {
+            (OpKind::Write { .. } | OpKind::WriteAtomic { .. }, OpMemory::Data(at)) => {
                 self.bytes[range].copy_from_slice(&out[at as usize..][..op.len as usize]);
                 self.holes[blocks].fill(false);
             }

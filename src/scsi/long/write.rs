@@ -1,6 +1,6 @@
 //! Writes with something before or after them: WRITE AND VERIFY (10), (12), (16), and WRITE ATOMIC (16) (SBC-4).
 
-use bdev::OpKind;
+use bdev::{AtomicMisfit, OpKind};
 
 use super::super::command::CdbForm;
 use super::super::outcome::{BlockOp, Outcome};
@@ -10,6 +10,8 @@ use super::{ByteCheck, Desk, LogicalUnit, LongStep, LongTask, OpMemory, RangeFla
 
 /// First byte of ATOMIC BOUNDARY.
 const BOUNDARY_BYTE: u16 = 10;
+/// First byte of LOGICAL BLOCK ADDRESS of the commands of 16 bytes.
+const LBA_BYTE: u16 = 2;
 /// First byte of TRANSFER LENGTH of WRITE ATOMIC (16).
 const ATOMIC_LENGTH_BYTE: u16 = 12;
 
@@ -21,7 +23,7 @@ struct WriteAndVerify {
     verify: Verify,
 }
 
-/// A write that other commands of its kind find done or not begun.
+/// A write that the device does as a whole, and that COMPARE AND WRITE and the like find done or not begun.
 #[derive(Debug)]
 struct WriteAtomic {
     op: BlockOp,
@@ -68,15 +70,17 @@ pub(super) fn begin_atomic(
         return Err(Sense::invalid_field(BOUNDARY_BYTE, None).into());
     }
     unit.check_range(lba, blocks)?;
-    let blocks_max = unit.transfer_blocks_max.map_or(unit.limits.atomic, |most| most.min(unit.limits.atomic));
-    if blocks > blocks_max {
-        return Err(Sense::invalid_field(ATOMIC_LENGTH_BYTE, None).into());
-    }
     if blocks == 0 {
         return Err(Outcome::GOOD);
     }
+    let op = unit.block_op(OpKind::WriteAtomic { fua: flags.contains(RangeFlags::FUA) }, lba, blocks);
+    let atomic = unit.limits.atomic.expect("asked only of units that support it");
+    let field = |misfit| match misfit {
+        AtomicMisfit::Length => ATOMIC_LENGTH_BYTE,
+        AtomicMisfit::Offset => LBA_BYTE,
+    };
+    atomic.check(op.offset, op.len).map_err(|misfit| Sense::invalid_field(field(misfit), None))?;
     unit.check_writable()?;
-    let op = unit.block_op(OpKind::Write { fua: flags.contains(RangeFlags::FUA) }, lba, blocks);
     Ok(Box::new(WriteAtomic { op, stage: Stage::Nothing }))
 }
 
@@ -119,7 +123,7 @@ impl LongTask for WriteAtomic {
 
 #[cfg(test)]
 mod tests {
-    use bdev::{Info, IoError};
+    use bdev::{Atomic, Info, IoError};
 
     use super::*;
     use crate::scsi::long::testing::Rig;
@@ -168,17 +172,19 @@ mod tests {
         assert_eq!(Rig::new(&Info { read_only: true, ..info() }).refused(&cdb(0, 1), &[]), PROTECTED);
     }
 
+    const ANY: Atomic = Atomic { unit: 512, max: 8 * 512, natural: false, boundary: 0 };
+
     fn atomic(byte_1: u8, boundary: u8, blocks: u8) -> [u8; 16] {
         [0x9c, byte_1, 0, 0, 0, 0, 0, 0, 0, 3, 0, boundary, 0, blocks, 0, 0]
     }
 
     #[test]
     fn an_atomic_write_is_one_operation_on_blocks_of_its_own() {
-        let info = Info { atomic_write_max: 8 * 512, ..info() };
+        let info = Info { atomic: Some(ANY), ..info() };
         for (byte_1, fua) in [(0x10, false), (8, true)] {
             let mut rig = Rig::new(&info);
             rig.good(&atomic(byte_1, 0, 8), &[0x77; 4096]);
-            assert_eq!((rig.done(), rig.locks), (vec![(OpKind::Write { fua }, 3, 8)], vec![(1536, 4096)]));
+            assert_eq!((rig.done(), rig.locks), (vec![(OpKind::WriteAtomic { fua }, 3, 8)], vec![(1536, 4096)]));
             assert_eq!(rig.bytes[3 * 512..11 * 512], [0x77; 4096]);
         }
         let mut rig = Rig::new(&info);
@@ -189,6 +195,22 @@ mod tests {
         assert_eq!(rig.refused(&end, &[]), Sense::lba_out_of_range(1000));
         assert_eq!(rig.run(&atomic(0, 0, 0), &[]).outcome, Outcome::GOOD);
         assert_eq!(Rig::new(&Info { read_only: true, ..info }).refused(&atomic(0, 0, 1), &[]), PROTECTED);
+    }
+
+    #[test]
+    fn an_atomic_write_that_the_device_does_not_take_is_refused() {
+        let natural = Atomic { unit: 1024, max: 4096, natural: true, boundary: 0 };
+        let mut rig = Rig::new(&Info { atomic: Some(natural), ..info() });
+        let cdb = |lba, blocks| [0x9c, 0, 0, 0, 0, 0, 0, 0, 0, lba, 0, 0, 0, blocks, 0, 0];
+        rig.good(&cdb(4, 4), &[1; 2048]);
+        for (lba, blocks, byte) in [(4, 1, 12), (4, 3, 12), (4, 6, 12), (4, 16, 12), (3, 2, 2), (2, 4, 2)] {
+            assert_eq!(rig.refused(&cdb(lba, blocks), &[]), Sense::invalid_field(byte, None), "{blocks} at {lba}");
+        }
+        assert_eq!(rig.run(&cdb(3, 0), &[]).outcome, Outcome::GOOD, "nothing fits anywhere");
+        let mut bounded = Rig::new(&Info { atomic: Some(Atomic { boundary: 4096, ..ANY }), ..info() });
+        bounded.good(&cdb(3, 5), &[1; 2560]);
+        assert_eq!(bounded.refused(&cdb(3, 6), &[]), Sense::invalid_field(2, None));
+        assert_eq!(bounded.ops.len(), 1);
     }
 
     #[test]

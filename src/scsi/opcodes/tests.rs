@@ -1,4 +1,4 @@
-use bdev::Info;
+use bdev::{Atomic, Info};
 
 use super::*;
 use crate::scsi::decode;
@@ -62,7 +62,7 @@ fn timeouts() {
 /// What is listed decodes, and what decodes and is offered is listed.
 #[test]
 fn the_list_is_that_of_the_decoder() {
-    let unit = disk(&Info { atomic_write_max: 4096, ..info() });
+    let unit = disk(&Info { atomic: Some(Atomic { unit: 512, max: 4096, natural: false, boundary: 0 }), ..info() });
     let list = data(&unit, &cdb(0, 0, 0));
     assert_eq!(u32::from_be_bytes([list[0], list[1], list[2], list[3]]) as usize, list.len() - 4);
     let mut listed = std::collections::BTreeSet::new();

@@ -5,8 +5,9 @@ use bdev::Info;
 use super::super::logical_unit::LogicalUnit;
 use super::super::reply::Reply;
 
-/// Limits of all commands. A prefetch may be of any length, and atomic writes may lie anywhere. WSNZ: a WRITE SAME of 0
-/// blocks, which would be one up to the last block, is refused.
+/// Limits of all commands. A prefetch may be of any length. WSNZ: a WRITE SAME of 0 blocks, which would be one up to the last
+/// block, is refused. No atomic write is done in parts, so that none has ATOMIC BOUNDARY; what a device asks for beyond a
+/// length, a granularity and an alignment has no field here.
 pub(super) fn block_limits(unit: &LogicalUnit, reply: &mut Reply) {
     const WSNZ: u8 = 0x01;
     const UGAVALID: u32 = 1 << 31;
@@ -18,7 +19,14 @@ pub(super) fn block_limits(unit: &LogicalUnit, reply: &mut Reply) {
     put(8, &unit.transfer_blocks_max.unwrap_or(0).to_be_bytes());
     put(12, &unit.transfer_blocks_optimal.to_be_bytes());
     put(36, &u64::from(limits.write_same).to_be_bytes());
-    put(44, &limits.atomic.to_be_bytes());
+    if let Some(atomic) = limits.atomic {
+        let blocks = |bytes: u32| bytes / unit.block_size;
+        // 0 says that any block will do.
+        let granularity = Some(blocks(atomic.unit)).filter(|blocks| *blocks > 1).unwrap_or(0);
+        put(44, &blocks(atomic.max).to_be_bytes());
+        put(48, &granularity.to_be_bytes());
+        put(52, &granularity.to_be_bytes());
+    }
     if unit.discard.is_some() {
         put(20, &limits.unmap.to_be_bytes());
         put(24, &limits.unmap_descriptors.to_be_bytes());

@@ -65,7 +65,7 @@ impl SimDisk {
             solid_state: true,
             discard: Some(Discard { granularity: BLOCK as u32, max: 1 << 20, zeroes: true }),
             write_zeroes_max: 0,
-            atomic_write_max: 0,
+            atomic: None,
             description: "simulated".into(),
         };
         let state = State {
@@ -150,7 +150,7 @@ impl State {
         let segments = op.segments.as_slice();
         let moved = match op.kind {
             OpKind::Read => copy_to(segments, 0, &self.blocks[range]),
-            OpKind::Write { .. } => copy_from(segments, 0, &mut self.blocks[range]),
+            OpKind::Write { .. } | OpKind::WriteAtomic { .. } => copy_from(segments, 0, &mut self.blocks[range]),
             OpKind::Flush | OpKind::Extents => 0,
             OpKind::Unmap | OpKind::WriteZeroes { .. } => {
                 self.blocks[range].fill(0);

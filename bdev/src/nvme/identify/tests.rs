@@ -60,9 +60,27 @@ fn hints_count_only_where_the_namespace_says_so() {
     let said = Namespace::parse(&page(&[&fields[..], &[(24, &[0x13])]].concat())).unwrap();
     assert_eq!((granularities(&said), said.thin), ((8, 32, 64), true));
     let controller = Controller::parse(&page(&[(528, &[3, 0])]));
-    assert_eq!(silent.atomic_write_bytes(&controller), 4 * 512, "the controller's");
-    assert_eq!(said.atomic_write_bytes(&controller), 16 * 512, "its own");
-    assert_eq!(silent.atomic_write_bytes(&Controller::parse(&page(&[]))), 0, "one block is no offer");
+    let any = |max| Some(Atomic { unit: 512, max, natural: false, boundary: 0 });
+    assert_eq!(silent.atomic(&controller, 1 << 20), any(4 * 512), "the controller's");
+    assert_eq!(said.atomic(&controller, 1 << 20), any(16 * 512), "its own");
+    assert_eq!(said.atomic(&controller, 4096), any(4096), "no more than one command takes");
+    assert_eq!(silent.atomic(&Controller::parse(&page(&[])), 1 << 20), None, "one block is no offer");
+}
+
+#[test]
+fn boundaries_of_atomic_writes_are_heeded() {
+    let controller = Controller::parse(&page(&[(528, &[0xff, 0xff])]));
+    let of = |features: u8, first: u8, size: u8| {
+        let fields: [(usize, &[u8]); 5] =
+            [(24, &[features]), (36, &[63, 0]), (42, &[first, 0]), (44, &[size, 0]), (128, &[0, 0, 9])];
+        Namespace::parse(&page(&fields)).unwrap().atomic(&controller, 1 << 20)
+    };
+    let any = |max, boundary| Some(Atomic { unit: 512, max, natural: false, boundary });
+    assert_eq!(of(2, 0, 0), any(64 * 512, 0), "none");
+    assert_eq!(of(2, 0, 127), any(64 * 512, 128 * 512));
+    assert_eq!(of(2, 0, 15), any(16 * 512, 16 * 512), "longer ones always cross one");
+    assert_eq!(of(2, 8, 127), None, "they do not begin where the blocks do");
+    assert_eq!(of(0, 8, 127), any(65536, 0), "fields that the namespace says nothing with");
 }
 
 #[test]

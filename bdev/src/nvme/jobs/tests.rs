@@ -4,7 +4,7 @@ use crate::nvme::command::Data;
 use crate::segment::{Segment, SegmentSlice};
 
 const LIMITS: Limits = Limits { transfer_bytes: 8192, pages: 3, zeroes_bytes: 16384, deallocate_bytes: 32768 };
-const TERMS: Terms = Terms { nsid: 7, block_size: 512, limits: LIMITS, zeroes_deallocate: true, atomic_bytes: 4096 };
+const TERMS: Terms = Terms { nsid: 7, block_size: 512, limits: LIMITS, zeroes_deallocate: true };
 
 fn jobs(terms: Terms) -> (Jobs, DeviceId) {
     let config = IoConfig { entries: 4, channels: 1, reserve: 1, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
@@ -115,10 +115,18 @@ fn what_is_promised_to_be_whole_is_one_command() {
     let (mut jobs, device) = jobs(TERMS);
     let memory = Mapping::new(65536).unwrap();
     let list: Vec<_> = (0..8).map(|index| memory.part(index * 8192 + 3840, 512)).collect();
-    let id = jobs.accept(device, &op(OpKind::Write { fua: false }, 0, 4096, &list), Tag(5)).unwrap();
-    let part = jobs.part(id);
-    assert_eq!(jobs.slab.get_mut(id).part, 4096);
-    assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
+    for (kind, bytes) in [(OpKind::WriteAtomic { fua: true }, 4096), (OpKind::Write { fua: true }, 512)] {
+        let id = jobs.accept(device, &op(kind, 0, 4096, &list), Tag(5)).unwrap();
+        let part = jobs.part(id);
+        let entry = jobs.slab.get_mut(id);
+        assert_eq!(entry.part, bytes, "{kind:?}: each piece touches two pages");
+        let expected = match entry.bounce {
+            Some(buffer) => Command::write(7, 0, 8, data(&jobs.bounce.segment(buffer, 4096)), true),
+            None => Command::write(7, 0, 1, data(&list[0]), true),
+        };
+        assert_eq!((part.command, entry.bounce.is_some()), (expected, kind.is_atomic()));
+        jobs.end(id, Ok(()));
+    }
 }
 
 #[test]

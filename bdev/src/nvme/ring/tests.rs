@@ -9,7 +9,7 @@ use crate::pool::new_bell;
 use crate::segment::SegmentSlice;
 
 const LIMITS: Limits = Limits { transfer_bytes: 4096, pages: 2, zeroes_bytes: 4096, deallocate_bytes: 4096 };
-const TERMS: Terms = Terms { nsid: 1, block_size: 512, limits: LIMITS, zeroes_deallocate: false, atomic_bytes: 0 };
+const TERMS: Terms = Terms { nsid: 1, block_size: 512, limits: LIMITS, zeroes_deallocate: false };
 
 fn ring(path: &str, entries: u32) -> (NvmeRing, DeviceId) {
     let config = IoConfig { entries, channels: 1, reserve: 1, ..IoConfig::default() };

@@ -1,4 +1,4 @@
-use bdev::{Discard, Info};
+use bdev::{Atomic, Discard, Info};
 
 use super::*;
 use crate::scsi::testing::{data, disk, info};
@@ -35,8 +35,12 @@ fn block_limits_of_unmap() {
 
 #[test]
 fn block_limits_of_atomic_writes() {
-    let atomic = [&[0, 0, 0, 32][..], &[0; 16]].concat();
-    assert_eq!(vpd(&disk(&Info { atomic_write_max: 16384, ..info() }), 0xb0)[44..], atomic);
+    let told = |atomic| vpd(&disk(&Info { atomic: Some(atomic), ..info() }), 0xb0)[44..].to_vec();
+    let any = Atomic { unit: 512, max: 16384, natural: false, boundary: 0 };
+    assert_eq!(told(any), [&[0, 0, 0, 32][..], &[0; 16]].concat());
+    let units = [&[0, 0, 0, 32, 0, 0, 0, 8, 0, 0, 0, 8][..], &[0; 8]].concat();
+    assert_eq!(told(Atomic { unit: 4096, natural: true, ..any }), units);
+    assert_eq!(told(Atomic { max: 1 << 20, ..any })[..4], [0, 0, 0, 128], "no longer than a transfer");
 }
 
 #[test]
