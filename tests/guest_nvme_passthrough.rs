@@ -16,6 +16,9 @@ use guest::programs::{integration_test, load_generator, provide};
 const SUITE_BYTES: u64 = (4 << 20) + 5 * 4096;
 const DISK_BYTES: u64 = 64 << 20;
 
+/// With commands of 128 KiB, and 16 blocks that are written as a whole: as many in normal operation as when power fails.
+const NVME: &str = "nvme,id=nvme0,serial=S123,mdts=5,atomic.dn=on,atomic.awun=15,atomic.awupf=15";
+
 const SCRIPT: &str = r#"
 cd /job/files
 # node NSID: the end that the names of a namespace's nodes share (0n1). The kernel gives them out in whatever order its
@@ -26,8 +29,13 @@ node() {
     done
     fail "no namespace $1"
 }
-ANNULUS_TEST_NVME=/dev/ng$(node 1),/dev/ng$(node 2) ./suite --nocapture >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
+# One after the other: they share namespaces, and the first wants them as they are.
+{
+    ANNULUS_TEST_NVME=/dev/ng$(node 1),/dev/ng$(node 2) ./suite --exact namespaces --nocapture &&
+        ANNULUS_TEST_ATOMIC=/dev/nvme$(node 1),/dev/nvme$(node 2) ./suite --exact atomic_block_devices --nocapture
+} >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
 result suite "$(grep -c '^NVMe namespace' /tmp/suite)"
+result atomic "$(grep -c '^block device .* atomic writes of up to ' /tmp/suite)"
 
 # serve DISK: on a socket, until stop.
 serve() {
@@ -58,6 +66,9 @@ for disk in "nvme:/dev/ng$(node 3)" "/dev/ng$(node 4)"; do
     result refused "$(grep -c 'in use' /tmp/other)"
     ./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/50:64k/30:1m/20 --size 32m --verify \
         --number-ios 200 --runtime 30s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load on $disk"; }
+    ANNULUS_TEST_INSIDE=/tmp/n.sock ./inside --exact atomic_writes_reach_the_disk --nocapture >/tmp/inside 2>&1 ||
+        { cat /tmp/inside /tmp/serve; fail "atomic writes to $disk"; }
+    grep '^ANNULUS-RESULT' /tmp/inside
     stop
     result blocks "$(blockdev --getss "/dev/$name")"
     # The pattern of the load is on the device, as its block device shows.
@@ -70,6 +81,7 @@ done
 fn namespaces_are_served_by_their_own_commands() {
     let lab = Lab::enter();
     let annulus = Path::new(env!("CARGO_BIN_EXE_annulus"));
+    let inside = integration_test(&["--test", "inside"], "tests/inside.rs");
     let suite = integration_test(&["-p", "annulus-bdev", "--test", "nvme"], "tests/nvme.rs");
     // The lab's own helpers want a target; this one only lends its directory.
     let mask = cpumask(1);
@@ -78,11 +90,13 @@ fn namespaces_are_served_by_their_own_commands() {
         provide(&target.path(""), annulus, "annulus"),
         provide(&target.path(""), &load_generator(), "annulus-bench"),
         provide(&target.path(""), &suite, "suite"),
+        provide(&target.path(""), &inside, "inside"),
     ];
     let mut args = vec!["--env".into(), "DISK=/dev/nvme0n1".into(), "--memory".into(), "1G".into()];
-    args.extend(["--cpus".into(), "2".into()]);
+    // The kernel takes no atomic limits over to namespaces that may have several paths.
+    args.extend(["--cpus", "2", "--append", "nvme_core.multipath=N"].map(str::to_owned));
     args.extend(programs.into_iter().flat_map(|name| ["--file".into(), name]));
-    args.extend(["--".into(), "-device".into(), "nvme,id=nvme0,serial=S123,mdts=5".into()]);
+    args.extend(["--".into(), "-device".into(), NVME.into()]);
     for (index, (bytes, block)) in
         [(SUITE_BYTES, 512), (SUITE_BYTES, 4096), (DISK_BYTES, 512), (DISK_BYTES, 4096)].into_iter().enumerate()
     {
@@ -100,7 +114,9 @@ fn namespaces_are_served_by_their_own_commands() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let guest = lab.boot(&target, "nvme", SCRIPT, &args).finish();
     assert_eq!(guest.results("suite"), ["2"]);
+    assert_eq!(guest.results("atomic"), ["4"], "two disks, served by both engines");
     assert_eq!(guest.results("refused"), ["1", "1"]);
+    assert_eq!(guest.results("atomic_blocks"), ["16", "16"]);
     assert_eq!(guest.results("blocks"), ["512", "4096"]);
     assert_eq!(guest.results("holds_data"), ["1", "1"]);
     for writes in guest.results("writes") {

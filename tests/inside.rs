@@ -1,5 +1,5 @@
 //! What guest tests run inside their guest: the driver in user space, on a target there that serves the guest's own disks.
-//! Without `ANNULUS_TEST_INSIDE`, the socket of that target, it does nothing. `tests/guest_nvme_removal.rs` sets it.
+//! Without `ANNULUS_TEST_INSIDE`, the socket of that target, it does nothing. `tests/guest_nvme_*.rs` set it.
 
 mod common;
 
@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command as Process};
 use std::time::{Duration, Instant};
 
+use annulus_bench::guest::cdb;
 use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Lun, Response};
 use annulus_bench::{Guest, Options};
@@ -207,4 +208,44 @@ fn pulled_disks_fail_and_the_other_goes_on() {
     settle(&mut load.guest, lun(other));
     let read = Command::read(lun(other), 0, CHUNK_BLOCKS as u32, BLOCK);
     assert!(load.guest.execute(0, &read).and_then(Response::good).unwrap().data == bytes(other, 0));
+}
+
+/// WRITE ATOMIC (16) of `data` (SBC-4).
+fn write_atomic(lba: u64, block: u32, data: Vec<u8>) -> Command {
+    let blocks = (data.len() / block as usize) as u16;
+    let mut cdb = vec![0x9c, 0];
+    cdb.extend(lba.to_be_bytes());
+    cdb.extend([0, 0]);
+    cdb.extend(blocks.to_be_bytes());
+    cdb.extend([0, 0]);
+    Command::data_out(lun(0), cdb, data)
+}
+
+/// The disk writes as much as the Block Limits page says, as a whole, and no more; its table of commands says that it can.
+#[test]
+fn atomic_writes_reach_the_disk() {
+    let Some(mut guest) = attach() else { return };
+    settle(&mut guest, lun(0));
+    let good = |guest: &mut Guest, command: &Command| guest.execute(0, command).and_then(Response::good).unwrap();
+    let capacity = good(&mut guest, &Command::data_in(lun(0), cdb::read_capacity_16(32), 32)).data;
+    let block = u32::from_be_bytes(capacity[8..12].try_into().unwrap());
+    let limits = good(&mut guest, &Command::data_in(lun(0), cdb::inquiry(Some(0xb0), 64), 64)).data;
+    let field = |at: usize| u32::from_be_bytes(limits[at..at + 4].try_into().unwrap());
+    let (most, alignment, granularity) = (field(44), field(48), field(52));
+    assert_eq!((alignment, granularity), (0, 0), "of a namespace without boundaries");
+    println!("ANNULUS-RESULT: atomic_blocks {most}");
+
+    // MAINTENANCE IN, REPORT SUPPORTED OPERATION CODES: one command, and its usage data.
+    let report = vec![0xa3, 0x0c, 0x01, 0x9c, 0, 0, 0, 0, 0, 20, 0, 0];
+    assert_eq!(good(&mut guest, &Command::data_in(lun(0), report, 20)).data[1] & 7, 3, "supported");
+
+    for blocks in 1..=most {
+        let data = pattern(u64::from(blocks), (blocks * block) as usize);
+        for lba in [5, 1000 + u64::from(blocks)] {
+            good(&mut guest, &write_atomic(lba, block, data.clone()));
+            assert!(good(&mut guest, &Command::read(lun(0), lba, blocks, block)).data == data, "{blocks} at {lba}");
+        }
+    }
+    let too_long = write_atomic(0, block, vec![0; ((most + 1) * block) as usize]);
+    assert_eq!(guest.execute(0, &too_long).unwrap().sense_code(), Some((5, 0x24, 0)));
 }

@@ -1,21 +1,45 @@
 //! The suite on NVMe namespaces. It overwrites them: only on those that `ANNULUS_TEST_NVME` names, paths with commas between
-//! them, each of the size that the suite wants and full of zeroes. `tests/guest_nvme_passthrough.rs` has such.
+//! them, each of the size that the suite wants and full of zeroes. All write atomically, and so do the block devices that
+//! `ANNULUS_TEST_ATOMIC` names, of that size, too. `tests/guest_nvme_passthrough.rs` has such.
 
 mod support;
 
 use std::path::Path;
 
-use bdev::{Bdev, NvmeBdev, NvmeOptions};
-use support::promises::keeps_its_promises;
+use bdev::{Bdev, Engine, FileBdev, FileOptions, NvmeBdev, NvmeOptions};
+use support::atomic::writes_whole_or_not_at_all;
+use support::promises::{SIZE, keeps_its_promises, read_all_as, whole};
+use support::rig::Rig;
+
+/// The paths that a variable holds.
+fn paths(variable: &str) -> Vec<String> {
+    let paths = std::env::var(variable).unwrap_or_default();
+    paths.split(',').filter(|path| !path.is_empty()).map(str::to_owned).collect()
+}
 
 #[test]
 fn namespaces() {
-    let paths = std::env::var("ANNULUS_TEST_NVME").unwrap_or_default();
-    for path in paths.split(',').filter(|path| !path.is_empty()) {
-        let bdev = NvmeBdev::open(Path::new(path), NvmeOptions::default()).unwrap();
+    for path in paths("ANNULUS_TEST_NVME") {
+        let bdev = NvmeBdev::open(Path::new(&path), NvmeOptions::default()).unwrap();
         let info = bdev.info();
         println!("{}", info.description);
-        assert!(info.discard.is_some() && info.write_zeroes_max > 0, "{info:?}");
+        assert!(info.discard.is_some() && info.write_zeroes_max > 0 && info.atomic.is_some(), "{info:?}");
         keeps_its_promises(&bdev);
+    }
+}
+
+#[test]
+fn atomic_block_devices() {
+    for path in paths("ANNULUS_TEST_ATOMIC") {
+        for engine in [Engine::Uring, Engine::Threads] {
+            let bdev = FileBdev::open(Path::new(&path), FileOptions { engine, ..FileOptions::default() }).unwrap();
+            println!("{}", bdev.info().description);
+            assert!(bdev.info().atomic.is_some_and(|atomic| atomic.natural), "{:?}", bdev.info());
+            let mut rig = Rig::new(&bdev);
+            let mut model = rig.read(0, &whole(SIZE as usize)).unwrap();
+            writes_whole_or_not_at_all(&bdev, &mut rig, Some(&mut model));
+            read_all_as(&mut rig, &model);
+            rig.close();
+        }
     }
 }
