@@ -40,6 +40,10 @@ pub struct Info {
     pub discard: Option<Discard>,
     /// Largest range of one [`OpKind::WriteZeroes`](crate::OpKind) in bytes, 0 if the device cannot.
     pub write_zeroes_max: u64,
+    /// Largest range of one [`OpKind::Verify`](crate::OpKind) in bytes, 0 if the device cannot.
+    pub verify_max: u64,
+    /// Whether the device can [`OpKind::Compare`](crate::OpKind).
+    pub compare: bool,
     /// What [`OpKind::WriteAtomic`](crate::OpKind) takes; none if the device cannot.
     pub atomic: Option<Atomic>,
     /// One line for people: what serves this device and how (`file disk.img, io_uring, direct`).

@@ -83,7 +83,7 @@ impl MemChannel {
             }
             (OpKind::Read, _) => scatter(segments, 0, &range),
             (OpKind::Write { .. }, _) => gather(segments, 0, &range),
-            (OpKind::WriteAtomic { .. }, _) => return Err(IoError::Unsupported),
+            (OpKind::Verify | OpKind::Compare | OpKind::WriteAtomic { .. }, _) => return Err(IoError::Unsupported),
             (OpKind::Unmap | OpKind::WriteZeroes { .. }, _) => {
                 self.store.zero(offset, len);
                 return Ok(());

@@ -45,6 +45,8 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,
+        verify_max: 0,
+        compare: false,
         atomic: None,
         description,
     }
@@ -71,6 +73,7 @@ impl NullChannel {
     fn judge(&self, op: &Op) -> Result<(), IoError> {
         match op.kind {
             _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
+            OpKind::Verify | OpKind::Compare => Err(IoError::Unsupported),
             OpKind::WriteAtomic { .. } => Atomic::admit(self.atomic, op),
             // It has no space to give back, so that none is ever missing.
             OpKind::Extents => fill(op, |offset| Ok(Extent { offset, len: op.len, allocated: true })),

@@ -7,6 +7,10 @@ use crate::segment::SegmentSlice;
 pub enum OpKind {
     /// Fill the segments from the device.
     Read,
+    /// See whether the range can be read, on the device itself. Without segments.
+    Verify,
+    /// See whether the range holds what the segments do, on the device itself; else it ends with [`IoError::Miscompare`].
+    Compare,
     /// Write the segments to the device.
     Write {
         /// Complete only once the data is on stable storage (force unit access).
@@ -39,7 +43,7 @@ pub enum OpKind {
 impl OpKind {
     /// Whether the segments hold the bytes of the range itself.
     pub const fn moves_data(self) -> bool {
-        matches!(self, Self::Read | Self::Write { .. } | Self::WriteAtomic { .. })
+        matches!(self, Self::Read | Self::Compare | Self::Write { .. } | Self::WriteAtomic { .. })
     }
 
     /// Whether it is done as a whole or not at all.

@@ -93,7 +93,7 @@ impl Ways {
             OpKind::Unmap => self.unmap,
             OpKind::WriteZeroes { unmap: false, .. } => self.zero.filter(|_| fits),
             OpKind::WriteZeroes { unmap: true, .. } => self.zero_and_unmap.filter(|_| fits),
-            OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } | OpKind::Flush | OpKind::Extents => None,
+            _ => None,
         }
     }
 

@@ -24,6 +24,7 @@ fn namespaces() {
         let info = bdev.info();
         println!("{}", info.description);
         assert!(info.discard.is_some() && info.write_zeroes_max > 0 && info.atomic.is_some(), "{info:?}");
+        assert!(info.compare && info.verify_max > 0, "{info:?}");
         keeps_its_promises(&bdev);
     }
 }

@@ -17,6 +17,10 @@ pub struct Limits {
     pub unmap_descriptors: u32,
     /// OPTIMAL UNMAP GRANULARITY. The first piece begins at block 0.
     pub unmap_granularity: u32,
+    /// Blocks that the device itself verifies in one operation.
+    pub verify: u32,
+    /// The device itself compares. As much as one transfer moves.
+    pub compare: bool,
     /// Writes that are atomic, in bytes.
     pub atomic: Option<Atomic>,
 }
@@ -56,6 +60,8 @@ impl Limits {
             unmap,
             unmap_descriptors,
             unmap_granularity,
+            verify: blocks(info.verify_max),
+            compare: info.compare,
             atomic: info.atomic.map(|atomic| Atomic { max: atomic.max.min(transfer_bytes), ..atomic }),
         }
     }
@@ -81,13 +87,16 @@ mod tests {
     #[test]
     fn what_the_device_can_do_counts() {
         let discard = Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true });
-        let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, atomic: Some(ATOMIC), ..info() });
+        let checked = Info { verify_max: 65536, compare: true, atomic: Some(ATOMIC), ..info() };
+        let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, ..checked });
         let expected = Limits {
             compare_and_write: 255,
             write_same: 0xffff,
             unmap: 1 << 20,
             unmap_descriptors: 256,
             unmap_granularity: 8,
+            verify: 128,
+            compare: true,
             atomic: Some(ATOMIC),
         };
         assert_eq!(limits, expected);

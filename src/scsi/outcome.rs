@@ -81,7 +81,9 @@ impl Outcome {
     pub const fn of_io_error(kind: OpKind, error: IoError) -> Self {
         let (key, asc) = match error {
             IoError::Medium => match kind {
-                OpKind::Read | OpKind::Extents => (SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR),
+                OpKind::Read | OpKind::Verify | OpKind::Compare | OpKind::Extents => {
+                    (SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR)
+                }
                 _ => (SenseKey::MEDIUM_ERROR, Asc::WRITE_ERROR),
             },
             IoError::NoSpace => (SenseKey::DATA_PROTECT, Asc::SPACE_ALLOCATION_FAILED),

@@ -18,6 +18,8 @@ pub fn info() -> Info {
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,
+        verify_max: 0,
+        compare: false,
         atomic: None,
         description: "test".into(),
     }

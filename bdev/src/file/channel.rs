@@ -39,6 +39,7 @@ impl Terms {
             _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
             OpKind::WriteAtomic { .. } if op.len > 0 => Atomic::admit(self.atomic, op).err().map(Err),
             _ if op.len == 0 => Some(Ok(())),
+            OpKind::Verify | OpKind::Compare => Some(Err(IoError::Unsupported)),
             _ => None,
         }
     }
@@ -152,7 +153,7 @@ impl Channel for RingChannel {
                 hand_over(&mut self.lane, io, self.terms.id, Job { tag, op: *op, plan: None });
                 return Ok(());
             }
-            OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } | OpKind::Flush => {}
+            _ => {}
         }
         let segments = op.segments.as_slice();
         // The kernel takes an atomic write in one piece of memory only.

@@ -154,6 +154,8 @@ fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) 
         solid_state: true,
         discard: Some(Discard { granularity, max: SPACE_MAX, zeroes: true }),
         write_zeroes_max: SPACE_MAX,
+        verify_max: 0,
+        compare: false,
         atomic: None,
         description: String::new(),
     }

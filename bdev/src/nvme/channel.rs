@@ -21,6 +21,8 @@ pub(super) fn open(bdev: &NvmeBdev, io: &mut Io) -> io::Result<Box<dyn Channel>>
         read_only: bdev.info.read_only,
         can_unmap: bdev.info.discard.is_some(),
         can_zero: bdev.info.write_zeroes_max > 0,
+        can_verify: bdev.info.verify_max > 0,
+        can_compare: bdev.info.compare,
         atomic: bdev.info.atomic.map(|atomic| atomic.up_to(io.bounce_bytes())),
     }))
 }
@@ -33,6 +35,8 @@ struct NvmeChannel {
     can_unmap: bool,
     can_zero: bool,
     atomic: Option<Atomic>,
+    can_verify: bool,
+    can_compare: bool,
 }
 
 impl NvmeChannel {
@@ -44,6 +48,8 @@ impl NvmeChannel {
             _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
             OpKind::WriteAtomic { .. } if op.len > 0 => Atomic::admit(self.atomic, op).err().map(Err),
             _ if op.len == 0 => Some(Ok(())),
+            OpKind::Verify if !self.can_verify => Some(Err(IoError::Unsupported)),
+            OpKind::Compare if !self.can_compare => Some(Err(IoError::Unsupported)),
             OpKind::Unmap if !self.can_unmap => Some(Err(IoError::Unsupported)),
             OpKind::WriteZeroes { .. } if !self.can_zero => Some(Err(IoError::Unsupported)),
             // A namespace does not say what of it is deallocated.

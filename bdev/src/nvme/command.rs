@@ -50,6 +50,16 @@ impl Command {
         Self::on_range(Opcode::Read, nsid, lba, blocks, data)
     }
 
+    /// Compare.
+    pub(super) fn compare(nsid: u32, lba: u64, blocks: u32, data: Data) -> Self {
+        Self::on_range(Opcode::Compare, nsid, lba, blocks, data)
+    }
+
+    /// Verify.
+    pub(super) fn verify(nsid: u32, lba: u64, blocks: u32) -> Self {
+        Self::on_range(Opcode::Verify, nsid, lba, blocks, Data::NONE)
+    }
+
     /// Write.
     pub(super) fn write(nsid: u32, lba: u64, blocks: u32, data: Data, fua: bool) -> Self {
         let command = Self::on_range(Opcode::Write, nsid, lba, blocks, data);
@@ -129,6 +139,8 @@ mod tests {
         assert_eq!(fields(Command::write(7, lba, 1, data, true)), (1, 7, data.address, 8192, on_range(1 << 30, 1)));
         assert_eq!(fields(Command::write_zeroes(7, lba, 65536, false, false)), (8, 7, 0, 0, on_range(0, 65536)));
         assert_eq!(fields(Command::write_zeroes(7, lba, 2, true, true)), (8, 7, 0, 0, on_range(1 << 25 | 1 << 30, 2)));
+        assert_eq!(fields(Command::compare(7, lba, 16, data)), (5, 7, data.address, 8192, on_range(0, 16)));
+        assert_eq!(fields(Command::verify(7, lba, 16)), (0xc, 7, 0, 0, on_range(0, 16)));
         assert_eq!(fields(Command::flush(7)), (0, 7, 0, 0, [0, 0, 0]));
         assert_eq!(fields(Command::deallocate(7, 0x5000)), (9, 7, 0x5000, 16, [0, 4, 0]));
         assert_eq!(fields(Command::identify(7, 3, 0x5000)), (6, 7, 0x5000, 4096, [3, 0, 0]));

@@ -36,6 +36,10 @@ pub(super) struct Controller {
     pub(super) dataset_management: bool,
     /// ONCS: Write Zeroes.
     pub(super) write_zeroes: bool,
+    /// ONCS: Compare.
+    pub(super) compare: bool,
+    /// ONCS: Verify.
+    pub(super) verify: bool,
     /// AWUPF in blocks: what is written as a whole even when power fails.
     atomic_blocks: u32,
 }
@@ -51,6 +55,8 @@ impl Controller {
             write_cache: page[525] & 1 != 0,
             dataset_management: oncs & 1 << 2 != 0,
             write_zeroes: oncs & 1 << 3 != 0,
+            compare: oncs & 1 != 0,
+            verify: oncs & 1 << 7 != 0,
             atomic_blocks: u32::from(u16_at(page, 528)) + 1,
         }
     }

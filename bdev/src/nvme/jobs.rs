@@ -137,15 +137,20 @@ impl Jobs {
         let blocks = |bytes: u64| (bytes / u64::from(block_size)) as u32;
         let left = entry.op.len - entry.done;
         let (command, is_list) = match entry.op.kind {
-            OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => {
+            OpKind::Read | OpKind::Compare | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => {
                 let piece = memory(&self.bounce, entry, &device.terms);
                 entry.part = piece.bytes;
                 let (blocks, data) = (blocks(piece.bytes), piece.data);
                 let command = match entry.op.kind {
                     OpKind::Write { fua } | OpKind::WriteAtomic { fua } => Command::write(nsid, lba, blocks, data, fua),
+                    OpKind::Compare => Command::compare(nsid, lba, blocks, data),
                     _ => Command::read(nsid, lba, blocks, data),
                 };
                 (command, piece.is_list)
+            }
+            OpKind::Verify => {
+                entry.part = left.min(limits.transfer_bytes);
+                (Command::verify(nsid, lba, blocks(entry.part)), false)
             }
             OpKind::WriteZeroes { unmap, fua } => {
                 entry.part = left.min(limits.zeroes_bytes);
@@ -238,7 +243,7 @@ fn memory(bounce: &BouncePool, entry: &Entry, terms: &Terms) -> Piece {
     };
     let most = terms.limits.transfer_bytes.min(bounce.buffer_bytes() as u64);
     let buffer = bounce.segment(id, (entry.op.len - entry.done).min(most) as usize);
-    if entry.op.kind.is_change() {
+    if entry.op.kind != OpKind::Read {
         gather(&segments[entry.cursor.segment..], entry.cursor.at as u64, &buffer);
     }
     Piece::of(buffer)

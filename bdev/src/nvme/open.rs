@@ -26,6 +26,9 @@ const CLASS: &str = "nvme-generic";
 /// Largest range of one operation on space in bytes: it goes to the device in parts, and patience has an end.
 const SPACE_MAX: u64 = 4 << 30;
 
+/// Largest range of one verification in bytes: as much time as the device needs to read it goes by.
+const VERIFY_MAX: u64 = 64 << 20;
+
 /// The name that the kernel has for the namespace's device for commands, `ng0n1`; `None` if `path` is none.
 pub(super) fn generic_name(path: &Path) -> Option<String> {
     let metadata = path.metadata().ok().filter(|metadata| metadata.file_type().is_char_device())?;
@@ -204,12 +207,20 @@ fn info_of(controller: &Controller, namespace: &Namespace, blocks: u64, terms: &
             zeroes: namespace.deallocated_zeroes,
         }),
         write_zeroes_max: if controller.write_zeroes { SPACE_MAX } else { 0 },
+        verify_max: if controller.verify { VERIFY_MAX } else { 0 },
+        compare: controller.compare,
         atomic: namespace.atomic(&controller, terms.limits.transfer_bytes),
         description: String::new(),
     }
 }
 
 fn describe(path: &Path, controller: &Controller, info: &Info, limits: &Limits) -> String {
+    let checks = match (info.compare, info.verify_max) {
+        (true, 1..) => ", compare, verify",
+        (true, 0) => ", compare",
+        (false, 1..) => ", verify",
+        (false, 0) => "",
+    };
     let space = match (info.read_only, &info.discard, info.write_zeroes_max) {
         (true, ..) => ", read-only",
         (_, Some(_), 1..) => ", unmap, write zeroes",
@@ -219,7 +230,10 @@ fn describe(path: &Path, controller: &Controller, info: &Info, limits: &Limits) 
     };
     let Controller { model, serial, firmware, .. } = controller;
     let most = bytes_for_people(limits.transfer_bytes);
-    format!("NVMe namespace {} ({model}, {serial}, {firmware}), commands of up to {most}{space}", path.display())
+    format!(
+        "NVMe namespace {} ({model}, {serial}, {firmware}), commands of up to {most}{space}{checks}",
+        path.display()
+    )
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ pub(super) enum Opcode {
     Flush = 0x00,
     Write = 0x01,
     Read = 0x02,
+    Compare = 0x05,
     WriteZeroes = 0x08,
     DatasetManagement = 0x09,
+    Verify = 0x0c,
 }
 
 /// Opcode of the admin command Identify.

@@ -58,6 +58,7 @@ impl Served {
     fn try_to(&self, op: &Op, plan: Option<Plan>, scratch: &mut Scratch) -> Result<(), IoError> {
         match op.kind {
             OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => self.move_data(op, scratch),
+            OpKind::Verify | OpKind::Compare => Err(IoError::Unsupported),
             OpKind::Flush => self.sync(),
             OpKind::Extents => extents::list(&self.file, op),
             OpKind::Unmap | OpKind::WriteZeroes { .. } => {

@@ -4,6 +4,7 @@
 pub mod arena;
 pub mod atomic;
 pub mod awkward;
+pub mod checks;
 pub mod fs;
 pub mod memory;
 pub mod place;

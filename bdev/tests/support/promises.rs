@@ -7,7 +7,7 @@ use bdev::{Bdev, IoConfig, IoError, OpKind, Tag};
 use super::awkward::{Layout, layouts, ranges, ranges_past};
 use super::memory::Memory;
 use super::rig::{Ended, Rig, WRITE, WRITE_FUA};
-use super::{Random, atomic, space};
+use super::{Random, atomic, checks, space};
 
 /// Size of the devices under test: holds the largest awkward range, is no power of two.
 pub const SIZE: u64 = (4 << 20) + 5 * 4096;
@@ -24,6 +24,7 @@ pub fn keeps_its_promises(bdev: &dyn Bdev) {
     space::tells_where_space_is(bdev, &mut rig, &mut model);
     agrees_with_a_model(bdev, &mut rig, &mut model);
     atomic::writes_whole_or_not_at_all(bdev, &mut rig, Some(&mut model));
+    checks::verifies_and_compares(bdev, &mut rig, &model);
     read_all_as(&mut rig, &model);
     shows_one_core_what_another_wrote(bdev, &mut rig);
     rig.close();
@@ -135,7 +136,7 @@ fn agrees_with_a_model(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
             match kind {
                 OpKind::Write { .. } | OpKind::WriteAtomic { .. } => model[range].copy_from_slice(&bytes),
                 OpKind::Unmap | OpKind::WriteZeroes { .. } => model[range].fill(0),
-                OpKind::Read | OpKind::Flush | OpKind::Extents => {}
+                _ => {}
             }
             running.insert(tag, Running { kind, first, count });
             started += 1;

@@ -3,7 +3,7 @@
 //!
 //! Data-out is the blocks as they should be, and then those to write.
 
-use bdev::OpKind;
+use bdev::{IoError, OpKind};
 
 use super::super::outcome::{BlockOp, Outcome};
 use super::super::sense::Sense;
@@ -20,6 +20,8 @@ struct CompareAndWrite {
     /// Bytes to compare, and to write.
     len: usize,
     fua: bool,
+    /// The device compares; it does not say where the bytes differ.
+    compares: bool,
     stage: Stage,
 }
 
@@ -29,6 +31,7 @@ enum Stage {
     Nothing,
     Locked,
     Read,
+    Compared,
     Written,
 }
 
@@ -48,7 +51,8 @@ pub(super) fn begin(
     unit.check_writable()?;
     let BlockOp { offset, len, .. } = unit.block_op(OpKind::Read, lba, blocks);
     let fua = flags.contains(RangeFlags::FUA);
-    Ok(Box::new(CompareAndWrite { offset, len: len as usize, fua, stage: Stage::Nothing }))
+    let compares = unit.limits.compare;
+    Ok(Box::new(CompareAndWrite { offset, len: len as usize, fua, compares, stage: Stage::Nothing }))
 }
 
 impl LongTask for CompareAndWrite {
@@ -61,12 +65,16 @@ impl LongTask for CompareAndWrite {
     }
 
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
-        let Self { offset, len, fua, stage } = *self;
+        let Self { offset, len, fua, compares, stage } = *self;
         let op = |kind| BlockOp { kind, offset, len: len as u64 };
         match stage {
             Stage::Nothing => {
                 self.stage = Stage::Locked;
                 LongStep::Lock { offset, len: len as u64 }
+            }
+            Stage::Locked if compares => {
+                self.stage = Stage::Compared;
+                LongStep::Block(op(OpKind::Compare), OpMemory::Data(0))
             }
             Stage::Locked => {
                 self.stage = Stage::Read;
@@ -78,17 +86,29 @@ impl LongTask for CompareAndWrite {
                 if let Some(at) = first_difference(read, expected) {
                     return Sense::miscompare(at as u64).into();
                 }
+                self.stage = Stage::Compared;
+                self.next(desk)
+            }
+            Stage::Compared => {
                 self.stage = Stage::Written;
                 LongStep::Block(op(OpKind::Write { fua }), OpMemory::Data(len as u64))
             }
             Stage::Written => LongStep::GOOD,
         }
     }
+
+    fn failed(&mut self, op: &BlockOp, error: IoError, desk: &mut Desk<'_>) -> LongStep {
+        if op.kind == OpKind::Compare && error == IoError::Miscompare {
+            (self.compares, self.stage) = (false, Stage::Locked);
+            return self.next(desk);
+        }
+        LongStep::Done(Outcome::of_io_error(op.kind, error))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use bdev::{Info, IoError};
+    use bdev::Info;
 
     use super::*;
     use crate::scsi::long::testing::Rig;
@@ -113,6 +133,20 @@ mod tests {
             assert_eq!(rig.locks, [(2560, 1024)]);
             assert_eq!(rig.bytes[4 * 512..8 * 512], [&[4; 512][..], &data()[1024..], &[7; 512]].concat());
         }
+    }
+
+    #[test]
+    fn a_device_that_compares_is_read_only_to_find_the_difference() {
+        let mut rig = Rig::new(&Info { compare: true, write_cache: bdev::WriteCache::WriteThrough, ..info() });
+        rig.good(&cdb(0, 5, 2), &data());
+        assert_eq!(rig.done(), [(OpKind::Compare, 5, 2), (OpKind::Write { fua: false }, 5, 2)]);
+        let mut differs = data();
+        (differs[0], differs[1], differs[600]) = (0xa5, 0xa5, 0);
+        rig.ops.clear();
+        assert_eq!(rig.refused(&cdb(0, 5, 2), &differs), Sense::miscompare(2));
+        assert_eq!(rig.done(), [(OpKind::Compare, 5, 2), (OpKind::Read, 5, 2)]);
+        rig.fails = |op| (op.kind == OpKind::Compare).then_some(IoError::Medium);
+        assert_eq!(rig.refused(&cdb(0, 5, 2), &data()).key, SenseKey(3));
     }
 
     #[test]

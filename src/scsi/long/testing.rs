@@ -227,6 +227,12 @@ impl Rig {
                 self.bytes[range].copy_from_slice(&out[at as usize..][..op.len as usize]);
                 self.holes[blocks].fill(false);
             }
+            (OpKind::Verify, OpMemory::Without) => assert!(op.len <= self.info.verify_max),
+            (OpKind::Compare, OpMemory::Data(at)) => {
+                assert!(self.info.compare);
+                let same = self.bytes[range] == out[at as usize..][..op.len as usize];
+                return if same { Ok(()) } else { Err(IoError::Miscompare) };
+            }
             (OpKind::Unmap, OpMemory::Without) => {
                 assert!(self.info.discard.is_some_and(|discard| op.len <= discard.max));
                 self.bytes[range].fill(0);

@@ -1,9 +1,10 @@
 //! VERIFY (10), (12) and (16) (SBC-4).
 //!
-//! Blocks are read into memory of its own, piece by piece, and compared with what the initiator sent. What a cache holds and
-//! the medium does not is written first: it is the medium that is verified.
+//! A device that can do so verifies blocks, or compares them with those that the initiator sent, itself. Else they are read
+//! into memory of our own, piece by piece, and compared here; so are those with which a device was not content, for it does
+//! not say where they differ. What a cache holds and the medium does not is written first: it is the medium that is verified.
 
-use bdev::OpKind;
+use bdev::{IoError, OpKind};
 
 use super::super::command::CdbForm;
 use super::super::outcome::{BlockOp, Outcome};
@@ -27,6 +28,8 @@ pub(super) struct Verify {
     /// Data-out that has been compared, in bytes.
     compared: u64,
     must_flush: bool,
+    /// What the device does with the blocks.
+    kind: OpKind,
 }
 
 /// Begins a VERIFY of `blocks` blocks.
@@ -50,10 +53,16 @@ pub(super) fn begin(
 impl Verify {
     /// A look at blocks that exist.
     pub(super) fn new(unit: &LogicalUnit, check: ByteCheck, (lba, blocks): (u64, u32), must_flush: bool) -> Self {
+        let (kind, chunk_blocks) = match check {
+            ByteCheck::NONE if unit.limits.verify > 0 => (OpKind::Verify, unit.limits.verify),
+            ByteCheck::BLOCKS if unit.limits.compare => (OpKind::Compare, unit.chunk_blocks()),
+            _ => (OpKind::Read, unit.chunk_blocks()),
+        };
         Self {
             check,
             block_size: unit.block_size as usize,
-            chunk_blocks: unit.chunk_blocks().min(blocks),
+            chunk_blocks: chunk_blocks.min(blocks),
+            kind,
             lba,
             left: blocks,
             reading: 0,
@@ -62,8 +71,24 @@ impl Verify {
         }
     }
 
+    /// The operation on the blocks from the first one that has not been verified on.
+    fn step(&self) -> LongStep {
+        let len = self.reading as usize * self.block_size;
+        let memory = match self.kind {
+            OpKind::Verify => OpMemory::Without,
+            OpKind::Compare => OpMemory::Data(self.compared),
+            _ => OpMemory::Own { at: 0, len },
+        };
+        let offset = self.lba * self.block_size as u64;
+        LongStep::Block(BlockOp { kind: self.kind, offset, len: len as u64 }, memory)
+    }
+
     /// Compares the blocks that have been read. The first one that differs.
     fn compare(&mut self, desk: &mut Desk<'_>) -> Result<(), Sense> {
+        if self.kind != OpKind::Read {
+            self.compared += u64::from(self.reading) * self.block_size as u64;
+            return Ok(());
+        }
         let (read, sent) = desk.memory.split_at_mut(self.chunk_blocks as usize * self.block_size);
         let read = &read[..self.reading as usize * self.block_size];
         let miscompare = |block: usize| Sense::miscompare(self.lba + block as u64);
@@ -102,6 +127,7 @@ impl LongTask for Verify {
         let blocks = match self.check {
             ByteCheck::BLOCKS => 2 * self.chunk_blocks,
             ByteCheck::ONE_BLOCK => self.chunk_blocks + 1,
+            _ if self.kind == OpKind::Verify => 0,
             _ => self.chunk_blocks,
         };
         blocks as usize * self.block_size
@@ -120,9 +146,15 @@ impl LongTask for Verify {
         if self.reading == 0 {
             return LongStep::GOOD;
         }
-        let len = self.reading as usize * self.block_size;
-        let op = BlockOp { kind: OpKind::Read, offset: self.lba * self.block_size as u64, len: len as u64 };
-        LongStep::Block(op, OpMemory::Own { at: 0, len })
+        self.step()
+    }
+
+    fn failed(&mut self, op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
+        if op.kind == OpKind::Compare && error == IoError::Miscompare {
+            self.kind = OpKind::Read;
+            return self.step();
+        }
+        LongStep::Done(Outcome::of_io_error(op.kind, error))
     }
 }
 

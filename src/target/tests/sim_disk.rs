@@ -65,6 +65,8 @@ impl SimDisk {
             solid_state: true,
             discard: Some(Discard { granularity: BLOCK as u32, max: 1 << 20, zeroes: true }),
             write_zeroes_max: 0,
+            verify_max: 0,
+            compare: false,
             atomic: None,
             description: "simulated".into(),
         };
@@ -151,7 +153,7 @@ impl State {
         let moved = match op.kind {
             OpKind::Read => copy_to(segments, 0, &self.blocks[range]),
             OpKind::Write { .. } | OpKind::WriteAtomic { .. } => copy_from(segments, 0, &mut self.blocks[range]),
-            OpKind::Flush | OpKind::Extents => 0,
+            OpKind::Flush | OpKind::Extents | OpKind::Verify | OpKind::Compare => 0,
             OpKind::Unmap | OpKind::WriteZeroes { .. } => {
                 self.blocks[range].fill(0);
                 return;

@@ -21,9 +21,11 @@ fn a_controller_says_who_it_is_and_what_it_can() {
     let controller = Controller::parse(&full);
     assert_eq!((&*controller.serial, &*controller.model, &*controller.firmware), ("SER1", "Model", "1.0"));
     assert!(controller.write_cache && controller.dataset_management && controller.write_zeroes);
+    assert!(!controller.compare && !controller.verify);
     assert_eq!(controller.atomic_blocks, 8);
-    let plain = Controller::parse(&page(&[(520, &[0xf3, 0xff])]));
+    let plain = Controller::parse(&page(&[(520, &[0x81, 0])]));
     assert!(!plain.write_cache && !plain.dataset_management && !plain.write_zeroes);
+    assert!(plain.compare && plain.verify);
     assert_eq!(plain.atomic_blocks, 1);
 }
 

@@ -130,6 +130,36 @@ fn what_is_promised_to_be_whole_is_one_command() {
 }
 
 #[test]
+fn the_device_itself_verifies_and_compares() {
+    let (mut jobs, device) = jobs(TERMS);
+    let memory = Mapping::new(65536).unwrap();
+    let id = jobs.accept(device, &op(OpKind::Verify, 512, 12288, &[]), Tag(5)).unwrap();
+    for (lba, blocks) in [(1, 16), (17, 8)] {
+        let part = jobs.part(id);
+        assert_eq!((part.request, part.command), (URING_CMD_IO, Command::verify(7, lba, blocks)));
+        if let Next::Done(done) = jobs.finish_part(part.user_data, 0) {
+            assert_eq!((done.completion.result, lba), (Ok(()), 17));
+        }
+    }
+    // What cannot be cut is compared through a buffer.
+    memory.part(0, 8100).fill(1);
+    memory.part(12288, 604).fill(2);
+    for list in [vec![memory.part(0, 4096)], vec![memory.part(0, 8100), memory.part(12288, 604)]] {
+        let len = crate::segment::total_len(&list);
+        let id = jobs.accept(device, &op(OpKind::Compare, 0, len, &list), Tag(5)).unwrap();
+        let part = jobs.part(id);
+        let entry = jobs.slab.get_mut(id);
+        let sent = match entry.bounce {
+            Some(buffer) => jobs.bounce.segment(buffer, 4096),
+            None => list[0],
+        };
+        assert_eq!(part.command, Command::compare(7, 0, 8, data(&sent)));
+        assert_eq!(sent.read_array::<2>(0), [1, 1]);
+        assert_eq!(completion(jobs.finish_part(part.user_data, 0x4285)), Err(IoError::Miscompare));
+    }
+}
+
+#[test]
 fn space_goes_in_parts_and_a_range_stays_where_it_is() {
     let (mut jobs, device) = jobs(TERMS);
     let id = jobs.accept(device, &op(OpKind::Unmap, 512, 40960, &[]), Tag(5)).unwrap();

@@ -113,3 +113,25 @@ fn a_block_that_cannot_be_read_ends_it() {
     assert_eq!(rig.refused(&[0x2f, 0, 0, 0, 0, 0, 0, 3, 0, 0], &[]), Sense::new(SenseKey(3), Asc(0x1100)));
     assert_eq!(rig.ops.len(), 2);
 }
+
+#[test]
+fn a_device_that_can_verifies_itself() {
+    let able = Info { verify_max: 4 * 512, compare: true, write_cache: bdev::WriteCache::WriteThrough, ..info() };
+    let mut rig = Rig::new(&able);
+    rig.good(&verify_10(0, 3, 6), &[]);
+    assert_eq!(rig.done(), [(OpKind::Verify, 3, 4), (OpKind::Verify, 7, 2)]);
+    rig.fails = |op| (op.kind == OpKind::Verify).then_some(IoError::Medium);
+    assert_eq!(rig.refused(&verify_10(0, 3, 6), &[]), Sense::new(SenseKey(3), Asc(0x1100)));
+    rig.fails = |_| None;
+    rig.ops.clear();
+    rig.good(&verify_10(2, 7, 3), &content(7..10));
+    assert_eq!(rig.done(), [(OpKind::Compare, 7, 3)]);
+    let mut data = content(7..10);
+    data[513] ^= 1;
+    rig.ops.clear();
+    assert_eq!(rig.refused(&verify_10(2, 7, 3), &data), differs(8));
+    assert_eq!(rig.done(), [(OpKind::Compare, 7, 3), (OpKind::Read, 7, 3)], "to find the block");
+    rig.ops.clear();
+    rig.good(&verify_10(6, 7, 1), &content(7..8));
+    assert_eq!(rig.done(), [(OpKind::Read, 7, 1)], "one block for all is compared here");
+}
