@@ -290,7 +290,7 @@ impl Io {
     pub(crate) fn command_ring(&mut self) -> io::Result<&mut NvmeRing> {
         if self.commands.is_none() {
             let bell = self.another_bell()?;
-            self.commands = Some(Box::new(NvmeRing::new(&self.config, bell)?));
+            self.commands = Some(Box::new(NvmeRing::new(&self.config, self.registrar.as_ref(), bell)?));
         }
         Ok(self.commands_mut())
     }
@@ -358,9 +358,12 @@ impl Io {
         ring.or_else(|| self.mailbox.as_ref().map(|mailbox| mailbox.bell()))
     }
 
-    /// What the ring has done; all zero if there is none.
+    /// What the ring has done; all zero if there is none. Of the ring for devices' own commands it is told how many of them
+    /// used registered memory.
     pub fn stats(&self) -> IoStats {
-        self.ring.as_ref().map_or_else(IoStats::default, |ring| ring.stats())
+        let stats = self.ring.as_ref().map_or_else(IoStats::default, |ring| ring.stats());
+        let commands = self.commands.as_ref().map_or(0, |ring| ring.fixed());
+        IoStats { fixed: stats.fixed + commands, ..stats }
     }
 
     /// The ring of a channel that has registered with it.

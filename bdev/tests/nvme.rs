@@ -1,12 +1,13 @@
 //! The suite on NVMe namespaces. It overwrites them: only on those that `ANNULUS_TEST_NVME` names, paths with commas between
 //! them, each of the size that the suite wants and full of zeroes. All write atomically, and so do the block devices that
-//! `ANNULUS_TEST_ATOMIC` names, of that size, too. `tests/guest_nvme_passthrough.rs` has such.
+//! `ANNULUS_TEST_ATOMIC` names, of that size, too. Every second one is tested with registered memory. `tests/guest_nvme_passthrough.rs` has such.
 
 mod support;
 
 use std::path::Path;
 
 use bdev::{Bdev, Engine, FileBdev, FileOptions, NvmeBdev, NvmeOptions};
+use support::arena::with_registered_memory;
 use support::atomic::writes_whole_or_not_at_all;
 use support::promises::{SIZE, keeps_its_promises, read_all_as, whole};
 use support::rig::Rig;
@@ -19,13 +20,18 @@ fn paths(variable: &str) -> Vec<String> {
 
 #[test]
 fn namespaces() {
-    for path in paths("ANNULUS_TEST_NVME") {
-        let bdev = NvmeBdev::open(Path::new(&path), NvmeOptions::default()).unwrap();
+    for (path, registered) in paths("ANNULUS_TEST_NVME").iter().zip([false, true].into_iter().cycle()) {
+        let bdev = NvmeBdev::open(Path::new(path), NvmeOptions::default()).unwrap();
         let info = bdev.info();
         println!("{}", info.description);
         assert!(info.discard.is_some() && info.write_zeroes_max > 0 && info.atomic.is_some(), "{info:?}");
         assert!(info.compare && info.verify_max > 0, "{info:?}");
-        keeps_its_promises(&bdev);
+        if registered {
+            let fixed = with_registered_memory(|| keeps_its_promises(&bdev));
+            assert!(fixed > 5_000, "{fixed} commands used it");
+        } else {
+            keeps_its_promises(&bdev);
+        }
     }
 }
 

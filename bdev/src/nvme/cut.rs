@@ -12,15 +12,15 @@ pub(super) struct Piece {
     /// Bytes, a multiple of the block size.
     pub(super) bytes: u64,
     pub(super) data: Data,
-    /// `data` is a list of segments.
-    pub(super) is_list: bool,
+    /// The one segment that `data` is; otherwise it is a list of segments.
+    pub(super) segment: Option<Segment>,
 }
 
 impl Piece {
     /// All of `segment`, which has fewer than 2^32 bytes.
     pub(super) fn of(segment: Segment) -> Self {
         let data = Data { address: segment.as_ptr().addr() as u64, len: segment.len() as u32 };
-        Self { bytes: segment.len() as u64, data, is_list: false }
+        Self { bytes: segment.len() as u64, data, segment: Some(segment) }
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) fn next(segments: &[Segment], cursor: Cursor, limits: &Limits, block_
     }
     let bytes = total_len(&rest[..count]);
     let data = Data { address: rest.as_ptr().addr() as u64, len: count as u32 };
-    bytes.is_multiple_of(block_size).then_some(Piece { bytes, data, is_list: true })
+    bytes.is_multiple_of(block_size).then_some(Piece { bytes, data, segment: None })
 }
 
 /// Whether all of `segments` can be cut; or, if they have to be one piece, are that.
@@ -75,7 +75,7 @@ mod tests {
         std::iter::from_fn(|| {
             let piece = next(segments, cursor, &LIMITS, block_size)?;
             cursor.advance(segments, piece.bytes as usize);
-            Some((piece.bytes, if piece.is_list { piece.data.len } else { 0 }))
+            Some((piece.bytes, if piece.segment.is_none() { piece.data.len } else { 0 }))
         })
         .collect()
     }

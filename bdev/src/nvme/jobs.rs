@@ -13,7 +13,7 @@ use crate::channel::{Completion, SubmitError, Tag};
 use crate::io::{ChannelId, Done, IoConfig};
 use crate::op::{IoError, Op, OpKind};
 use crate::segment::{gather, scatter};
-use crate::uring::{BounceId, BouncePool, Cursor, EntryId, Next, Slab};
+use crate::uring::{BounceId, BouncePool, BufferTable, Cursor, EntryId, Next, Slab};
 
 use super::command::{Command, range};
 use super::cut::{self, Piece};
@@ -57,6 +57,10 @@ pub(super) struct Entry {
     cursor: Cursor,
     bounce: Option<BounceId>,
     cancelled: bool,
+    /// The command in flight names a registered buffer.
+    fixed: bool,
+    /// No further one shall.
+    plain: bool,
 }
 
 /// The next command for an operation.
@@ -67,6 +71,8 @@ pub(super) struct Part {
     /// One of the kernel's two requests.
     pub(super) request: u32,
     pub(super) command: Command,
+    /// Index of the registered buffer that holds all of its data.
+    pub(super) registered: Option<u16>,
 }
 
 /// The accepted operations of a core.
@@ -77,6 +83,10 @@ pub(super) struct Jobs {
     bounce: BouncePool,
     /// A place for each entry: the kernel may read it until the entry's command has ended.
     ranges: Box<[[u8; RANGE_LEN]]>,
+    /// What the ring has registered.
+    pub(super) buffers: BufferTable,
+    /// Commands that named a registered buffer.
+    pub(super) fixed: u64,
 }
 
 impl Jobs {
@@ -87,6 +97,8 @@ impl Jobs {
             devices: (0..config.channels).map(|_| None).collect(),
             bounce: BouncePool::new(config.channels, config.bounce_buffers, config.bounce_buffer_bytes as usize)?,
             ranges: vec![[0; RANGE_LEN]; count as usize].into_boxed_slice(),
+            buffers: BufferTable::default(),
+            fixed: 0,
         })
     }
 
@@ -123,8 +135,10 @@ impl Jobs {
         let fits = !op.kind.moves_data() || cut::can_be_cut(segments, &limits, u64::from(block_size), whole);
         let bounce = if fits { None } else { Some(self.bounce.take(&mut device.bounced).ok_or(SubmitError::Full)?) };
         device.in_flight += 1;
-        let (done, part, cursor, cancelled) = (0, 0, Cursor::start(segments), false);
-        Ok(self.slab.insert(Entry { tag, op: *op, device: id, done, part, cursor, bounce, cancelled }))
+        let (done, part, cursor, cancelled, fixed) = (0, 0, Cursor::start(segments), false, false);
+        // Buffers of our own are not registered.
+        let plain = bounce.is_some();
+        Ok(self.slab.insert(Entry { tag, op: *op, device: id, done, part, cursor, bounce, cancelled, fixed, plain }))
     }
 
     /// The next command for an entry. For a bounced write this fills the buffer.
@@ -136,17 +150,21 @@ impl Jobs {
         let lba = (entry.op.offset + entry.done) / u64::from(block_size);
         let blocks = |bytes: u64| (bytes / u64::from(block_size)) as u32;
         let left = entry.op.len - entry.done;
+        let mut registered = None;
         let (command, is_list) = match entry.op.kind {
             OpKind::Read | OpKind::Compare | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => {
                 let piece = memory(&self.bounce, entry, &device.terms);
                 entry.part = piece.bytes;
                 let (blocks, data) = (blocks(piece.bytes), piece.data);
+                // The kernel takes no list of pieces of a registered buffer.
+                let whole = piece.segment.filter(|_| !entry.plain);
+                registered = whole.and_then(|segment| self.buffers.find(&[segment]));
                 let command = match entry.op.kind {
                     OpKind::Write { fua } | OpKind::WriteAtomic { fua } => Command::write(nsid, lba, blocks, data, fua),
                     OpKind::Compare => Command::compare(nsid, lba, blocks, data),
                     _ => Command::read(nsid, lba, blocks, data),
                 };
-                (command, piece.is_list)
+                (command, piece.segment.is_none())
             }
             OpKind::Verify => {
                 entry.part = left.min(limits.transfer_bytes);
@@ -164,8 +182,10 @@ impl Jobs {
             }
             OpKind::Flush | OpKind::Extents => (Command::flush(nsid), false),
         };
+        entry.fixed = registered.is_some();
+        self.fixed += u64::from(entry.fixed);
         let request = if is_list { URING_CMD_IO_VEC } else { URING_CMD_IO };
-        Part { fd: device.file.as_raw_fd(), user_data, request, command }
+        Part { fd: device.file.as_raw_fd(), user_data, request, command, registered }
     }
 
     /// Takes a command's result: 0, an NVMe status, or a negative errno.
@@ -174,10 +194,16 @@ impl Jobs {
             tracing::debug!(user_data, result, "a result that nobody waits for");
             return Next::Nothing;
         };
+        let entry = self.slab.get_mut(id);
+        // Whatever the kernel has against the registered buffer, the same without it says whether the operation is at fault.
+        let refused = matches!(result.saturating_neg(), libc::EFAULT | libc::EINVAL | libc::EOPNOTSUPP);
+        if std::mem::take(&mut entry.fixed) && refused {
+            entry.plain = true;
+            return if entry.cancelled { Next::Done(self.end(id, Err(IoError::Cancelled))) } else { Next::Again(id) };
+        }
         if let Err(error) = status::result_of(result) {
             return Next::Done(self.end(id, Err(error)));
         }
-        let entry = self.slab.get_mut(id);
         if entry.op.kind.moves_data() {
             let segments = entry.op.segments.as_slice();
             if let (Some(buffer), OpKind::Read) = (entry.bounce, entry.op.kind) {

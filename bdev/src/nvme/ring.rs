@@ -20,7 +20,7 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use crate::channel::{Completion, SubmitError, Tag};
 use crate::io::{ChannelId, Done, IoConfig};
 use crate::op::{IoError, Op};
-use crate::uring::{CANCEL, CommandRing, Enter, EntryId, Next, command_ring};
+use crate::uring::{CANCEL, CommandRing, Enter, EntryId, Next, Registered, Registrar, command_ring};
 
 use super::jobs::{DeviceId, Jobs, Part, Terms};
 use super::spec::COMMAND_LEN;
@@ -33,6 +33,8 @@ pub(crate) struct NvmeRing {
     enter: Enter,
     ring: CommandRing,
     jobs: Jobs,
+    /// What is registered of others' memory.
+    registered: Option<Registered>,
     /// Operations whose next command has found no place in the submission queue yet, oldest first. Never grows.
     waiting: VecDeque<EntryId>,
     /// Operations, as the kernel calls them, whose cancel requests are still to be queued. Never grows.
@@ -49,12 +51,14 @@ pub(crate) struct NvmeRing {
 
 impl NvmeRing {
     /// A ring for the calling thread. `bell` is an eventfd that does not block.
-    pub(crate) fn new(config: &IoConfig, bell: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(config: &IoConfig, registrar: Option<&Registrar>, bell: OwnedFd) -> io::Result<Self> {
         let ring = command_ring(config.in_flight_max())?;
         let jobs = Jobs::new(config)?;
+        let registered = registrar.map(|registrar| Registered::new(registrar, &bell)).transpose()?;
         Ok(Self {
             enter: Enter::new(&ring),
             ring,
+            registered,
             waiting: VecDeque::with_capacity(jobs.capacity()),
             unsent_cancels: VecDeque::with_capacity(jobs.capacity()),
             jobs,
@@ -143,6 +147,11 @@ impl NvmeRing {
     /// Moves results to `done`: at most as many as the completion queue holds.
     #[inline]
     pub(crate) fn reap(&mut self, done: &mut VecDeque<Done>) {
+        if let Some(registered) = &mut self.registered
+            && registered.is_stale()
+        {
+            registered.update(&self.ring.submitter(), &mut self.jobs.buffers);
+        }
         if self.jobs.in_flight() == 0 && self.cancels == 0 {
             return;
         }
@@ -189,6 +198,9 @@ impl NvmeRing {
     /// yet, and nothing left to submit: a core may wait for the bell.
     pub(crate) fn arm(&mut self) -> io::Result<bool> {
         self.armed = true;
+        if self.registered.as_ref().is_some_and(Registered::is_stale) {
+            return Ok(false);
+        }
         if self.jobs.in_flight() == 0 && self.cancels == 0 {
             return Ok(true);
         }
@@ -216,6 +228,11 @@ impl NvmeRing {
         }
         // Not readable, most of the time: nothing has rung.
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    /// Commands that named a registered buffer.
+    pub(crate) fn fixed(&self) -> u64 {
+        self.jobs.fixed
     }
 
     /// See [`NvmeRing::arm`].
@@ -247,13 +264,14 @@ impl NvmeRing {
 fn entry(part: &Part) -> Entry128 {
     let mut command = [0; 80];
     command[..COMMAND_LEN].copy_from_slice(&part.command.to_bytes());
-    opcode::UringCmd80::new(Fd(part.fd), part.request).cmd(command).build().user_data(part.user_data)
+    let command = opcode::UringCmd80::new(Fd(part.fd), part.request).cmd(command).buf_index(part.registered);
+    command.build().user_data(part.user_data)
 }
 
 /// Does one command on `file` and waits for it: its result, or why the ring could not be had.
 pub(super) fn ask(file: &File, request: u32, command: super::command::Command) -> io::Result<i32> {
     let mut ring = command_ring(1)?;
-    let entry = entry(&Part { fd: file.as_raw_fd(), user_data: 0, request, command });
+    let entry = entry(&Part { fd: file.as_raw_fd(), user_data: 0, request, command, registered: None });
     // SAFETY: the caller keeps the command's memory until this returns, and this returns with its result.
     unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
     while let Err(error) = ring.submit_and_wait(1) {

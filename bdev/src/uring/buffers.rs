@@ -6,7 +6,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use io_uring::IoUring;
+use io_uring::Submitter;
 
 use super::bounce::BouncePool;
 use super::memory::{Chunk, Registrar, Registration, Subscription, TABLE_LEN, Way, table};
@@ -105,7 +105,7 @@ impl Registered {
 
     /// Takes some of the changes over.
     #[cold]
-    pub(crate) fn update(&mut self, ring: &IoUring, buffers: &mut BufferTable) {
+    pub(crate) fn update(&mut self, ring: &Submitter<'_>, buffers: &mut BufferTable) {
         let Some((generation, published)) = self.subscription.look() else { return };
         let mut changes = 0;
         buffers.windows.retain(|window| {
@@ -138,7 +138,7 @@ impl Registered {
         }
     }
 
-    fn take_over(&mut self, ring: &IoUring, chunk: &Chunk) -> Option<u16> {
+    fn take_over(&mut self, ring: &Submitter<'_>, chunk: &Chunk) -> Option<u16> {
         let done = match self.subscription.way() {
             Way::Clone => table::take_over(ring, self.subscription.library(), chunk.slot),
             Way::Own => self.make_table(ring).and_then(|()| table::put(ring, chunk)),
@@ -152,7 +152,7 @@ impl Registered {
         }
     }
 
-    fn make_table(&mut self, ring: &IoUring) -> std::io::Result<()> {
+    fn make_table(&mut self, ring: &Submitter<'_>) -> std::io::Result<()> {
         if !self.has_table {
             table::make(ring, TABLE_LEN)?;
             self.has_table = true;

@@ -36,6 +36,7 @@ use crate::op::{IoError, Op};
 use crate::space::Plan;
 
 pub(crate) use bounce::{BounceId, BouncePool};
+pub(crate) use buffers::{BufferTable, Registered};
 pub(crate) use enter::Enter;
 pub(crate) use files::FileId;
 pub use memory::{Registrar, Registration};

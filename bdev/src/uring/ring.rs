@@ -85,7 +85,7 @@ impl Ring {
         if let Some(registered) = &mut self.registered
             && registered.is_stale()
         {
-            registered.update(&self.ring, buffers);
+            registered.update(&self.ring.submitter(), buffers);
         }
     }
 

@@ -130,6 +130,32 @@ fn what_is_promised_to_be_whole_is_one_command() {
 }
 
 #[test]
+fn registered_memory_is_named_until_the_kernel_refuses_it() {
+    let (mut jobs, device) = jobs(TERMS);
+    let memory = Mapping::new(65536).unwrap();
+    jobs.buffers = BufferTable::for_test(memory.part(0, 32768), 4);
+    let (inside, outside) = ([memory.part(0, 12288)], [memory.part(30720, 4096)]);
+    let id = jobs.accept(device, &op(OpKind::Read, 0, 12288, &inside), Tag(5)).unwrap();
+    let part = jobs.part(id);
+    assert_eq!((part.registered, part.command), (Some(4), Command::read(7, 0, 16, data(&memory.part(0, 8192)))));
+    assert_eq!(jobs.finish_part(part.user_data, 0), Next::Again(id));
+    let part = jobs.part(id);
+    assert_eq!(part.registered, Some(4));
+    assert_eq!(jobs.finish_part(part.user_data, -libc::EINVAL), Next::Again(id), "the same without it");
+    let part = jobs.part(id);
+    assert_eq!((part.registered, part.command), (None, Command::read(7, 16, 8, data(&memory.part(8192, 4096)))));
+    assert_eq!(completion(jobs.finish_part(part.user_data, -libc::EINVAL)), Err(IoError::Unsupported));
+    assert_eq!(jobs.fixed, 2);
+    let lists: [&[Segment]; 2] = [&outside, &[memory.part(0, 512), memory.part(4096, 512)]];
+    for list in lists {
+        let len = crate::segment::total_len(list);
+        let id = jobs.accept(device, &op(OpKind::Write { fua: false }, 0, len, list), Tag(5)).unwrap();
+        assert_eq!(jobs.part(id).registered, None);
+        jobs.end(id, Ok(()));
+    }
+}
+
+#[test]
 fn the_device_itself_verifies_and_compares() {
     let (mut jobs, device) = jobs(TERMS);
     let memory = Mapping::new(65536).unwrap();

@@ -13,7 +13,7 @@ const TERMS: Terms = Terms { nsid: 1, block_size: 512, limits: LIMITS, zeroes_de
 
 fn ring(path: &str, entries: u32) -> (NvmeRing, DeviceId) {
     let config = IoConfig { entries, channels: 1, reserve: 1, ..IoConfig::default() };
-    let mut ring = NvmeRing::new(&config, new_bell().unwrap()).unwrap();
+    let mut ring = NvmeRing::new(&config, None, new_bell().unwrap()).unwrap();
     let file = Arc::new(File::open(path).unwrap());
     let device = ring.add(ChannelId::for_test(0), &file, TERMS).unwrap();
     (ring, device)

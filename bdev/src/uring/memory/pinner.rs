@@ -27,17 +27,17 @@ pub(super) fn probe() -> io::Result<(Way, IoUring)> {
     let chunk = Chunk { memory: memory.part(0, 4096), slot: 1, _keep: memory };
     let refuse = |error| io::Error::other(refusal(&error, 4096));
     let library = IoUring::new(1).map_err(refuse)?;
-    table::make(&library, 2).map_err(refuse)?;
-    table::put(&library, &chunk).map_err(refuse)?;
+    table::make(&library.submitter(), 2).map_err(refuse)?;
+    table::put(&library.submitter(), &chunk).map_err(refuse)?;
     let core = IoUring::new(1).map_err(refuse)?;
-    let way = match table::take_over(&core, library.as_raw_fd(), chunk.slot) {
+    let way = match table::take_over(&core.submitter(), library.as_raw_fd(), chunk.slot) {
         Ok(()) => Way::Clone,
         Err(error) => {
             tracing::debug!(%error, "registered buffers cannot be cloned one by one: each CPU registers its own");
             Way::Own
         }
     };
-    table::clear(&library, chunk.slot)?;
+    table::clear(&library.submitter(), chunk.slot)?;
     Ok((way, library))
 }
 
@@ -120,9 +120,10 @@ impl Pinner {
         }
         match self.shared.way {
             Way::Clone => {
-                table::make(&self.stage, u32::from(chunk.slot) + 1)?;
-                let done = table::put(&self.stage, chunk)
-                    .and_then(|()| table::take_over(&self.shared.library, self.stage.as_raw_fd(), chunk.slot));
+                table::make(&self.stage.submitter(), u32::from(chunk.slot) + 1)?;
+                let done = table::put(&self.stage.submitter(), chunk).and_then(|()| {
+                    table::take_over(&self.shared.library.submitter(), self.stage.as_raw_fd(), chunk.slot)
+                });
                 self.stage.submitter().unregister_buffers()?;
                 done?;
             }
@@ -139,7 +140,7 @@ impl Pinner {
     fn unpin(&mut self, chunk: &Chunk) {
         self.pinned_bytes -= chunk.memory.len() as u64;
         if self.shared.way == Way::Clone
-            && let Err(error) = table::clear(&self.shared.library, chunk.slot)
+            && let Err(error) = table::clear(&self.shared.library.submitter(), chunk.slot)
         {
             tracing::warn!(%error, "guest memory stays registered that is not used any more");
         }
