@@ -138,7 +138,9 @@ impl MemMap {
     pub fn new(mut regions: Vec<Region>) -> Self {
         regions.sort_by_key(|region| region.start);
         assert!(regions.windows(2).all(|pair| pair[0].end() <= pair[1].start.0));
-        let shift = RegionCache::shift_for(regions.last().map_or(0, |last| last.end() - 1));
+        let shared = regions.iter().filter(|region| region.mapping.is_shared());
+        let ranges: Vec<_> = shared.map(|region| (region.start.0, region.end() - 1)).collect();
+        let shift = RegionCache::shift_for(&ranges);
         let windows = regions
             .iter()
             .map(|region| Window {
@@ -213,8 +215,13 @@ impl MemMap {
     #[inline]
     pub fn hit(&self, cache: &mut RegionCache, range: (Gpa, u64), access: Access) -> Option<Segment> {
         let mut segment = Segment::EMPTY;
-        let found = cache.hit(range, access, &mut segment) || self.hit_elsewhere(cache, range, access, &mut segment);
-        found.then_some(segment)
+        self.hit_into(cache, range, access, &mut segment).then_some(segment)
+    }
+
+    /// As [`MemMap::hit`], for a segment that has its place already.
+    #[inline]
+    pub fn hit_into(&self, cache: &mut RegionCache, range: (Gpa, u64), access: Access, place: &mut Segment) -> bool {
+        cache.hit(range, access, place) || self.hit_elsewhere(cache, range, access, place)
     }
 
     /// A guest with many regions has its data in all of them: not rare enough to go the long way.

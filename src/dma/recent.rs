@@ -8,7 +8,11 @@ use bdev::Segment;
 use super::map::{Access, Gpa};
 
 /// Parts of the guest's address space, each of which has a place for the region that was hit there last.
-const PARTS: usize = 32;
+const PARTS: usize = 64;
+/// Ways of each part.
+const WAYS: usize = 2;
+/// log2 of the least length of a part: that of a page.
+const SHIFT_MIN: u32 = 12;
 
 /// Remembers the regions of the last hits, two for each part of the address space: where a guest has many regions that are
 /// alike, each has a place of its own, also where a part reaches from one into the next.
@@ -17,21 +21,38 @@ const PARTS: usize = 32;
 #[derive(Debug, Clone, Copy)]
 pub struct RegionCache {
     /// Of each part the region that was added last, and the one before.
-    parts: [[Recent; 2]; PARTS],
+    parts: [[Recent; WAYS]; PARTS],
     /// log2 of the length of a part in bytes; what is further up begins from the first again.
     shift: u32,
 }
 
 impl Default for RegionCache {
     fn default() -> Self {
-        Self { parts: [[Recent::default(); 2]; PARTS], shift: u64::BITS - 1 }
+        Self { parts: [[Recent::default(); WAYS]; PARTS], shift: u64::BITS - 1 }
     }
 }
 
 impl RegionCache {
-    /// log2 of the length of a part in bytes, so that they reach up to `end`.
-    pub(super) fn shift_for(end: u64) -> u32 {
-        (u64::BITS - end.leading_zeros()).saturating_sub(PARTS.ilog2())
+    /// log2 of the length of a part in bytes, so that each of `ranges` finds a place in all parts that it reaches into: they
+    /// are in order, from the first byte to the last. It is the longest such length. Where there is none, as few as can be
+    /// are in the way of each other; and where there are more than places, the parts together reach as far as they do.
+    pub(super) fn shift_for(ranges: &[(u64, u64)]) -> u32 {
+        let Some((&(first, _), &(_, last))) = ranges.first().zip(ranges.last()) else { return u64::BITS - 1 };
+        let span = (u64::BITS - (last - first).leading_zeros()).saturating_sub(PARTS.ilog2()).max(SHIFT_MIN);
+        if ranges.len() > PARTS * WAYS {
+            return span;
+        }
+        let mut best = (usize::MAX, span);
+        for shift in (SHIFT_MIN..=span).rev() {
+            let crowd = crowd(ranges, shift);
+            if crowd < best.0 {
+                best = (crowd, shift);
+            }
+            if crowd == 0 {
+                break;
+            }
+        }
+        best.1
     }
 
     /// Puts the range in `place`, if it has bytes and all of them are within reach of what was hit last in its part. Returns
@@ -70,6 +91,16 @@ impl RegionCache {
         }
         *last = recent;
     }
+}
+
+/// How many of `ranges` are too many for the parts that they reach into, if those are `1 << shift` bytes long.
+fn crowd(ranges: &[(u64, u64)], shift: u32) -> usize {
+    let mut counts = [0_usize; PARTS];
+    for (first, last) in ranges.iter().map(|(first, last)| (first >> shift, last >> shift)) {
+        let reached = (last - first).min(PARTS as u64 - 1);
+        (first..=first + reached).for_each(|part| counts[part as usize % PARTS] += 1);
+    }
+    counts.iter().map(|count| count.saturating_sub(WAYS)).sum()
 }
 
 /// A region, as far as it may be used without more ado.
@@ -130,5 +161,33 @@ mod tests {
         assert_eq!((cache.recent(Gpa(0x1800)).start, cache.recent(Gpa(0x2800)).start), (0x1000, 0x2000));
         cache.remember(Gpa(0x3000), 20, region(0x3000));
         assert!(hits(&cache, 0x3000) && hits(&cache, 0x1000) && !hits(&cache, 0x2000), "the older one makes room");
+    }
+
+    /// Regions from `first` on, all of one length, and as far from each other.
+    fn row(first: u64, count: u64, len: u64) -> Vec<(u64, u64)> {
+        (0..count).map(|index| first + 2 * index * len).map(|start| (start, start + len - 1)).collect()
+    }
+
+    #[test]
+    fn regions_far_up_and_near_each_other_have_places_of_their_own() {
+        let small = vec![(0, 0x9_ffff)];
+        for ranges in [row(1 << 32, 32, 2 << 20), row(0, 64, 1 << 12), [small, row(1 << 40, 32, 1 << 21)].concat()] {
+            let (shift, mut cache) = (RegionCache::shift_for(&ranges), RegionCache::default());
+            for &(first, _) in &ranges {
+                cache.remember(Gpa(first), shift, region(first));
+            }
+            for &(first, _) in &ranges {
+                assert!(cache.hit((Gpa(first), 0x1000), Access::Read, &mut Segment::EMPTY.clone()), "{first:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn parts_are_as_long_as_they_can_be() {
+        assert_eq!(RegionCache::shift_for(&[]), 63);
+        assert_eq!(RegionCache::shift_for(&[(0, (1 << 33) - 1)]), 27, "one sixty-fourth of it");
+        assert_eq!(RegionCache::shift_for(&[(0, 0)]), SHIFT_MIN);
+        assert_eq!(RegionCache::shift_for(&[(0, u64::MAX)]), 58);
+        assert_eq!(RegionCache::shift_for(&row(0, 1000, 1 << 20)), 25, "too many: all of the two gigabytes");
     }
 }

@@ -46,7 +46,7 @@ impl RequestQueue {
         let (count, mut taken) = (usize::from(count), 0);
         while taken < count {
             let most = (count - taken).min(BATCH).min(self.slots.room());
-            let batch = self.queue.ring.pop_usual(&mut self.batch[..most]);
+            let batch = self.queue.ring.pop_usual(&self.queue.memory, &mut self.batch[..most]);
             self.begin_batch(batch, cx);
             taken += batch;
             if batch < most || most == 0 {

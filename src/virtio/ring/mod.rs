@@ -224,12 +224,12 @@ impl Ring {
     }
 
     /// Takes chains of the batch that [`Ring::look`] saw, one into each place of `into`, as long as they are usual ones: cut
-    /// in a few pieces, each in memory that was hit before. Returns how many. What comes next is for [`Ring::pop`] to say.
+    /// in a few pieces, each whole in one region. Returns how many. What comes next is for [`Ring::pop`] to say.
     #[inline]
-    pub fn pop_usual(&mut self, into: &mut [UsualChain]) -> usize {
+    pub fn pop_usual(&mut self, map: &MemMap, into: &mut [UsualChain]) -> usize {
         match self {
-            Self::Split(ring) => ring.pop_usual(into),
-            Self::Packed(ring) => ring.pop_usual(into),
+            Self::Split(ring) => ring.pop_usual(map, into),
+            Self::Packed(ring) => ring.pop_usual(map, into),
         }
     }
 
@@ -240,7 +240,7 @@ impl Ring {
     /// [`RingError`]: the ring is broken, the device needs a reset. Nothing was taken.
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
         let mut usual = UsualChain::EMPTY;
-        if self.pop_usual(std::slice::from_mut(&mut usual)) == 1 {
+        if self.pop_usual(map, std::slice::from_mut(&mut usual)) == 1 {
             chain.describe(&usual);
             return Ok(Popped::Chain(usual.take_head()));
         }

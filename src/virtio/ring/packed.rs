@@ -147,10 +147,10 @@ impl PackedRing {
 
     /// See [`Ring::pop_usual`](super::Ring::pop_usual).
     #[inline(never)]
-    pub fn pop_usual(&mut self, into: &mut [UsualChain]) -> usize {
+    pub fn pop_usual(&mut self, map: &MemMap, into: &mut [UsualChain]) -> usize {
         let mut count = 0;
         for chain in into {
-            let Some(head) = self.pop_next(chain) else { break };
+            let Some(head) = self.pop_next(map, chain) else { break };
             chain.prefetch();
             chain.head = Some(head);
             count += 1;
@@ -161,9 +161,10 @@ impl PackedRing {
     }
 
     #[inline(always)]
-    fn pop_next(&mut self, chain: &mut UsualChain) -> Option<Head> {
+    fn pop_next(&mut self, map: &MemMap, chain: &mut UsualChain) -> Option<Head> {
         let areas = self.areas.as_ref()?;
-        let (mut at, room, cache) = (self.next_avail, self.size - self.taken, &self.cache);
+        let (mut at, room) = (self.next_avail, self.size - self.taken);
+        let mut memory = Memory { map, cache: &mut self.cache };
         let first = areas.descriptor(at.index());
         if !at.is_available(first.flags) {
             return None;
@@ -172,7 +173,7 @@ impl PackedRing {
         fetched.clear();
         fetched.push(first);
         if first.flags & DESC_F_INDIRECT != 0 {
-            let table = self.tables.usual(&first, cache)?;
+            let table = self.tables.usual(&first, memory.borrow())?;
             let entries = || {
                 let mut index = 0;
                 move |_: &Descriptor| {
@@ -185,8 +186,8 @@ impl PackedRing {
             };
             let (mut three, mut more) = (entries(), entries());
             let (begin, again) = (three(&first)?, more(&first)?);
-            if chain.fill_three(cache, begin, three).is_none() {
-                chain.fill(cache, again, more)?;
+            if chain.fill_three(memory.cache, begin, three).is_none() {
+                chain.fill(memory, again, more)?;
             }
         } else {
             let mut next = |_: &Descriptor| {
@@ -198,10 +199,10 @@ impl PackedRing {
                     descriptor
                 })
             };
-            if chain.fill_three(cache, first, &mut next).is_none() {
+            if chain.fill_three(memory.cache, first, &mut next).is_none() {
                 at = self.next_avail;
                 fetched.truncate(1);
-                chain.fill(cache, first, |_| {
+                chain.fill(memory, first, |_| {
                     at = at.next(areas.size());
                     let descriptor = areas.descriptor(at.index());
                     let is_next = at.is_available_and_direct(descriptor.flags);

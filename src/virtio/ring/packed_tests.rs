@@ -3,6 +3,8 @@
 use super::testing::packed::*;
 use super::testing::*;
 use super::*;
+use crate::dma::testing::region as dma_region;
+use std::sync::Arc;
 
 const FLAGS: RingFeatures = RingFeatures { event_idx: false, indirect: true };
 const EVENTS: RingFeatures = RingFeatures { event_idx: true, indirect: true };
@@ -273,4 +275,35 @@ fn a_chain_given_back_to_an_unbound_ring_is_lost_and_counted() {
     ring.unbind();
     ring.push(head, 108);
     assert_eq!((ring.in_flight(), ring.publish(), driver.take_used()), (0, false, None));
+}
+
+#[test]
+fn usual_chains_are_taken_in_whatever_regions_they_are() {
+    // More than a ring remembers, so that most are met for the first time again and again.
+    let place = |region: u64| 0x100_0000 + region % 200 * 0x4000;
+    let regions = (0..200).map(|region| dma_region(place(region), 0x2000));
+    let map = Arc::new(MemMap::new(regions.chain([dma_region(0, MEMORY_LEN)]).collect()));
+    let mut driver = PackedDriver::in_map(map.clone(), 64, FLAGS);
+    let (mut ring, mut batch) = (driver.ring(), [const { UsualChain::EMPTY }; 8]);
+    for first in (0..200).step_by(8) {
+        for region in (first..first + 8).map(|turn| turn * 7) {
+            let (header, response) = (Buffer::readable(place(region), 51), Buffer::writable(place(region) + 51, 108));
+            let data = Buffer::writable(place(region + 90) + 0x1000, 0x1000);
+            match region % 3 {
+                0 => driver.add(&[header, response, data]),
+                1 => driver.add(&[header, response, data, Buffer::writable(place(region + 20), 512)]),
+                _ => driver.add_indirect(place(region) + 0x200, &[header, response, data]),
+            };
+        }
+        let _ = ring.look().expect("the ring is sound");
+        assert_eq!(ring.pop_usual(&map, &mut batch), 8);
+        for chain in &mut batch {
+            assert_eq!((chain.readable().len(), chain.readable()[0].len()), (1, 51));
+            let places = [&chain.readable()[0], &chain.writable()[0]].map(|segment| map.locate(segment).unwrap().0);
+            assert_eq!((places[1] - places[0], chain.writable()[1].len()), (51, 0x1000));
+            ring.push(chain.take_head(), 108);
+        }
+        let _ = ring.publish();
+        (0..8).for_each(|_| assert!(driver.take_used().is_some()));
+    }
 }

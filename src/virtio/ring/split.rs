@@ -120,17 +120,18 @@ impl SplitRing {
 
     /// See [`Ring::pop_usual`](super::Ring::pop_usual).
     #[inline(never)]
-    pub fn pop_usual(&mut self, into: &mut [UsualChain]) -> usize {
+    pub fn pop_usual(&mut self, map: &MemMap, into: &mut [UsualChain]) -> usize {
         let Some(areas) = &self.areas else { return 0 };
-        let (cache, tables, first) = (&self.cache, &self.tables, self.next_avail);
+        let (tables, first) = (&self.tables, self.next_avail);
+        let mut memory = Memory { map, cache: &mut self.cache };
         let most = into.len().min(self.avail_seen.wrapping_sub(first).into());
         if most > 1 {
-            prefetch(areas, tables, cache, (first, most as u16));
+            prefetch(areas, tables, memory.borrow(), (first, most as u16));
         }
         let mut count = 0;
         for chain in &mut into[..most] {
             let id = areas.avail_head(first.wrapping_add(count));
-            let Some(descriptors) = fill_usual(chain, areas, tables, cache, id) else { break };
+            let Some(descriptors) = fill_usual(chain, areas, tables, memory.borrow(), id) else { break };
             chain.prefetch();
             chain.head = Some(Head { id, descriptors });
             count += 1;
@@ -268,18 +269,18 @@ impl SplitRing {
 
 /// Describes the chain whose head is `id` if it is a usual one: the ring's own descriptors in it.
 #[inline(always)]
-fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, cache: &RegionCache, id: u16) -> Option<u16> {
+fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, mut memory: Memory<'_>, id: u16) -> Option<u16> {
     let mut table = areas.descriptors();
     let mut first = table.get(id)?.split();
     let is_indirect = first.flags & DESC_F_INDIRECT != 0;
     if is_indirect {
-        table = tables.usual(&first, cache)?;
+        table = tables.usual(&first, memory.borrow())?;
         first = table.get(0)?.split();
     }
     let next = |before: &Descriptor| table.get(before.link).map(RawDescriptor::split);
-    let count = match chain.fill_three(cache, first, next) {
+    let count = match chain.fill_three(memory.cache, first, next) {
         Some(count) => count,
-        None => chain.fill(cache, first, next)?,
+        None => chain.fill(memory, first, next)?,
     };
     match (count <= table.count(), is_indirect) {
         (false, _) => None,
@@ -290,7 +291,7 @@ fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, cache: &Re
 
 /// Asks for the descriptors of `count` chains from `position` on, and for the tables that they point to.
 #[inline(always)]
-fn prefetch(areas: &Areas, tables: &Tables, cache: &RegionCache, (position, count): (u16, u16)) {
+fn prefetch(areas: &Areas, tables: &Tables, mut memory: Memory<'_>, (position, count): (u16, u16)) {
     let table = areas.descriptors();
     let heads = || (0..count).map(|step| areas.avail_head(position.wrapping_add(step)));
     heads().for_each(|id| table.prefetch(id));
@@ -299,7 +300,7 @@ fn prefetch(areas: &Areas, tables: &Tables, cache: &RegionCache, (position, coun
         if first.flags & DESC_F_INDIRECT == 0 {
             return;
         }
-        let Some(table) = tables.usual(&first, cache) else { return };
+        let Some(table) = tables.usual(&first, memory.borrow()) else { return };
         table.prefetch(0);
         table.prefetch(table.count() - 1);
     }

@@ -9,7 +9,7 @@ use super::chain::{Filling, Memory};
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_SIZE, Descriptor, Descriptors, RawDescriptor};
 use super::usual::USUAL_SEGMENTS;
 use super::{ChainFault, MAX_SEGMENTS};
-use crate::dma::{Access, Gpa, RegionCache};
+use crate::dma::{Access, Gpa};
 
 /// Why a chain could not be taken.
 pub(super) enum Stop {
@@ -98,13 +98,12 @@ impl Tables {
         Ok(filling.finish()?)
     }
 
-    /// The table that `pointer` points to, if it is a short one, whole in a region that was hit before, and its pointer
-    /// keeps to the rules.
+    /// The table that `pointer` points to, if it is a short one, whole in one region, and its pointer keeps to the rules.
     #[inline(always)]
-    pub fn usual(&self, pointer: &Descriptor, cache: &RegionCache) -> Option<Descriptors> {
+    pub fn usual(&self, pointer: &Descriptor, memory: Memory<'_>) -> Option<Descriptors> {
         let mut whole = Segment::EMPTY;
         let is_usual = self.check(pointer).is_ok_and(|entries| usize::from(entries) <= USUAL_SEGMENTS)
-            && cache.hit((pointer.addr, u64::from(pointer.len)), Access::Read, &mut whole);
+            && memory.map.hit_into(memory.cache, (pointer.addr, u64::from(pointer.len)), Access::Read, &mut whole);
         let base = NonNull::new(whole.as_ptr())?;
         // SAFETY: the segment is as long as so many descriptors, and mapped.
         is_usual.then(|| unsafe { Descriptors::new(base, (whole.len() / DESC_SIZE as usize) as u16) })

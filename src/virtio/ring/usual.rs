@@ -1,4 +1,4 @@
-//! A chain as drivers nearly always cut it: in a few buffers, each whole in a region that was hit before. It is described
+//! A chain as drivers nearly always cut it: in a few buffers, each whole in one region. It is described
 //! in place, by whoever takes a batch of chains, and nothing of it is copied again.
 //!
 //! What is not so is for [`Chain`](super::Chain): nothing here ever says that a chain is wrong.
@@ -6,7 +6,7 @@
 use bdev::Segment;
 
 use super::Head;
-use super::chain::MAX_TOTAL_LEN;
+use super::chain::{MAX_TOTAL_LEN, Memory};
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor};
 use crate::dma::{Access, RegionCache};
 
@@ -70,7 +70,8 @@ impl UsualChain {
         self.head.take().expect("a chain that was popped is given back once")
     }
 
-    /// As [`UsualChain::fill`], for the most usual of all: a request header, one piece of data and a response.
+    /// As [`UsualChain::fill`], for the most usual of all: a request header, one piece of data and a response, in regions that
+    /// were hit before.
     #[inline(always)]
     pub(super) fn fill_three(
         &mut self,
@@ -108,7 +109,7 @@ impl UsualChain {
     #[inline(never)]
     pub(super) fn fill(
         &mut self,
-        cache: &RegionCache,
+        memory: Memory<'_>,
         first: Descriptor,
         mut next: impl FnMut(&Descriptor) -> Option<Descriptor>,
     ) -> Option<u16> {
@@ -122,7 +123,7 @@ impl UsualChain {
             }
             direction = flags & DESC_F_WRITE;
             let access = if direction == 0 { Access::Read } else { Access::Write };
-            if !cache.hit((addr, u64::from(len)), access, segment) {
+            if !memory.map.hit_into(memory.cache, (addr, u64::from(len)), access, segment) {
                 return None;
             }
             total_len += u64::from(len);
