@@ -16,6 +16,7 @@ use super::cx::{Cx, Order};
 use super::disk::Disk;
 use super::ending::Ending;
 use super::job::{self, Job};
+use super::lookout::Lookout;
 use super::message::{Message, QueueName};
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex, WorkerIndex};
 use super::task_set::Privileged;
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     cx: Cx,
     /// By [`WorkerIndex`].
     workers: Vec<Option<Box<Worker>>>,
+    lookout: Lookout,
     /// Places of the workers whose pass has to be finished.
     touched: Vec<WorkerIndex>,
     /// Places of the channels that have timers.
@@ -90,6 +92,7 @@ impl Core {
         Ok(Self {
             cx,
             workers: Vec::new(),
+            lookout: Lookout::default(),
             touched: Vec::new(),
             timed,
             turn: 0,
@@ -147,13 +150,16 @@ impl Core {
     #[inline]
     fn poll_workers(&mut self) -> usize {
         let mut work = 0;
-        for (place, worker) in self.workers.iter_mut().enumerate() {
-            let Some(worker) = worker else { continue };
-            if worker.has_nothing() {
-                continue;
+        self.lookout.begin_pass();
+        for word in 0..self.lookout.words() {
+            for place in self.lookout.due(word) {
+                let Some(worker) = &mut self.workers[place] else { continue };
+                if worker.has_nothing() {
+                    continue;
+                }
+                work += worker.poll(&mut self.cx);
+                touch(&mut self.touched, WorkerIndex(place as u16), worker);
             }
-            work += worker.poll(&mut self.cx);
-            touch(&mut self.touched, WorkerIndex(place as u16), worker);
         }
         work
     }
@@ -163,6 +169,7 @@ impl Core {
     fn finish_pass(&mut self) -> usize {
         let mut ended = 0;
         while let Some(WorkerIndex(place)) = self.touched.pop() {
+            self.lookout.note(place.into());
             let place = &mut self.workers[usize::from(place)];
             if place.as_mut().is_some_and(|worker| !worker.finish_pass()) {
                 *place = None;
@@ -176,6 +183,7 @@ impl Core {
     #[cold]
     fn disturb_all(&mut self) {
         self.workers.iter_mut().flatten().for_each(|worker| worker.disturb());
+        self.lookout.rouse(self.workers.len());
     }
 
     fn find(&mut self, queue: QueueName) -> Option<(&mut Worker, &mut Cx)> {
@@ -197,6 +205,7 @@ impl Core {
         if free == self.workers.len() {
             self.workers.push(None);
             self.touched.reserve(self.workers.len());
+            self.lookout.rouse(self.workers.len());
         }
         self.workers[free] = Some(worker);
     }
@@ -230,6 +239,7 @@ impl Core {
         tracing::error!(operations, "stopping without an answer to operations: unflushed writes may be lost");
         self.clean.store(false, Ordering::Relaxed);
         self.workers.drain(..).for_each(std::mem::forget);
+        self.lookout.rouse(0);
         Drain::Finished
     }
 
@@ -376,6 +386,7 @@ impl Context for Core {
         for worker in self.workers.iter_mut().flatten() {
             worker.disarm();
         }
+        self.lookout.rouse(self.workers.len());
     }
 
     fn wake_fds<'a>(&'a self, fds: &mut WakeFds<'a>) {

@@ -29,6 +29,7 @@ mod homes;
 mod job;
 mod live;
 mod long;
+mod lookout;
 mod lun_map;
 mod message;
 mod notes;

@@ -5,6 +5,7 @@ use reactor::Context;
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::Cancels;
+use crate::target::lookout::TURNS;
 use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
 
 const OK: u8 = 0;
@@ -181,6 +182,37 @@ fn a_function_whose_commands_end_while_its_core_falls_asleep_is_answered() {
         bed.core(0).disarm();
         bed.run();
         assert_eq!(bed.guest().take_ended().len(), 2);
+    }
+}
+
+/// Five guests with eight queues each on one core, all of which have had nothing for long.
+fn many_quiet_queues() -> Bed {
+    let (mut bed, _disks) = Bed::simulated(1, 8, 1);
+    (0..4).for_each(|_| _ = bed.add_guest(8));
+    bed.passes(300);
+    bed
+}
+
+#[test]
+fn a_quiet_one_of_many_queues_is_seen_when_it_wakes_up() {
+    let mut bed = many_quiet_queues();
+    for (guest, queue) in (0..5).flat_map(|guest| (0..8).map(move |queue| (guest, queue))) {
+        let id = bed.guests[guest].read(queue, 0, 0);
+        bed.passes(TURNS as usize);
+        assert!(!bed.guests[guest].is_open(id), "queue {queue} of guest {guest}");
+    }
+}
+
+#[test]
+fn before_the_core_sleeps_and_after_it_all_of_many_queues_are_looked_at() {
+    for (guest, queue) in (0..5).flat_map(|guest| (0..8).map(move |queue| (guest, queue))) {
+        let mut bed = many_quiet_queues();
+        let id = bed.guests[guest].read(queue, 0, 0);
+        let (core, mailbox) = bed.parts(0);
+        assert!(!mailbox.doze(|| core.arm()).0, "it must look again");
+        bed.core(0).disarm();
+        bed.passes(1);
+        assert!(!bed.guests[guest].is_open(id), "queue {queue} of guest {guest}");
     }
 }
 

@@ -1,0 +1,161 @@
+//! Which queues of a reactor a pass looks at. Most have nothing most of the time, and to find that out of each of them in each
+//! pass is what those that have something would pay for.
+//!
+//! Owns two bits for each queue: *lively* is one of which anything was finished lately. A pass looks at those, and at every
+//! [`TURNS`]th of the others in turn. So it takes no longer than that many passes to see that a queue wakes up. Nothing is put
+//! off that does not come from a driver: what is not calm is lively, and a message or the end of a sleep makes all of them so.
+//! [`Core`](super::core::Core) alone asks it.
+
+/// Passes in which each queue is looked at at least once, where there are many.
+pub(super) const TURNS: u32 = 4;
+/// As many queues are no matter: each is looked at in each pass.
+const FEW: usize = 16;
+/// Passes after which a queue is lively no more if nothing of it was finished in as many before them: a power of two.
+const LIVELY_PASSES: u32 = 64;
+
+/// Queues whose numbers are alike but for the last 6 bits.
+const WORD: usize = u64::BITS as usize;
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Word {
+    present: u64,
+    /// Of which anything was finished, since `before` was renewed.
+    lively: u64,
+    before: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Lookout {
+    words: Vec<Word>,
+    pass: u32,
+    /// Those whose turn it is, in each word.
+    turn: u64,
+    is_few: bool,
+}
+
+impl Lookout {
+    /// There are the queues 0 to `count`, and any may have something.
+    pub(crate) fn rouse(&mut self, count: usize) {
+        self.words.resize(count.div_ceil(WORD), Word::default());
+        for (place, word) in self.words.iter_mut().enumerate() {
+            let here = (count - place * WORD).min(WORD) as u32;
+            let present = u64::MAX >> (u64::BITS - here);
+            *word = Word { present, lively: present, before: present };
+        }
+        self.is_few = count <= FEW;
+        self.turn = u64::MAX;
+    }
+
+    /// A pass begins.
+    #[inline]
+    pub(crate) fn begin_pass(&mut self) {
+        if self.is_few {
+            return;
+        }
+        self.pass = self.pass.wrapping_add(1);
+        self.turn = (u64::MAX / ((1 << TURNS) - 1)) << (self.pass % TURNS);
+        if self.pass.is_multiple_of(LIVELY_PASSES) {
+            self.words.iter_mut().for_each(|word| word.before = std::mem::take(&mut word.lively));
+        }
+    }
+
+    /// How many words there are.
+    #[inline]
+    pub(crate) fn words(&self) -> usize {
+        self.words.len()
+    }
+
+    /// The queues of a word that this pass looks at.
+    #[inline]
+    pub(crate) fn due(&self, word: usize) -> Due {
+        let Word { present, lively, before } = self.words[word];
+        Due { bits: present & (lively | before | self.turn), first: word * WORD }
+    }
+
+    /// Something of this queue was finished in this pass.
+    #[inline]
+    pub(crate) fn note(&mut self, place: usize) {
+        if let Some(word) = self.words.get_mut(place / WORD) {
+            word.lively |= 1 << (place % WORD);
+        }
+    }
+}
+
+/// Numbers of queues.
+#[derive(Debug)]
+pub(crate) struct Due {
+    bits: u64,
+    first: usize,
+}
+
+impl Iterator for Due {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.bits == 0 {
+            return None;
+        }
+        let place = self.first + self.bits.trailing_zeros() as usize;
+        self.bits &= self.bits - 1;
+        Some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(lookout: &mut Lookout) -> Vec<usize> {
+        lookout.begin_pass();
+        (0..lookout.words()).flat_map(|word| lookout.due(word)).collect()
+    }
+
+    fn calm(count: usize) -> Lookout {
+        let mut lookout = Lookout::default();
+        lookout.rouse(count);
+        (0..2 * LIVELY_PASSES).for_each(|_| _ = pass(&mut lookout));
+        lookout
+    }
+
+    #[test]
+    fn a_few_are_looked_at_in_each_pass() {
+        assert!(pass(&mut Lookout::default()).is_empty());
+        for count in [1, FEW] {
+            let mut lookout = calm(count);
+            assert_eq!(pass(&mut lookout), Vec::from_iter(0..count));
+        }
+    }
+
+    #[test]
+    fn each_of_many_has_its_turn_soon() {
+        for count in [FEW + 1, 64, 65, 200] {
+            let mut lookout = calm(count);
+            let mut seen: Vec<_> = (0..TURNS).flat_map(|_| pass(&mut lookout)).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, Vec::from_iter(0..count), "each once");
+        }
+    }
+
+    #[test]
+    fn what_was_busy_is_looked_at_for_a_while() {
+        let mut lookout = calm(130);
+        lookout.note(77);
+        for _ in 0..LIVELY_PASSES {
+            assert!(pass(&mut lookout).contains(&77));
+        }
+        let left = (0..2 * LIVELY_PASSES).filter(|_| pass(&mut lookout).contains(&77)).count() as u32;
+        assert!(left < LIVELY_PASSES + LIVELY_PASSES / TURNS, "and then no more often than others: {left}");
+    }
+
+    #[test]
+    fn after_a_message_all_are_looked_at() {
+        let mut lookout = calm(100);
+        assert!(pass(&mut lookout).len() < 100);
+        lookout.rouse(101);
+        assert_eq!(pass(&mut lookout), Vec::from_iter(0..101));
+        lookout.rouse(0);
+        assert!(pass(&mut lookout).is_empty());
+    }
+}
