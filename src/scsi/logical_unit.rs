@@ -5,7 +5,6 @@
 
 use bdev::{Discard, Info, IoError, OpKind, WriteCache};
 
-use super::cdb::{self, UsualTransfer};
 use super::command::{CdbForm, Command};
 use super::identity::{Identity, Port};
 use super::limits::Limits;
@@ -140,22 +139,6 @@ impl LogicalUnit {
             _ if command.is_long() => Step::Long,
             _ => Step::Done(self.answer(command, condition, reply)),
         }
-    }
-
-    /// Decodes and starts the usual READ or WRITE in one step, at a unit that runs and has no attention pending, from the 16
-    /// bytes of its CDB as two words: its one operation, with which it ends. `None` says only that
-    /// [`Unit::decode`](super::Unit::decode) and [`Unit::start`](super::Unit::start) are to be asked, as it does for a READ
-    /// with `data_out` and a WRITE without.
-    #[inline(always)]
-    pub fn quick(&self, cdb: [u64; 2], data_out: bool) -> Option<BlockOp> {
-        let UsualTransfer { fua, lba, blocks } = cdb::decode_usual(cdb, data_out)?;
-        if if data_out { self.check_writable().is_err() } else { fua } {
-            return None;
-        }
-        let kind = if data_out { OpKind::Write { fua } } else { OpKind::Read };
-        let blocks_max = self.transfer_blocks_max.unwrap_or(u32::MAX);
-        let is_legal = blocks.wrapping_sub(1) < blocks_max && self.check_range(lba, blocks).is_ok();
-        is_legal.then(|| self.block_op(kind, lba, blocks))
     }
 
     /// Goes on with a command: see [`Unit::resume`](super::Unit::resume).

@@ -9,13 +9,13 @@ use std::ops::Range;
 
 use bdev::{Channel, IoError};
 
-use crate::scsi::{BlockOp, LogicalUnit, Outcome};
+use crate::scsi::{BlockOp, Outcome};
 use crate::virtio::ring::{Popped, UsualChain};
-use crate::virtio_scsi::{CommandRequest, Destination, Framing, LunAddress, Plain, write_plain_response};
+use crate::virtio_scsi::{CommandRequest, Framing, Plain, write_good};
 
 use super::cx::Cx;
-use super::disk::DiskIndex;
-use super::lun_map::{Entry, LunMap};
+use super::known::KnownUnits;
+use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::slots;
 
@@ -29,14 +29,6 @@ enum Stopped {
     Nothing,
     /// The operation failed.
     Failed(BlockOp, IoError),
-}
-
-/// The unit of the command before: nearly always that of the next one, too.
-struct Last<'a> {
-    lun: LunAddress,
-    entry: &'a Entry,
-    unit: &'a LogicalUnit,
-    disk: DiskIndex,
 }
 
 impl RequestQueue {
@@ -124,15 +116,14 @@ impl RequestQueue {
     /// why.
     #[inline(never)]
     fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> Option<(Stopped, usize)> {
-        let Self { queue, batch, framing, .. } = self;
+        let Self { queue, batch, framing, known, .. } = self;
         let (luns, ring, framing) = (&queue.adapter.luns, &mut queue.ring, *framing);
-        let mut last = None;
+        if !cx.bars.is_empty() {
+            return (!places.is_empty()).then_some((Stopped::Nothing, places.start));
+        }
         for place in places {
-            if !cx.bars.is_empty() {
-                return Some((Stopped::Nothing, place));
-            }
             let chain = &mut batch[place];
-            match try_at_once(chain, framing, luns, &mut last, &mut cx.channels) {
+            match try_at_once(chain, framing, (&mut *known, luns), &mut cx.channels) {
                 Ok(written) => ring.push(chain.take_head(), written),
                 Err(stopped) => return Some((stopped, place)),
             }
@@ -143,34 +134,22 @@ impl RequestQueue {
 
 /// Runs the command, and if that succeeds writes the response, of so many bytes.
 #[inline(always)]
-fn try_at_once<'a>(
+fn try_at_once(
     chain: &UsualChain,
     framing: Framing,
-    luns: &'a LunMap,
-    last: &mut Option<Last<'a>>,
+    (known, luns): (&mut KnownUnits, &LunMap),
     channels: &mut [Box<dyn Channel>],
 ) -> Result<u32, Stopped> {
     let plain = Plain::of(chain, framing).ok_or(Stopped::Nothing)?;
     let (lun, cdb) = CommandRequest::peek(plain.header).ok_or(Stopped::Nothing)?;
-    let last = match last {
-        Some(last) if last.lun == lun => last,
-        _ => last.insert(find(luns, lun).ok_or(Stopped::Nothing)?),
-    };
-    if !last.entry.standing.is_usual() {
+    let known = known.find(lun, luns).ok_or(Stopped::Nothing)?;
+    if !luns.entry(known.entry).standing.is_usual() {
         return Err(Stopped::Nothing);
     }
-    let op = last.unit.quick(cdb, plain.data_out).filter(|op| op.len == plain.data_len).ok_or(Stopped::Nothing)?;
-    match slots::run(&mut *channels[last.disk.0], op, plain.data) {
-        Some(Ok(())) => Ok(write_plain_response(std::slice::from_ref(plain.response), Outcome::GOOD.status.0, 0)),
+    let op = known.unit.start(cdb, plain.data_out).filter(|op| op.len == plain.data_len).ok_or(Stopped::Nothing)?;
+    match slots::run(&mut *channels[known.disk.0], op, plain.data) {
+        Some(Ok(())) => Ok(write_good(plain.response)),
         Some(Err(error)) => Err(Stopped::Failed(op, error)),
         None => Err(Stopped::Nothing),
     }
-}
-
-/// The disk at `lun`, if there is one.
-#[inline(never)]
-fn find(luns: &LunMap, lun: LunAddress) -> Option<Last<'_>> {
-    let Ok(Destination::Unit(address)) = lun.parse() else { return None };
-    let entry = luns.entry(luns.find(address)?);
-    Some(Last { lun, entry, unit: entry.unit.disk()?, disk: entry.disk.as_ref()?.index })
 }

@@ -27,6 +27,7 @@ mod execute;
 mod function;
 mod homes;
 mod job;
+mod known;
 mod live;
 mod long;
 mod lookout;

@@ -15,6 +15,7 @@ use super::batch::BATCH;
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::disk::DiskIndex;
+use super::known::KnownUnits;
 use super::long::Longs;
 use super::message::Scope;
 use super::peers::Crew;
@@ -42,6 +43,7 @@ pub(crate) struct RequestQueue {
     /// Requests that task management or other commands hold back, in order.
     pub(crate) held_back: VecDeque<Held>,
     pub(crate) crew: Crew,
+    pub(super) known: KnownUnits,
     /// The chain that was popped last.
     pub(super) chain: Chain,
     /// Those of this pass.
@@ -62,6 +64,7 @@ impl RequestQueue {
             waiting: VecDeque::with_capacity(size.into()),
             held_back: VecDeque::new(),
             crew,
+            known: KnownUnits::new(),
             chain: Chain::new(),
             batch: [const { UsualChain::EMPTY }; BATCH],
         }

@@ -178,6 +178,9 @@ impl Worker {
 
     /// Something other than its driver is about to tell it something.
     pub(crate) fn disturb(&mut self) {
+        if let Self::Request(worker) = self {
+            worker.known.forget();
+        }
         self.queue_mut().is_calm = false;
     }
 

@@ -69,3 +69,14 @@ fn a_plain_response_is_a_header_and_leaves_the_sense_field_alone() {
         assert_eq!(driver.read(at, 12), [0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
     }
 }
+
+#[test]
+fn the_answer_good_is_a_header_and_leaves_the_sense_field_alone() {
+    let good = CommandResponse { response: ResponseCode::OK, status: 0, status_qualifier: 0, resid: 0, sense: &[] };
+    let (driver, chain, at) = chain_of(&[], &[108]);
+    assert_eq!(write_command_response(chain.writable(), &good, 0), 12);
+    let header = driver.read(at, 12);
+    let (driver, chain, at) = chain_of(&[], &[108]);
+    assert_eq!(write_good(&chain.writable()[0]), 12);
+    assert_eq!(driver.read(at, 13), [header, vec![0xaa]].concat());
+}
