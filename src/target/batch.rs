@@ -42,6 +42,10 @@ impl RequestQueue {
             self.begin_batch(batch, cx);
             taken += batch;
             if batch < most || most == 0 {
+                // A packed ring does not tell how many there are.
+                if !self.queue.ring.has_new() {
+                    return taken;
+                }
                 match self.take_unusual(cx) {
                     0 => return taken,
                     one => taken += one,

@@ -28,6 +28,9 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
+    /// One of nothing.
+    pub const EMPTY: Self = Self { addr: Gpa(0), len: 0, flags: 0, link: 0 };
+
     /// What the device does with the buffer.
     #[inline]
     pub fn access(&self) -> Access {

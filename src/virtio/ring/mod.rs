@@ -15,6 +15,7 @@ mod descriptor;
 mod error;
 mod packed;
 mod packed_areas;
+mod packed_usual;
 mod split;
 mod table;
 mod taken;

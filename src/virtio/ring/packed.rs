@@ -7,8 +7,9 @@
 use std::sync::atomic::{Ordering, fence};
 
 use super::chain::Memory;
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor, RawDescriptor};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
 use super::packed_areas::{Event, PackedAreas, Position, Used};
+use super::packed_usual::Taking;
 use super::table::{Stop, Tables};
 use super::taken::{TakenChains, fetch_chain};
 use super::usual::{USUAL_SEGMENTS, UsualChain};
@@ -148,79 +149,20 @@ impl PackedRing {
     /// See [`Ring::pop_usual`](super::Ring::pop_usual).
     #[inline(never)]
     pub fn pop_usual(&mut self, map: &MemMap, into: &mut [UsualChain]) -> usize {
-        let mut count = 0;
+        let Self { areas: Some(areas), tables, cache, taken_chains, fetched, .. } = self else { return 0 };
+        let mut taking = Taking { areas, tables, memory: Memory { map, cache }, taken_chains, fetched };
+        let (mut at, mut room, mut count) = (self.next_avail, self.size - self.taken, 0);
         for chain in into {
-            let Some(head) = self.pop_next(map, chain) else { break };
+            let Some((head, end)) = taking.take(chain, at, room) else { break };
             chain.prefetch();
+            (at, room, count) = (end, room - head.descriptors, count + 1);
             chain.head = Some(head);
-            count += 1;
         }
+        self.next_avail = at;
+        self.taken = self.size - room;
         self.in_flight += count;
         self.position = self.position.wrapping_add(count);
         count.into()
-    }
-
-    #[inline(always)]
-    fn pop_next(&mut self, map: &MemMap, chain: &mut UsualChain) -> Option<Head> {
-        let areas = self.areas.as_ref()?;
-        let (mut at, room) = (self.next_avail, self.size - self.taken);
-        let mut memory = Memory { map, cache: &mut self.cache };
-        let first = areas.descriptor(at.index());
-        if !at.is_available(first.flags) {
-            return None;
-        }
-        let fetched = &mut self.fetched;
-        fetched.clear();
-        fetched.push(first);
-        if first.flags & DESC_F_INDIRECT != 0 {
-            let table = self.tables.usual(&first, memory.borrow())?;
-            let entries = || {
-                let mut index = 0;
-                move |_: &Descriptor| {
-                    let descriptor = table.get(index).map(RawDescriptor::packed);
-                    index += 1;
-                    // Of the flags only the direction means anything.
-                    let next = if index < table.count() { DESC_F_NEXT } else { 0 };
-                    descriptor.map(|one| Descriptor { flags: one.flags & DESC_F_WRITE | next, ..one })
-                }
-            };
-            let (mut three, mut more) = (entries(), entries());
-            let (begin, again) = (three(&first)?, more(&first)?);
-            if chain.fill_three(memory.cache, begin, three).is_none() {
-                chain.fill(memory, again, more)?;
-            }
-        } else {
-            let mut next = |_: &Descriptor| {
-                at = at.next(areas.size());
-                let descriptor = areas.descriptor(at.index());
-                let is_next = at.is_available_and_direct(descriptor.flags);
-                is_next.then(|| {
-                    fetched.push(descriptor);
-                    descriptor
-                })
-            };
-            if chain.fill_three(memory.cache, first, &mut next).is_none() {
-                at = self.next_avail;
-                fetched.truncate(1);
-                chain.fill(memory, first, |_| {
-                    at = at.next(areas.size());
-                    let descriptor = areas.descriptor(at.index());
-                    let is_next = at.is_available_and_direct(descriptor.flags);
-                    is_next.then(|| {
-                        fetched.push(descriptor);
-                        descriptor
-                    })
-                })?;
-            }
-        }
-        let descriptors = fetched.len() as u16;
-        if descriptors > room {
-            return None;
-        }
-        let id = self.taken_chains.take(fetched).ok()?;
-        self.next_avail = self.next_avail.advance(descriptors, self.size);
-        self.taken += descriptors;
-        Some(Head { id, descriptors })
     }
 
     /// See [`Ring::pop`](super::Ring::pop).
