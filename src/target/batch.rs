@@ -11,7 +11,7 @@ use bdev::{Channel, IoError};
 
 use crate::scsi::{BlockOp, Outcome};
 use crate::virtio::ring::{Popped, UsualChain};
-use crate::virtio_scsi::{CommandRequest, Framing, Plain, write_good};
+use crate::virtio_scsi::{CommandRequest, Framing, GOOD_LEN, Plain, write_good};
 
 use super::cx::Cx;
 use super::known::KnownUnits;
@@ -125,35 +125,45 @@ impl RequestQueue {
         if !cx.bars.is_empty() {
             return (!places.is_empty()).then_some((Stopped::Nothing, places.start));
         }
-        for place in places {
-            let chain = &mut batch[place];
-            match try_at_once(chain, framing, (&mut *known, luns), &mut cx.channels) {
-                Ok(written) => ring.push(chain.take_head(), written),
-                Err(stopped) => return Some((stopped, place)),
+        let (first, mut at, mut failed) = (places.start, places.start, None);
+        for chain in &batch[places.clone()] {
+            if try_at_once(chain, framing, (&mut *known, luns), &mut cx.channels, &mut failed).is_none() {
+                break;
             }
+            at += 1;
         }
-        None
+        ring.push_usual(&mut batch[first..at], GOOD_LEN);
+        let stopped = || failed.map_or(Stopped::Nothing, |(op, error)| Stopped::Failed(op, error));
+        (at < places.end).then(|| (stopped(), at))
     }
 }
 
-/// Runs the command, and if that succeeds writes the response, of so many bytes.
+/// Runs the command, and if that succeeds writes the response, of [`GOOD_LEN`] bytes. If it cannot be done here, nothing is, or
+/// the operation has `failed`.
 #[inline(always)]
 fn try_at_once(
     chain: &UsualChain,
     framing: Framing,
     (known, luns): (&mut KnownUnits, &LunMap),
     channels: &mut [Box<dyn Channel>],
-) -> Result<u32, Stopped> {
-    let plain = Plain::of(chain, framing).ok_or(Stopped::Nothing)?;
-    let (lun, cdb) = CommandRequest::peek(plain.header).ok_or(Stopped::Nothing)?;
-    let known = known.find(lun, luns).ok_or(Stopped::Nothing)?;
+    failed: &mut Option<(BlockOp, IoError)>,
+) -> Option<()> {
+    let plain = Plain::of(chain, framing)?;
+    let (lun, cdb) = CommandRequest::peek(plain.header)?;
+    let known = known.find(lun, luns)?;
     if !luns.entry(known.entry).standing.is_usual() {
-        return Err(Stopped::Nothing);
+        return None;
     }
-    let op = known.unit.start(cdb, plain.data_out).filter(|op| op.len == plain.data_len).ok_or(Stopped::Nothing)?;
-    match slots::run(&mut *channels[known.disk.0], op, plain.data) {
-        Some(Ok(())) => Ok(write_good(plain.response)),
-        Some(Err(error)) => Err(Stopped::Failed(op, error)),
-        None => Err(Stopped::Nothing),
+    let op = known.unit.start(cdb, plain.data_out)?;
+    if op.len != plain.data_len {
+        return None;
     }
+    match slots::run(&mut *channels[known.disk.0], op, plain.data)? {
+        Ok(()) => write_good(plain.response),
+        Err(error) => {
+            *failed = Some((op, error));
+            return None;
+        }
+    }
+    Some(())
 }

@@ -22,5 +22,7 @@ pub use control::{ControlRequest, TmfFunction};
 pub use gather::Pieces;
 pub use lun::{Address, Destination, InvalidLun, LUN_MAX, LunAddress};
 pub use request::{CDB_MAX, Cdb, CommandRequest, DataLayout, Direction, Framing, Plain, RequestError};
-pub use response::{CommandResponse, SENSE_SIZE_MAX, write_command_response, write_good, write_plain_response};
+pub use response::{
+    CommandResponse, GOOD_LEN, SENSE_SIZE_MAX, write_command_response, write_good, write_plain_response,
+};
 pub use spec::ResponseCode;

@@ -71,16 +71,17 @@ pub fn write_plain_response(segments: &[Segment], status: u8, resid: u64) -> u32
     write_head(segments, header.as_bytes()) as u32
 }
 
+/// Bytes of an answer without sense data.
+pub const GOOD_LEN: u32 = HEADER_LEN as u32;
+
 /// Writes the answer to a command that succeeded, and used all of its data buffer. What is behind the header stays as it is.
-/// Returns the bytes written.
 ///
 /// # Panics
 /// If there is no room for a header in the segment: whoever takes it for the response has looked.
 #[inline(always)]
-pub fn write_good(response: &Segment) -> u32 {
+pub fn write_good(response: &Segment) {
     // OK, GOOD, no sense data, nothing left of the data: each of these is 0.
     response.write(0, &[0; HEADER_LEN]);
-    HEADER_LEN as u32
 }
 
 #[cfg(test)]

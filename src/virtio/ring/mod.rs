@@ -225,7 +225,7 @@ impl Ring {
     }
 
     /// Takes chains of the batch that [`Ring::look`] saw, one into each place of `into`, as long as they are usual ones: cut
-    /// in a few pieces, each whole in one region. Returns how many. What comes next is for [`Ring::pop`] to say.
+    /// in a few pieces, each whole in one region. Returns how many, 16 at most. What comes next is for [`Ring::pop`] to say.
     #[inline]
     pub fn pop_usual(&mut self, map: &MemMap, into: &mut [UsualChain]) -> usize {
         match self {
@@ -286,6 +286,15 @@ impl Ring {
         match self {
             Self::Split(ring) => ring.push(head, written),
             Self::Packed(ring) => ring.push(head, written),
+        }
+    }
+
+    /// As [`Ring::push`], for all of `chains`, which are as [`Ring::pop_usual`] has left them.
+    #[inline]
+    pub fn push_usual(&mut self, chains: &mut [UsualChain], written: u32) {
+        match self {
+            Self::Split(ring) => ring.push_usual(chains, written),
+            Self::Packed(ring) => ring.push_usual(chains, written),
         }
     }
 

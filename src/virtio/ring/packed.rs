@@ -257,6 +257,12 @@ impl PackedRing {
         self.unpublished += head.descriptors;
     }
 
+    /// See [`Ring::push_usual`](super::Ring::push_usual).
+    #[inline]
+    pub fn push_usual(&mut self, chains: &mut [UsualChain], written: u32) {
+        chains.iter_mut().for_each(|chain| self.push(chain.take_head(), written));
+    }
+
     /// See [`Ring::publish`](super::Ring::publish).
     #[inline]
     #[must_use = "the driver waits for its interrupt"]

@@ -9,6 +9,9 @@ use super::table::{Stop, Tables};
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, UsualChain, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
 
+/// Chains that are taken at one go at most.
+const HEADS: usize = 16;
+
 /// How far the driver may run past the event index before it is moved along: any distance well short of a full turn
 /// keeps it from ringing.
 const EVENT_LAG_MAX: u16 = 0x4000;
@@ -124,13 +127,17 @@ impl SplitRing {
         let Some(areas) = &self.areas else { return 0 };
         let (tables, first) = (&self.tables, self.next_avail);
         let mut memory = Memory { map, cache: &mut self.cache };
-        let most = into.len().min(self.avail_seen.wrapping_sub(first).into());
+        let mut heads = [0; HEADS];
+        let most = into.len().min(self.avail_seen.wrapping_sub(first).into()).min(HEADS);
+        for (step, head) in (0..).zip(&mut heads[..most]) {
+            *head = areas.avail_head(first.wrapping_add(step));
+            areas.descriptors().prefetch(*head);
+        }
         if most > 1 {
-            prefetch(areas, tables, memory.borrow(), (first, most as u16));
+            prefetch_tables(&heads[..most], areas, tables, memory.borrow());
         }
         let mut count = 0;
-        for chain in &mut into[..most] {
-            let id = areas.avail_head(first.wrapping_add(count));
+        for (chain, &id) in into.iter_mut().zip(&heads[..most]) {
             let Some(descriptors) = fill_usual(chain, areas, tables, memory.borrow(), id) else { break };
             chain.prefetch();
             chain.head = Some(Head { id, descriptors });
@@ -206,6 +213,20 @@ impl SplitRing {
         if let Some(areas) = &self.areas {
             areas.set_used(self.next_used, head.id, written);
             self.next_used = self.next_used.wrapping_add(1);
+        }
+    }
+
+    /// See [`Ring::push_usual`](super::Ring::push_usual).
+    #[inline]
+    pub fn push_usual(&mut self, chains: &mut [UsualChain], written: u32) {
+        let left = self.in_flight.checked_sub(chains.len() as u16);
+        self.in_flight = left.expect("heads are given back to the ring that they came from");
+        for chain in chains {
+            let head = chain.take_head();
+            if let Some(areas) = &self.areas {
+                areas.set_used(self.next_used, head.id, written);
+                self.next_used = self.next_used.wrapping_add(1);
+            }
         }
     }
 
@@ -289,14 +310,11 @@ fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, mut memory
     }
 }
 
-/// Asks for the descriptors of `count` chains from `position` on, and for the tables that they point to.
+/// Asks for the tables that these chains point to, if they do.
 #[inline(always)]
-fn prefetch(areas: &Areas, tables: &Tables, mut memory: Memory<'_>, (position, count): (u16, u16)) {
-    let table = areas.descriptors();
-    let heads = || (0..count).map(|step| areas.avail_head(position.wrapping_add(step)));
-    heads().for_each(|id| table.prefetch(id));
-    for id in heads() {
-        let Some(first) = table.get(id).map(RawDescriptor::split) else { return };
+fn prefetch_tables(heads: &[u16], areas: &Areas, tables: &Tables, mut memory: Memory<'_>) {
+    for &id in heads {
+        let Some(first) = areas.descriptor(id) else { return };
         if first.flags & DESC_F_INDIRECT == 0 {
             return;
         }

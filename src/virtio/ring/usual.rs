@@ -16,15 +16,18 @@ pub const USUAL_SEGMENTS: usize = 8;
 /// A usual chain: the readable part, then the writable part. Made once, refilled by
 /// [`Ring::pop_usual`](super::Ring::pop_usual).
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct UsualChain {
-    segments: [Segment; USUAL_SEGMENTS],
     total_len: u64,
-    readable_count: u16,
-    count: u16,
+    readable_count: u8,
+    count: u8,
     /// There from the pop on, until somebody takes it.
     pub(super) head: Option<Head>,
+    /// Three of them are in one cache line with what is above.
+    segments: [Segment; USUAL_SEGMENTS],
 }
+
+const _: () = assert!(std::mem::offset_of!(UsualChain, segments) == 16);
 
 impl UsualChain {
     /// No chain.
@@ -38,7 +41,7 @@ impl UsualChain {
         for (place, segment) in chain.segments.iter_mut().zip(readable.iter().chain(writable)) {
             *place = *segment;
         }
-        (chain.readable_count, chain.count) = (readable.len() as u16, (readable.len() + writable.len()) as u16);
+        (chain.readable_count, chain.count) = (readable.len() as u8, (readable.len() + writable.len()) as u8);
         chain.total_len = bdev::segment::total_len(readable) + bdev::segment::total_len(writable);
         chain
     }
@@ -100,7 +103,7 @@ impl UsualChain {
             return None;
         }
         self.total_len = u64::from(first.len) + u64::from(second.len) + u64::from(third.len);
-        (self.readable_count, self.count) = (2 - u16::from(is_in), 3);
+        (self.readable_count, self.count) = (2 - u8::from(is_in), 3);
         (self.total_len <= MAX_TOTAL_LEN).then_some(3)
     }
 
@@ -127,13 +130,13 @@ impl UsualChain {
                 return None;
             }
             total_len += u64::from(len);
-            readable_count += u16::from(direction == 0);
+            readable_count += u8::from(direction == 0);
             if flags & DESC_F_NEXT == 0 {
                 if total_len > MAX_TOTAL_LEN {
                     return None;
                 }
-                (self.total_len, self.readable_count, self.count) = (total_len, readable_count, place as u16 + 1);
-                return Some(self.count);
+                (self.total_len, self.readable_count, self.count) = (total_len, readable_count, place as u8 + 1);
+                return Some(place as u16 + 1);
             }
             descriptor = next(&descriptor)?;
         }
