@@ -19,6 +19,7 @@ pub(super) fn measure_all() {
     busy("pass: a read of null, alone in its pass", null(), 1);
     busy("pass: a read of null, one of 16", null(), 16);
     busy("pass: a read of mem, one of 16", mem(), 16);
+    spread("pass: a read of one of 256 disks of null, one of 16", (0..256).map(|_| null()).collect());
     idle("pass: with 1 idle queue", null(), 1, 1);
     idle("pass: with 64 idle queues", null(), 64 / usize::from(QUEUES), QUEUES);
 }
@@ -42,6 +43,24 @@ fn busy(name: &str, disk: Arc<dyn Bdev>, reads: usize) {
         (0..reads).for_each(|lba| _ = guest.read(0, 0, lba as u8));
     };
     measure(name, reads, bed(disk, 1, 1, 1), prepare, |bed| _ = bed.core(0).poll(0));
+}
+
+/// Reads of disks in no order that is of use.
+fn spread(name: &str, disks: Vec<Arc<dyn Bdev>>) {
+    let mut bed = Bed::of(1, disks);
+    bed.add_guest(1);
+    bed.guest().drivers.iter().for_each(|driver| driver.set_no_interrupt(true));
+    let prepare = |(bed, next): &mut (Bed, u8)| {
+        let guest = bed.guest();
+        guest.collect();
+        assert_eq!(guest.open(), 0, "one pass ends all of them");
+        guest.ended.clear();
+        for _ in 0..16 {
+            guest.read(0, *next, 0);
+            *next = next.wrapping_add(37);
+        }
+    };
+    measure(name, 16, (bed, 0), prepare, |(bed, _)| _ = bed.core(0).poll(0));
 }
 
 fn idle(name: &str, disk: Arc<dyn Bdev>, guests: usize, queues: u16) {

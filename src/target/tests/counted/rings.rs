@@ -1,9 +1,12 @@
 //! Taking chains from a ring and giving them back.
 
+use std::sync::Arc;
+
 use super::measure;
+use crate::dma::{MemMap, testing};
 use crate::virtio::ring::testing::packed::PackedDriver;
-use crate::virtio::ring::testing::{Buffer, DATA_AT, FakeDriver};
-use crate::virtio::ring::{Chain, Head, Popped, Ring, RingFeatures};
+use crate::virtio::ring::testing::{Buffer, DATA_AT, FakeDriver, MEMORY_LEN, RING_AT};
+use crate::virtio::ring::{Ring, RingFeatures, UsualChain};
 
 const FEATURES: RingFeatures = RingFeatures { event_idx: true, indirect: true };
 const SIZE: u16 = 64;
@@ -21,40 +24,49 @@ enum Driver {
 struct State {
     driver: Driver,
     ring: Ring,
-    chain: Chain,
-    heads: Vec<Head>,
+    batch: [UsualChain; BATCH],
     indirect: bool,
+    regions: u64,
 }
 
 pub(super) fn measure_all() {
-    for (name, packed, indirect) in [
-        ("ring: a chain of a split ring, taken and given back", false, false),
-        ("ring: the same with an indirect table", false, true),
-        ("ring: a chain of a packed ring, taken and given back", true, false),
-        ("ring: the same with an indirect table, packed", true, true),
+    for (name, packed, indirect, regions) in [
+        ("ring: a chain of a split ring, taken and given back", false, false, 1),
+        ("ring: the same with an indirect table", false, true, 1),
+        ("ring: the same in 32 regions", false, false, 32),
+        ("ring: a chain of a packed ring, taken and given back", true, false, 1),
+        ("ring: the same with an indirect table, packed", true, true, 1),
     ] {
-        measure(name, BATCH, State::new(packed, indirect), State::prepare, State::step);
+        measure(name, BATCH, State::new(packed, indirect, regions), State::prepare, State::step);
     }
 }
 
-/// A read of 4 KiB: request header, response, data.
-fn request() -> [Buffer; 3] {
-    let (header, response) = (Buffer::readable(DATA_AT, 51), Buffer::writable(DATA_AT + 0x100, 108));
-    [header, response, Buffer::writable(DATA_AT + 0x1000, 4096)]
+/// From here on there are regions, as far from each other as they are long.
+const REGIONS_AT: u64 = 1 << 32;
+const REGION_LEN: u64 = 0x2000;
+
+/// A read of 4 KiB: request header, response, data in another region, if there are several.
+fn request(turn: u64, regions: u64) -> [Buffer; 3] {
+    let place = |turn| if regions == 1 { DATA_AT } else { REGIONS_AT + turn % regions * 2 * REGION_LEN };
+    let at = place(turn * 7);
+    let data = Buffer::writable(place(turn * 7 + 1) + 0x1000, 4096);
+    [Buffer::readable(at, 51), Buffer::writable(at + 0x100, 108), data]
 }
 
 impl State {
-    fn new(packed: bool, indirect: bool) -> Self {
+    fn new(packed: bool, indirect: bool, regions: u64) -> Self {
+        let more = (0..regions).map(|place| testing::region(REGIONS_AT + place * 2 * REGION_LEN, REGION_LEN as usize));
+        let map = Arc::new(MemMap::new(more.chain([testing::region(0, MEMORY_LEN)]).collect()));
         let (driver, ring) = if packed {
-            let driver = PackedDriver::new(SIZE, FEATURES);
+            let driver = PackedDriver::in_map(map, SIZE, FEATURES);
             let ring = driver.ring();
             (Driver::Packed(driver), ring)
         } else {
-            let driver = FakeDriver::new(SIZE, FEATURES);
+            let driver = FakeDriver::in_map(map, FakeDriver::layout_at(RING_AT, SIZE), FEATURES);
             let ring = driver.ring();
             (Driver::Split(driver), ring)
         };
-        Self { driver, ring, chain: Chain::new(), heads: Vec::with_capacity(BATCH), indirect }
+        Self { driver, ring, batch: [const { UsualChain::EMPTY }; BATCH], indirect, regions }
     }
 
     fn prepare(&mut self) {
@@ -63,7 +75,7 @@ impl State {
             Driver::Packed(driver) => while driver.take_used().is_some() {},
         }
         for turn in 0..BATCH as u64 {
-            let (table, request) = (TABLES_AT + turn * 0x100, request());
+            let (table, request) = (TABLES_AT + turn * 0x100, request(turn, self.regions));
             let added = match (&mut self.driver, self.indirect) {
                 (Driver::Split(driver), false) => driver.add(&request),
                 (Driver::Split(driver), true) => driver.add_indirect(table, &[], &request),
@@ -75,19 +87,14 @@ impl State {
     }
 
     fn step(&mut self) {
-        let Self { driver, ring, chain, heads, .. } = self;
+        let Self { driver, ring, batch, .. } = self;
         let map = match driver {
             Driver::Split(driver) => driver.map(),
             Driver::Packed(driver) => driver.map(),
         };
         let _ = ring.look().expect("the ring is sound");
-        while heads.len() < BATCH {
-            match ring.pop(map, chain) {
-                Ok(Popped::Chain(head)) => heads.push(head),
-                other => panic!("a chain was expected, not {other:?}"),
-            }
-        }
-        heads.drain(..).for_each(|head| ring.push(head, 4204));
+        assert_eq!(ring.pop_usual(map, batch), BATCH, "chains as they are usual");
+        ring.push_usual(batch, 4204);
         let _ = ring.publish();
     }
 }
