@@ -1,4 +1,5 @@
 mod checks;
+mod cold;
 
 use proptest::prelude::*;
 
