@@ -209,7 +209,7 @@ fn info_of(controller: &Controller, namespace: &Namespace, blocks: u64, terms: &
         write_zeroes_max: if controller.write_zeroes { SPACE_MAX } else { 0 },
         verify_max: if controller.verify { VERIFY_MAX } else { 0 },
         compare: controller.compare,
-        atomic: namespace.atomic(&controller, terms.limits.transfer_bytes),
+        atomic: namespace.atomic(controller, terms.limits.transfer_bytes),
         description: String::new(),
     }
 }

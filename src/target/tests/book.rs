@@ -115,7 +115,8 @@ impl Book {
 
     /// Something may hold that did not: finds out all that may, and how commands may end now.
     fn note(&mut self) {
-        self.may_be = self.closed(std::mem::take(&mut self.may_be));
+        let may_be = std::mem::take(&mut self.may_be);
+        self.may_be = self.closed(may_be);
         let mut now = self.may_be.clone();
         if let Some(((guest, _, deed), _)) = self.open {
             self.may_be.iter().for_each(|rights| add(&mut now, rights.after(guest, deed).1));
