@@ -44,6 +44,16 @@ impl Terms {
         }
     }
 
+    /// Counts an operation in. Whether that was all: what can be said of it at once has been said.
+    fn admit(&self, io: &mut Io, op: &Op, tag: Tag) -> Result<bool, SubmitError> {
+        io.admit(self.id)?;
+        let answer = self.answer_at_once(op);
+        if let Some(result) = answer {
+            io.complete(self.id, Completion { tag, result });
+        }
+        Ok(answer.is_some())
+    }
+
     /// How an operation on space is done, on which range; or what can be said of it at once.
     fn plan(&self, op: &Op) -> Result<(Op, Plan), Result<(), IoError>> {
         let plan = self.ways.plan(op.kind, op.offset, op.len).ok_or(Err(IoError::Unsupported))?;
@@ -142,9 +152,7 @@ impl Channel for RingChannel {
     }
 
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        io.admit(self.terms.id)?;
-        if let Some(result) = self.terms.answer_at_once(op) {
-            io.complete(self.terms.id, Completion { tag, result });
+        if self.terms.admit(io, op, tag)? {
             return Ok(());
         }
         match op.kind {
@@ -195,9 +203,7 @@ impl Channel for ThreadChannel {
     }
 
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        io.admit(self.terms.id)?;
-        if let Some(result) = self.terms.answer_at_once(op) {
-            io.complete(self.terms.id, Completion { tag, result });
+        if self.terms.admit(io, op, tag)? {
             return Ok(());
         }
         let job = match op.kind {

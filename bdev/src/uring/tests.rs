@@ -58,6 +58,19 @@ impl Pipe {
         self.ring.submit();
     }
 
+    /// A read of the whole of `segments` is in the kernel.
+    fn wait_with(&mut self, segments: &[Segment], tag: u64) {
+        self.ring.start(self.file, &read(segments), Tag(tag), false).unwrap();
+        self.ring.submit();
+    }
+
+    fn wait_for_the_cancelled(&mut self, tag: u64) {
+        while self.done.is_empty() {
+            self.sleep_and_reap();
+        }
+        self.expect(tag, Err(IoError::Cancelled));
+    }
+
     fn expect(&mut self, tag: u64, result: Result<(), IoError>) {
         let completion = Completion { tag: Tag(tag), result };
         assert_eq!(self.done.pop_front(), Some(Done { channel: CHANNEL, completion }));
@@ -115,8 +128,7 @@ fn a_core_that_waits_for_the_kernel_offers_it_the_cpu() {
     let list = [segment(&mut bytes)];
     (0..1000).for_each(|_| pipe.ring.pass_in_vain());
     assert_eq!(pipe.ring.stats().yields, 0, "there is nothing to wait for");
-    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
-    pipe.ring.submit();
+    pipe.wait_with(&list, 1);
     pipe.ring.pass_in_vain();
     assert_eq!(pipe.ring.stats().yields, 0, "not for a short wait");
     (0..1000).for_each(|_| pipe.ring.pass_in_vain());
@@ -175,8 +187,7 @@ fn what_has_come_before_the_sleep_prevents_it() {
     let mut bytes = [0; 1];
     let list = [segment(&mut bytes)];
     pipe.writer.write_all(b"x").unwrap();
-    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
-    pipe.ring.submit();
+    pipe.wait_with(&list, 1);
     assert!(!pipe.ring.arm().unwrap());
     pipe.ring.disarm();
     pipe.ring.reap(&mut pipe.done);
@@ -234,8 +245,7 @@ fn an_operation_that_waits_for_its_next_part_is_cancelled_at_once() {
     let mut pipe = pipe();
     let mut bytes = [0; 2];
     let list = [segment(&mut bytes)];
-    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
-    pipe.ring.submit();
+    pipe.wait_with(&list, 1);
     pipe.writer.write_all(b"x").unwrap();
     if pipe.ring.arm().unwrap() {
         assert!(is_readable(pipe.ring.bell(), 60));
@@ -251,8 +261,7 @@ fn a_cancel_that_finds_no_room_goes_out_when_there_is_some() {
     let mut pipe = pipe();
     let mut bytes = [0; 1];
     let list = [segment(&mut bytes)];
-    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
-    pipe.ring.submit();
+    pipe.wait_with(&list, 1);
     // As if nothing had answered as many requests as the completion queue has room for.
     let answers = pipe.ring.ops.capacity() as u32;
     pipe.ring.cancels = answers;
@@ -261,10 +270,7 @@ fn a_cancel_that_finds_no_room_goes_out_when_there_is_some() {
     pipe.ring.cancels = 0;
     assert!(!pipe.ring.arm().unwrap(), "a core does not sleep on a request that it can hand over");
     assert_eq!((pipe.ring.submit(), pipe.ring.cancels), (1, 1));
-    while pipe.done.is_empty() {
-        pipe.sleep_and_reap();
-    }
-    pipe.expect(1, Err(IoError::Cancelled));
+    pipe.wait_for_the_cancelled(1);
 }
 
 #[test]
@@ -272,8 +278,7 @@ fn a_cancel_with_a_full_submission_queue_is_not_lost() {
     let mut pipe = pipe();
     let mut bytes = [0; 1];
     let list = [segment(&mut bytes)];
-    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
-    pipe.ring.submit();
+    pipe.wait_with(&list, 1);
     // Requests for operations that nobody has fill the queue.
     while pipe.ring.push_cancel(u64::from(u32::MAX)) {
         pipe.ring.cancels += 1;
@@ -283,10 +288,7 @@ fn a_cancel_with_a_full_submission_queue_is_not_lost() {
     assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
     assert_eq!(pipe.ring.submit(), places as usize);
     pipe.ring.cancels = places;
-    while pipe.done.is_empty() {
-        pipe.sleep_and_reap();
-    }
-    pipe.expect(1, Err(IoError::Cancelled));
+    pipe.wait_for_the_cancelled(1);
 }
 
 #[test]
@@ -301,11 +303,8 @@ fn a_cancel_that_cannot_even_wait_may_be_asked_for_again() {
     assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
     assert_eq!((pipe.ring.submit(), pipe.ring.cancels), (1, 0));
     assert_eq!(pipe.ring.cancel(pipe.file, Tag(1)), None);
-    while pipe.done.is_empty() {
-        pipe.ring.submit();
-        pipe.sleep_and_reap();
-    }
-    pipe.expect(1, Err(IoError::Cancelled));
+    pipe.ring.submit();
+    pipe.wait_for_the_cancelled(1);
 }
 
 #[test]
@@ -313,8 +312,7 @@ fn a_ring_that_is_dropped_takes_its_operations_back_first() {
     let mut pipe = pipe();
     let mut bytes = [0; 1];
     let list = [segment(&mut bytes)];
-    pipe.ring.start(pipe.file, &read(&list), Tag(1), false).unwrap();
-    pipe.ring.submit();
+    pipe.wait_with(&list, 1);
     pipe.ring.start(pipe.file, &read(&list), Tag(2), false).unwrap();
     assert!(pipe.ring.recall(), "the kernel gives a pending read up");
     assert_eq!(pipe.ring.in_flight(), 0);

@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::info::{Info, Names};
 use crate::op::{IoError, Op, OpKind};
+
+use super::{Around, Wrapped};
 
 /// How long each kind of operation waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +84,8 @@ impl Bdev for DelayBdev {
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let inner = self.inner.channel(io)?;
         let waiting = std::array::from_fn(|_| VecDeque::with_capacity(io.channel_max()));
-        Ok(Box::new(DelayChannel { inner, delays: self.delays, cancels: self.cancels, waiting, next_order: 0 }))
+        let (delays, cancels) = (self.delays, self.cancels);
+        Ok(Box::new(Wrapped(DelayChannel { inner, delays, cancels, waiting, next_order: 0 })))
     }
 }
 
@@ -113,24 +116,28 @@ impl DelayChannel {
     }
 }
 
-impl Channel for DelayChannel {
-    fn id(&self) -> ChannelId {
-        self.inner.id()
+impl Around for DelayChannel {
+    fn inner(&self) -> &dyn Channel {
+        &*self.inner
     }
 
-    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+    fn inner_mut(&mut self) -> &mut dyn Channel {
+        &mut *self.inner
+    }
+
+    fn accept(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         let (queue, delay) = self.delays.of(op.kind);
         if delay.is_zero() {
             return self.inner.submit(io, op, tag);
         }
-        io.admit(self.id())?;
+        io.admit(self.inner.id())?;
         let due_ns = io.now_ns().saturating_add(u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX));
         self.waiting[queue].push_back(Waiting { due_ns, order: self.next_order, op: *op, tag });
         self.next_order += 1;
         Ok(())
     }
 
-    fn cancel(&mut self, io: &mut Io, tag: Tag) {
+    fn call_back(&mut self, io: &mut Io, tag: Tag) {
         for queue in self.waiting.iter_mut().filter(|_| self.cancels) {
             if let Some(at) = queue.iter().position(|waiting| waiting.tag == tag) {
                 queue.remove(at);
@@ -141,16 +148,20 @@ impl Channel for DelayChannel {
         self.inner.cancel(io, tag);
     }
 
-    fn poll(&mut self, io: &mut Io) -> usize {
+    fn is_timed(&self) -> bool {
+        true
+    }
+
+    fn do_what_is_due(&mut self, io: &mut Io) -> usize {
         let mut done = 0;
         while let Some((queue, due_ns)) = self.next_queue()
             && due_ns <= io.now_ns()
         {
             let head = self.waiting[queue][0];
             // The inner channel counts the operation from here on, under the same name.
-            io.release(self.id());
+            io.release(self.inner.id());
             if self.inner.submit(io, &head.op, head.tag).is_err() {
-                io.admit(self.id()).expect("the room that was just released");
+                io.admit(self.inner.id()).expect("the room that was just released");
                 break;
             }
             self.waiting[queue].pop_front();
@@ -159,13 +170,9 @@ impl Channel for DelayChannel {
         done + self.inner.poll(io)
     }
 
-    fn next_deadline_ns(&self) -> Option<u64> {
+    fn due_ns(&self) -> Option<u64> {
         let own = self.next_queue().map(|(_, due_ns)| due_ns);
         own.into_iter().chain(self.inner.next_deadline_ns()).min()
-    }
-
-    fn close(&mut self, io: &mut Io) {
-        self.inner.close(io);
     }
 }
 

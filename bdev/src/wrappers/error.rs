@@ -7,9 +7,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::info::{Info, Names, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
+
+use super::{Around, Wrapped};
 
 /// A set of kinds of operations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl Bdev for ErrorBdev {
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let inner = self.inner.channel(io)?;
         let number = self.channels.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::new(ErrorChannel { inner, errors: self.errors.clone(), draw: Draw::new(number) }))
+        Ok(Box::new(Wrapped(ErrorChannel { inner, errors: self.errors.clone(), draw: Draw::new(number) })))
     }
 }
 
@@ -158,38 +160,22 @@ struct ErrorChannel {
     draw: Draw,
 }
 
-impl Channel for ErrorChannel {
-    fn id(&self) -> ChannelId {
-        self.inner.id()
+impl Around for ErrorChannel {
+    fn inner(&self) -> &dyn Channel {
+        &*self.inner
     }
 
-    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+    fn inner_mut(&mut self) -> &mut dyn Channel {
+        &mut *self.inner
+    }
+
+    fn accept(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         if !self.errors.in_question(op) || self.draw.next() >= self.errors.rate {
             return self.inner.submit(io, op, tag);
         }
-        io.admit(self.id())?;
-        io.complete(self.id(), Completion { tag, result: Err(self.errors.error) });
+        io.admit(self.inner.id())?;
+        io.complete(self.inner.id(), Completion { tag, result: Err(self.errors.error) });
         Ok(())
-    }
-
-    fn cancel(&mut self, io: &mut Io, tag: Tag) {
-        self.inner.cancel(io, tag);
-    }
-
-    fn has_timers(&self) -> bool {
-        self.inner.has_timers()
-    }
-
-    fn poll(&mut self, io: &mut Io) -> usize {
-        self.inner.poll(io)
-    }
-
-    fn next_deadline_ns(&self) -> Option<u64> {
-        self.inner.next_deadline_ns()
-    }
-
-    fn close(&mut self, io: &mut Io) {
-        self.inner.close(io);
     }
 }
 

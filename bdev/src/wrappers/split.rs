@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::info::{Info, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
+
+use super::{Around, Wrapped};
 
 /// A part of a device.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Bdev for SplitBdev {
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let inner = self.inner.channel(io)?;
-        Ok(Box::new(SplitChannel { inner, offset: self.offset, size: self.info.size() }))
+        Ok(Box::new(Wrapped(SplitChannel { inner, offset: self.offset, size: self.info.size() })))
     }
 }
 
@@ -65,42 +67,26 @@ struct SplitChannel {
     size: u64,
 }
 
-impl Channel for SplitChannel {
-    fn id(&self) -> ChannelId {
-        self.inner.id()
+impl Around for SplitChannel {
+    fn inner(&self) -> &dyn Channel {
+        &*self.inner
     }
 
-    fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
+    fn inner_mut(&mut self) -> &mut dyn Channel {
+        &mut *self.inner
+    }
+
+    fn accept(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         if op.kind == OpKind::Flush {
             return self.inner.submit(io, op, tag);
         }
         // What lies around the part is somebody else's.
         if op.offset > self.size || op.len > self.size - op.offset {
-            io.admit(self.id())?;
-            io.complete(self.id(), Completion { tag, result: Err(IoError::BeyondEnd) });
+            io.admit(self.inner.id())?;
+            io.complete(self.inner.id(), Completion { tag, result: Err(IoError::BeyondEnd) });
             return Ok(());
         }
         self.inner.submit(io, &Op { offset: op.offset + self.offset, ..*op }, tag)
-    }
-
-    fn cancel(&mut self, io: &mut Io, tag: Tag) {
-        self.inner.cancel(io, tag);
-    }
-
-    fn has_timers(&self) -> bool {
-        self.inner.has_timers()
-    }
-
-    fn poll(&mut self, io: &mut Io) -> usize {
-        self.inner.poll(io)
-    }
-
-    fn next_deadline_ns(&self) -> Option<u64> {
-        self.inner.next_deadline_ns()
-    }
-
-    fn close(&mut self, io: &mut Io) {
-        self.inner.close(io);
     }
 }
 
