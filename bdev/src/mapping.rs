@@ -42,6 +42,16 @@ impl Mapping {
         Ok(Self { whole: unsafe { Segment::new(base, len) } })
     }
 
+    /// Asks for huge pages: who comes by anywhere then rarely has to look an address up. The kernel gives what it has, and
+    /// for the first byte that is touched in one of them all of it.
+    pub(crate) fn wants_huge_pages(&self) {
+        // SAFETY: advice about all of a mapping of ours, which changes no byte of it.
+        let asked = unsafe { madvise(self.whole.as_ptr().cast(), self.whole.len(), Advice::LinuxHugepage) };
+        if let Err(error) = asked {
+            tracing::debug!(%error, "no huge pages");
+        }
+    }
+
     /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.whole.len()
@@ -108,6 +118,9 @@ impl Drop for Mapping {
 mod tests {
     use super::*;
 
+    /// Bytes of a huge page.
+    const HUGE: usize = 2 << 20;
+
     #[test]
     fn is_zero_aligned_and_writable_to_its_last_byte() {
         let mapping = Mapping::new(8192).unwrap();
@@ -151,6 +164,31 @@ mod tests {
         assert_eq!(extent(3, 1), Extent { offset: 3 * page, len: page, allocated: true });
         mapping.zero(2 * PAGE, PAGE);
         assert_eq!(extent(0, 8).len, 3 * page, "what was given back is not there");
+    }
+
+    #[test]
+    fn huge_pages_hold_what_was_written_and_are_given_back_in_small_ones() {
+        let mapping = Mapping::new(4 * HUGE).unwrap();
+        mapping.wants_huge_pages();
+        let flags = flags_of(mapping.part(0, 1).as_ptr().addr());
+        assert!(flags.is_none_or(|flags| flags.contains("hg")), "a kernel that has them was asked");
+        let inner = HUGE + 5 * PAGE;
+        mapping.part(inner, 2 * PAGE).fill(9);
+        mapping.zero(inner, PAGE);
+        let mut bytes = [0; 3 * PAGE];
+        mapping.part(inner - PAGE, bytes.len()).read(0, &mut bytes);
+        assert!(bytes[..2 * PAGE].iter().all(|byte| *byte == 0) && bytes[2 * PAGE..].iter().all(|byte| *byte == 9));
+    }
+
+    /// What the kernel says of the mapping at this address.
+    fn flags_of(address: usize) -> Option<String> {
+        let text = std::fs::read_to_string("/proc/self/smaps").ok()?;
+        let lines = text.lines().skip_while(|line| {
+            let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let bounds = range.map(|(from, to)| (usize::from_str_radix(from, 16), usize::from_str_radix(to, 16)));
+            !matches!(bounds, Some((Ok(from), Ok(to))) if (from..to).contains(&address))
+        });
+        lines.into_iter().find_map(|line| line.strip_prefix("VmFlags:").map(str::to_owned))
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //! same reason no write is atomic here: who reads on another core could find a part of it.
 //!
 //! Space is given back in whole pages, which are zero when they are next touched. Which pages there are the kernel knows.
+//!
+//! A disk that the machine's memory has room for twice asks for huge pages: a quarter of the time of a small copy from anywhere
+//! was spent on finding its page. A larger one is there to be sparse, and takes small pages as they are written.
 
 use std::sync::Arc;
 
@@ -40,12 +43,21 @@ impl MemBdev {
             .map_err(|_| std::io::ErrorKind::OutOfMemory.into())
             .and_then(Mapping::new)
             .map_err(|source| OpenError::Memory { disk: "mem".to_owned(), size, source })?;
+        if size <= memory_of_machine() / 2 {
+            store.wants_huge_pages();
+        }
         let mut info = ram_info(format!("mem, {}", bytes_for_people(size)), blocks, block_size, true);
         let granularity = PAGE as u32;
         info.discard = Some(Discard { granularity, max: SPACE_MAX, zeroes: true });
         info.write_zeroes_max = SPACE_MAX;
         Ok(Self { info, store: Arc::new(store) })
     }
+}
+
+/// Bytes of memory that this machine has.
+fn memory_of_machine() -> u64 {
+    let found = rustix::system::sysinfo();
+    found.totalram.saturating_mul(found.mem_unit.into())
 }
 
 impl Bdev for MemBdev {
