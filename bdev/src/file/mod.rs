@@ -14,6 +14,7 @@ mod direct;
 pub(crate) mod extents;
 mod open;
 mod queue;
+mod words;
 
 use std::fs::File;
 use std::io;

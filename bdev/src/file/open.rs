@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::OpenError;
 use crate::file::queue::Queue;
+use crate::file::words::Found;
 use crate::file::{Direct, Engine, FileBdev, FileOptions, Iopoll, claim, direct, extents, failed};
 use crate::info::{Atomic, Discard, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
 use crate::space::Ways;
@@ -67,7 +68,17 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
         Some(Atomic { max, .. }) => format!("{how}, atomic writes of up to {}", bytes_for_people(max.into())),
         None => how,
     };
-    let description = describe(&format!("{kind} {}", path.display()), engine, &how, &ways, options.read_only);
+    let description = Found {
+        what: &format!("{kind} {}", path.display()),
+        file: &file,
+        engine,
+        how: &how,
+        alignment,
+        ways: &ways,
+        queue: queue.as_ref(),
+        read_only: options.read_only,
+    }
+    .describe();
     let blocks = blocks_of(|| path.display().to_string(), size, block_size)?;
     let mut info = info_of_file(&file, &metadata, block_size, blocks);
     if let Some(queue) = &queue {
@@ -125,17 +136,6 @@ fn ways_of_file(file: &File) -> Ways {
     // Files in memory have no zero range, and it is no loss. Others that have none say so when they are asked.
     let is_in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == libc::TMPFS_MAGIC);
     Ways::of_file(!is_in_memory)
-}
-
-fn describe(what: &str, engine: Engine, how: &str, ways: &Ways, read_only: bool) -> String {
-    let engine = if engine == Engine::Threads { "threads" } else { "io_uring" };
-    let space = match ways.unmap {
-        _ if read_only => ", read-only",
-        None => ", no unmap",
-        Some(_) if ways.unmap_by_thread && engine != "threads" => ", unmap by a thread",
-        Some(_) => ", unmap",
-    };
-    format!("{what}, {engine}, {how}{space}")
 }
 
 fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) -> Info {
