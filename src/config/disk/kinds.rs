@@ -58,5 +58,12 @@ pub(super) fn split(text: &str) -> Result<(&'static Kind, &str), String> {
             return Err(format!("a kind has a colon behind it, as in {example}; a file of that name is ./{name}"));
         }
     }
+    if let Some((name, _)) = text.split_once(':')
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_lowercase())
+    {
+        let known: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        return Err(format!("unknown kind '{name}'; known are {}; a file of that name is ./{text}", known.join(", ")));
+    }
     Ok((&KINDS[0], text))
 }

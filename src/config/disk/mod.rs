@@ -263,6 +263,10 @@ mod tests {
             ("path=", "names no file"),
             ("ro=maybe,path=x", "ro=maybe"),
             ("x,sizee=1", "unknown key 'sizee'; known are path"),
+            (
+                "aio:x",
+                "unknown kind 'aio'; known are file, uring, threads, nvme, null, mem; a file of that name is ./aio:x",
+            ),
             ("x,size=1G", "'size' does not fit a file disk"),
             ("null:", "needs a size"),
             ("null:size=1T,path=x", "'path' does not fit a null disk"),
