@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::io::Errno;
 
 /// Bytes written at once where a file is filled.
 const FILL_BYTES: usize = 1 << 20;
@@ -131,10 +132,18 @@ fn fill(path: &Path, file: &mut File, options: CreateOptions) -> Result<(), Crea
     match options.preallocate {
         Preallocate::None => file.set_len(size),
         Preallocate::Falloc => rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, size).map_err(io::Error::from),
-        Preallocate::Full => write_zeroes(file, size),
+        Preallocate::Full => set_aside_if_possible(file, size).and_then(|()| write_zeroes(file, size)),
     }
     .and_then(|()| file.sync_all())
     .map_err(failed)
+}
+
+/// So that a file system which has no room says so before it is full.
+fn set_aside_if_possible(file: &File, size: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        result => result.map_err(io::Error::from),
+    }
 }
 
 fn write_zeroes(file: &mut File, size: u64) -> io::Result<()> {
@@ -208,5 +217,8 @@ mod tests {
         let error = create(&path, huge).unwrap_err().to_string();
         assert!(error.contains("no room for 1152921504606846976 bytes"), "{error}");
         assert!(!path.exists());
+        // One that is to be filled is told so before it is.
+        let file = File::create(&path).unwrap();
+        assert!(set_aside_if_possible(&file, 1 << 60).is_err());
     }
 }
