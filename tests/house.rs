@@ -25,6 +25,7 @@ const OURS: &[&str] = &["annulus", "annulus_bench", "bdev", "reactor"];
 
 /// Files and folders that may hold `unsafe`: mapped memory, rings, io_uring.
 const MAY_BE_UNSAFE: &[&str] = &[
+    "bdev/examples/ublk.rs",
     "bdev/src/segment.rs",
     "bdev/src/pool/lane_tests.rs",
     "bdev/src/pool/raw.rs",

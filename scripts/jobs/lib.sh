@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # What jobs share. A job begins with `. /job/lib.sh`, which stops it at the first error and sets DISK: the first SCSI disk
-# whose vendor is ANNULUS, or the one that scripts/guest --env DISK=... names.
+# whose vendor is ANNULUS, or the one that scripts/guest --env DISK=... names, or `none`, where a job makes its own.
 
 set -eu
 # shellcheck source=/dev/null
@@ -44,7 +44,7 @@ wait_for_disk() {
     export DISK
 }
 
-wait_for_disk
+[ "${DISK:-}" = none ] || wait_for_disk
 
 # pattern SEED RECORDS: bytes that tell both where they belong and which run wrote them: a count of 8-byte records.
 # SEED from 0 to 999.

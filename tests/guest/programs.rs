@@ -26,6 +26,12 @@ pub fn load_generator() -> PathBuf {
     beside_target("annulus-bench")
 }
 
+/// Builds the server of a ublk disk in memory. Where it is.
+pub fn ublk() -> PathBuf {
+    cargo(&["build", "-p", "annulus-bdev", "--example", "ublk"]);
+    beside_target("examples").join("ublk")
+}
+
 /// Builds the integration test in the file `source` of its package, chosen by `arguments`. Where its program is.
 pub fn integration_test(arguments: &[&str], source: &str) -> PathBuf {
     let said = cargo(&[&["test", "--no-run"], arguments].concat());

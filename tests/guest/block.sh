@@ -1,0 +1,165 @@
+# shellcheck shell=sh
+# The target itself in a guest, on block devices of the guest's kernel: the suite of the backends on each, then a load with
+# checked data through the target. What of it arrives, the devices tell themselves.
+# shellcheck source=scripts/jobs/lib.sh
+. /job/lib.sh
+cd /job/files || exit
+export LD_LIBRARY_PATH=/job/files
+MIB=5
+
+: >/tmp/ublk
+modprobe null_blk nr_devices=0
+modprobe ublk_drv
+mount -t configfs configfs /sys/kernel/config
+
+# await COMMAND: until it says yes.
+await() {
+    tenths=0
+    until eval "$1"; do
+        tenths=$((tenths + 1))
+        [ "$tenths" -lt 600 ] || fail "waited for: $1"
+        sleep 0.1
+    done
+}
+
+# null_device NAME BLOCK: in memory, with a write cache.
+null_device() {
+    config=/sys/kernel/config/nullb/$1
+    mkdir "$config"
+    for pair in memory_backed=1 blocksize="$2" size=$MIB cache_size=4 discard=1 power=1; do
+        echo "${pair#*=}" >"$config/${pair%%=*}"
+    done
+    await "[ -b /dev/$1 ]"
+    disk=/dev/$1
+}
+
+# ublk_device BLOCK
+ublk_device() {
+    ./ublk $((MIB << 20)) "$1" >/tmp/ublk 2>&1 &
+    ublk=$!
+    await "grep -q ^/dev/ /tmp/ublk || ! kill -0 $ublk"
+    disk=$(cat /tmp/ublk)
+    [ -b "$disk" ] || fail "no ublk device: $disk"
+}
+
+# scsi_debug_device BLOCK
+scsi_debug_device() {
+    modprobe scsi_debug dev_size_mb=$MIB sector_size="$1" lbpu=1 lbpws=1 lbpws10=1 lbprz=1 delay=0 num_tgts=1
+    await "grep -q scsi_debug /sys/block/sd*/device/model"
+    disk=$(grep -l scsi_debug /sys/block/sd*/device/model)
+    disk=/dev/${disk#/sys/block/}
+    disk=${disk%/device/model}
+    await "[ -b $disk ]"
+}
+
+# The columns of stat: reads, writes, discards, flushes that the device has ended.
+count() { awk -v column="$1" '{ print $column }' "/sys/block/${disk#/dev/}/stat"; }
+
+# serve DISK...
+serve() {
+    disks=
+    for one in "$@"; do disks="$disks --disk $one"; done
+    rm -f /tmp/vm0.sock; : >/tmp/out
+    # shellcheck disable=SC2086  # words of their own
+    ./annulus serve --cpumask 0x1 --socket /tmp/vm0.sock $disks >/tmp/out 2>&1 &
+    target=$!
+    await "grep -q '^ready$' /tmp/out || ! kill -0 $target"
+    kill -0 "$target" || { cat /tmp/out; fail "nothing serves $*"; }
+}
+
+stop() {
+    kill "$target"
+    wait "$target" || { cat /tmp/out; fail "the target ended with $?"; }
+}
+
+# refused KEY NAME DISK
+refused() {
+    ! ./annulus serve --socket /tmp/other.sock --disk "$3" >/tmp/other 2>&1 || fail "$2 is served all the same"
+    result "$1" "$2 $(grep '^annulus: ' /tmp/other)"
+}
+
+# load ARGUMENT...: ends by the number of requests, however slow the processor is.
+load() {
+    ./annulus-bench run --socket /tmp/vm0.sock --cpus 1 --verify --size 4M --runtime 200s --ramp 0s "$@" >/tmp/load 2>&1 ||
+        { cat /tmp/load /tmp/out; fail "load with $*"; }
+}
+
+# try NAME WAYS: the device $disk, by the ring or in all ways.
+try() {
+    say "$1 is $disk"
+    discards=$(count 12) flushes=$(count 16)
+    ANNULUS_TEST_BLOCK=$disk ANNULUS_TEST_WAYS=$2 ./suite --nocapture >/tmp/suite 2>&1 || { cat /tmp/suite /tmp/ublk; fail "the suite on $1"; }
+    grep '^suite on' /tmp/suite
+    result "suite" "$1 $(grep -c '^suite on' /tmp/suite)"
+    result discards "$1 $(($(count 12) - discards))"
+    result flushes "$1 $(($(count 16) - flushes))"
+    writes=$(count 5)
+    serve "$disk"
+    result disk "$1 $(grep 'target 0 lun 0' /tmp/out)"
+    load --rw write --bs 64k --number-ios 128
+    load --rw randrw --bssplit 4k/60:64k/30:1m/10 --number-ios 300
+    # The pattern of the load is on the device, whoever reads it.
+    result holds "$1 $(dd if="$disk" bs=1M count=4 2>/dev/null | tr -d '\0' | head -c 1 | wc -c)"
+    refused twice "$1" "$disk"
+    stop
+    result writes "$1 $(($(count 5) - writes))"
+}
+
+# A disk of the device mapper, and what it is made of.
+part_of_another() {
+    echo "0 $(((MIB << 11) - 16)) linear $disk 16" | dmsetup create lin
+    await "[ -b /dev/mapper/lin ] || dmsetup mknodes"
+    refused claimed null_blk "$disk"
+    disk=$(readlink -f /dev/mapper/lin)
+    try "dm-linear-512" ring
+    dmsetup remove lin
+}
+
+# Its server is killed under load: nothing hangs, requests end with an error, and the other disk of the target is well.
+vanishes() {
+    serve "$disk" mem:size=4M,target=1
+    ./annulus-bench run --socket /tmp/vm0.sock --cpus 1 --rw randrw --size 4M --runtime 200s --ramp 0s >/tmp/load 2>&1 &
+    load=$!
+    before=$(count 1)
+    await "[ \$(count 1) -gt $((before + 100)) ]"
+    kill -9 "$ublk"
+    wait "$ublk" || true
+    kill -9 "$load"
+    ! ./annulus-bench run --socket /tmp/vm0.sock --cpus 1 --rw randrw --size 4M --runtime 200s --ramp 0s --number-ios 64 \
+        >/tmp/load 2>&1 || { cat /tmp/load; fail "nothing tells that the disk is gone"; }
+    result gone "$(tail -n 1 /tmp/load)"
+    load --target 1 --rw randrw --number-ios 300
+    kill "$target"
+    # A disk that is gone cannot be flushed.
+    code=0
+    wait "$target" || code=$?
+    result end "$code"
+}
+
+# Threads serve where io_uring is forbidden, with a warning.
+forbidden() {
+    echo 2 >/proc/sys/kernel/io_uring_disabled
+    serve "$disk"
+    result forbidden "$(grep 'target 0 lun 0' /tmp/out)"
+    result warning "$(grep -c 'WARN.*kernel.io_uring_disabled' /tmp/out)"
+    load --rw randrw --bssplit 4k/60:64k/40 --number-ios 300
+    stop
+    echo 0 >/proc/sys/kernel/io_uring_disabled
+}
+
+for block in 512 4096; do
+    ublk_device $block
+    try "ublk-$block" ring
+    vanishes
+    scsi_debug_device $block
+    try "scsi_debug-$block" ring
+    # What the target did not give back, nor make zero, is what its load has written.
+    await "blkdiscard $disk 2>/dev/null"
+    result map "scsi_debug-$block $(cat /sys/bus/pseudo/drivers/scsi_debug/map)"
+    await "rmmod scsi_debug 2>/dev/null"
+    null_device "n$block" $block
+    try "null_blk-$block" all
+done
+forbidden
+disk=/dev/n512
+part_of_another

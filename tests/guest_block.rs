@@ -1,0 +1,67 @@
+//! The target inside a guest, on block devices of the guest's kernel: `scsi_debug`, `null_blk`, ublk and the device mapper, in
+//! blocks of 512 and 4096 bytes. The suite of the backends runs on each of them, too.
+
+mod common;
+mod guest;
+
+use std::path::Path;
+
+use common::directory;
+use guest::programs::{integration_test, load_generator, provide, ublk};
+use guest::{Lab, Machine};
+
+/// What each program needs to run there.
+const LIBRARY: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
+
+const DEVICES: [&str; 7] =
+    ["ublk-512", "scsi_debug-512", "null_blk-512", "ublk-4096", "scsi_debug-4096", "null_blk-4096", "dm-linear-512"];
+
+/// What the job reported of each device under a key, in the order of [`DEVICES`].
+fn of_each(guest: &Machine, key: &str) -> Vec<String> {
+    let results = guest.results(key);
+    let of = |name: &&str| {
+        let said = results.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        said.unwrap_or_else(|| panic!("no {key} of {name}: {results:?}")).to_owned()
+    };
+    DEVICES.iter().map(of).collect()
+}
+
+fn counts(guest: &Machine, key: &str) -> Vec<u64> {
+    of_each(guest, key).iter().map(|count| count.parse().expect("a count")).collect()
+}
+
+#[test]
+fn block_devices_of_every_kind_are_served() {
+    let lab = Lab::enter();
+    let dir = directory();
+    let suite = integration_test(&["-p", "annulus-bdev", "--test", "block"], "tests/block.rs");
+    let files = [
+        provide(dir.path(), Path::new(env!("CARGO_BIN_EXE_annulus")), "annulus"),
+        provide(dir.path(), &load_generator(), "annulus-bench"),
+        provide(dir.path(), &suite, "suite"),
+        provide(dir.path(), &ublk(), "ublk"),
+    ];
+    let files = files.iter().flat_map(|file| ["--file", file.as_str()]);
+    let machine = ["--file", LIBRARY, "--env", "DISK=none", "--memory", "1G", "--cpus", "2"];
+    let args: Vec<&str> = files.chain(machine).collect();
+    let guest = lab.boot_in(dir.path(), "block", include_str!("guest/block.sh"), &args).finish();
+
+    assert_eq!(of_each(&guest, "suite"), ["1", "1", "3", "1", "1", "3", "1"]);
+    // One for each awkward range, and some at random.
+    assert!(counts(&guest, "discards").iter().all(|count| *count > 20), "{:?}", guest.results("discards"));
+    assert!(counts(&guest, "flushes").iter().all(|count| *count > 50), "{:?}", guest.results("flushes"));
+    for (name, said) in DEVICES.iter().zip(of_each(&guest, "disk")) {
+        let block = name.rsplit('-').next().expect("the name ends so");
+        assert!(said.contains(&format!(" of {block} bytes, block device")), "{name}: {said}");
+        assert!(said.contains(", io_uring, direct") && said.contains(", unmap"), "{name}: {said}");
+    }
+    assert!(counts(&guest, "writes").iter().all(|count| *count >= 128), "{:?}", guest.results("writes"));
+    assert_eq!(of_each(&guest, "holds"), ["1"; 7]);
+    for said in of_each(&guest, "twice").into_iter().chain(guest.results("claimed")) {
+        assert!(said.contains(": in use"), "{said}");
+    }
+    assert_eq!((guest.results("claimed").len(), guest.results("gone").len()), (1, 2));
+    let forbidden = guest.results("forbidden");
+    assert!(forbidden[0].contains(", threads, direct"), "{forbidden:?}");
+    assert_eq!(guest.results("warning"), ["1"]);
+}
