@@ -1,0 +1,161 @@
+//! One disk of every kind and with every wrapper, all behind one target: commands at random, those in several steps among
+//! them, against a model. The suite of `bdev` does the same one floor below, without SCSI.
+
+mod common;
+
+use annulus_bench::Guest;
+use annulus_bench::guest::scsi::{Command, Lun};
+use common::io::{good, pattern, settle};
+use common::{Target, directory, image};
+
+const SIZE: usize = 2 << 20;
+const COMMANDS: usize = 400;
+/// Most blocks of a command; COMPARE AND WRITE takes as many.
+const BLOCKS_MAX: u64 = 60;
+
+/// Disk strings and their block sizes. Each file is of its own: two disks cannot be one.
+const DISKS: [(&str, usize); 12] = [
+    ("mem:size=2M", 512),
+    ("mem:size=2M,block-size=4096", 4096),
+    ("0.img", 512),
+    ("1.img,block-size=4096,direct=off", 4096),
+    ("uring:2.img", 512),
+    ("threads:3.img", 512),
+    ("threads:4.img,block-size=4096", 4096),
+    ("5.img,split=64K+2M", 512),
+    ("mem:size=4M,split=4K+2M", 512),
+    ("6.img,error=medium,error-rate=0", 512),
+    ("mem:size=2M,delay=1ms", 512),
+    ("threads:7.img,split=1M+2M,error=gone,error-rate=0,delay=1ms,block-size=4096", 4096),
+];
+
+/// Numbers that are the same in every run (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// A CDB of 16 bytes with an address of 8 bytes and a length of 4 (SBC-4).
+fn sixteen(opcode: u8, byte_1: u8, lba: u64, blocks: u64) -> Vec<u8> {
+    [&[opcode, byte_1][..], &lba.to_be_bytes(), &(blocks as u32).to_be_bytes(), &[0, 0]].concat()
+}
+
+fn unmap(lun: Lun, lba: u64, blocks: u64) -> Command {
+    let descriptor = [&lba.to_be_bytes()[..], &(blocks as u32).to_be_bytes(), &[0; 4]].concat();
+    let list = [&[0, 22, 0, 16, 0, 0, 0, 0][..], &descriptor].concat();
+    Command::data_out(lun, vec![0x42, 0, 0, 0, 0, 0, 0, 0, list.len() as u8, 0], list)
+}
+
+/// What a disk ought to hold, and how to ask it.
+struct Subject<'a> {
+    guest: &'a mut Guest,
+    lun: Lun,
+    block: usize,
+    name: &'a str,
+    model: Vec<u8>,
+}
+
+impl Subject<'_> {
+    fn sense(&mut self, command: &Command) -> Option<(u8, u8, u8)> {
+        self.guest.execute(0, command).expect("an answer").sense_code()
+    }
+
+    /// A command at random on a range, and what it does to the model.
+    fn step(&mut self, number: usize, random: &mut Random) {
+        let (lun, block) = (self.lun, self.block);
+        let count = 1 + random.below(BLOCKS_MAX);
+        let lba = random.below((SIZE / block) as u64 - count + 1);
+        let range = lba as usize * block..(lba + count) as usize * block;
+        let new = pattern(number as u64 + 1, range.len());
+        let mut holds = new.clone();
+        match random.below(10) {
+            // FUA in one of two.
+            0..3 => {
+                let fua = (random.below(2) as u8) << 3;
+                good(self.guest, &Command::data_out(lun, sixteen(0x8A, fua, lba, count), new));
+            }
+            3 => {
+                holds.fill(0);
+                good(self.guest, &unmap(lun, lba, count));
+            }
+            // WRITE SAME: of a block; of zeroes without a block, and that gives space back.
+            4 => {
+                holds = new[..block].repeat(count as usize);
+                good(self.guest, &Command::data_out(lun, sixteen(0x93, 0, lba, count), new[..block].to_vec()));
+            }
+            5 => {
+                holds.fill(0);
+                good(self.guest, &Command::new(lun, sixteen(0x93, 0x01 | (random.below(2) as u8) << 3, lba, count)));
+            }
+            6 => {
+                let both = [&self.model[range.clone()], &new].concat();
+                good(self.guest, &Command::data_out(lun, sixteen(0x89, 0, lba, count), both));
+            }
+            // The same where the last byte differs: nothing is written.
+            7 => {
+                holds = self.model[range.clone()].to_vec();
+                let mut both = [&holds[..], &new].concat();
+                both[range.len() - 1] ^= 1;
+                let answer = self.sense(&Command::data_out(lun, sixteen(0x89, 0, lba, count), both));
+                assert_eq!(answer, Some((0xE, 0x1D, 0)), "{}", self.name);
+            }
+            8 => {
+                holds = self.model[range.clone()].to_vec();
+                good(self.guest, &Command::data_out(lun, sixteen(0x8F, 2, lba, count), holds.clone()));
+                good(self.guest, &Command::new(lun, sixteen(0x91, 0, 0, 0)));
+            }
+            _ => holds = self.model[range.clone()].to_vec(),
+        }
+        self.model[range.clone()].copy_from_slice(&holds);
+        let read = good(self.guest, &Command::read(lun, lba, count as u32, block as u32)).data;
+        assert!(read == holds, "{}: {lba}+{count} after command {number}", self.name);
+    }
+
+    fn refuses_what_is_past_its_end(&mut self) {
+        let blocks = (SIZE / self.block) as u64;
+        for (lba, count) in [(blocks, 1), (blocks - 1, 2), (u64::MAX, 1), (u64::MAX, 2)] {
+            let data = vec![1; count as usize * self.block];
+            for command in [
+                Command::read(self.lun, lba, count as u32, self.block as u32),
+                Command::data_out(self.lun, sixteen(0x8A, 0, lba, count), data.clone()),
+                Command::data_out(self.lun, sixteen(0x89, 0, lba, count), data.repeat(2)),
+                Command::data_out(self.lun, sixteen(0x93, 0, lba, count), data[..self.block].to_vec()),
+                unmap(self.lun, lba, count),
+            ] {
+                let answer = self.sense(&command);
+                assert_eq!(answer, Some((5, 0x21, 0)), "{}: {lba}+{count} {:02x?}", self.name, command.cdb);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_disk_with_each_wrapper_does_what_it_is_told() {
+    let dir = directory();
+    // What only a part is served of is larger.
+    for (number, size) in [2, 2, 2, 2, 2, 4, 2, 4].into_iter().enumerate() {
+        image(dir.path(), &format!("{number}.img"), size << 20);
+    }
+    let args: Vec<&str> = DISKS.iter().flat_map(|(disk, _)| ["--disk", disk]).collect();
+    let target = Target::start_in(dir, &args);
+    let mut guest = target.guest();
+    for (number, (name, block)) in DISKS.into_iter().enumerate() {
+        let lun = Lun::new(number as u8, 0);
+        settle(&mut guest, lun);
+        let mut subject = Subject { guest: &mut guest, lun, block, name, model: vec![0; SIZE] };
+        let mut random = Random(0x1234_5678 + number as u64);
+        for command in 0..COMMANDS {
+            subject.step(command, &mut random);
+        }
+        subject.refuses_what_is_past_its_end();
+        let whole = good(subject.guest, &Command::read(lun, 0, (SIZE / block) as u32, block as u32)).data;
+        assert!(whole == subject.model, "{name} differs from the model");
+    }
+    target.stop();
+}
