@@ -205,8 +205,9 @@ fn a_quiet_one_of_many_queues_is_seen_when_it_wakes_up() {
 
 #[test]
 fn before_the_core_sleeps_and_after_it_all_of_many_queues_are_looked_at() {
-    for (guest, queue) in (0..5).flat_map(|guest| (0..8).map(move |queue| (guest, queue))) {
-        let mut bed = many_quiet_queues();
+    let mut bed = many_quiet_queues();
+    for (guest, queue) in [(0, 0), (1, 3), (2, 6), (4, 7)] {
+        bed.passes(300);
         let id = bed.guests[guest].read(queue, 0, 0);
         let (core, mailbox) = bed.parts(0);
         assert!(!mailbox.doze(|| core.arm()).0, "it must look again");
