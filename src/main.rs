@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use annulus::config::{self, CliError, Command, CreateConfig, ServeConfig};
-use annulus::target::{self, Target};
+use annulus::config::{self, CliError, Command, ConfigFile, CreateConfig, ServeConfig};
+use annulus::target::{self, Change, Target};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
@@ -43,7 +43,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves until the first SIGINT or SIGTERM, and then ends in order. A second one ends at once.
+/// Serves until the first SIGINT or SIGTERM, and then ends in order. A second one ends at once. SIGHUP applies what has
+/// changed.
 fn serve(config: &ServeConfig) -> anyhow::Result<()> {
     let again = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -51,14 +52,30 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, again.clone())?;
         signal_hook::flag::register(signal, again.clone())?;
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot handle signals")?;
-    let target = Target::start(config)?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    let mut target = Target::start(config)?;
     // Nobody may be reading: that is no reason to stop.
     let _ = writeln!(std::io::stdout(), "{}ready", target.summary());
-    signals.forever().next();
+    while signals.forever().next() == Some(SIGHUP) {
+        reload(&mut target, config.file.as_ref());
+    }
     tracing::info!("stopping: ending what is in flight and flushing the disks; a second signal stops at once");
     anyhow::ensure!(target.stop(), "stopped, but not every disk could be flushed: see the log lines above");
     Ok(())
+}
+
+/// Reads the configuration again, looks at the sizes of disks, and tells what has changed. What cannot be applied leaves
+/// everything as it is.
+fn reload(target: &mut Target, file: Option<&ConfigFile>) {
+    let tell = |done: anyhow::Result<Vec<Change>>| match done {
+        Ok(changes) => changes.iter().for_each(|change| _ = writeln!(std::io::stdout(), "{change}")),
+        Err(error) => tracing::error!("nothing was changed: {}", with_causes(&error)),
+    };
+    if let Some(file) = file {
+        tell(file.read().map_err(anyhow::Error::new).and_then(|config| Ok(target.reload(&config)?)));
+    }
+    tell(target.resize().map_err(anyhow::Error::new));
+    let _ = writeln!(std::io::stdout(), "reloaded");
 }
 
 fn create_disk(config: &CreateConfig) -> anyhow::Result<()> {

@@ -3,6 +3,9 @@
 //! Nothing here blocks: `submit` queues, [`Io::submit`] hands everything queued to the kernel with one system call,
 //! [`Io::reap`] collects completions.
 
+use std::sync::Arc;
+
+use crate::error::OpenError;
 use crate::info::{Info, Names};
 use crate::op::{IoError, Op};
 
@@ -40,6 +43,15 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
     /// Whatever the kernel says.
     fn size_now(&self) -> std::io::Result<u64> {
         Ok(self.info().size())
+    }
+
+    /// The same device in the size that it has by now, if that is another one. What was opened of it before keeps the size that
+    /// it had then. It may wait: not for cores.
+    ///
+    /// # Errors
+    /// The size cannot be found, or is none that a device can have.
+    fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
+        Ok(None)
     }
 
     /// Names that the device has of its own, if it has any.

@@ -185,6 +185,20 @@ impl Info {
         self.blocks * self.block_size as u64
     }
 
+    /// The same with another size in bytes: none if it is the same.
+    ///
+    /// # Errors
+    /// The size was not found, or is none of whole blocks.
+    pub(crate) fn in_size(&self, size: std::io::Result<u64>) -> Result<Option<Self>, OpenError> {
+        let found = size.map_err(|source| OpenError::Io {
+            path: self.description.clone().into(),
+            action: "find the size",
+            source,
+        });
+        let blocks = blocks_of(|| self.description.clone(), found?, self.block_size)?;
+        Ok((blocks != self.blocks).then(|| Self { blocks, ..self.clone() }))
+    }
+
     /// Whether `len` bytes at `offset` are within the device.
     pub const fn contains(&self, offset: u64, len: u64) -> bool {
         let size = self.size();

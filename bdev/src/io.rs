@@ -271,6 +271,11 @@ impl Io {
         self.in_flight
     }
 
+    /// Operations of one channel that were accepted and whose completions have not been taken.
+    pub fn in_flight_of(&self, channel: ChannelId) -> usize {
+        self.held[channel.0 as usize] as usize
+    }
+
     /// Makes the ring now, on the calling thread, to learn early whether it can be had.
     ///
     /// # Errors

@@ -3,7 +3,12 @@
 
 mod support;
 
-use bdev::{Bdev, Engine, FileBdev, FileOptions, IoError, OpKind, OpenError};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bdev::{
+    Bdev, DelayBdev, Delays, Engine, ErrorBdev, Errors, FileBdev, FileOptions, IoError, OpKind, OpenError, SplitBdev,
+};
 use support::Random;
 use support::awkward::Layout;
 use support::fs::LoopFs;
@@ -88,6 +93,42 @@ fn a_file_that_is_cut_off_under_load_ends_every_operation() {
         place.resize(2 * SIZE);
         assert_eq!((bdev.size_now().unwrap(), bdev.info().size()), (2 * SIZE, SIZE));
         rig.close();
+    }
+}
+
+#[test]
+fn what_stands_around_a_file_takes_over_its_new_size() {
+    let size_of = |bdev: &dyn Bdev| bdev.resized().unwrap().map(|bdev| (bdev.info().size(), bdev));
+    for engine in [Engine::Uring, Engine::Threads] {
+        let place = Place::on_tmpfs(SIZE);
+        let file: Arc<dyn Bdev> = Arc::new(open(&place.path, engine));
+        let harmless = Errors { rate: 0.0, ..Errors::all(IoError::Medium) };
+        let late = DelayBdev::new(Arc::new(ErrorBdev::new(file.clone(), harmless)), Delays::all(Duration::ZERO));
+        let part = SplitBdev::new(file, SIZE / 2, SIZE / 2).unwrap();
+        assert!(size_of(&late).is_none() && size_of(&part).is_none());
+
+        place.resize(2 * SIZE);
+        let (size, larger) = size_of(&late).unwrap();
+        assert!(size == 2 * SIZE && size_of(&*larger).is_none());
+        assert!(size_of(&part).is_none(), "it is as large as ever");
+        let mut rig = Rig::new(&*larger);
+        rig.write(WRITE, SIZE, &whole(BLOCK), &[7; BLOCK]).unwrap();
+        assert!(rig.read(SIZE, &whole(BLOCK)).unwrap() == [7; BLOCK]);
+        rig.close();
+
+        place.resize(SIZE * 3 / 4);
+        assert_eq!(size_of(&*larger).unwrap().0, SIZE * 3 / 4);
+        let (size, shorter) = size_of(&part).unwrap();
+        assert_eq!(size, SIZE / 4);
+        place.resize(SIZE);
+        assert_eq!(size_of(&*shorter).unwrap().0, SIZE / 2, "as large as it was asked for");
+
+        place.resize(SIZE + 100);
+        assert!(matches!(late.resized().unwrap_err(), OpenError::Size { .. }));
+        place.resize(SIZE / 2);
+        assert!(matches!(part.resized().unwrap_err(), OpenError::Part { .. }));
+        place.resize(0);
+        assert!(matches!(late.resized().unwrap_err(), OpenError::Empty { .. }));
     }
 }
 

@@ -8,7 +8,8 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand}
 use super::create::{CreateArgs, EXAMPLES as CREATE_EXAMPLES};
 use super::scope::{self, Scoped};
 use super::{
-    AccessState, ConfigError, CreateConfig, DiskConfig, Idle, Register, RingFormat, ServeConfig, file, port, units,
+    AccessState, ConfigError, ConfigFile, CreateConfig, DiskConfig, Idle, Register, RingFormat, ServeConfig, port,
+    units,
 };
 
 const EXAMPLES: &str = "\
@@ -127,7 +128,7 @@ struct ServeArgs {
     #[arg(long, value_name = "SIZE", hide = true, value_parser = units::parse_size)]
     register_chunk: Option<u64>,
 
-    /// Read controllers from a file instead
+    /// Read controllers from a file instead; SIGHUP reads it again and applies what has changed
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["socket", "cpumask", "queues", "queue_cpus", "ring", "port_group", "access_state", "disk"])]
     config: Option<PathBuf>,
 }
@@ -164,10 +165,7 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Re
     };
     let matches = matches.subcommand_matches("serve").expect("the subcommand that was parsed");
     if let Some(path) = &args.config {
-        let mut config = file::read(path)?;
-        for controller in &mut config.controllers {
-            controller.idle = args.idle.last().copied().unwrap_or(controller.idle);
-        }
+        let mut config = ConfigFile { path: path.clone(), idle: args.idle.last().copied() }.read()?;
         config.register = args.register.unwrap_or(config.register);
         config.register_chunk = args.register_chunk;
         config.state_dir = args.state_dir.or(config.state_dir);
@@ -177,7 +175,7 @@ pub fn parse(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Re
     let state_dir = args.state_dir.clone().or_else(port::default_state_dir);
     let drafts = scope::gather(scoped(*args, matches)?)?;
     let controllers = scope::finish(&drafts[0], &drafts[1..])?;
-    Ok(Command::Serve(ServeConfig { controllers, state_dir, register, register_chunk }))
+    Ok(Command::Serve(ServeConfig { controllers, state_dir, register, register_chunk, file: None }))
 }
 
 /// The options that belong to a controller, in the order in which they stand. Masks and disks are read here and not by

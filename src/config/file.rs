@@ -79,11 +79,31 @@ where
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
-/// Reads a configuration file.
-///
-/// # Errors
-/// [`ConfigError`]: what is wrong, with the line where it stands.
-pub(super) fn read(path: &Path) -> Result<ServeConfig, ConfigError> {
+/// A configuration file that was given on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What stood beside it on the command line: for all controllers, whatever the file says.
+    pub idle: Option<Idle>,
+}
+
+impl ConfigFile {
+    /// Reads it, as it is now.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: what is wrong, with the line where it stands.
+    pub fn read(&self) -> Result<ServeConfig, ConfigError> {
+        let mut config = read(&self.path)?;
+        for controller in &mut config.controllers {
+            controller.idle = self.idle.unwrap_or(controller.idle);
+        }
+        config.file = Some(self.clone());
+        Ok(config)
+    }
+}
+
+fn read(path: &Path) -> Result<ServeConfig, ConfigError> {
     let name = || path.display().to_string();
     let text = read_text(path).map_err(|error| ConfigError::File { path: name(), why: error.to_string() })?;
     parse(&text).map_err(|error| match error {
@@ -149,7 +169,7 @@ fn parse(text: &str) -> Result<ServeConfig, FileError> {
     let drafts: Vec<_> = file.controller.into_iter().map(draft).collect();
     let controllers = scope::finish(&common, &drafts).map_err(FileError::Config)?;
     let state_dir = file.state_dir.or_else(port::default_state_dir);
-    Ok(ServeConfig { controllers, state_dir, register: file.register, register_chunk: None })
+    Ok(ServeConfig { controllers, state_dir, register: file.register, register_chunk: None, file: None })
 }
 
 #[cfg(test)]

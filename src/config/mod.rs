@@ -18,6 +18,7 @@ pub use create::{CreateConfig, Preallocation};
 pub use disk::{
     BackendConfig, DirectMode, DiskConfig, ERROR_OPS, Engine, ErrorConfig, ErrorKind, Iopoll, SplitConfig, Wrappers,
 };
+pub use file::ConfigFile;
 pub use port::AccessState;
 pub use queue_cpus::QueueCpus;
 
@@ -43,6 +44,8 @@ pub struct ServeConfig {
     pub register: Register,
     /// Longest piece in which it is, in bytes; the kernel's limit if not given. For tests.
     pub register_chunk: Option<u64>,
+    /// Where the controllers were read, and can be read again.
+    pub file: Option<ConfigFile>,
 }
 
 impl ServeConfig {

@@ -272,6 +272,7 @@ mod tests {
             state_dir: None,
             register: Default::default(),
             register_chunk: None,
+            file: None,
         };
         let found = [0, 1, 2, 3].map(|cpu| config.idle_of(cpu));
         assert_eq!(found, [Idle::Spin, Idle::Spin, Idle::Sleep, Idle::Adaptive]);

@@ -17,7 +17,7 @@ use super::spec::{Asc, SenseKey};
 use super::{capacity, diagnostics, inquiry, luns, mode, query, vpd};
 
 /// A disk.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogicalUnit {
     pub(super) identity: Identity,
     /// Number of logical blocks; their bytes fit 64 bits.

@@ -12,7 +12,7 @@ use super::outcome::{BlockOp, Condition, Outcome, Step};
 use super::reply::Reply;
 
 /// What answers at a logical unit number.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "there are few, nearly all are disks, and none is moved")]
 pub enum Unit {
     /// A disk.

@@ -3,15 +3,17 @@
 //! All of it is read-mostly: a worker touches it when it signals, and when something goes wrong.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::observe::LogLimit;
 use crate::pci::Interrupts;
 use crate::virtio::transport::{DeviceStatus, Isr};
 
 use super::courier::Outbox;
+use super::lun_change::Orders;
 use super::lun_map::LunMap;
+use super::news::News;
 use super::task_set::Tickets;
 
 /// `VIRTIO_MSI_NO_VECTOR` (virtio 1.2, 4.1.4.3).
@@ -22,7 +24,12 @@ const NO_VECTOR: u16 = 0xffff;
 pub(crate) struct Adapter {
     /// The controller's socket, for messages.
     pub(crate) name: String,
-    pub(crate) luns: LunMap,
+    /// What the workers of the next life begin with; each has a snapshot of its own.
+    luns: Mutex<Arc<LunMap>>,
+    /// Changes of what it serves, for the control thread.
+    pub(crate) orders: Orders,
+    /// What the driver is to be told of.
+    pub(crate) news: News,
     pub(crate) interrupts: Arc<Interrupts>,
     pub(crate) tickets: Tickets,
     /// Jobs for the control thread.
@@ -47,7 +54,9 @@ impl Adapter {
         let no_vector = || AtomicU16::new(NO_VECTOR);
         Self {
             name,
-            luns,
+            luns: Mutex::new(Arc::new(luns)),
+            orders: Orders::default(),
+            news: News::default(),
             interrupts,
             tickets: Tickets::default(),
             outbox: Outbox::new(bell),
@@ -57,6 +66,16 @@ impl Adapter {
             vectors: (0..queues).map(|_| no_vector()).collect(),
             faults: LogLimit::new(),
         }
+    }
+
+    /// The logical units that there are now.
+    pub(crate) fn luns(&self) -> Arc<LunMap> {
+        self.luns.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on there are these. Whoever serves a queue has to be told.
+    pub(crate) fn set_luns(&self, luns: Arc<LunMap>) {
+        *self.luns.lock().unwrap_or_else(PoisonError::into_inner) = luns;
     }
 
     /// Takes over the vectors that the driver chose.
@@ -104,6 +123,11 @@ impl Adapter {
                 "device stopped until the guest's driver resets it: {why}"
             );
         }
+        self.signal_config();
+    }
+
+    /// Tells the driver that the device configuration, or the device status, has changed.
+    pub(crate) fn signal_config(&self) {
         if self.interrupts.uses_msix() {
             self.interrupts.signal(self.config_vector.load(Ordering::Relaxed));
         } else {

@@ -37,6 +37,11 @@ impl Backends {
         Ok(wrap(backend, &config.wrappers)?)
     }
 
+    /// Forgets the parts that are disks no more.
+    pub(crate) fn retain(&mut self, is_open: impl Fn(&Arc<DiskConfig>) -> bool) {
+        self.parts.retain(|(config, _)| is_open(config));
+    }
+
     fn open_shared(&mut self, config: &Arc<DiskConfig>) -> Result<Arc<dyn Bdev>, DiskError> {
         let same = |other: &DiskConfig| {
             other.backend == config.backend
@@ -52,7 +57,8 @@ impl Backends {
             return Err(DiskError::Overlap { first: other.text.clone(), second: config.text.clone() });
         }
         let backend = match others.first() {
-            Some((_, backend)) => Arc::clone(backend),
+            // It may have another size by now.
+            Some((_, backend)) => backend.resized()?.unwrap_or_else(|| Arc::clone(backend)),
             None => open_backend(config)?,
         };
         self.parts.push((Arc::clone(config), Arc::clone(&backend)));

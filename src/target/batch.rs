@@ -121,7 +121,7 @@ impl RequestQueue {
     #[inline(never)]
     fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> Option<(Stopped, usize)> {
         let Self { queue, batch, framing, known, .. } = self;
-        let (luns, ring, framing) = (&queue.adapter.luns, &mut queue.ring, *framing);
+        let (luns, ring, framing) = (&queue.luns, &mut queue.ring, *framing);
         if !cx.bars.is_empty() {
             return (!places.is_empty()).then_some((Stopped::Nothing, places.start));
         }

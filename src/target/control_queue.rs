@@ -168,12 +168,12 @@ impl ControlQueue {
     /// A chain becomes a request; `stood_in` is the memory that stands in for what of it is not shared.
     fn begin(&mut self, head: Head, stood_in: Option<Box<StoodIn>>) {
         let written = match ControlRequest::parse(&self.chain) {
-            Ok(ControlRequest::Tmf { function, lun }) => match plan(function, lun, &self.queue.adapter.luns) {
+            Ok(ControlRequest::Tmf { function, lun }) => match plan(function, lun, &self.queue.luns) {
                 Ok(plan) => return self.broadcast(head, stood_in, plan),
                 Err(response) => write_tmf_response(self.chain.writable(), response),
             },
             Ok(ControlRequest::AnQuery { lun, .. } | ControlRequest::AnSubscribe { lun, .. }) => {
-                let response = find_disk(lun, &self.queue.adapter.luns).err().unwrap_or(ResponseCode::OK);
+                let response = find_disk(lun, &self.queue.luns).err().unwrap_or(ResponseCode::OK);
                 write_an_response(self.chain.writable(), ASYNC_EVENTS, response)
             }
             Ok(ControlRequest::Unknown(_)) => 0,
@@ -195,7 +195,7 @@ impl ControlQueue {
 
     /// The other logical units that a function ends commands of: LOGICAL UNIT RESET is about the disk, whoever shows it.
     fn others(&self, function: &Plan) -> Vec<Seat> {
-        let luns = &self.queue.adapter.luns;
+        let luns = &self.queue.luns;
         match function.reset() {
             Some(address) => luns.disk(address).map_or(Vec::new(), |disk| disk.sharing.others(&luns.port, address)),
             None => Vec::new(),
@@ -267,7 +267,7 @@ impl ControlQueue {
 
     /// A function is done: raises its attention and writes its response. Returns the bytes written.
     fn take_effect(&self, function: &Plan, response: &[Segment]) -> u32 {
-        let luns = &self.queue.adapter.luns;
+        let luns = &self.queue.luns;
         if let Some(attention) = function.attention {
             luns.raise(attention, |address| match function.scope {
                 Scope::Task { .. } => false,

@@ -19,26 +19,27 @@ use crate::vfio_user::ClientMemory;
 use crate::virtio::ring::{Ring, RingFeatures, RingLayout};
 use crate::virtio::spec::feature;
 use crate::virtio::transport::{Action, Isr, Transport, TransportSpec};
-use crate::virtio_scsi::spec::{CONTROL_QUEUE, EVENT_QUEUE, FEATURE_INOUT, FIRST_REQUEST_QUEUE};
-use crate::virtio_scsi::{DeviceConfig, LUN_MAX, Limits};
+use crate::virtio_scsi::DeviceConfig;
+use crate::virtio_scsi::spec::{
+    CONTROL_QUEUE, EVENT_QUEUE, FEATURE_CHANGE, FEATURE_HOTPLUG, FEATURE_INOUT, FIRST_REQUEST_QUEUE,
+};
 
 use super::adapter::Adapter;
 use super::control_queue::ControlQueue;
 use super::courier::Courier;
+use super::event_queue::EventQueue;
 use super::function;
 use super::live::{Live, REST_MAX};
+use super::lun_change::limits;
 use super::lun_map::LunMap;
 use super::message::Message;
+use super::news::Wanted;
 use super::peers::Crew;
 use super::request_queue::RequestQueue;
 use super::worker::{Queue, Worker};
 
 /// Entries of a virtqueue, at most.
 pub(crate) const QUEUE_SIZE_MAX: u16 = 256;
-/// Data segments that a driver is told to use at most: what fits a queue beside request and response. More are served.
-const SEG_MAX: u32 = QUEUE_SIZE_MAX as u32 - 2;
-/// Bytes of a sector in the device configuration (virtio 1.2, 5.6.4).
-const SECTOR_LEN: u32 = 512;
 /// How long a write of 0 to the status register waits for the reset, for drivers that do not ask whether it is done.
 const RESET_WAIT: Duration = Duration::from_millis(500);
 /// What is offered, whatever the format of rings.
@@ -52,7 +53,9 @@ const FEATURES: u64 = feature::VERSION_1
     | feature::NOTIFICATION_DATA
     | feature::NOTIF_CONFIG_DATA
     | feature::ACCESS_PLATFORM
-    | FEATURE_INOUT;
+    | FEATURE_INOUT
+    | FEATURE_HOTPLUG
+    | FEATURE_CHANGE;
 
 /// What a controller offers to drivers.
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +82,7 @@ pub(crate) struct Controller {
     start_pending: bool,
     /// Queues of a former life that have not come to their end.
     retired: Vec<Retired>,
-    reactors: Arc<[Handle<Message>]>,
+    pub(super) reactors: Arc<[Handle<Message>]>,
     /// Place of the reactor that serves each request queue. The control queue is with the first of them.
     homes: Box<[usize]>,
     /// Lines about clients that come and go.
@@ -187,7 +190,7 @@ impl Controller {
         self.start_pending = false;
         self.take_vectors();
         let live = Live::new(self.reactors.clone());
-        self.adapter.luns.port.begin(live.life());
+        self.adapter.luns().port.begin(live.life());
         self.live = Some(live);
         self.start_queues();
     }
@@ -203,8 +206,7 @@ impl Controller {
         let Some(layout) = self.transport.queue(number).filter(|queue| queue.enabled) else { return };
         // While the others rest, it waits for them to go on.
         let Some(live) = self.live.as_mut().filter(|live| !live.is_resting()) else { return };
-        // There is nothing to tell the driver through the event queue: its buffers stay where they are.
-        if number == EVENT_QUEUE || live.has(number) {
+        if live.has(number) {
             return;
         }
         let memory = self.memory.snapshot();
@@ -225,11 +227,18 @@ impl Controller {
         let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, memory);
         let place = self.homes[usize::from(number.saturating_sub(FIRST_REQUEST_QUEUE))];
         let crew = Crew { home: self.reactors[place].clone(), reactors: self.reactors.clone() };
-        let worker = if number == CONTROL_QUEUE {
-            Worker::Control(Box::new(ControlQueue::new(queue, crew)))
-        } else {
-            let inout = self.transport.has(FEATURE_INOUT);
-            Worker::Request(Box::new(RequestQueue::new(queue, self.config.framing(), crew).both_ways(inout)))
+        let has = |feature| self.transport.has(feature);
+        let worker = match number {
+            CONTROL_QUEUE => Worker::Control(Box::new(ControlQueue::new(queue, crew))),
+            EVENT_QUEUE => {
+                let wanted = Wanted { hotplug: has(FEATURE_HOTPLUG), change: has(FEATURE_CHANGE) };
+                self.adapter.news.open(wanted, crew.home);
+                Worker::Event(Box::new(EventQueue::new(queue)))
+            }
+            _ => {
+                let worker = RequestQueue::new(queue, self.config.framing(), crew).both_ways(has(FEATURE_INOUT));
+                Worker::Request(Box::new(worker))
+            }
         };
         live.add(number, place, worker);
         if number >= FIRST_REQUEST_QUEUE {
@@ -298,6 +307,7 @@ impl Controller {
     /// The same for queues that were waited for since `began`.
     fn retire_since(&mut self, began: Instant) {
         self.start_pending = false;
+        self.adapter.news.close();
         let give_up = began + REST_MAX;
         let gates = self.live.take().map_or(Vec::new(), Live::retire);
         self.retired.extend(gates.into_iter().map(|gate| Retired { gate, give_up }));
@@ -312,6 +322,9 @@ impl Controller {
 
     /// The driver resets one queue. Of a device that has not started, or of a queue that is not served, nothing has to end.
     fn reset_queue(&mut self, number: u16) {
+        if number == EVENT_QUEUE {
+            self.adapter.news.close();
+        }
         match &mut self.live {
             Some(live) => live.reset_queue(number, RESET_WAIT),
             None if self.retired.is_empty() => self.transport.queue_reset_done(number),
@@ -343,7 +356,7 @@ impl Controller {
             self.transport.reset_done();
             self.config.reset();
             self.take_vectors();
-            self.adapter.luns.raise(Attention::HardReset, |_| true);
+            self.adapter.luns().raise(Attention::HardReset, |_| true);
         }
     }
 
@@ -364,7 +377,7 @@ impl Controller {
         self.finish_reset();
         self.memory.unmap_all();
         self.adapter.interrupts.detach_all();
-        self.adapter.luns.raise(Attention::PowerOn, |_| true);
+        self.adapter.luns().raise(Attention::PowerOn, |_| true);
     }
 }
 
@@ -374,17 +387,4 @@ struct Retired {
     gate: Gate,
     /// From when on nobody waits for them any more.
     give_up: Instant,
-}
-
-/// What the driver is told of limits: the smallest of what is behind the controller.
-fn limits(luns: &LunMap, queues: u16) -> Limits {
-    let max_transfer = luns.disks().map(|disk| disk.bdev.info().max_transfer).min().unwrap_or(SECTOR_LEN);
-    Limits {
-        num_queues: queues.into(),
-        seg_max: SEG_MAX,
-        max_sectors: max_transfer / SECTOR_LEN,
-        cmd_per_lun: QUEUE_SIZE_MAX.into(),
-        max_target: luns.max_target().into(),
-        max_lun: LUN_MAX.into(),
-    }
 }

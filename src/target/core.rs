@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bdev::{Completion, Io, IoConfig, Op, Registrar};
+use bdev::{Completion, Io, IoConfig, Registrar};
 use reactor::{Context, Drain, Progress, WakeFds};
 
 use crate::dma::sigbus;
@@ -14,11 +14,12 @@ use crate::scsi::Reply;
 
 use super::cx::{Cx, Order};
 use super::disk::Disk;
-use super::ending::Ending;
+use super::drives::{self, Drives};
+use super::ending::{Ending, Leave};
 use super::job::{self, Job};
 use super::lookout::Lookout;
 use super::message::{Message, QueueName};
-use super::tag::{Generation, NOBODY, RequestName, SlotIndex, WorkerIndex};
+use super::tag::{NOBODY, RequestName, WorkerIndex};
 use super::task_set::Privileged;
 use super::worker::Worker;
 
@@ -32,30 +33,18 @@ pub(crate) struct Core {
     lookout: Lookout,
     /// Places of the workers whose pass has to be finished.
     touched: Vec<WorkerIndex>,
-    /// Places of the channels that have timers.
-    timed: Vec<usize>,
     /// The worker whose waiting requests are next to be tried again.
     turn: usize,
     endings: Vec<Ending>,
-    disks: Arc<[Arc<Disk>]>,
-    stop: Option<Stop>,
+    leaves: Vec<Leave>,
+    drives: Drives,
+    /// When the reactor was first asked to end.
+    stop_since_ns: Option<u64>,
     /// Cleared when the end may have lost something.
     clean: Arc<AtomicBool>,
     /// Accesses to memory that was no longer there, in the whole process, when last looked at.
     faults: u64,
 }
-
-/// How far the reactor is with its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stop {
-    /// When it was first asked to end.
-    since_ns: u64,
-    /// The disk to flush next.
-    next: usize,
-}
-
-/// The generation named in the tag of a flush at the end.
-const FLUSH: Generation = Generation(0);
 
 /// How long the end waits for disks that do not answer.
 const STOP_MAX_NS: u64 = 10_000_000_000;
@@ -71,15 +60,12 @@ impl Core {
         registrar: Option<Registrar>,
         clean: Arc<AtomicBool>,
     ) -> std::io::Result<Self> {
-        let count = u32::try_from(disks.len()).unwrap_or(u32::MAX);
-        let config = IoConfig { channels: count, ..IoConfig::default() };
-        let mut io = registrar.map_or_else(|| Io::new(config), |registrar| Io::with_registrar(config, registrar));
-        let channels = disks.iter().map(|disk| disk.bdev.channel(&mut io)).collect::<Result<Vec<_>, _>>()?;
-        let timed = (0..channels.len()).filter(|&place| channels[place].has_timers()).collect();
+        let config = IoConfig { channels: Drives::room_for(disks.len()), ..IoConfig::default() };
+        let io = registrar.map_or_else(|| Io::new(config), |registrar| Io::with_registrar(config, registrar));
         let (full, jobs, settling) = (Vec::with_capacity(disks.len()), Vec::new(), Vec::new());
-        let cx = Cx {
+        let mut cx = Cx {
             io,
-            channels,
+            channels: Vec::new(),
             reply: Reply::new(),
             bars: Vec::new(),
             privileged: Vec::new(),
@@ -89,16 +75,18 @@ impl Core {
             jobs,
             settling,
         };
+        let mut drives = Drives::default();
+        disks.iter().try_for_each(|disk| drives.open(disk.clone(), &mut cx))?;
         Ok(Self {
             cx,
             workers: Vec::new(),
             lookout: Lookout::default(),
             touched: Vec::new(),
-            timed,
             turn: 0,
             endings: Vec::new(),
-            disks,
-            stop: None,
+            leaves: Vec::new(),
+            drives,
+            stop_since_ns: None,
             clean,
             faults: sigbus::faults(),
         })
@@ -112,7 +100,8 @@ impl Core {
             let name = RequestName::from_tag(tag);
             if name.worker == NOBODY {
                 match name.generation {
-                    FLUSH => self.flushed(name, result),
+                    drives::FLUSH if self.drives.flushed(name, result) => {}
+                    drives::FLUSH => self.clean.store(false, Ordering::Relaxed),
                     _ => job::complete(&mut self.cx, name, result),
                 }
                 continue;
@@ -195,8 +184,10 @@ impl Core {
         // A place that task management still knows a queue by is not given to another one.
         let is_named = |place| {
             let place = WorkerIndex(place as u16);
-            let Self { endings, cx, .. } = &*self;
-            endings.iter().any(|ending| ending.names(place)) || cx.privileged.iter().any(|own| own.name.worker == place)
+            let Self { endings, leaves, cx, .. } = &*self;
+            leaves.iter().any(|leave| leave.names(place))
+                || endings.iter().any(|ending| ending.names(place))
+                || cx.privileged.iter().any(|own| own.name.worker == place)
         };
         let mut places = self.workers.iter().enumerate();
         let free = places.find(|&(place, worker)| worker.is_none() && !is_named(place));
@@ -219,19 +210,6 @@ impl Core {
         }
     }
 
-    /// Asks for a flush of each disk that has not been asked yet, as far as there is room.
-    fn flush_next(&mut self, stop: &mut Stop) {
-        while let Some(disk) = self.disks.get(stop.next) {
-            let slot = SlotIndex(disk.index.0 as u16);
-            let name = RequestName { worker: NOBODY, slot, generation: FLUSH };
-            let (channel, io) = self.cx.channel(disk.index);
-            if !disk.bdev.info().read_only && channel.submit(io, &Op::FLUSH, name.tag()).is_err() {
-                return;
-            }
-            stop.next += 1;
-        }
-    }
-
     /// The end comes although disks have not answered: what the kernel may still write to stays where it is.
     #[cold]
     fn give_up(&mut self) -> Drain {
@@ -241,15 +219,6 @@ impl Core {
         self.workers.drain(..).for_each(std::mem::forget);
         self.lookout.rouse(0);
         Drain::Finished
-    }
-
-    #[cold]
-    fn flushed(&self, name: RequestName, result: Result<(), bdev::IoError>) {
-        if let Err(error) = result {
-            let disk = self.disks.get(usize::from(name.slot.0)).map_or("?", |disk| &disk.config.text);
-            tracing::error!(disk, "flushing at the end failed: {error}; its last writes may be lost");
-            self.clean.store(false, Ordering::Relaxed);
-        }
     }
 }
 
@@ -306,6 +275,17 @@ impl Context for Core {
             }
             Message::Lift { life, bar } => self.lift(life, bar),
             Message::Settle { disk, pass } => self.cx.settling.push((disk, pass)),
+            Message::Luns { life, luns, seen, left } => {
+                self.change_luns(life, &luns, left);
+                seen.arrive();
+            }
+            // Every queue looks now, whatever the message.
+            Message::News => {}
+            Message::OpenDisk { disk, reply } => {
+                // Whoever asked may have lost patience.
+                let _ = reply.send(self.drives.open(disk, &mut self.cx));
+            }
+            Message::CloseDisk { disk, pass } => self.drives.close(disk, pass),
         }
     }
 
@@ -313,7 +293,7 @@ impl Context for Core {
         self.cx.io.set_now_ns(now_ns);
         self.cx.io.reap();
         let mut work = self.deliver();
-        for &place in &self.timed {
+        for &place in self.drives.timed() {
             work += self.cx.channels[place].poll(&mut self.cx.io);
         }
         self.cx.full.clear();
@@ -337,6 +317,12 @@ impl Context for Core {
         if !self.endings.is_empty() {
             self.settle_endings();
         }
+        if !self.leaves.is_empty() {
+            self.settle_leaves();
+        }
+        if self.drives.is_closing() {
+            work += self.drives.go_on_closing(&mut self.cx);
+        }
         if !self.cx.settling.is_empty() {
             job::settle(&mut self.cx, &mut self.workers);
         }
@@ -353,23 +339,21 @@ impl Context for Core {
     }
 
     fn drain(&mut self, now_ns: u64) -> Drain {
-        let mut stop = self.stop.unwrap_or(Stop { since_ns: now_ns, next: 0 });
+        let since_ns = *self.stop_since_ns.get_or_insert(now_ns);
         self.cx.jobs.retain(Job::is_in_flight);
         // All that was acknowledged is written by now: the flushes need not wait for what is still in flight, and those of
         // healthy disks not for one that does not answer.
-        self.flush_next(&mut stop);
+        let all_asked = self.drives.flush_all(&mut self.cx);
         let busy = self.workers.iter().any(Option::is_some) || self.cx.io.in_flight() > 0;
-        let drain = match (busy || stop.next < self.disks.len(), now_ns.saturating_sub(stop.since_ns)) {
+        match (busy || !all_asked, now_ns.saturating_sub(since_ns)) {
             (false, _) => Drain::Finished,
             (true, waited_ns) if waited_ns < STOP_MAX_NS => Drain::Pending,
             (true, _) => self.give_up(),
-        };
-        self.stop = Some(stop);
-        drain
+        }
     }
 
     fn may_sleep(&self) -> bool {
-        self.stop.is_none()
+        self.stop_since_ns.is_none()
             && job::may_sleep(&self.cx)
             && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
             && !self.cx.privileged.iter().any(Privileged::must_be_polled)

@@ -1,11 +1,13 @@
 //! What the workers of one reactor share: its I/O engine, its channels, and what is held back.
 
+use std::sync::Arc;
+
 use bdev::{Channel, Io};
 use reactor::Pass;
 
 use crate::scsi::Reply;
 
-use super::disk::DiskIndex;
+use super::disk::{Disk, DiskIndex};
 use super::job::Job;
 use super::message::{BarId, Life, Scope};
 use super::task_set::Privileged;
@@ -30,7 +32,7 @@ pub(crate) struct Cx {
     /// Work on whole disks that this core goes on with; nearly always none.
     pub(crate) jobs: Vec<Job>,
     /// Disks of which somebody wants to know when no request uses them any more.
-    pub(crate) settling: Vec<(DiskIndex, Pass)>,
+    pub(crate) settling: Vec<(Arc<Disk>, Pass)>,
 }
 
 /// Commands in scope are held back.

@@ -26,9 +26,9 @@ pub(crate) struct Disk {
     pub(crate) bdev: Arc<dyn Bdev>,
     pub(crate) identity: Identity,
     /// What long commands have of it.
-    pub(crate) claims: Claims,
+    pub(crate) claims: Arc<Claims>,
     /// What keeps everybody from its medium.
-    pub(crate) hold: Hold,
+    pub(crate) hold: Arc<Hold>,
     /// What controllers that show it share.
     pub(crate) sharing: Arc<Sharing>,
     #[cfg(test)]
@@ -78,7 +78,8 @@ impl Disk {
         let bdev = backends.open(config)?;
         let identity = identify(config, index, bdev.names())
             .map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
-        Ok(Self::new(index, config.clone(), bdev, identity, office))
+        let sharing = office.sharing(identity.naa());
+        Ok(Self::new(index, config.clone(), bdev, identity, sharing))
     }
 
     fn new(
@@ -86,21 +87,30 @@ impl Disk {
         config: Arc<DiskConfig>,
         bdev: Arc<dyn Bdev>,
         identity: Identity,
-        office: &Office,
+        sharing: Arc<Sharing>,
     ) -> Self {
-        let sharing = office.sharing(identity.naa());
-        let (claims, hold) = (Claims::default(), Hold::default());
         Self {
             index,
             config,
             bdev,
             identity,
-            claims,
-            hold,
+            claims: Arc::default(),
+            hold: Arc::default(),
             sharing,
             #[cfg(test)]
             clerk: Default::default(),
         }
+    }
+
+    /// The same disk on `bdev`, which has another size.
+    pub(crate) fn resized(&self, config: &Arc<DiskConfig>, bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
+        let (claims, hold) = (self.claims.clone(), self.hold.clone());
+        Self { claims, hold, ..Self::new(index, config.clone(), bdev, self.identity.clone(), self.sharing.clone()) }
+    }
+
+    /// Whether they are one disk, if perhaps in different sizes.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.hold, &other.hold)
     }
 
     /// A disk on a device that a test has made, with a clerk of its own who works when the test says so.
@@ -115,7 +125,8 @@ impl Disk {
         let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
         let identity = Identity::derive(&format!("disk {}", index.0));
         let (clerk, own) = super::sharing::clerk::Clerk::new();
-        let disk = Self::new(index, config, bdev, identity, &Office::new(clerk, store));
+        let sharing = Office::new(clerk, store).sharing(identity.naa());
+        let disk = Self::new(index, config, bdev, identity, sharing);
         Self { clerk: std::sync::Mutex::new(Some(own)), ..disk }
     }
 

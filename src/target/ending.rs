@@ -108,6 +108,25 @@ impl Ending {
     }
 }
 
+/// A change of logical units that waits for requests on those that left. Its pass arrives with its end.
+pub(super) struct Leave {
+    pub(super) pending: Vec<RequestName>,
+    pub(super) _pass: Pass,
+}
+
+impl Leave {
+    /// Whether the driver has got all of them back.
+    pub(super) fn is_done(&mut self, workers: &[Option<Box<Worker>>]) -> bool {
+        while self.pending.pop_if(|name| !is_open(*name, workers)).is_some() {}
+        self.pending.is_empty()
+    }
+
+    /// Whether it still asks for requests of the queue at `place`.
+    pub(super) fn names(&self, place: WorkerIndex) -> bool {
+        self.pending.iter().any(|name| name.worker == place)
+    }
+}
+
 /// Whether the driver has not got a request back.
 pub(super) fn is_open(name: RequestName, workers: &[Option<Box<Worker>>]) -> bool {
     match workers[usize::from(name.worker.0)].as_deref() {

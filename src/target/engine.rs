@@ -5,6 +5,7 @@ use bdev::{Io, IoConfig, Registrar};
 use crate::config::{BackendConfig, Register, ServeConfig};
 
 /// What was found and chosen.
+#[derive(Debug)]
 pub(super) struct Engine {
     /// Registers guest memory, if that is wanted and can be.
     pub(super) registrar: Option<Registrar>,

@@ -7,7 +7,6 @@ use crate::scsi::{BlockOp, Command, Condition, DataDirection, Effect, ModeValues
 use crate::virtio_scsi::spec::TASK_ATTR_SIMPLE;
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
-use super::adapter::Adapter;
 use super::cx::Cx;
 use super::disk::DiskIndex;
 use super::job::Owner;
@@ -23,7 +22,7 @@ impl RequestQueue {
     /// Finds out what a request wants and starts it, unless it has to wait.
     #[inline]
     pub(crate) fn execute(&mut self, slot: SlotIndex, request: &CommandRequest, cx: &mut Cx) {
-        let luns = &self.queue.adapter.luns;
+        let luns = &self.queue.luns;
         let (address, entry) = match request.lun.parse() {
             Ok(Destination::Unit(address)) => (address, luns.find(address)),
             Ok(Destination::ReportLuns) => (Address::WHOLE_DEVICE, Some(luns.well_known())),
@@ -38,7 +37,7 @@ impl RequestQueue {
         if is_both && !self.both_ways {
             return self.refuse(slot, ResponseCode::FAILURE);
         }
-        let unit = self.queue.adapter.luns.entry(entry);
+        let unit = self.queue.luns.entry(entry);
         match unit.unit.decode(request.cdb.as_bytes()) {
             Ok(command) => {
                 state.command = command;
@@ -54,11 +53,22 @@ impl RequestQueue {
         self.start(slot, cx);
     }
 
+    /// Starts a command that was held back: its address may lead elsewhere by now.
+    #[cold]
+    pub(super) fn start_again(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let (luns, state) = (&self.queue.luns, self.slots.get(slot));
+        if state.entry != luns.well_known() {
+            let Some(entry) = luns.find(state.address) else { return self.refuse(slot, ResponseCode::BAD_TARGET) };
+            state.entry = entry;
+        }
+        self.start(slot, cx);
+    }
+
     /// A CDB that cannot be decoded: a pending unit attention goes before its error (SAM-5 5.14).
     #[cold]
     fn fail_decode(&mut self, slot: SlotIndex, outcome: Outcome) {
         let entry = self.slots.get(slot).entry;
-        let attention = self.queue.adapter.luns.entry(entry).standing.take_attention();
+        let attention = self.queue.luns.entry(entry).standing.take_attention();
         let outcome = attention.map_or(outcome, |attention| Outcome::check(attention.sense()));
         self.end(slot, &outcome, 0);
     }
@@ -66,10 +76,10 @@ impl RequestQueue {
     /// Starts a decoded command.
     #[inline]
     pub(crate) fn start(&mut self, slot: SlotIndex, cx: &mut Cx) {
-        let adapter: &Adapter = &self.queue.adapter;
+        let luns: &LunMap = &self.queue.luns;
         let state = self.slots.get(slot);
         let command = state.command;
-        let entry = adapter.luns.entry(state.entry);
+        let entry = luns.entry(state.entry);
         let asker = command.begins_work().then_some(Owner { life: self.queue.life, id: state.id });
         let mut condition: Condition<'_> = entry.condition(asker);
         if entry.standing.is_in_the_way() {
@@ -80,7 +90,7 @@ impl RequestQueue {
         }
         let step = match command {
             Command::ReportLuns { .. } | Command::Query(_) | Command::Inquiry { evpd: true, .. } => {
-                ask(&adapter.luns, entry, &command, condition, &mut cx.reply)
+                ask(luns, entry, &command, condition, &mut cx.reply)
             }
             _ => entry.unit.start(&command, &condition, &mut cx.reply),
         };
@@ -124,7 +134,7 @@ impl RequestQueue {
     #[inline]
     pub(super) fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let Some(effect) = outcome.effect else { return };
-        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+        let entry = self.queue.luns.entry(self.slots.get(slot).entry);
         let standing = &entry.standing;
         match effect {
             Effect::Stopped(stopped) => standing.set_stopped(stopped),
@@ -205,7 +215,7 @@ impl RequestQueue {
     /// The disk that the slot's operation is for.
     #[inline]
     fn disk_of(&mut self, slot: SlotIndex) -> DiskIndex {
-        let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+        let entry = self.queue.luns.entry(self.slots.get(slot).entry);
         entry.disk.as_ref().expect("only a disk has operations").index
     }
 
@@ -217,7 +227,7 @@ impl RequestQueue {
             return self.end_with_verdict(slot);
         }
         let (command, op) = (state.command, state.op);
-        let entry = self.queue.adapter.luns.entry(state.entry);
+        let entry = self.queue.luns.entry(state.entry);
         match entry.unit.resume(&command, &op, result) {
             Step::Done(outcome) => {
                 let moved = if result.is_ok() { op.len } else { 0 };
@@ -261,7 +271,7 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let data_in = if state.data_out { 0 } else { state.data_len - resid };
         let sense = outcome.sense.map(|sense| {
-            let mode = self.queue.adapter.luns.entry(self.slots.get(slot).entry).standing.mode();
+            let mode = self.queue.luns.entry(self.slots.get(slot).entry).standing.mode();
             sense.encode(mode.current.has(ModeValues::D_SENSE))
         });
         let response = CommandResponse {
@@ -286,6 +296,7 @@ impl RequestQueue {
         let response = match self.slots.get(slot).verdict {
             Some(Verdict::Aborted) => ResponseCode::ABORTED,
             Some(Verdict::TaskAborted) => return self.end(slot, &Outcome::TASK_ABORTED, 0),
+            Some(Verdict::Removed) => ResponseCode::TRANSPORT_FAILURE,
             Some(Verdict::Reset) | None => ResponseCode::RESET,
         };
         self.refuse(slot, response);

@@ -1,15 +1,18 @@
 //! Homes of request queues: which CPU serves which, over all controllers.
 //!
 //! Those that the user chose are theirs. The others are dealt out, so that the queues of a controller spread over its CPUs,
-//! and those of all controllers over all CPUs. Called once, at start: a queue keeps its home from life to life.
+//! and those of all controllers over all CPUs. Called when controllers come: a queue keeps its home from life to life.
 
 use std::collections::BTreeMap;
 
 use crate::config::ControllerConfig;
 
-/// The CPU of each request queue, for each controller.
-pub(crate) fn deal(controllers: &[ControllerConfig]) -> Vec<Vec<usize>> {
+/// The CPU of each request queue, for each controller. `taken` are the homes of queues that are served already.
+pub(crate) fn deal(controllers: &[ControllerConfig], taken: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
     let mut queues_of_cpu: BTreeMap<usize, usize> = BTreeMap::new();
+    for cpu in taken {
+        *queues_of_cpu.entry(cpu).or_default() += 1;
+    }
     for (_, cpu) in controllers.iter().flat_map(chosen) {
         *queues_of_cpu.entry(cpu).or_default() += 1;
     }
@@ -49,7 +52,14 @@ mod tests {
         let options = controllers.iter().enumerate().map(|(number, options)| format!(" --socket {number} {options}"));
         let words = format!("annulus serve --disk null:size=1G{}", options.collect::<String>());
         let Ok(Command::Serve(config)) = config::parse(words.split_whitespace()) else { panic!("{words}") };
-        deal(&config.controllers)
+        deal(&config.controllers, std::iter::empty())
+    }
+
+    #[test]
+    fn controllers_that_come_later_keep_away_from_those_that_are_there() {
+        let words = "annulus serve --disk null:size=1G --socket a -m [0-2] --queues 2";
+        let Ok(Command::Serve(config)) = config::parse(words.split_whitespace()) else { panic!("{words}") };
+        assert_eq!(deal(&config.controllers, [0, 0, 1].into_iter()), [[2, 1]]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::scsi::{
 
 use super::adapter::Adapter;
 use super::cx::Cx;
-use super::disk::Disk;
+use super::disk::{Disk, DiskIndex};
 use super::long::claims::Lease;
 use super::long::space::Space;
 use super::message::{Life, Message};
@@ -58,6 +58,11 @@ impl Hold {
         held.hindrance.filter(|_| !held.running.as_ref().is_some_and(is_own))
     }
 
+    /// Whether work goes on.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.held().running.is_some()
+    }
+
     /// EXIT FAILURE MODE.
     pub(crate) fn exit_failure_mode(&self, disk: &Arc<Disk>) {
         let mut held = self.held();
@@ -72,7 +77,7 @@ impl Held {
         self.hindrance = hindrance;
         self.shown_by.retain(|(adapter, _)| match adapter.upgrade() {
             Some(adapter) => {
-                adapter.luns.mark_hindered(disk, hindrance.is_some());
+                adapter.luns().mark_hindered(disk, hindrance.is_some());
                 true
             }
             None => false,
@@ -82,9 +87,12 @@ impl Held {
 
 /// From now on the disks of `adapter` know that it shows them, and that `reactors` serve it.
 pub(crate) fn show(adapter: &Arc<Adapter>, reactors: &Reactors) {
-    for disk in adapter.luns.disks() {
+    let luns = adapter.luns();
+    for disk in luns.disks() {
         let mut held = disk.hold.held();
-        adapter.luns.mark_hindered(disk, held.hindrance.is_some());
+        luns.mark_hindered(disk, held.hindrance.is_some());
+        held.shown_by
+            .retain(|(other, _)| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), &raw const **adapter));
         held.shown_by.push((Arc::downgrade(adapter), reactors.clone()));
     }
 }
@@ -191,6 +199,14 @@ impl Job {
     /// Whether an operation is with the disk.
     pub(crate) fn is_in_flight(&self) -> bool {
         matches!(self.stage, Stage::Flight)
+    }
+
+    /// Its disk is being closed: it ends unfinished, unless an operation is with the disk. Whether it is over.
+    fn give_up(&mut self) -> bool {
+        if !self.is_in_flight() && !self.is_over() {
+            self.end(self.work.failure());
+        }
+        self.is_over()
     }
 
     /// Whether it has ended.
@@ -302,6 +318,14 @@ pub(super) fn advance(cx: &mut Cx) -> usize {
     count
 }
 
+/// Ends what work there is on a disk that is being closed. False if an operation of it is with the disk.
+pub(super) fn give_up(cx: &mut Cx, disk: DiskIndex) -> bool {
+    let mut its = cx.jobs.iter_mut().filter(|job| job.disk.index == disk);
+    let is_over = its.all(Job::give_up);
+    cx.jobs.retain(|job| !job.is_over());
+    is_over
+}
+
 /// An operation of one of them has come to an end.
 #[cold]
 pub(super) fn complete(cx: &mut Cx, name: RequestName, result: Result<(), IoError>) {
@@ -316,13 +340,13 @@ pub(super) fn may_sleep(cx: &Cx) -> bool {
 /// Lets the passes arrive whose disks no request of a core's workers uses any more.
 #[cold]
 pub(super) fn settle(cx: &mut Cx, workers: &mut [Option<Box<Worker>>]) {
-    cx.settling.retain(|(disk, _)| workers.iter_mut().flatten().any(|worker| worker.uses(*disk)));
+    cx.settling.retain(|(disk, _)| workers.iter_mut().flatten().any(|worker| worker.uses(disk)));
 }
 
 /// Asks those who are still to be asked, as far as there is room in their mailboxes.
-fn post(disk: &Disk, posts: &mut Vec<(Handle<Message>, Pass)>) {
+fn post(disk: &Arc<Disk>, posts: &mut Vec<(Handle<Message>, Pass)>) {
     while let Some((handle, pass)) = posts.pop() {
-        if let Err(message) = handle.try_post(Message::Settle { disk: disk.index, pass }) {
+        if let Err(message) = handle.try_post(Message::Settle { disk: disk.clone(), pass }) {
             let Message::Settle { pass, .. } = message else { unreachable!("it comes back as it was") };
             // A reactor that has ended has no operations either.
             if !handle.is_closed() {

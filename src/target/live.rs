@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use reactor::{Gate, Handle, Pass};
 
 use crate::dma::MemMap;
-use crate::virtio_scsi::spec::CONTROL_QUEUE;
+use crate::virtio_scsi::spec::{CONTROL_QUEUE, FIRST_REQUEST_QUEUE};
 
+use super::lun_map::LunMap;
 use super::message::{Life, Message, QueueName};
 use super::worker::Worker;
 
@@ -62,7 +63,7 @@ impl Live {
 
     /// Whether there is a queue that moves data.
     pub(crate) fn has_requests(&self) -> bool {
-        self.queues.iter().any(|&(number, _)| number != CONTROL_QUEUE)
+        self.queues.iter().any(|&(number, _)| number >= FIRST_REQUEST_QUEUE)
     }
 
     /// Moves a queue to the reactor at `place`.
@@ -122,6 +123,17 @@ impl Live {
     /// Whether the queues rest.
     pub(crate) fn is_resting(&self) -> bool {
         self.resting
+    }
+
+    /// The device has other logical units. One gate opens when every queue has them, the other when no request is on one
+    /// that left.
+    pub(crate) fn change_luns(&self, luns: &Arc<LunMap>) -> (Gate, Gate) {
+        let (seen, seen_passes) = Gate::new(self.reactors.len());
+        let (left, left_passes) = Gate::new(self.reactors.len());
+        for ((reactor, seen), left) in self.reactors.iter().zip(seen_passes).zip(left_passes) {
+            post(reactor, Message::Luns { life: self.life, luns: luns.clone(), seen, left });
+        }
+        (seen, left)
     }
 
     /// Lets the queues go on.

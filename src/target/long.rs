@@ -11,10 +11,9 @@
 
 use std::sync::Arc;
 
-use bdev::segment::{copy_from, copy_to, total_len};
 use bdev::{IoError, Op, Segment, SubmitError};
 
-use crate::scsi::{Background, BlockOp, DataBuffer, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
+use crate::scsi::{Background, BlockOp, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
 use crate::virtio_scsi::ResponseCode;
 
 use super::cx::Cx;
@@ -27,9 +26,11 @@ use super::tag::SlotIndex;
 use super::ticket::Ticket;
 
 pub(crate) mod claims;
+mod data;
 pub(crate) mod space;
 
 use claims::{Lease, Lock};
+use data::Data;
 use space::Space;
 
 /// Long commands of one queue, by slot.
@@ -74,33 +75,6 @@ enum Wants {
     Work,
 }
 
-/// The data buffer of a request.
-struct Data<'a> {
-    segments: &'a [Segment],
-    is_out: bool,
-    used: u64,
-    /// There was no room for what was given.
-    overrun: bool,
-}
-
-impl DataBuffer for Data<'_> {
-    fn out_len(&self) -> u64 {
-        if self.is_out { total_len(self.segments) } else { 0 }
-    }
-
-    fn take(&mut self, at: u64, into: &mut [u8]) {
-        let taken = if self.is_out { copy_from(self.segments, at, into) } else { 0 };
-        assert!(taken == into.len(), "a task takes what is there");
-        self.used = self.used.max(at + taken as u64);
-    }
-
-    fn give(&mut self, at: u64, from: &[u8]) {
-        let given = if self.is_out { 0 } else { copy_to(self.segments, at, from) };
-        self.overrun |= given < from.len();
-        self.used = self.used.max(at + given as u64);
-    }
-}
-
 impl Longs {
     /// Room for one in each of `size` slots.
     pub(crate) fn new(size: u16) -> Self {
@@ -117,9 +91,23 @@ impl Longs {
         self.0[usize::from(slot.0)].as_ref().map(|long| long.at.index)
     }
 
+    /// Whether the one in a slot, if there is one, has its operation on a disk, in whatever size.
+    pub(crate) fn is_at(&self, slot: SlotIndex, disk: &Disk) -> bool {
+        self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.at.is_same(disk))
+    }
+
     /// Whether the request in a slot waits for work on a whole disk.
     pub(crate) fn waits_for_work(&self, slot: SlotIndex) -> bool {
         self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.ticket.is_some())
+    }
+
+    /// Disks for which `has_left` holds cannot be reached any more: if the one in a slot waits for room at such a disk, which is
+    /// not its own, its operation has failed.
+    pub(crate) fn lose(&mut self, slot: SlotIndex, has_left: impl Fn(&Disk) -> bool) {
+        let Some(long) = &mut self.0[usize::from(slot.0)] else { return };
+        if matches!(long.wants, Wants::Room) && long.at.index != long.disk.index && has_left(&long.at) {
+            long.wants = Wants::Failed(IoError::NotReady);
+        }
     }
 
     /// Forgets the one in a slot, if there is one. No operation of it is in flight.
@@ -194,7 +182,7 @@ impl RequestQueue {
     pub(super) fn begin_long(&mut self, slot: SlotIndex, cx: &mut Cx) {
         let state = self.slots.get(slot);
         let (command, room) = (state.command, if state.data_out { state.data_len } else { 0 });
-        let entry = self.queue.adapter.luns.entry(state.entry);
+        let entry = self.queue.luns.entry(state.entry);
         let owner = Owner { life: self.queue.life, id: state.id };
         let task = match entry.unit.begin(&command, &entry.condition(Some(owner))) {
             Ok(task) => task,
@@ -259,7 +247,7 @@ impl RequestQueue {
         let is_out = self.slots.get(slot).data_out;
         let data = self.slots.data(slot);
         let long = self.longs.get(slot);
-        match long.step(data, is_out, &self.queue.adapter.luns) {
+        match long.step(data, is_out, &self.queue.luns) {
             Some(LongStep::Done(outcome)) => self.end_long(slot, &outcome),
             Some(LongStep::Lock { offset, len }) => {
                 long.wants = Wants::Lock { offset, len };
@@ -267,20 +255,20 @@ impl RequestQueue {
             }
             Some(LongStep::Background(background)) => return self.begin_work(slot, background, cx),
             Some(LongStep::Share(demand)) => {
-                let nexus = self.queue.adapter.luns.port.nexus;
+                let nexus = self.queue.luns.port.nexus;
                 long.ticket = Some(long.disk.sharing.ask(nexus, demand));
                 long.wants = Wants::Answer;
                 return false;
             }
             Some(LongStep::Save(change)) => {
-                let luns = &self.queue.adapter.luns;
+                let luns = &self.queue.luns;
                 let standing = luns.entry(self.slots.get(slot).entry).standing.clone();
                 long.ticket = Some(long.disk.sharing.save_mode(luns.port.nexus, standing, change));
                 long.wants = Wants::Answer;
                 return false;
             }
             Some(LongStep::Elsewhere(place, op, memory)) => {
-                let disk = self.queue.adapter.luns.disk_at(place, op.kind.is_change()).cloned();
+                let disk = self.queue.luns.disk_at(place, op.kind.is_change()).cloned();
                 self.prepare_elsewhere(slot, disk, op, memory);
                 return false;
             }
@@ -370,7 +358,7 @@ impl RequestQueue {
     fn end_long(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
         if let Some(Effect::Identifying(kind)) = outcome.effect {
-            let entry = self.queue.adapter.luns.entry(self.slots.get(slot).entry);
+            let entry = self.queue.luns.entry(self.slots.get(slot).entry);
             entry.standing.notes.keep(kind, self.longs.get(slot).memory());
         }
         self.longs.forget(slot);

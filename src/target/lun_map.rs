@@ -1,4 +1,8 @@
 //! Which logical unit answers at an address of one controller, and what its nexus has pending there.
+//!
+//! A map never changes: each worker has a snapshot of its own, and gets the next one by message (see
+//! [`lun_change`](super::lun_change)). The place of an entry means the same in all maps of a controller for as long as a
+//! request may name it: what is taken out of the map is only *leaving*, and still there for the requests that began on it.
 
 use std::sync::Arc;
 
@@ -20,29 +24,46 @@ use super::target_port::TargetPort;
 pub(crate) struct EntryIndex(u32);
 
 /// Logical units of one controller, by address. Immutable, shared by its workers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LunMap {
     entries: Vec<Entry>,
     targets: Vec<Option<Target>>,
     /// All logical units of all targets, as the drivers of the device address them.
     report: Vec<[u8; 8]>,
     well_known: EntryIndex,
+    /// Entries that no address leads to any more, and how the requests on them end.
+    leaving: Vec<(EntryIndex, Leaving)>,
+    /// Entries that are for the next units.
+    vacant: Vec<EntryIndex>,
+    /// Entries that there ever were.
+    count: u32,
     pub(crate) port: Arc<TargetPort>,
 }
 
+/// How requests end that began on a unit which is no longer in the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// The unit was removed: at once.
+    Removed,
+    /// The unit has changed: in their own time.
+    Replaced,
+}
+
 /// Whatever answers at an address.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) unit: Unit,
     /// There unless the unit only stands in for a missing one.
     pub(crate) disk: Option<Arc<Disk>>,
     /// Whose logical units it reports; none if those of all.
     target: Option<u8>,
-    /// What the driver's nexus has for itself.
+    /// What the driver's nexus has for itself. All maps of the controller share it.
     pub(crate) standing: Arc<Standing>,
+    /// No other entry at the same place has this number.
+    number: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Target {
     /// By LUN.
     luns: Vec<(u16, EntryIndex)>,
@@ -68,43 +89,139 @@ impl LunMap {
     }
 
     /// A map of `placements`, whose addresses are distinct, for the controller that is this port of them.
-    pub(crate) fn at_port(mut placements: Vec<Placement>, port: Arc<TargetPort>) -> Self {
-        placements.sort_by_key(|placement| (placement.address.target, placement.address.lun));
-        let highest = placements.last().map_or(0, |last| usize::from(last.address.target) + 1);
-        let targets = (0..highest).map(|_| None).collect();
-        let report = placements.iter().map(|placement| LunAddress::of(placement.address).0).collect();
-        let mut entries = Vec::new();
-        let well_known = push(&mut entries, Entry::new(Unit::WellKnown(WellKnownUnit), None, None));
-        let mut map = Self { entries, targets, report, well_known, port };
+    pub(crate) fn at_port(placements: Vec<Placement>, port: Arc<TargetPort>) -> Self {
+        let mut map = Self {
+            entries: Vec::new(),
+            targets: Vec::new(),
+            report: Vec::new(),
+            well_known: EntryIndex::default(),
+            leaving: Vec::new(),
+            vacant: Vec::new(),
+            count: 0,
+            port,
+        };
+        map.well_known = map.put(Entry::new(Unit::WellKnown(WellKnownUnit), None, None));
         for placement in placements {
             map.add(placement);
         }
         map
     }
 
-    fn add(&mut self, Placement { address, disk }: Placement) {
-        let number = address.target;
-        if self.targets[usize::from(number)].is_none() {
-            let mut without_disk = |unit| push(&mut self.entries, Entry::new(unit, None, Some(number)));
-            self.targets[usize::from(number)] = Some(Target {
-                luns: Vec::new(),
-                report: Vec::new(),
-                missing_zero: without_disk(Unit::Missing(MissingUnit::new(true))),
-                missing: without_disk(Unit::Missing(MissingUnit::new(false))),
-                well_known: without_disk(Unit::WellKnown(WellKnownUnit)),
-            });
+    /// Adds a disk at an address that has none.
+    pub(crate) fn add(&mut self, Placement { address, disk }: Placement) {
+        let number = usize::from(address.target);
+        if self.targets.len() <= number {
+            self.targets.resize_with(number + 1, || None);
         }
-        let unit = LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port);
-        let unit = Unit::Disk(unit.saving_modes(disk.sharing.keeps()));
-        let entry = Entry::new(unit, Some(disk.clone()), Some(number));
+        if self.targets[number].is_none() {
+            let mut without_disk = |unit| self.put(Entry::new(unit, None, Some(address.target)));
+            let missing_zero = without_disk(Unit::Missing(MissingUnit::new(true)));
+            let missing = without_disk(Unit::Missing(MissingUnit::new(false)));
+            let well_known = without_disk(Unit::WellKnown(WellKnownUnit));
+            let (luns, report) = (Vec::new(), Vec::new());
+            self.targets[number] = Some(Target { luns, report, missing_zero, missing, well_known });
+        }
+        let entry = self.entry_of(disk.clone(), address);
         if let Some(saved) = disk.sharing.saved_mode(self.port.nexus) {
             entry.standing.update_mode(|_| saved);
         }
         disk.sharing.join(&self.port, address, &entry.standing);
-        let index = push(&mut self.entries, entry);
-        let target = self.targets[usize::from(number)].as_mut().expect("made above");
-        target.luns.push((address.lun, index));
-        target.report.push(encode_lun(address.lun));
+        let index = self.put(entry);
+        let target = self.targets[number].as_mut().expect("made above");
+        let place = target.luns.partition_point(|&(lun, _)| lun < address.lun);
+        target.luns.insert(place, (address.lun, index));
+        target.report.insert(place, encode_lun(address.lun));
+        self.report_all();
+    }
+
+    /// Takes the logical unit at `address` out of the map; with the last one its target goes. False if there is none.
+    pub(crate) fn remove(&mut self, address: Address) -> bool {
+        let Some((number, place)) = self.place(address) else { return false };
+        let Some(target) = &mut self.targets[number] else { return false };
+        let (_, index) = target.luns.remove(place);
+        target.report.remove(place);
+        let entry = &self.entries[index.0 as usize];
+        entry.disk.iter().for_each(|disk| disk.sharing.leave(&entry.standing));
+        self.leaving.push((index, Leaving::Removed));
+        if target.luns.is_empty() {
+            let gone = [target.missing_zero, target.missing, target.well_known];
+            self.leaving.extend(gone.map(|index| (index, Leaving::Removed)));
+            self.targets[number] = None;
+        }
+        let last = self.targets.iter().rposition(Option::is_some);
+        self.targets.truncate(last.map_or(0, |last| last + 1));
+        self.report_all();
+        true
+    }
+
+    /// Gives the logical unit at an address another disk, which is the same one to its driver but for what `disk` says of
+    /// it. False if there is none.
+    pub(crate) fn replace(&mut self, Placement { address, disk }: Placement) -> bool {
+        let Some((number, place)) = self.place(address) else { return false };
+        let Some((_, before)) = self.targets[number].as_ref().map(|target| target.luns[place]) else { return false };
+        let entry = Entry { standing: self.entry(before).standing.clone(), ..self.entry_of(disk, address) };
+        let index = self.put(entry);
+        self.leaving.push((before, Leaving::Replaced));
+        if let Some(target) = &mut self.targets[number] {
+            target.luns[place].1 = index;
+        }
+        true
+    }
+
+    /// Forgets what was leaving: no request names it any more.
+    pub(crate) fn forget_leaving(&mut self) {
+        for (index, _) in std::mem::take(&mut self.leaving) {
+            self.entries[index.0 as usize] = Entry::new(Unit::Missing(MissingUnit::new(false)), None, Some(0));
+            self.vacant.push(index);
+        }
+    }
+
+    /// How a request ends that names `index`, if no address leads there any more.
+    pub(crate) fn leaving(&self, index: EntryIndex) -> Option<Leaving> {
+        self.leaving.iter().find(|(other, _)| *other == index).map(|&(_, how)| how)
+    }
+
+    /// Whether a disk is only that of units that are leaving.
+    pub(crate) fn has_left(&self, disk: &Disk) -> bool {
+        !self.disks().any(|other| other.index == disk.index)
+    }
+
+    /// Target and place of the logical unit at `address`.
+    fn place(&self, address: Address) -> Option<(usize, usize)> {
+        let number = usize::from(address.target);
+        let target = self.targets.get(number)?.as_ref()?;
+        target.luns.binary_search_by_key(&address.lun, |&(lun, _)| lun).ok().map(|place| (number, place))
+    }
+
+    fn entry_of(&self, disk: Arc<Disk>, address: Address) -> Entry {
+        let unit = LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port);
+        let unit = unit.saving_modes(disk.sharing.keeps());
+        Entry::new(Unit::Disk(unit), Some(disk), Some(address.target))
+    }
+
+    fn put(&mut self, entry: Entry) -> EntryIndex {
+        let entry = Entry { number: self.count, ..entry };
+        self.count = self.count.wrapping_add(1);
+        if let Some(index) = self.vacant.pop() {
+            self.entries[index.0 as usize] = entry;
+            return index;
+        }
+        self.entries.push(entry);
+        EntryIndex((self.entries.len() - 1) as u32)
+    }
+
+    fn report_all(&mut self) {
+        let report = self.addressed().map(|(address, _)| LunAddress::of(address).0).collect();
+        self.report = report;
+    }
+
+    /// Logical units, in the order of their addresses.
+    fn addressed(&self) -> impl Iterator<Item = (Address, EntryIndex)> {
+        let targets = self.targets.iter().enumerate();
+        targets.flat_map(|(number, target)| {
+            let luns = target.iter().flat_map(|target| &target.luns);
+            luns.map(move |&(lun, index)| (Address { target: number as u8, lun }, index))
+        })
     }
 
     /// What answers at `address`; `None` if there is no such target.
@@ -144,7 +261,8 @@ impl LunMap {
     /// The logical units of the target that `entry` belongs to, or of the whole device, as REPORT LUNS gives them.
     pub(crate) fn report(&self, entry: &Entry) -> &[[u8; 8]] {
         let Some(target) = entry.target else { return &self.report };
-        self.targets[usize::from(target)].as_ref().map_or(&[], |target| &target.report)
+        let target = self.targets.get(usize::from(target)).and_then(Option::as_ref);
+        target.map_or(&[], |target| &target.report)
     }
 
     /// Highest target.
@@ -155,43 +273,42 @@ impl LunMap {
     /// Raises `attention` at every logical unit for which `concerns` holds. With the nexus, or its port, goes what RESERVE (6)
     /// gave it.
     pub(crate) fn raise(&self, attention: Attention, concerns: impl Fn(Address) -> bool) {
-        for (number, target) in self.targets.iter().enumerate() {
-            for &(lun, index) in target.iter().flat_map(|target| &target.luns) {
-                if concerns(Address { target: number as u8, lun }) {
-                    let entry = self.entry(index);
-                    entry.standing.raise(attention);
-                    if let Some(disk) = entry.disk.as_ref().filter(|_| attention.ends_nexus()) {
-                        disk.sharing.nexus_lost(self.port.nexus);
-                    }
-                }
+        for (_, index) in self.addressed().filter(|&(address, _)| concerns(address)) {
+            let entry = self.entry(index);
+            entry.standing.raise(attention);
+            if let Some(disk) = entry.disk.as_ref().filter(|_| attention.ends_nexus()) {
+                disk.sharing.nexus_lost(self.port.nexus);
             }
         }
     }
 
     /// Whether there is something in the hold of `disk`.
-    pub(crate) fn mark_hindered(&self, disk: &Arc<Disk>, hindered: bool) {
-        let shows = |entry: &&Entry| entry.disk.as_ref().is_some_and(|its| Arc::ptr_eq(its, disk));
+    pub(crate) fn mark_hindered(&self, disk: &Disk, hindered: bool) {
+        let shows = |entry: &&Entry| entry.disk.as_ref().is_some_and(|its| its.is_same(disk));
         self.entries.iter().filter(shows).for_each(|entry| entry.standing.set_hindered(hindered));
     }
 
     /// The disk at a place that [`Neighbours::find`] has given, if the driver may read it now, or change it.
     pub(crate) fn disk_at(&self, Place(at): Place, is_change: bool) -> Option<&Arc<Disk>> {
-        let entry = self.entries.get(at as usize)?;
+        let (index, number) = (EntryIndex(at as u32), (at >> 32) as u32);
+        let entry = self.entries.get(index.0 as usize).filter(|entry| entry.number == number)?;
         let may = entry.standing.may(if is_change { Access::Write } else { Access::Read });
-        entry.disk.as_ref().filter(|_| may && !entry.standing.is_stopped() && entry.hindrance(None).is_none())
+        let can = self.leaving(index).is_none() && !entry.standing.is_stopped() && entry.hindrance(None).is_none();
+        entry.disk.as_ref().filter(|_| may && can)
     }
 
     /// The disks, each once for each address that it has.
     pub(crate) fn disks(&self) -> impl Iterator<Item = &Arc<Disk>> {
-        self.entries.iter().filter_map(|entry| entry.disk.as_ref())
+        self.addressed().filter_map(|(_, index)| self.entry(index).disk.as_ref())
     }
 }
 
 impl Neighbours for LunMap {
     fn find(&self, designator: &Designator<'_>) -> Option<Neighbour> {
-        let mut disks = self.entries.iter().enumerate().filter_map(|(at, entry)| Some((at, entry, entry.unit.disk()?)));
+        let mut disks = self.addressed().filter_map(|(_, at)| Some((at, self.entry(at), self.entry(at).unit.disk()?)));
         let (at, entry, unit) = disks.find(|(_, _, unit)| unit.is_designated(designator))?;
-        let neighbour = unit.neighbour(Place(at as u32), entry.hindrance(None));
+        let place = Place(u64::from(entry.number) << 32 | u64::from(at.0));
+        let neighbour = unit.neighbour(place, entry.hindrance(None));
         let standing = &entry.standing;
         let protected = standing.mode().current.has(ModeValues::SWP);
         (!standing.is_stopped()).then_some(Neighbour { writable: neighbour.writable && !protected, ..neighbour })
@@ -200,7 +317,7 @@ impl Neighbours for LunMap {
 
 impl Entry {
     fn new(unit: Unit, disk: Option<Arc<Disk>>, target: Option<u8>) -> Self {
-        Self { unit, disk, target, standing: Arc::new(Standing::new()) }
+        Self { unit, disk, target, standing: Arc::new(Standing::new()), number: 0 }
     }
 
     /// What a command has to know when it starts. If it is one that begins work on the whole medium, `asker` says which.
@@ -216,11 +333,6 @@ impl Entry {
     fn hindrance(&self, asker: Option<Owner>) -> Option<Hindrance> {
         if self.standing.is_hindered() { self.disk.as_ref()?.hold.hindrance(asker) } else { None }
     }
-}
-
-fn push(entries: &mut Vec<Entry>, entry: Entry) -> EntryIndex {
-    entries.push(entry);
-    EntryIndex((entries.len() - 1) as u32)
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! What a control thread, or another reactor, can tell a reactor.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 
 use reactor::{Handle, Pass};
 
@@ -9,7 +11,8 @@ use crate::dma::MemMap;
 use crate::virtio_scsi::Address;
 
 use super::courier::{JobId, Piece};
-use super::disk::DiskIndex;
+use super::disk::{Disk, DiskIndex};
+use super::lun_map::LunMap;
 use super::slots::Verdict;
 use super::worker::Worker;
 
@@ -157,8 +160,35 @@ pub(crate) enum Message {
     /// Tell when no request of any queue uses a disk: it takes no new ones.
     Settle {
         /// Which disk.
-        disk: DiskIndex,
+        disk: Arc<Disk>,
         /// Arrives then.
+        pass: Pass,
+    },
+    /// The device has other logical units: requests on those that were removed are to end.
+    Luns {
+        /// Whose.
+        life: Life,
+        /// All that it has now.
+        luns: Arc<LunMap>,
+        /// Arrives when every queue has them.
+        seen: Pass,
+        /// Arrives when no request names one that is leaving, and the driver can see the answers.
+        left: Pass,
+    },
+    /// There is something for an event queue to tell: all look.
+    News,
+    /// There is one more disk.
+    OpenDisk {
+        /// Its index is one that nobody has.
+        disk: Arc<Disk>,
+        /// How that went.
+        reply: Sender<io::Result<()>>,
+    },
+    /// No logical unit of any device is on this disk any more: flush it, and let go of it when nothing is in flight.
+    CloseDisk {
+        /// Which one.
+        disk: DiskIndex,
+        /// Arrives when its index may be given to another.
         pass: Pass,
     },
     /// Commands that were held back may start.

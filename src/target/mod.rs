@@ -5,14 +5,18 @@
 //! |---|---|
 //! | `controller`, `registers`: what a client sees | `core`: one pass, messages |
 //! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue` |
+//! | `lun_change`: logical units that come and go | `event_queue`: telling the driver; `drives`: a core's disks |
 //! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `batch`: what is taken in a pass |
 //! | | `execute`: one command; `slots`: requests in progress |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
-//! `adapter`, `lun_map`, `standing` and `disk` are shared and read-mostly; `sharing` is what the controllers that show one
-//! disk share of it, `target_port` a controller as they see each other; `message` is all that goes between.
+//! On the thread of whoever manages it all: `plan`, `manage` and `apply`, what changes while guests work.
+//!
+//! `adapter`, `lun_map`, `standing`, `news` and `disk` are shared and read-mostly; `sharing` is what the controllers that show
+//! one disk share of it, `target_port` a controller as they see each other; `message` is all that goes between.
 
 mod adapter;
+mod apply;
 mod backend;
 mod batch;
 mod control_queue;
@@ -21,8 +25,10 @@ mod core;
 mod courier;
 mod cx;
 mod disk;
+mod drives;
 mod ending;
 mod engine;
+mod event_queue;
 mod execute;
 mod function;
 mod homes;
@@ -31,10 +37,14 @@ mod known;
 mod live;
 mod long;
 mod lookout;
+mod lun_change;
 mod lun_map;
+mod manage;
 mod message;
+mod news;
 mod notes;
 mod peers;
+mod plan;
 mod registers;
 mod remote;
 mod request_queue;
@@ -54,5 +64,7 @@ mod worker;
 
 pub use backend::create_disk;
 pub use disk::DiskError;
+pub use manage::{Change, ChangeError};
+pub use plan::PlanError;
 pub use serve::{StartError, Target};
 pub use summary::Summary;

@@ -247,6 +247,7 @@ impl Device for Controller {
     }
 
     fn wake(&mut self, memory: &mut dyn ClientMemory) {
+        self.obey();
         self.carry(memory);
     }
 }

@@ -14,9 +14,10 @@ use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 use super::batch::BATCH;
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
-use super::disk::DiskIndex;
+use super::disk::Disk;
 use super::known::KnownUnits;
 use super::long::Longs;
+use super::lun_map::Leaving;
 use super::message::Scope;
 use super::peers::Crew;
 use super::remote::{Task, Untaken};
@@ -181,13 +182,12 @@ impl RequestQueue {
         self.respond(slot, &CommandResponse::not_executed(response, len), 0);
     }
 
-    /// Whether a request that has been started uses a disk. One that waits for the work on it does not.
-    pub(crate) fn uses(&mut self, disk: DiskIndex) -> bool {
+    /// Whether a request that has been started uses a disk, in whatever size. One that waits for the work on it does not.
+    pub(crate) fn uses(&mut self, disk: &Disk) -> bool {
         let Self { slots, longs, queue, .. } = self;
-        let luns = &queue.adapter.luns;
         slots.iter_busy().any(|(index, slot)| {
-            let is_its = luns.entry(slot.entry).disk.as_ref().is_some_and(|its| its.index == disk);
-            slot.phase != Phase::Barred && (is_its || longs.at(index) == Some(disk)) && !longs.waits_for_work(index)
+            let is_its = queue.luns.entry(slot.entry).disk.as_ref().is_some_and(|its| its.is_same(disk));
+            slot.phase != Phase::Barred && (is_its || longs.is_at(index, disk)) && !longs.waits_for_work(index)
         })
     }
 
@@ -224,19 +224,45 @@ impl RequestQueue {
         let matches = |slot: &Slot| scope.holds(slot.address, slot.id);
         let found: Vec<_> = self.slots.iter_busy().filter(|(_, slot)| matches(slot)).map(|(index, _)| index).collect();
         for index in found {
-            let name = self.name(index);
-            pending.push(name);
-            let slot = self.slots.get(index);
-            let (phase, is_first) = (slot.phase, slot.verdict.is_none());
-            slot.verdict.get_or_insert(verdict);
-            match phase {
-                Phase::Barred | Phase::Waiting => self.end_with_verdict(index),
-                // To ask its channel once is enough, however many functions want it.
-                Phase::InFlight if is_first => self.cancel(index, cx),
-                Phase::InFlight => {}
-                Phase::Free => unreachable!("iter_busy gives no free slot"),
+            pending.push(self.name(index));
+            self.end_early(index, verdict, cx);
+        }
+        self.forget_ended();
+    }
+
+    /// Ends the requests on logical units that were removed, as [`RequestQueue::end_tasks`] does. Those on units that were
+    /// replaced end in their own time. What is held back has not begun: it looks for its unit when it does.
+    pub(crate) fn leave(&mut self, pending: &mut Vec<RequestName>, cx: &mut Cx) {
+        let Self { queue, slots, longs, waiting, .. } = self;
+        let luns = &queue.luns;
+        waiting.iter().for_each(|&slot| longs.lose(slot, |disk| luns.has_left(disk)));
+        let begun = slots.iter_busy().filter(|(_, slot)| slot.phase != Phase::Barred);
+        let found: Vec<_> = begun.filter_map(|(index, slot)| Some((index, luns.leaving(slot.entry)?))).collect();
+        for (index, how) in found {
+            pending.push(self.name(index));
+            if how == Leaving::Removed {
+                self.end_early(index, Verdict::Removed, cx);
             }
         }
+        self.forget_ended();
+    }
+
+    /// Ends a request with `verdict`, unless another came first: at once or, if a channel has it, when that gives it back.
+    fn end_early(&mut self, index: SlotIndex, verdict: Verdict, cx: &mut Cx) {
+        let slot = self.slots.get(index);
+        let (phase, is_first) = (slot.phase, slot.verdict.is_none());
+        slot.verdict.get_or_insert(verdict);
+        match phase {
+            Phase::Barred | Phase::Waiting => self.end_with_verdict(index),
+            // To ask its channel once is enough, however many want it.
+            Phase::InFlight if is_first => self.cancel(index, cx),
+            Phase::InFlight => {}
+            Phase::Free => unreachable!("a busy slot is not free"),
+        }
+    }
+
+    /// Requests that were ended no longer wait.
+    fn forget_ended(&mut self) {
         let Self { slots, waiting, held_back, .. } = self;
         waiting.retain(|&index| slots.get(index).phase == Phase::Waiting);
         held_back.retain(|held| slots.get(held.slot).phase == Phase::Barred);
@@ -249,7 +275,7 @@ impl RequestQueue {
         if verdict == Verdict::Reset || !self.has_tasks(scope) {
             return verdict;
         }
-        let luns = &self.queue.adapter.luns;
+        let luns = &self.queue.luns;
         let Some(entry) = luns.find(address) else { return verdict };
         let standing = &luns.entry(entry).standing;
         if standing.mode().current.has(ModeValues::TAS) {

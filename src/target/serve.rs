@@ -1,29 +1,30 @@
-//! Start and end of everything: disks, reactors, controllers and their threads.
+//! A running target: its reactors, its controllers and their threads, and the end of it all. To start is the first
+//! [change](super::manage).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-use bdev::Registrar;
-use reactor::{Config, Cpu, CpuError, Handle, IdlePolicy, Reactor, SpawnError};
+use reactor::{Config, Cpu, CpuError, Gate, Handle, IdlePolicy, Reactor, SpawnError};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::config::{self, ControllerConfig, DiskConfig, Idle, ServeConfig};
+use crate::config::{self, ControllerConfig, Idle, Register, ServeConfig};
 use crate::scsi::Port;
 use crate::scsi::port_groups::AccessState;
 use crate::vfio_user::{BindError, Server};
-use crate::virtio_scsi::Address;
 
+use super::adapter::Adapter;
 use super::backend::Backends;
 use super::controller::{Controller, Offer};
 use super::core::Core;
-use super::disk::{Disk, DiskError, DiskIndex, check_identities};
+use super::disk::{Disk, DiskError, DiskIndex};
 use super::engine::Engine;
-use super::homes;
 use super::lun_map::{LunMap, Placement};
+use super::manage::ChangeError;
 use super::message::Message;
 use super::sharing::Office;
 use super::sharing::clerk::{Clerk, Order};
@@ -62,12 +63,29 @@ pub enum StartError {
 /// A running target. [`Target::stop`] ends it in order.
 #[derive(Debug)]
 pub struct Target {
-    reactors: Vec<Reactor<Message>>,
-    controllers: Vec<Running>,
-    summary: Summary,
-    registrar: Option<Registrar>,
+    pub(super) reactors: Vec<ServingReactor>,
+    pub(super) controllers: Vec<Running>,
+    /// By [`DiskIndex`]; none where no disk is.
+    pub(super) disks: Vec<Option<Arc<Disk>>>,
+    pub(super) backends: Backends,
+    /// Disks that reactors let go of, and the gate that opens when all have.
+    pub(super) closing: Vec<(DiskIndex, Gate)>,
+    /// Reactors that no controller needs any more.
+    pub(super) ending: Vec<Reactor<Message>>,
+    pub(super) clean: Arc<AtomicBool>,
+    pub(super) office: Office,
     clerk: Assistant,
-    clean: Arc<AtomicBool>,
+    engine: Engine,
+    /// What cannot change: how memory is registered, and where reservations are kept.
+    register: (Register, Option<u64>),
+    state_dir: Option<PathBuf>,
+}
+
+/// A reactor and what it does without work, which is fixed.
+#[derive(Debug)]
+pub(super) struct ServingReactor {
+    pub(super) reactor: Reactor<Message>,
+    pub(super) idle: Idle,
 }
 
 /// The clerk's thread.
@@ -79,9 +97,18 @@ struct Assistant {
 
 /// A controller with its thread.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
+    pub(super) config: ControllerConfig,
+    /// The CPU of each request queue.
+    pub(super) homes: Vec<usize>,
+    pub(super) adapter: Arc<Adapter>,
+    /// Its logical units.
+    pub(super) placements: Vec<Placement>,
+    /// Gates that open when nothing is on logical units that left, and the disks that those had.
+    pub(super) leaving: Vec<(Gate, Vec<DiskIndex>)>,
+    /// Which port of its disks it is: no other that is served has this number.
+    port: u16,
     thread: JoinHandle<()>,
-    bell: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
 }
 
@@ -91,52 +118,57 @@ impl Target {
     /// # Errors
     /// [`StartError`]; nothing is left running.
     pub fn start(config: &ServeConfig) -> Result<Self, StartError> {
-        all_cpus(config).into_iter().try_for_each(Cpu::check)?;
         let (orders, clerk) = Clerk::new();
-        let disks = Disks::open(config, &Office::new(orders.clone(), open_store(config)))?;
-        let homes = homes::deal(&config.controllers);
-        let engine = Engine::probe(config);
-        let summary = Summary::new(config, &homes, &disks.opened, engine.description);
-        let servers = bind_all(config)?;
-        let clean = Arc::new(AtomicBool::new(true));
-        let makings =
-            Makings { disks: disks.opened.clone(), registrar: engine.registrar.clone(), clean: clean.clone() };
-        let reactors = spawn_reactors(config, &makings)?;
-        let registrar = engine.registrar;
-        let clerk = Assistant { orders, thread: spawn_clerk(clerk)? };
-        let mut target = Self { reactors, controllers: Vec::new(), summary, registrar, clerk, clean };
-        for (number, (config, server)) in config.controllers.iter().zip(servers).enumerate() {
-            match target.spawn_controller(number, config, &homes[number], server, &disks) {
-                Ok(running) => target.controllers.push(running),
-                Err(error) => {
-                    target.stop();
-                    return Err(StartError::Thread { name: config.socket.display().to_string(), error });
+        let mut target = Self {
+            reactors: Vec::new(),
+            controllers: Vec::new(),
+            disks: Vec::new(),
+            backends: Backends::default(),
+            closing: Vec::new(),
+            ending: Vec::new(),
+            clean: Arc::new(AtomicBool::new(true)),
+            office: Office::new(orders.clone(), open_store(config)),
+            clerk: Assistant { orders, thread: spawn_clerk(clerk)? },
+            engine: Engine::probe(config),
+            register: (config.register, config.register_chunk),
+            state_dir: config.state_dir.clone(),
+        };
+        match target.reload(config) {
+            Ok(_) => Ok(target),
+            Err(error) => {
+                target.stop();
+                match error {
+                    ChangeError::Start(error) => Err(error),
+                    other => unreachable!("nothing is there that could be in the way: {other}"),
                 }
             }
         }
-        Ok(target)
     }
 
-    /// What is served, and how to attach to it, for the user.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
+    /// What is served now, and how to attach to it, for the user.
+    pub fn summary(&self) -> Summary {
+        let controllers = self.controllers.iter().map(|running| (running.config.clone(), running.homes.clone()));
+        let disks = self.controllers.iter().flat_map(|running| &running.placements);
+        let disks = disks.map(|placement| placement.disk.clone()).collect();
+        Summary::new(controllers.collect(), disks, self.engine.description.clone())
+    }
+
+    /// What it serves now.
+    pub fn config(&self) -> ServeConfig {
+        let (register, register_chunk) = self.register;
+        let controllers = self.controllers.iter().map(|running| running.config.clone()).collect();
+        ServeConfig { controllers, state_dir: self.state_dir.clone(), register, register_chunk, file: None }
     }
 
     /// Lets go of the clients, ends what is in flight, flushes the disks and removes the sockets. False if a disk did not
     /// answer, or not well: the log says which.
-    pub fn stop(self) -> bool {
-        for controller in &self.controllers {
-            controller.stop.store(true, Ordering::Release);
-            // A full counter is a bell that rings already.
-            let _ = rustix::io::write(&*controller.bell, &1_u64.to_ne_bytes());
-        }
-        for controller in self.controllers {
-            if controller.thread.join().is_err() {
-                tracing::error!("a controller's thread panicked");
-            }
-        }
-        self.reactors.iter().for_each(Reactor::stop);
-        for reactor in self.reactors {
+    pub fn stop(mut self) -> bool {
+        self.controllers.iter().for_each(Running::ask_stop);
+        self.controllers.drain(..).for_each(Running::join);
+        let reactors = self.reactors.drain(..).map(|serving| serving.reactor);
+        let reactors: Vec<_> = self.ending.drain(..).chain(reactors).collect();
+        reactors.iter().for_each(Reactor::stop);
+        for reactor in reactors {
             if let Err(panicked) = reactor.join() {
                 tracing::error!("the reactor of CPU {} panicked", panicked.0.0);
                 self.clean.store(false, Ordering::Relaxed);
@@ -150,72 +182,76 @@ impl Target {
         self.clean.load(Ordering::Relaxed)
     }
 
-    fn spawn_controller(
-        &self,
-        number: usize,
-        config: &ControllerConfig,
-        homes: &[usize],
+    /// Starts a reactor with all disks but those that the others let go of.
+    pub(super) fn spawn_reactor(&mut self, cpu: usize, idle: Idle) -> Result<(), SpawnError<io::Error>> {
+        let is_closing = |disk: &&Arc<Disk>| self.closing.iter().any(|(index, _)| *index == disk.index);
+        let disks: Vec<_> = self.disks.iter().flatten().filter(|disk| !is_closing(disk)).cloned().collect();
+        let (registrar, clean) = (self.engine.registrar.clone(), self.clean.clone());
+        let config = Config::new(Cpu(cpu), format!("reactor-{cpu}"), idle_policy(idle));
+        let reactor = reactor::spawn(config, move || Core::new(disks.into(), registrar, clean))?;
+        self.reactors.push(ServingReactor { reactor, idle });
+        Ok(())
+    }
+
+    /// Starts a controller whose CPUs all have reactors.
+    pub(super) fn spawn_controller(
+        &mut self,
+        config: ControllerConfig,
+        homes: Vec<usize>,
         mut server: Server,
-        disks: &Disks,
-    ) -> io::Result<Running> {
+        placements: Vec<Placement>,
+    ) -> io::Result<()> {
         let name = config.socket.display().to_string();
-        let own: Vec<_> =
-            self.reactors.iter().filter(|reactor| config.cpus.cpus().contains(&reactor.cpu().0)).collect();
+        let reactors = self.reactors.iter().map(|serving| &serving.reactor);
+        let own: Vec<_> = reactors.filter(|reactor| config.cpus.cpus().contains(&reactor.cpu().0)).collect();
         let place = |cpu: &usize| own.iter().position(|reactor| reactor.cpu().0 == *cpu).expect("a CPU of the mask");
-        let homes = homes.iter().map(place).collect();
+        let places = homes.iter().map(place).collect();
         let reactors: Arc<[Handle<Message>]> = own.into_iter().map(Reactor::handle).collect();
-        let port = Port { group: config.port_group, ..Port::derive(number as u16 + 1, &name) };
+        let number = self.free_port();
+        let port = Port { group: config.port_group, ..Port::derive(number, &name) };
         let port = TargetPort::new(port, &name, access_state(config.access_state), reactors.clone());
-        let luns = LunMap::at_port(disks.placements(config), Arc::new(port));
+        let luns = LunMap::at_port(placements.clone(), Arc::new(port));
         let offer = Offer { queues: config.queues, ring: config.ring };
-        let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let mut controller = Controller::new(name.clone(), luns, offer, (reactors, homes), bell.clone());
-        if let Some(registrar) = &self.registrar {
+        let bell: Arc<OwnedFd> = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let mut controller = Controller::new(name.clone(), luns, offer, (reactors, places), bell.clone());
+        if let Some(registrar) = &self.engine.registrar {
             controller.register_with(registrar.clone());
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let (thread_bell, thread_stop) = (bell.clone(), stop.clone());
-        let thread = std::thread::Builder::new().name(format!("ctrl-{number}")).spawn(move || {
-            if let Err(error) = server.run(&mut controller, thread_bell.as_fd(), &thread_stop) {
+        let (adapter, stop) = (controller.adapter.clone(), Arc::new(AtomicBool::new(false)));
+        let thread_stop = stop.clone();
+        let thread = std::thread::Builder::new().name(format!("ctrl-{}", number - 1)).spawn(move || {
+            if let Err(error) = server.run(&mut controller, bell.as_fd(), &thread_stop) {
                 tracing::error!(controller = name, "stopped serving: {error}");
             }
         })?;
-        Ok(Running { thread, bell, stop })
+        let leaving = Vec::new();
+        self.controllers.push(Running { config, homes, adapter, placements, leaving, port: number, thread, stop });
+        Ok(())
+    }
+
+    fn free_port(&self) -> u16 {
+        let is_free = |port: &u16| !self.controllers.iter().any(|running| running.port == *port);
+        (1..=u16::MAX).find(is_free).expect("each controller has an open socket")
     }
 }
 
-/// The disks of all controllers, each opened once.
-struct Disks {
-    opened: Arc<[Arc<Disk>]>,
-    configs: Vec<Arc<DiskConfig>>,
-}
+impl Running {
+    /// Where its clients connect.
+    pub(super) fn socket(&self) -> &PathBuf {
+        &self.config.socket
+    }
 
-impl Disks {
-    fn open(config: &ServeConfig, office: &Office) -> Result<Self, DiskError> {
-        let mut configs: Vec<Arc<DiskConfig>> = Vec::new();
-        for placed in config.controllers.iter().flat_map(|controller| &controller.disks) {
-            if !configs.iter().any(|known| Arc::ptr_eq(known, &placed.disk)) {
-                configs.push(placed.disk.clone());
-            }
+    /// Asks the thread to let go of its client and to end.
+    pub(super) fn ask_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.adapter.outbox.ring();
+    }
+
+    /// Waits for the end of the thread, which was asked for it.
+    pub(super) fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("a controller's thread panicked");
         }
-        let mut backends = Backends::default();
-        let opened = configs
-            .iter()
-            .enumerate()
-            .map(|(index, config)| Disk::open(config, DiskIndex(index), &mut backends, office).map(Arc::new))
-            .collect::<Result<Arc<[_]>, _>>()?;
-        check_identities(&opened)?;
-        Ok(Self { opened, configs })
-    }
-
-    fn placements(&self, controller: &ControllerConfig) -> Vec<Placement> {
-        let place = |placed: &crate::config::PlacedDisk| {
-            let known = |config: &Arc<DiskConfig>| Arc::ptr_eq(config, &placed.disk);
-            let index = self.configs.iter().position(known).expect("every disk was opened");
-            let address = Address { target: placed.target, lun: placed.lun };
-            Placement { address, disk: self.opened[index].clone() }
-        };
-        controller.disks.iter().map(place).collect()
     }
 }
 
@@ -240,35 +276,6 @@ fn open_store(config: &ServeConfig) -> Option<Arc<Store>> {
             None
         }
     }
-}
-
-fn all_cpus(config: &ServeConfig) -> Vec<Cpu> {
-    let mut cpus: Vec<usize> =
-        config.controllers.iter().flat_map(|controller| controller.cpus.cpus()).copied().collect();
-    cpus.sort_unstable();
-    cpus.dedup();
-    cpus.into_iter().map(Cpu).collect()
-}
-
-fn bind_all(config: &ServeConfig) -> Result<Vec<Server>, BindError> {
-    config.controllers.iter().map(|controller| Server::bind(&controller.socket)).collect()
-}
-
-/// What each core is made of.
-#[derive(Clone)]
-struct Makings {
-    disks: Arc<[Arc<Disk>]>,
-    registrar: Option<Registrar>,
-    clean: Arc<AtomicBool>,
-}
-
-fn spawn_reactors(config: &ServeConfig, makings: &Makings) -> Result<Vec<Reactor<Message>>, SpawnError<io::Error>> {
-    let spawn = |cpu: Cpu| {
-        let Makings { disks, registrar, clean } = makings.clone();
-        let reactor = Config::new(cpu, format!("reactor-{}", cpu.0), idle_policy(config.idle_of(cpu.0)));
-        reactor::spawn(reactor, move || Core::new(disks, registrar, clean))
-    };
-    all_cpus(config).into_iter().map(spawn).collect()
 }
 
 fn access_state(state: config::AccessState) -> AccessState {

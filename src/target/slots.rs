@@ -44,6 +44,8 @@ pub(crate) enum Verdict {
     TaskAborted,
     /// By a reset of its logical unit or nexus.
     Reset,
+    /// Its logical unit was removed.
+    Removed,
 }
 
 /// One request: all that a usual one takes is in a few cache lines.

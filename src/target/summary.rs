@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{ControllerConfig, RingFormat, ServeConfig};
+use crate::config::{ControllerConfig, RingFormat};
 
 use super::controller::QUEUE_SIZE_MAX;
 use super::disk::Disk;
@@ -12,22 +12,21 @@ use super::disk::Disk;
 /// The effective set-up, for people.
 #[derive(Debug)]
 pub struct Summary {
-    controllers: Vec<ControllerConfig>,
-    /// The CPU of each request queue, for each controller.
-    homes: Vec<Vec<usize>>,
-    disks: Arc<[Arc<Disk>]>,
+    /// Each with the CPU of each of its request queues.
+    controllers: Vec<(ControllerConfig, Vec<usize>)>,
+    disks: Vec<Arc<Disk>>,
     /// What io_uring gives; `None` if nothing needs it.
     engine: Option<String>,
 }
 
 impl Summary {
+    /// `disks` are those of all controllers.
     pub(super) fn new(
-        config: &ServeConfig,
-        homes: &[Vec<usize>],
-        disks: &Arc<[Arc<Disk>]>,
+        controllers: Vec<(ControllerConfig, Vec<usize>)>,
+        disks: Vec<Arc<Disk>>,
         engine: Option<String>,
     ) -> Self {
-        Self { controllers: config.controllers.clone(), homes: homes.to_vec(), disks: disks.clone(), engine }
+        Self { controllers, disks, engine }
     }
 
     fn write_controller(
@@ -77,7 +76,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut all = self.controllers.iter().zip(&self.homes);
+        let mut all = self.controllers.iter();
         all.try_for_each(|(controller, homes)| self.write_controller(f, controller, homes))?;
         self.engine.iter().try_for_each(|engine| writeln!(f, "io_uring: {engine}"))
     }

@@ -194,7 +194,7 @@ impl RequestQueue {
     #[cold]
     pub(super) fn enter(&mut self, slot: SlotIndex, task_attr: u8, cx: &mut Cx) {
         let state = self.slots.get(slot);
-        let is_disk = self.queue.adapter.luns.entry(state.entry).disk.is_some();
+        let is_disk = self.queue.luns.entry(state.entry).disk.is_some();
         let mut held = Held::new(slot, Attribute::Simple);
         match task_attr {
             TASK_ATTR_SIMPLE => {}
@@ -245,7 +245,7 @@ impl RequestQueue {
             return false;
         }
         let name = self.name(held.slot);
-        self.start(held.slot, cx);
+        self.start_again(held.slot, cx);
         if held.attribute == Attribute::Head && self.is_open(name) {
             self.overtake(name, address, cx);
         }

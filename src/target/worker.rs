@@ -1,4 +1,4 @@
-//! A virtqueue on its reactor: request queue or control queue, and the states that both go through.
+//! A virtqueue on its reactor: request queue, control queue or event queue, and the states that both go through.
 
 use std::sync::Arc;
 
@@ -12,7 +12,9 @@ use super::adapter::Adapter;
 use super::control_queue::ControlQueue;
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
-use super::disk::DiskIndex;
+use super::disk::Disk;
+use super::event_queue::EventQueue;
+use super::lun_map::LunMap;
 use super::message::{Life, QueueName};
 use super::remote::Remote;
 use super::request_queue::RequestQueue;
@@ -25,6 +27,8 @@ pub(crate) enum Worker {
     Request(Box<RequestQueue>),
     /// Task management.
     Control(Box<ControlQueue>),
+    /// What the driver is told of.
+    Event(Box<EventQueue>),
 }
 
 /// What every queue is made of.
@@ -34,6 +38,8 @@ pub(crate) struct Queue {
     /// Number of the virtqueue.
     pub(crate) number: u16,
     pub(crate) adapter: Arc<Adapter>,
+    /// The logical units, as this queue knows them.
+    pub(crate) luns: Arc<LunMap>,
     pub(crate) ring: Ring,
     pub(crate) memory: Arc<MemMap>,
     pub(crate) remote: Remote,
@@ -60,8 +66,8 @@ enum State {
 impl Queue {
     /// A queue that takes work as soon as a reactor has it.
     pub(crate) fn new(life: Life, number: u16, adapter: Arc<Adapter>, ring: Ring, memory: Arc<MemMap>) -> Self {
-        let remote = Remote::default();
-        Self { life, number, adapter, ring, memory, remote, state: State::Running, is_calm: false, is_touched: false }
+        let (luns, remote, state) = (adapter.luns(), Remote::default(), State::Running);
+        Self { life, number, adapter, luns, ring, memory, remote, state, is_calm: false, is_touched: false }
     }
 
     pub(crate) fn name(&self) -> QueueName {
@@ -151,6 +157,7 @@ impl Worker {
         match self {
             Self::Request(worker) => &worker.queue,
             Self::Control(worker) => &worker.queue,
+            Self::Event(worker) => &worker.queue,
         }
     }
 
@@ -158,6 +165,7 @@ impl Worker {
         match self {
             Self::Request(worker) => &mut worker.queue,
             Self::Control(worker) => &mut worker.queue,
+            Self::Event(worker) => &mut worker.queue,
         }
     }
 
@@ -172,8 +180,12 @@ impl Worker {
     /// Whether a pass over it would find nothing. Costs next to nothing, for most queues have nothing most of the time.
     #[inline]
     pub(crate) fn has_nothing(&self) -> bool {
-        let queue = self.queue();
-        queue.is_calm && !queue.ring.has_new()
+        match self {
+            Self::Request(worker) => worker.queue.is_calm && !worker.queue.ring.has_new(),
+            Self::Control(worker) => worker.queue.is_calm && !worker.queue.ring.has_new(),
+            // Buffers that the driver has given wait until there is something to tell, and that comes by message.
+            Self::Event(worker) => worker.queue.is_calm,
+        }
     }
 
     /// Something other than its driver is about to tell it something.
@@ -190,13 +202,14 @@ impl Worker {
         match self {
             Self::Request(worker) => worker.poll(cx),
             Self::Control(worker) => worker.poll(),
+            Self::Event(worker) => worker.poll(),
         }
     }
 
     /// A channel has given the operation of a request back.
     #[inline]
     pub(crate) fn complete(&mut self, name: RequestName, result: Result<(), IoError>, cx: &mut Cx) {
-        let Self::Request(worker) = self else { panic!("{name:?}: a control queue has no operations") };
+        let Self::Request(worker) = self else { panic!("{name:?}: only request queues have operations") };
         let generation = worker.slots.get(name.slot).generation;
         assert_eq!(generation, name.generation, "a channel completes each operation once");
         worker.complete(name.slot, result, cx);
@@ -208,6 +221,7 @@ impl Worker {
         let waits = match self {
             Self::Request(_) => true,
             Self::Control(worker) => worker.waits_for_driver(),
+            Self::Event(worker) => !worker.wants_buffers(),
         };
         let queue = self.queue_mut();
         queue.is_touched = false;
@@ -222,6 +236,7 @@ impl Worker {
         let idle = match self {
             Self::Request(worker) => worker.is_idle(),
             Self::Control(worker) => worker.is_idle(),
+            Self::Event(_) => true,
         };
         let queue = self.queue_mut();
         if idle {
@@ -235,7 +250,7 @@ impl Worker {
             State::Running => {
                 match self {
                     Self::Request(worker) => worker.put_back(),
-                    Self::Control(worker) => worker.queue.put_back(Vec::new()),
+                    Self::Control(_) | Self::Event(_) => self.queue_mut().put_back(Vec::new()),
                 }
                 self.queue_mut().state = State::Draining(pass);
             }
@@ -289,6 +304,7 @@ impl Worker {
         match self {
             Self::Request(worker) => worker.fetched(id, pieces, cx),
             Self::Control(worker) => worker.fetched(id, pieces),
+            Self::Event(worker) => worker.fetched(id, pieces),
         }
     }
 
@@ -307,10 +323,18 @@ impl Worker {
     }
 
     /// Whether a request uses a disk.
-    pub(crate) fn uses(&mut self, disk: DiskIndex) -> bool {
+    pub(crate) fn uses(&mut self, disk: &Disk) -> bool {
         match self {
             Self::Request(worker) => worker.uses(disk),
-            Self::Control(_) => false,
+            Self::Control(_) | Self::Event(_) => false,
+        }
+    }
+
+    /// The adapter has other logical units. `pending` gets the names of requests on those that leave.
+    pub(crate) fn change_luns(&mut self, luns: &Arc<LunMap>, pending: &mut Vec<RequestName>, cx: &mut Cx) {
+        self.queue_mut().luns = luns.clone();
+        if let Self::Request(worker) = self {
+            worker.leave(pending, cx);
         }
     }
 
@@ -318,6 +342,8 @@ impl Worker {
     pub(crate) fn must_be_polled(&self) -> bool {
         let queue = self.queue();
         let retries = match self {
+            // It works when there is news, which comes by message.
+            Self::Event(_) => return false,
             Self::Request(worker) => !worker.waiting.is_empty(),
             Self::Control(worker) => worker.must_be_polled(),
         };
@@ -332,7 +358,7 @@ impl Worker {
         {
             return true;
         }
-        if !self.queue().is_accepting() {
+        if matches!(self, Self::Event(worker) if !worker.wants_buffers()) || !self.queue().is_accepting() {
             return false;
         }
         let queue = self.queue_mut();

@@ -72,9 +72,11 @@ impl DeviceConfig {
         self.registers.cdb_size = spec::CDB_SIZE_DEFAULT.into();
     }
 
-    /// Raises `max_target`, for a disk that was added behind it.
-    pub fn set_max_target(&mut self, max_target: u16) {
-        self.registers.max_target = max_target.into();
+    /// What is behind the device has changed. What the driver wrote stays. Returns whether a register reads another value.
+    pub fn set_limits(&mut self, limits: &Limits) -> bool {
+        let Config { sense_size, cdb_size, .. } = self.registers;
+        let registers = Config { sense_size, cdb_size, ..Self::new(limits).registers };
+        std::mem::replace(&mut self.registers, registers) != registers
     }
 
     /// The sizes that requests have now.

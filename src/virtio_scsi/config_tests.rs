@@ -1,14 +1,10 @@
 use super::*;
 
+const LIMITS: Limits =
+    Limits { num_queues: 4, seg_max: 254, max_sectors: 0x1_0000, cmd_per_lun: 128, max_target: 7, max_lun: 0x3fff };
+
 fn config() -> DeviceConfig {
-    DeviceConfig::new(&Limits {
-        num_queues: 4,
-        seg_max: 254,
-        max_sectors: 0x1_0000,
-        cmd_per_lun: 128,
-        max_target: 7,
-        max_lun: 0x3fff,
-    })
+    DeviceConfig::new(&LIMITS)
 }
 
 const FRESH: [u8; 36] = [
@@ -77,10 +73,13 @@ fn sizes_that_cannot_be_served_change_nothing() {
 }
 
 #[test]
-fn a_disk_behind_the_last_target_raises_max_target() {
+fn limits_follow_what_is_behind_the_device_and_the_driver_keeps_its_sizes() {
     let mut config = config();
-    config.set_max_target(0x0102);
+    config.write(20, &[18, 0, 0, 0]).unwrap();
+    assert!(!config.set_limits(&LIMITS));
+    assert!(config.set_limits(&Limits { max_target: 0x0102, ..LIMITS }));
     assert_eq!(read(&config, 28), [0, 0, 2, 1, 0xff, 0x3f, 0, 0]);
+    assert_eq!(config.framing(), Framing { cdb_size: 32, sense_size: 18 });
     config.reset();
     assert_eq!(read(&config, 30), [2, 1]);
 }

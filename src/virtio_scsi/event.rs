@@ -7,6 +7,9 @@ use super::gather::write_head;
 use super::lun::{Address, LunAddress};
 use super::spec;
 
+/// Bytes of an event: what a buffer for one has to have.
+pub const EVENT_LEN: usize = size_of::<spec::Event>();
+
 /// What happened to a logical unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -25,6 +28,13 @@ pub enum Event {
         /// Its qualifier.
         ascq: u8,
     },
+    /// Something happened that the driver subscribed to.
+    Notify {
+        /// To whom.
+        unit: Address,
+        /// Set of `ASYNC` bits of [`spec`].
+        events: u32,
+    },
     /// Nothing: tells only that events were missed.
     None,
 }
@@ -39,6 +49,7 @@ pub fn write_event(segments: &[Segment], event: Event, missed: bool) -> u32 {
         Event::Changed { unit, asc, ascq } => {
             (spec::EVENT_PARAM_CHANGE, Some(unit), u32::from(asc) | u32::from(ascq) << 8)
         }
+        Event::Notify { unit, events } => (spec::EVENT_ASYNC_NOTIFY, Some(unit), events),
         Event::None => (spec::EVENT_NONE, None, 0),
     };
     let missed = if missed { spec::EVENTS_MISSED } else { 0 };

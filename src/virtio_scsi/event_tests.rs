@@ -11,6 +11,7 @@ fn events_are_sixteen_bytes() {
         (Event::Removed(UNIT), false, [1, 0, 0, 0], lun, [2, 0, 0, 0]),
         (Event::Reset(UNIT), true, [1, 0, 0, 0x80], lun, [0; 4]),
         (Event::Changed { unit: UNIT, asc: 0x2a, ascq: 0x09 }, false, [3, 0, 0, 0], lun, [0x2a, 0x09, 0, 0]),
+        (Event::Notify { unit: UNIT, events: spec::ASYNC_MEDIA_CHANGE }, false, [2, 0, 0, 0], lun, [16, 0, 0, 0]),
         (Event::None, true, [0, 0, 0, 0x80], [0; 8], [0; 4]),
     ] {
         let (driver, chain, at) = chain_of(&[], &[3, 17]);

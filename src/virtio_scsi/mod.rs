@@ -19,6 +19,7 @@ pub mod spec;
 
 pub use config::{ConfigError, DeviceConfig, Limits};
 pub use control::{ControlRequest, TmfFunction};
+pub use event::Event;
 pub use gather::Pieces;
 pub use lun::{Address, Destination, InvalidLun, LUN_MAX, LunAddress};
 pub use request::{CDB_MAX, Cdb, CommandRequest, DataLayout, Direction, Framing, Plain, RequestError};

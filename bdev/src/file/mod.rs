@@ -132,6 +132,12 @@ impl Bdev for FileBdev {
         extents::size(&self.file)
     }
 
+    fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
+        let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
+        let Self { ref file, alignment, ways, engine, polled, .. } = *self;
+        Ok(Some(Arc::new(Self { info, file: file.clone(), alignment, ways, engine, polled })))
+    }
+
     fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {
         if self.engine == Engine::Threads {
             channel::through_threads(self, io)

@@ -46,7 +46,7 @@ pub struct NvmeBdev {
     terms: Terms,
     file: Arc<File>,
     /// The block device of the same namespace, claimed so that nobody mounts it meanwhile.
-    _claim: Option<File>,
+    claim: Option<Arc<File>>,
     /// Where the kernel says how large that is.
     size_file: PathBuf,
 }
@@ -73,6 +73,13 @@ impl Bdev for NvmeBdev {
             Ok(sectors) => Ok(sectors.trim().parse::<u64>().map_or(self.info.size(), |sectors| sectors << 9)),
             Err(_) => Ok(self.info.size()),
         }
+    }
+
+    fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
+        let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
+        let Self { names, terms, file, claim, size_file, .. } = self;
+        let (names, file, claim, size_file) = (names.clone(), file.clone(), claim.clone(), size_file.clone());
+        Ok(Some(Arc::new(Self { info, names, terms: *terms, file, claim, size_file })))
     }
 
     fn names(&self) -> Option<&Names> {

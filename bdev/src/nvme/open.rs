@@ -73,7 +73,7 @@ pub(super) fn open(path: &Path, options: NvmeOptions) -> Result<NvmeBdev, OpenEr
     info.read_only |= options.read_only;
     info.description = describe(path, &controller, &info, &limits);
     let size_file = PathBuf::from(format!("/sys/block/{sibling}/size"));
-    Ok(NvmeBdev { info, names, terms, file: Arc::new(file), _claim: claim, size_file })
+    Ok(NvmeBdev { info, names, terms, file: Arc::new(file), claim: claim.map(Arc::new), size_file })
 }
 
 fn refused(path: &Path, why: String) -> OpenError {

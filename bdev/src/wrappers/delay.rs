@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::error::OpenError;
 use crate::info::{Info, Names};
 use crate::op::{IoError, Op, OpKind};
 
@@ -75,6 +76,12 @@ impl Bdev for DelayBdev {
 
     fn size_now(&self) -> std::io::Result<u64> {
         self.inner.size_now()
+    }
+
+    fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
+        let Some(inner) = self.inner.resized()? else { return Ok(None) };
+        let late = Self::new(inner, self.delays);
+        Ok(Some(Arc::new(if self.cancels { late } else { late.without_cancel() })))
     }
 
     fn names(&self) -> Option<&Names> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+use crate::error::OpenError;
 use crate::info::{Info, Names, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
@@ -122,6 +123,11 @@ impl Bdev for ErrorBdev {
 
     fn size_now(&self) -> std::io::Result<u64> {
         self.inner.size_now()
+    }
+
+    fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
+        let Some(inner) = self.inner.resized()? else { return Ok(None) };
+        Ok(Some(Arc::new(Self::new(inner, self.errors.clone()))))
     }
 
     fn names(&self) -> Option<&Names> {

@@ -15,6 +15,8 @@ pub struct SplitBdev {
     info: Info,
     inner: Arc<dyn Bdev>,
     offset: u64,
+    /// As much of it as the device has is there.
+    size: u64,
 }
 
 impl SplitBdev {
@@ -42,7 +44,7 @@ impl SplitBdev {
             info.physical_exponent -= 1;
         }
         info.atomic = info.atomic.and_then(|atomic| atomic.of_part(offset));
-        Ok(Self { info, inner, offset })
+        Ok(Self { info, inner, offset, size })
     }
 }
 
@@ -52,7 +54,17 @@ impl Bdev for SplitBdev {
     }
 
     fn size_now(&self) -> std::io::Result<u64> {
-        Ok(self.inner.size_now()?.saturating_sub(self.offset).min(self.info.size()))
+        Ok(self.inner.size_now()?.saturating_sub(self.offset).min(self.size))
+    }
+
+    fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
+        let Some(inner) = self.inner.resized()? else { return Ok(None) };
+        let size = inner.info().size().saturating_sub(self.offset).min(self.size);
+        if size == self.info.size() {
+            return Ok(None);
+        }
+        let part = Self::new(inner, self.offset, size)?;
+        Ok(Some(Arc::new(Self { size: self.size, ..part })))
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

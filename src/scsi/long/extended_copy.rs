@@ -40,7 +40,7 @@ pub struct Designator<'a> {
 
 /// A name of a logical unit of the same device: what [`LongStep::Elsewhere`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place(pub u32);
+pub struct Place(pub u64);
 
 /// A logical unit of the same device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,12 @@
 //! What a core does about commands that wait for each other: task management, and task attributes.
 
+use std::sync::Arc;
+
+use reactor::Pass;
+
 use super::super::cx::{Bar, Cx, Holds};
-use super::super::ending::{self, Ending};
+use super::super::ending::{self, Ending, Leave};
+use super::super::lun_map::LunMap;
 use super::super::message::{BarId, Life, Purpose};
 use super::super::tag::WorkerIndex;
 use super::super::worker::Worker;
@@ -27,6 +32,22 @@ impl Core {
         // An ORDERED command that was ended while it was waited for.
         self.endings.retain(|ending| ending.bar != bar);
         start_lifted(life, &mut self.workers, &mut self.cx);
+    }
+
+    /// The device of `life` has other logical units; see [`Message::Luns`].
+    pub(super) fn change_luns(&mut self, life: Life, luns: &Arc<LunMap>, pass: Pass) {
+        let mut pending = Vec::new();
+        for worker in self.workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
+            worker.change_luns(luns, &mut pending, &mut self.cx);
+        }
+        self.leaves.push(Leave { pending, _pass: pass });
+    }
+
+    /// Lets the passes arrive of changes whose requests have all been answered. After publication: the driver can see them.
+    #[cold]
+    pub(super) fn settle_leaves(&mut self) {
+        let Self { leaves, workers, .. } = self;
+        leaves.retain_mut(|leave| !leave.is_done(workers));
     }
 
     /// Goes on with task management that is also about what had to be fetched first.

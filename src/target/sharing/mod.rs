@@ -106,6 +106,13 @@ impl Sharing {
         state.publish();
     }
 
+    /// A controller shows the disk there no more.
+    pub(crate) fn leave(&self, standing: &Arc<Standing>) {
+        let mut state = self.state();
+        state.members.retain(|member| !std::ptr::eq(member.standing.as_ptr(), Arc::as_ptr(standing)));
+        state.prune();
+    }
+
     /// Gives what is shared to `look`.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Shared) -> T) -> T {
         let mut state = self.state();

@@ -219,7 +219,7 @@ impl Guest {
             };
             live.add(number, place, worker);
         }
-        self.adapter.luns.port.begin(live.life());
+        self.adapter.luns().port.begin(live.life());
         self.shown = Arc::downgrade(&shown);
         self.live = Some(live);
     }

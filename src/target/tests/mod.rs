@@ -10,6 +10,7 @@ mod counted;
 mod far;
 mod guest;
 mod jobs;
+mod live_luns;
 mod long;
 mod model;
 mod queues;

@@ -178,7 +178,7 @@ fn addresses_without_a_logical_unit() {
 fn an_attention_is_told_once() {
     let mut bed = bed_on(mem());
     for (cdb, sense) in [(&read_10(0, 1)[..], (6, 0x2902)), (&[0xff; 6], (6, 0x2902))] {
-        bed.guest().adapter.luns.raise(Attention::HardReset, |_| true);
+        bed.guest().adapter.luns().raise(Attention::HardReset, |_| true);
         let ended = execute(&mut bed, &[0x12, 0, 0, 0, 36, 0], Data::In(36));
         assert_eq!((ended.status, ended.resid), (0, 0), "INQUIRY does not take it");
         let ended = execute(&mut bed, cdb, Data::In(512));
@@ -186,7 +186,7 @@ fn an_attention_is_told_once() {
         let ended = execute(&mut bed, &read_10(0, 1), Data::In(512));
         assert_eq!((ended.status, ended.sense), (0, None));
     }
-    bed.guest().adapter.luns.raise(Attention::HardReset, |_| true);
+    bed.guest().adapter.luns().raise(Attention::HardReset, |_| true);
     let ended = execute(&mut bed, &[3, 0, 0, 0, 18, 0], Data::In(18));
     assert_eq!((ended.status, ended.data[2], ended.data[12], ended.data[13]), (0, 6, 0x29, 2));
     assert_eq!(execute(&mut bed, &TEST_UNIT_READY, Data::Without).status, 0, "REQUEST SENSE has taken it");

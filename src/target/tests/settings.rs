@@ -80,7 +80,7 @@ fn a_reset_and_a_start_bring_back_what_was_saved() {
     select_control(&mut bed, false, false, true);
     assert_eq!(control(&mut bed, 0), [0x22, 0x08]);
     assert_eq!(control(&mut bed, 3), [0x26, 0x00]);
-    bed.guest().adapter.luns.raise(Attention::HardReset, |_| true);
+    bed.guest().adapter.luns().raise(Attention::HardReset, |_| true);
     assert_eq!(execute(&mut bed, &TEST_UNIT_READY, Data::Without).status, CHECK_CONDITION);
     assert_eq!(control(&mut bed, 0), [0x26, 0x00]);
     drop(bed);

@@ -1,0 +1,149 @@
+//! Logical units that come, go and change while the driver is at work, seen from the control thread of their controller.
+//!
+//! The control thread makes the next [`LunMap`], and posts it to every reactor of the controller. Each worker takes it over
+//! between two commands. When all have, the driver is told: unit attentions, events, a change of the configuration. What is
+//! in flight on a unit that left goes on to name it, until the gate opens that whoever ordered the change waits at; then it
+//! orders to forget the unit.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use crossbeam::queue::SegQueue;
+use reactor::Gate;
+
+use crate::scsi::Attention;
+use crate::virtio_scsi::spec::FIRST_REQUEST_QUEUE;
+use crate::virtio_scsi::{Address, Event, LUN_MAX, Limits};
+
+use super::controller::{Controller, QUEUE_SIZE_MAX};
+use super::job;
+use super::live::REST_MAX;
+use super::lun_map::{LunMap, Placement};
+
+/// Data segments that a driver is told to use at most: what fits a queue beside request and response. More are served.
+const SEG_MAX: u32 = QUEUE_SIZE_MAX as u32 - 2;
+/// Bytes of a sector in the device configuration (virtio 1.2, 5.6.4).
+const SECTOR_LEN: u32 = 512;
+
+/// What becomes different, in this order.
+#[derive(Debug, Default)]
+pub(crate) struct LunChange {
+    /// Nothing names the units any more that left before.
+    pub(crate) forget: bool,
+    /// Units that go.
+    pub(crate) remove: Vec<Address>,
+    /// Units whose disk has another size.
+    pub(crate) replace: Vec<Placement>,
+    /// Units that come.
+    pub(crate) add: Vec<Placement>,
+}
+
+/// A change, and whom to tell when nothing is on the units that left: the gate opens then.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) change: LunChange,
+    pub(crate) reply: Sender<Gate>,
+}
+
+/// Orders for one control thread, from whoever manages the target.
+#[derive(Debug, Default)]
+pub(crate) struct Orders(SegQueue<Order>);
+
+impl Orders {
+    /// Adds one. The control thread has to be woken.
+    pub(crate) fn push(&self, order: Order) {
+        self.0.push(order);
+    }
+}
+
+impl LunChange {
+    /// The map after the change, and what the driver has to be told.
+    fn apply(&self, before: &LunMap) -> (LunMap, Vec<Event>) {
+        let (mut luns, mut events) = (before.clone(), Vec::new());
+        if self.forget {
+            luns.forget_leaving();
+        }
+        for &unit in &self.remove {
+            events.extend(luns.remove(unit).then_some(Event::Removed(unit)));
+        }
+        for placement in &self.replace {
+            let [asc, ascq] = Attention::CapacityChanged.asc().0.to_be_bytes();
+            let event = Event::Changed { unit: placement.address, asc, ascq };
+            events.extend(luns.replace(placement.clone()).then_some(event));
+        }
+        for placement in &self.add {
+            luns.add(placement.clone());
+            events.push(Event::Added(placement.address));
+        }
+        (luns, events)
+    }
+}
+
+impl Controller {
+    /// Does what was ordered.
+    pub(super) fn obey(&mut self) {
+        while let Some(Order { change, reply }) = self.adapter.orders.0.pop() {
+            let gate = self.change_luns(&change);
+            // Whoever ordered it may have lost patience.
+            let _ = reply.send(gate);
+        }
+    }
+
+    /// Changes the logical units. The gate opens when no request is on one that left.
+    pub(super) fn change_luns(&mut self, change: &LunChange) -> Gate {
+        let (luns, events) = change.apply(&self.adapter.luns());
+        let luns = Arc::new(luns);
+        self.adapter.set_luns(luns.clone());
+        job::show(&self.adapter, &self.reactors);
+        let gate = match &self.live {
+            Some(live) => {
+                let (seen, gate) = live.change_luns(&luns);
+                // A reactor takes no longer than a pass. Whoever reads anew because of what it is told reads this map.
+                seen.wait_until(Instant::now() + REST_MAX);
+                gate
+            }
+            None => Gate::new(0).0,
+        };
+        raise(&luns, &events);
+        self.adapter.news.announce(&events);
+        let queues = self.transport.queue_count() - FIRST_REQUEST_QUEUE;
+        if self.config.set_limits(&limits(&luns, queues)) {
+            self.transport.config_changed();
+            if self.live.is_some() {
+                self.adapter.signal_config();
+            }
+        }
+        gate
+    }
+}
+
+/// Raises the unit attentions that belong to `events` (SPC-5, SBC-4): a unit that is new has been switched on, its
+/// neighbours at the same target report that there are others now, and one that changed its capacity says so.
+fn raise(luns: &LunMap, events: &[Event]) {
+    for &event in events {
+        match event {
+            Event::Added(unit) => {
+                luns.raise(Attention::PowerOn, |address| address == unit);
+                let is_new = |address| events.contains(&Event::Added(address));
+                luns.raise(Attention::ReportedLunsChanged, |other| other.target == unit.target && !is_new(other));
+            }
+            Event::Removed(unit) => luns.raise(Attention::ReportedLunsChanged, |other| other.target == unit.target),
+            Event::Changed { unit, .. } => luns.raise(Attention::CapacityChanged, |address| address == unit),
+            Event::Reset(_) | Event::Notify { .. } | Event::None => {}
+        }
+    }
+}
+
+/// What the driver is told of limits: the smallest of what is behind the controller.
+pub(super) fn limits(luns: &LunMap, queues: u16) -> Limits {
+    let max_transfer = luns.disks().map(|disk| disk.bdev.info().max_transfer).min().unwrap_or(SECTOR_LEN);
+    Limits {
+        num_queues: queues.into(),
+        seg_max: SEG_MAX,
+        max_sectors: max_transfer / SECTOR_LEN,
+        cmd_per_lun: QUEUE_SIZE_MAX.into(),
+        max_target: luns.max_target().into(),
+        max_lun: LUN_MAX.into(),
+    }
+}

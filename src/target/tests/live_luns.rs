@@ -1,0 +1,164 @@
+//! Logical units that leave, come and change under requests: each request ends once, on the disk where it began.
+
+use std::sync::{Arc, mpsc};
+
+use reactor::{Context, Gate};
+
+use super::bed::Bed;
+use super::guest::Data;
+use super::sim_disk::{Cancels, SimDisk};
+use crate::target::disk::{Disk, DiskIndex};
+use crate::target::lun_map::{LunMap, Placement};
+use crate::target::message::Message;
+use crate::virtio_scsi::Address;
+use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
+
+const OK: u8 = 0;
+const BAD_TARGET: u8 = 3;
+const RESET: u8 = 4;
+const TRANSPORT_FAILURE: u8 = 6;
+const UNIT: Address = Address { target: 1, lun: 0 };
+
+/// Changes the logical units of the only guest. The gate opens when nothing is on those that left.
+fn change(bed: &mut Bed, edit: impl FnOnce(&mut LunMap)) -> Gate {
+    let guest = bed.guest();
+    let mut luns = LunMap::clone(&guest.adapter.luns());
+    edit(&mut luns);
+    let luns = Arc::new(luns);
+    guest.adapter.set_luns(luns.clone());
+    let (seen, left) = guest.live.as_ref().expect("it lives").change_luns(&luns);
+    bed.run();
+    assert!(seen.is_open());
+    left
+}
+
+/// A disk that is new on all of `cores` cores.
+fn open(bed: &mut Bed, cores: usize, index: usize, disk: &SimDisk) -> Arc<Disk> {
+    let disk = Arc::new(Disk::of(Arc::new(disk.clone()), DiskIndex(index)));
+    for core in 0..cores {
+        let (reply, answer) = mpsc::channel();
+        bed.core(core).message(Message::OpenDisk { disk: disk.clone(), reply });
+        answer.recv().expect("it answers").expect("there is room");
+    }
+    disk
+}
+
+fn close(bed: &mut Bed, cores: usize, disk: DiskIndex) -> Gate {
+    let (gate, passes) = Gate::new(cores);
+    for (core, pass) in passes.into_iter().enumerate() {
+        bed.core(core).message(Message::CloseDisk { disk, pass });
+    }
+    bed.run();
+    gate
+}
+
+#[test]
+fn requests_on_a_unit_that_is_removed_end_when_their_disk_gives_them_back() {
+    for cancels in [Cancels::Work, Cancels::Fail] {
+        let (mut bed, disks) = Bed::simulated(2, 4, 2);
+        disks[1].hold();
+        disks[1].set_cancels(cancels);
+        let ids = [0, 1, 2, 3].map(|queue| bed.guest().read(queue, 1, 0));
+        bed.run();
+        let left = change(&mut bed, |luns| assert!(luns.remove(UNIT)));
+        assert_eq!((left.is_open(), disks[1].cancelled()), (cancels == Cancels::Work, 4));
+        let late = bed.guest().read(0, 1, 0);
+        let other = bed.guest().read(1, 0, 0);
+        bed.run();
+        let wait = close(&mut bed, 2, DiskIndex(1));
+        assert!(!wait.is_open(), "its flush is held, or its operations are");
+        disks[1].go();
+        bed.run();
+        assert!(left.is_open() && wait.is_open());
+        let mut ended = bed.guest().take_ended();
+        ended.sort_unstable();
+        let mut expected: Vec<_> = ids.map(|id| (id, TRANSPORT_FAILURE)).to_vec();
+        expected.extend([(late, BAD_TARGET), (other, OK)]);
+        assert_eq!(ended, expected);
+    }
+}
+
+#[test]
+fn requests_that_wait_for_room_end_at_once() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 2);
+    disks[1].hold();
+    disks[1].set_room(1);
+    disks[1].set_cancels(Cancels::Fail);
+    let ids = [0, 1, 2].map(|lba| bed.guest().read(0, 1, lba));
+    bed.run();
+    let left = change(&mut bed, |luns| assert!(luns.remove(UNIT)));
+    assert_eq!(bed.guest().take_ended(), [(ids[1], TRANSPORT_FAILURE), (ids[2], TRANSPORT_FAILURE)]);
+    assert!(!left.is_open());
+    disks[1].release_all();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(ids[0], TRANSPORT_FAILURE)]);
+    assert!(left.is_open());
+}
+
+#[test]
+fn requests_on_a_unit_that_changed_end_on_the_old_disk_and_new_ones_on_the_new() {
+    let (mut bed, disks) = Bed::simulated(2, 2, 2);
+    disks[1].hold();
+    let before = [0, 1].map(|queue| bed.guest().read(queue, 1, 5));
+    bed.run();
+    let larger = SimDisk::new(200);
+    let disk = open(&mut bed, 2, 2, &larger);
+    let left = change(&mut bed, |luns| assert!(luns.replace(Placement { address: UNIT, disk })));
+    let after = bed.guest().read(0, 1, 150);
+    bed.run();
+    assert_eq!((bed.guest().take_ended(), larger.accepted()), (vec![(after, OK)], vec![150]));
+    assert_eq!((left.is_open(), disks[1].cancelled()), (false, 0));
+    disks[1].go();
+    bed.run();
+    let mut ended = bed.guest().take_ended();
+    ended.sort_unstable();
+    assert_eq!(ended, before.map(|id| (id, OK)));
+    assert!(left.is_open());
+    let _ = change(&mut bed, LunMap::forget_leaving);
+    assert!(close(&mut bed, 2, DiskIndex(1)).is_open());
+    // The index, and the place in the map, are for the next disk.
+    let next = SimDisk::new(8);
+    let disk = open(&mut bed, 2, 1, &next);
+    let address = Address { target: 3, lun: 0 };
+    let _ = change(&mut bed, |luns| luns.add(Placement { address, disk }));
+    bed.guest().read(1, 3, 7);
+    bed.guest().read(0, 1, 199);
+    bed.run();
+    assert_eq!((next.accepted(), larger.accepted()), (vec![7], vec![150, 199]));
+    assert!(bed.guest().take_ended().iter().all(|&(_, response)| response == OK));
+}
+
+#[test]
+fn what_task_management_holds_back_finds_that_its_unit_has_gone() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 2);
+    disks[1].hold();
+    disks[1].set_cancels(Cancels::Fail);
+    let first = bed.guest().read(0, 1, 0);
+    bed.run();
+    let function = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 1, 0);
+    bed.run();
+    let held_back = bed.guest().send(0, 1, &[0; 6], Data::Without);
+    bed.run();
+    let left = change(&mut bed, |luns| assert!(luns.remove(UNIT)));
+    assert!(bed.guest().take_ended().is_empty() && !left.is_open());
+    disks[1].release_all();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(first, RESET), (function, OK), (held_back, BAD_TARGET)]);
+    assert!(left.is_open());
+}
+
+#[test]
+fn a_life_that_has_ended_keeps_its_disk_until_that_answers() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 2);
+    disks[1].hold();
+    disks[1].set_cancels(Cancels::Fail);
+    bed.guest().read(0, 1, 0);
+    bed.run();
+    let retired = bed.guest().retire();
+    bed.run();
+    let closed = close(&mut bed, 1, DiskIndex(1));
+    assert!(!retired.is_open() && !closed.is_open());
+    disks[1].go();
+    bed.run();
+    assert!(retired.is_open() && closed.is_open());
+}
