@@ -6,6 +6,8 @@
 cd /job/files || exit
 export LD_LIBRARY_PATH=/job/files
 MIB=5
+# Of a block, from whoever starts the job.
+BLOCK=${BLOCK:-512}
 
 : >/tmp/ublk
 modprobe null_blk nr_devices=0
@@ -96,8 +98,8 @@ try() {
     writes=$(count 5)
     serve "$disk"
     result disk "$1 $(grep 'target 0 lun 0' /tmp/out)"
-    load --rw write --bs 64k --number-ios 128
-    load --rw randrw --bssplit 4k/60:64k/30:1m/10 --number-ios 300
+    load --rw write --bs 64k --number-ios 64
+    load --rw randrw --bssplit 4k/70:64k/30 --number-ios 200
     # The pattern of the load is on the device, whoever reads it.
     result holds "$1 $(dd if="$disk" bs=1M count=4 2>/dev/null | tr -d '\0' | head -c 1 | wc -c)"
     refused twice "$1" "$disk"
@@ -108,10 +110,11 @@ try() {
 # A disk of the device mapper, and what it is made of.
 part_of_another() {
     echo "0 $(((MIB << 11) - 16)) linear $disk 16" | dmsetup create lin
-    await "[ -b /dev/mapper/lin ] || dmsetup mknodes"
     refused claimed null_blk "$disk"
-    disk=$(readlink -f /dev/mapper/lin)
-    try "dm-linear-512" ring
+    # The only one that there is.
+    for dm in /sys/block/dm-*; do disk=/dev/${dm##*/}; done
+    await "[ -b $disk ]"
+    try dm-linear ring
     dmsetup remove lin
 }
 
@@ -128,7 +131,7 @@ vanishes() {
     ! ./annulus-bench run --socket /tmp/vm0.sock --cpus 1 --rw randrw --size 4M --runtime 200s --ramp 0s --number-ios 64 \
         >/tmp/load 2>&1 || { cat /tmp/load; fail "nothing tells that the disk is gone"; }
     result gone "$(tail -n 1 /tmp/load)"
-    load --target 1 --rw randrw --number-ios 300
+    load --target 1 --rw randrw --number-ios 100
     kill "$target"
     # A disk that is gone cannot be flushed.
     code=0
@@ -142,24 +145,20 @@ forbidden() {
     serve "$disk"
     result forbidden "$(grep 'target 0 lun 0' /tmp/out)"
     result warning "$(grep -c 'WARN.*kernel.io_uring_disabled' /tmp/out)"
-    load --rw randrw --bssplit 4k/60:64k/40 --number-ios 300
+    load --rw randrw --bssplit 4k/70:64k/30 --number-ios 100
     stop
     echo 0 >/proc/sys/kernel/io_uring_disabled
 }
 
-for block in 512 4096; do
-    ublk_device $block
-    try "ublk-$block" ring
-    vanishes
-    scsi_debug_device $block
-    try "scsi_debug-$block" ring
-    # What the target did not give back, nor make zero, is what its load has written.
-    await "blkdiscard $disk 2>/dev/null"
-    result map "scsi_debug-$block $(cat /sys/bus/pseudo/drivers/scsi_debug/map)"
-    await "rmmod scsi_debug 2>/dev/null"
-    null_device "n$block" $block
-    try "null_blk-$block" all
-done
+ublk_device "$BLOCK"
+try ublk ring
+vanishes
+scsi_debug_device "$BLOCK"
+try scsi_debug ring
+# What the target did not give back, nor make zero, is what its load has written.
+await "blkdiscard $disk 2>/dev/null"
+result map "$(cat /sys/bus/pseudo/drivers/scsi_debug/map)"
+null_device n0 "$BLOCK"
+try null_blk all
 forbidden
-disk=/dev/n512
 part_of_another
