@@ -39,8 +39,8 @@ fn serve_devices(name: &'static str, block: &str) {
         provide(dir.path(), &suite, "suite"),
         provide(dir.path(), &ublk(), "ublk"),
     ];
-    let files = files.iter().flat_map(|file| ["--file", file.as_str()]);
     let block_size = format!("BLOCK={block}");
+    let files = files.iter().flat_map(|file| ["--file", file.as_str()]);
     let machine = ["--file", LIBRARY, "--env", "DISK=none", "--env", &block_size, "--memory", "1G", "--cpus", "2"];
     let args: Vec<&str> = files.chain(machine).collect();
     let guest = lab.boot_in(dir.path(), name, include_str!("guest/block.sh"), &args).finish();

@@ -142,6 +142,6 @@ mod tests {
     #[test]
     fn each_flag_is_given_once() {
         assert_eq!(ModeValues::ALL.each().fold(ModeValues::DEFAULT, ModeValues::and), ModeValues::ALL);
-        assert_eq!(ModeValues::ALL.each().count(), 3);
+        assert_eq!(ModeValues::ALL.each().count(), 4);
     }
 }

@@ -185,7 +185,7 @@ fn every_command_ends_whatever_data_buffer_it_has() {
     // A list of no bytes asks for no change, in whichever direction a buffer lies beside it.
     let nothing: [&[u8]; 5] = [
         &[0x15, 0x10, 0, 0, 0, 0],
-        &[0x55, 0x11, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[0x55, 0x10, 0, 0, 0, 0, 0, 0, 0, 0],
         &[0x4c, 0x02, 0x40, 0, 0, 0, 0, 0, 0, 0],
         &[0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         &[0xa4, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],

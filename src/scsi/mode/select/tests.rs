@@ -76,7 +76,7 @@ fn what_cannot_be_changed_is_pointed_to() {
         (page(CACHING, &[(12, 0x60)]), 12, 6),
         (page(CONTROL, &[(3, 0x00)]), 3, 4),
         (page(CONTROL, &[(2, 0x02)]), 2, 5),
-        (page(CONTROL, &[(5, 0x40)]), 5, 6),
+        (page(CONTROL, &[(5, 0x80)]), 5, 7),
         ([&EXTENSION[..], &[0x01], &[0; 26]].concat(), 5, 0),
     ];
     for (bytes, byte, bit) in cases {
