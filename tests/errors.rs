@@ -92,6 +92,7 @@ fn a_file_that_may_not_be_written_needs_ro() {
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
     }
+    command.env("HOME", dir.path()).env_remove("XDG_STATE_HOME");
     is_refusal(&run(&mut command, dir.path(), &args), &args, &["disk.img", "ro"]);
 }
 

@@ -28,7 +28,6 @@ impl Engine {
             Err(_) => return Self { registrar: None, description: None },
         };
         let description = format!("{ring}; guest memory {memory}");
-        tracing::info!("io_uring: {description}");
         Self { registrar, description: Some(description) }
     }
 }

@@ -82,7 +82,8 @@ impl RequestQueue {
         let entry = luns.entry(state.entry);
         let asker = command.begins_work().then_some(Owner { life: self.queue.life, id: state.id });
         let mut condition: Condition<'_> = entry.condition(asker);
-        if entry.standing.is_in_the_way() {
+        let is_begun = !self.begun.is_empty() && take_begun(&mut self.begun, state.chain(), &command);
+        if !is_begun && entry.standing.is_in_the_way() {
             match entry.standing.check(&command) {
                 Ok(attention) => condition.attention = attention,
                 Err(outcome) => return self.end(slot, &outcome, 0),
@@ -310,6 +311,13 @@ impl RequestQueue {
         let (channel, io) = cx.channel(disk);
         channel.cancel(io, tag);
     }
+}
+
+/// Whether the command of this chain is one that was put back, which is forgotten with this.
+#[cold]
+fn take_begun(begun: &mut Vec<(u16, Command)>, chain: u16, command: &Command) -> bool {
+    let place = begun.iter().position(|(its, _)| *its == chain);
+    place.is_some_and(|place| begun.swap_remove(place).1 == *command)
 }
 
 /// Starts a command that wants to know more than others.

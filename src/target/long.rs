@@ -372,7 +372,9 @@ impl RequestQueue {
         if let Some(stood_in) = self.slots.get(slot).stood_in.take() {
             self.queue.release(&stood_in);
         }
+        let command = self.slots.get(slot).command;
         let head = self.slots.give_back(slot);
+        self.begun.push((head.id(), command));
         self.queue.put_back(vec![head]);
     }
 }

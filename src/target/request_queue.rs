@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::scsi::{Attention, ModeValues};
+use crate::scsi::{Attention, Command, ModeValues};
 use crate::virtio::ring::{Chain, Head, UsualChain};
 use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction, Framing, ResponseCode};
 use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
@@ -43,6 +43,8 @@ pub(crate) struct RequestQueue {
     pub(crate) waiting: VecDeque<SlotIndex>,
     /// Requests that task management or other commands hold back, in order.
     pub(crate) held_back: VecDeque<Held>,
+    /// Long commands that were put back after they had been started, by their chains: what was allowed then still is.
+    pub(super) begun: Vec<(u16, Command)>,
     pub(crate) crew: Crew,
     pub(super) known: KnownUnits,
     /// The chain that was popped last.
@@ -64,6 +66,7 @@ impl RequestQueue {
             longs: Longs::new(size),
             waiting: VecDeque::with_capacity(size.into()),
             held_back: VecDeque::new(),
+            begun: Vec::new(),
             crew,
             known: KnownUnits::new(),
             chain: Chain::new(),

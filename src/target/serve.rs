@@ -134,7 +134,10 @@ impl Target {
             state_dir: config.state_dir.clone(),
         };
         match target.reload(config) {
-            Ok(_) => Ok(target),
+            Ok(_) => {
+                target.engine.description.iter().for_each(|description| tracing::info!("io_uring: {description}"));
+                Ok(target)
+            }
             Err(error) => {
                 target.stop();
                 match error {

@@ -91,6 +91,11 @@ impl Slot {
     pub(crate) fn unused_len(&self) -> u64 {
         if self.is_both { self.other_len } else { 0 }
     }
+
+    /// The name of its chain in the ring.
+    pub(crate) fn chain(&self) -> u16 {
+        self.head.as_ref().expect("it is not free").id()
+    }
 }
 
 /// Has a channel do an operation of `len` bytes here and now, if it is one that can: see [`Channel::run`].

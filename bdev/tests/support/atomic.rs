@@ -53,6 +53,6 @@ pub fn writes_whole_or_not_at_all(bdev: &dyn Bdev, rig: &mut Rig, mut model: Opt
         let refused = rig.write(ATOMIC, offset, &whole(len as usize), &vec![0xff; len as usize]);
         assert_eq!(refused, Err(IoError::InvalidField), "{len} at {offset}");
     }
-    assert_eq!(rig.write(ATOMIC, SIZE, &whole(block), &vec![0; block]), Err(IoError::BeyondEnd));
+    assert_eq!(rig.write(ATOMIC, bdev.info().size(), &whole(block), &vec![0; block]), Err(IoError::BeyondEnd));
     assert_eq!(rig.write(ATOMIC, 0, &whole(0), &[]), Ok(()), "nothing at all");
 }

@@ -13,7 +13,7 @@ pub fn verifies_and_compares(bdev: &dyn Bdev, rig: &mut Rig, model: &[u8]) {
     let block = u64::from(info.block_size);
     let verified = rig.change(OpKind::Verify, 0, SIZE.min(info.verify_max.max(block)));
     assert_eq!(verified, if info.verify_max > 0 { Ok(()) } else { Err(IoError::Unsupported) });
-    assert_eq!(rig.change(OpKind::Verify, SIZE, block), Err(IoError::BeyondEnd));
+    assert_eq!(rig.change(OpKind::Verify, info.size(), block), Err(IoError::BeyondEnd));
     let at = 3 * info.block_size as usize;
     let mut compare = |memory| rig.run(OpKind::Compare, at as u64, memory).0;
     for len in [block as usize, 64 * block as usize] {
