@@ -35,7 +35,7 @@ while kill -0 "$fio"; do
 done
 # A shell lets what is in the background ignore SIGINT.
 kill -TERM "$fio"
-wait "$fio"
+wait "$fio" || true
 result fio "$(grep -c 'verify:.*bad\|error=' /tmp/fio)"
 "#;
 

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::common::Target;
 
 /// No guest lives so long; `scripts/guest` ends it.
-const GUEST_LIMIT_S: u32 = 240;
+const GUEST_LIMIT_S: u32 = 600;
 /// No single step of a guest takes so long, boot included, on however busy a machine.
 const STEP_LIMIT: Duration = Duration::from_secs(120);
 /// How much of a console a failed test shows.
