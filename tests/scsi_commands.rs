@@ -177,7 +177,7 @@ fn a_sanitize_ends_with_the_process() {
 
 #[test]
 fn what_a_disk_cannot_do_is_not_there() {
-    let (target, mut guest) = start("null:size=1M");
+    let (target, mut guest) = start("mem:size=1M");
     let answer = guest.execute(0, &Command::data_out(LUN, sixteen(0x9c, 0, 0, 1), vec![0; 512])).unwrap();
     assert_eq!(answer.sense_code(), Some((5, 0x20, 0)), "WRITE ATOMIC");
     target.stop();

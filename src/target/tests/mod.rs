@@ -18,6 +18,7 @@ mod remote;
 mod requests;
 mod resting;
 mod rights;
+mod seed;
 mod settings;
 mod sharing;
 mod sim_disk;

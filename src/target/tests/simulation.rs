@@ -1,5 +1,5 @@
-//! A random life: two guests share disks, with commands of several attributes on several queues against task management, rests, resets, and disks that are slow, full, broken
-//! and out of order. With every other seed the first guest's requests lie in memory that is not shared, which its client
+//! A random life: two guests share disks, with commands of several attributes on several queues against task management,
+//! rests, resets, and disks that are slow, full, broken and out of order. With every other seed the first guest's requests lie in memory that is not shared, which its client
 //! serves when it likes. Everything comes from one seed, so that a failure can be had again.
 //!
 //! After each step: each request ends once, a task management function is answered after all that it is about, and commands
@@ -16,6 +16,7 @@ use super::guest::{Data, Gates, Left, TEST_UNIT_READY, read_10, write_10};
 use super::long::{UNMAP, compare_and_write, unmap_list, verify_block, write_same};
 use super::model::{Command, Model};
 use super::rights::{Deed, Need};
+use super::seed::{SEED_VARIABLE, TellSeed};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
@@ -23,8 +24,6 @@ use crate::virtio_scsi::spec::{
     TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
 };
 
-/// Runs this seed alone: `ANNULUS_SEED=17 cargo test simulation`.
-const SEED_VARIABLE: &str = "ANNULUS_SEED";
 /// Seeds that are always run.
 const SEEDS: u64 = 20;
 const STEPS: usize = 2500;
@@ -49,17 +48,6 @@ fn every_life_comes_to_a_good_end() {
             simulation.step();
         }
         simulation.end();
-    }
-}
-
-/// Tells the seed of a failure.
-struct TellSeed(u64);
-
-impl Drop for TellSeed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("this was {SEED_VARIABLE}={}", self.0);
-        }
     }
 }
 
