@@ -4,6 +4,7 @@
 # shellcheck disable=SC2154  # job, variables and files are the caller's
 
 # The last three: an emulated processor on a busy machine is late, and the kernel would warn of its clocks and workers.
+# shellcheck disable=SC2034 # for those that take this file in
 KERNEL_COMMAND_LINE=(console=ttyS0 quiet loglevel=1 panic=-1 oops=panic scsi_mod.scan=sync random.trust_cpu=on
     mitigations=off nokaslr 8250.nr_uarts=1 no_timer_check tsc=reliable workqueue.cpu_intensive_thresh_us=0)
 
