@@ -80,7 +80,7 @@ impl Layout {
     /// Bytes of guest memory that `slots` of them take, with room for alignment.
     pub fn memory(&self, slots: usize) -> usize {
         let data = (usize::from(self.align_offset) + self.data_len()).next_multiple_of(PAGE);
-        slots * (self.meta_len() + data) + 2 * PAGE
+        slots * (self.meta_len() + data) + 3 * PAGE
     }
 }
 
@@ -134,6 +134,11 @@ impl Slots {
         assert!(scsi::REQUEST_HEADER_LEN + layout.cdb_size <= RESPONSE_AT && layout.cdb_size >= 16);
         let (depth, regions) = (usize::from(layout.depth), memory.regions().count());
         let offset = usize::from(layout.align_offset);
+        // Regions begin at huge pages. The requests would all be at one place of their pages, and so in one set of the caches,
+        // which they are not where memory is in one region.
+        for region in 1..regions {
+            memory.allocate_in(region, region * layout.meta_len() % PAGE, LINE)?;
+        }
         let meta = (0..depth)
             .map(|slot| memory.allocate_in(slot % regions, layout.meta_len(), LINE))
             .collect::<Result<Vec<_>>>()?;
