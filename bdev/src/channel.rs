@@ -66,18 +66,31 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>>;
 }
 
+/// What became of operations that were to be done at once, see [`Channel::run`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ran {
+    /// So many succeeded, from the first on.
+    pub done: usize,
+    /// The one behind those failed.
+    pub failed: Option<IoError>,
+}
+
 /// One core's way to one device. It is used by that core alone and lives as long as its operations.
 pub trait Channel {
     /// What [`Io::register`] called it: a wrapper counts its operations under the name of the channel inside.
     fn id(&self) -> ChannelId;
 
-    /// Does an operation here and now, if this device never makes one wait: nothing of it is in flight then, and no
-    /// completion comes. `None`: it was not done and has to be submitted. What [`Channel::submit`] does with it is the
-    /// same, but for the detour over the list of completions.
-    #[inline]
-    fn run(&mut self, op: &Op) -> Option<Result<(), IoError>> {
-        let _ = op;
-        None
+    /// Whether this device never makes an operation wait, so that [`Channel::run`] does it.
+    fn runs(&self) -> bool {
+        false
+    }
+
+    /// Does operations here and now, one after the other, up to the first that fails: nothing of them is in flight then, and no
+    /// completion comes. What [`Channel::submit`] does with them is the same, but for the detour over the list of completions.
+    /// A device that may make one wait does none of them: they have to be submitted.
+    fn run(&mut self, ops: &[Op]) -> Ran {
+        let _ = ops;
+        Ran::default()
     }
 
     /// Takes an operation over. Its completion, with `tag`, appears in `io`: perhaps at once, perhaps much later.

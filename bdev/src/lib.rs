@@ -22,7 +22,7 @@ mod space;
 mod uring;
 pub mod wrappers;
 
-pub use channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
+pub use channel::{Bdev, Channel, Completion, Io, Ran, SubmitError, Tag};
 pub use error::OpenError;
 pub use file::{CreateError, CreateOptions, Direct, Engine, FileBdev, FileOptions, Iopoll, Preallocate, create};
 pub use info::{Atomic, AtomicMisfit, Discard, Extent, Info, Names, WriteCache};

@@ -13,14 +13,14 @@
 
 use std::sync::Arc;
 
-use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, Ran, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::extents::fill;
 use crate::info::{Discard, Info, MAX_TRANSFER, blocks_of, bytes_for_people};
 use crate::mapping::{Mapping, PAGE};
 use crate::null::ram_info;
 use crate::op::{IoError, Op, OpKind};
-use crate::segment::{gather, scatter};
+use crate::segment::{Segment, gather, scatter};
 
 /// Largest range to give back or make zero at once, in bytes: it is done in the pass that takes the operation.
 const SPACE_MAX: u64 = MAX_TRANSFER as u64;
@@ -77,6 +77,18 @@ struct MemChannel {
 }
 
 impl MemChannel {
+    /// Has what is going to be copied brought nearer while another operation is done: for a small copy the way there takes
+    /// longer than the copy.
+    #[inline]
+    fn ask_ahead(&self, op: &Op) {
+        match op.kind {
+            _ if op.offset > self.size || op.len > self.size - op.offset => {}
+            OpKind::Read => self.store.part(op.offset as usize, op.len as usize).prefetch_ahead(),
+            OpKind::Write { .. } => op.segments.as_slice().iter().take(1).for_each(Segment::prefetch_ahead),
+            _ => {}
+        }
+    }
+
     fn copy(&self, op: &Op) -> Result<(), IoError> {
         if op.kind == OpKind::Flush {
             return Ok(());
@@ -113,8 +125,20 @@ impl Channel for MemChannel {
         self.id
     }
 
-    fn run(&mut self, op: &Op) -> Option<Result<(), IoError>> {
-        Some(self.copy(op))
+    fn runs(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, ops: &[Op]) -> Ran {
+        for (done, op) in ops.iter().enumerate() {
+            if let Some(next) = ops.get(done + 1) {
+                self.ask_ahead(next);
+            }
+            if let Err(error) = self.copy(op) {
+                return Ran { done, failed: Some(error) };
+            }
+        }
+        Ran { done: ops.len(), failed: None }
     }
 
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
@@ -134,12 +158,29 @@ impl Channel for MemChannel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::SegmentSlice;
 
     #[test]
     fn a_huge_disk_takes_no_memory_until_it_is_written() {
         let bdev = MemBdev::new(1 << 42, 4096).unwrap();
         assert_eq!((bdev.info().blocks, bdev.info().thin), (1 << 30, true));
         assert_eq!(bdev.info().description, "mem, 4 TiB");
+    }
+
+    #[test]
+    fn what_is_behind_an_operation_is_not_touched_by_looking_ahead() {
+        let bdev = MemBdev::new(1 << 20, 512).unwrap();
+        let mut io = Io::default();
+        let mut channel = bdev.channel(&mut io).unwrap();
+        let first = Op { kind: OpKind::Unmap, offset: 0, len: 4096, segments: SegmentSlice::EMPTY };
+        for (offset, len) in [((1 << 20) - 512, 1024), (u64::MAX, u64::MAX), (1 << 20, 512)] {
+            for kind in [OpKind::Read, OpKind::Write { fua: false }, OpKind::Unmap] {
+                let ran = channel.run(&[first, Op { kind, offset, len, ..first }, first]);
+                assert_eq!(ran, Ran { done: 1, failed: Some(IoError::BeyondEnd) });
+            }
+        }
+        let extent = bdev.store.extent(0, 1 << 20);
+        assert!(!extent.allocated && extent.len == 1 << 20, "{extent:?}");
     }
 
     #[test]

@@ -6,6 +6,11 @@
 
 use std::ptr::NonNull;
 
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
+/// Most bytes that [`Segment::prefetch_ahead`] asks for. What follows the processor fetches by itself: it has seen the pattern.
+const AHEAD_MAX: usize = 4096;
+
 /// One piece of host memory. Has the layout of `struct iovec`, so that an array of them is a vectored buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
@@ -115,6 +120,20 @@ impl Segment {
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             _mm_prefetch::<_MM_HINT_T0>(self.as_ptr().cast());
+        }
+    }
+
+    /// Asks the processor to bring the first 4 KiB as far as its second cache: they are touched soon, but not next,
+    /// and the first cache has better use for its room and for its few misses at a time. A hint that never faults.
+    #[inline]
+    pub fn prefetch_ahead(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for at in (0..self.len.min(AHEAD_MAX)).step_by(CACHE_LINE) {
+            // SAFETY: as in `prefetch_read`; the address is within the segment.
+            unsafe {
+                use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+                _mm_prefetch::<_MM_HINT_T1>(self.as_ptr().add(at).cast());
+            }
         }
     }
 

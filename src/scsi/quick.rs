@@ -9,12 +9,16 @@ use super::{BlockOp, LogicalUnit};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuickUnit {
     blocks: u64,
-    block_size: u32,
     blocks_max: u32,
+    /// log2 of the bytes of a block.
+    block_shift: u8,
     read_only: bool,
 }
 
 impl QuickUnit {
+    /// One that starts nothing.
+    pub const NOTHING: Self = Self { blocks: 0, blocks_max: 0, block_shift: 0, read_only: true };
+
     /// Decodes and starts the usual READ or WRITE in one step, at a unit that runs and has no attention pending, from the 16
     /// bytes of its CDB as two words: its one operation, with which it ends. `None` says only that
     /// [`Unit::decode`](super::Unit::decode) and [`Unit::start`](super::Unit::start) are to be asked, as it does for a READ
@@ -28,13 +32,9 @@ impl QuickUnit {
         let kind = if data_out { OpKind::Write { fua } } else { OpKind::Read };
         let is_legal =
             blocks.wrapping_sub(1) < self.blocks_max && lba <= self.blocks && u64::from(blocks) <= self.blocks - lba;
-        let block_size = u64::from(self.block_size);
         // The bytes of all blocks fit 64 bits, and these are some of them.
-        is_legal.then(|| BlockOp {
-            kind,
-            offset: lba.wrapping_mul(block_size),
-            len: u64::from(blocks).wrapping_mul(block_size),
-        })
+        let bytes = |blocks: u64| blocks.wrapping_shl(self.block_shift.into());
+        is_legal.then(|| BlockOp { kind, offset: bytes(lba), len: bytes(blocks.into()) })
     }
 }
 
@@ -42,7 +42,9 @@ impl LogicalUnit {
     /// What usual READs and WRITEs need of it.
     pub fn quick(&self) -> QuickUnit {
         let blocks_max = self.transfer_blocks_max.unwrap_or(u32::MAX);
-        QuickUnit { blocks: self.blocks, block_size: self.block_size, blocks_max, read_only: self.read_only }
+        let block_shift = self.block_size.ilog2() as u8;
+        debug_assert!(self.block_size.is_power_of_two(), "devices have no other blocks");
+        QuickUnit { blocks: self.blocks, blocks_max, block_shift, read_only: self.read_only }
     }
 }
 

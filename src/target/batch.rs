@@ -7,17 +7,18 @@
 
 use std::ops::Range;
 
-use bdev::{Channel, IoError};
+use bdev::{Channel, IoError, OpKind};
 
 use crate::scsi::{BlockOp, Outcome};
 use crate::virtio::ring::{Popped, UsualChain};
 use crate::virtio_scsi::{CommandRequest, Framing, GOOD_LEN, Plain, write_good};
 
 use super::cx::Cx;
+use super::disk::DiskIndex;
 use super::known::KnownUnits;
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
-use super::slots;
+use super::slots::AtOnce;
 
 /// Chains that one queue takes in one pass: the others of its reactor get their turn, and the driver is busy with what one
 /// pass published while the next one takes more. With 64, the two worked in lockstep.
@@ -28,7 +29,7 @@ enum Stopped {
     /// Nothing was done.
     Nothing,
     /// The operation failed.
-    Failed(BlockOp, IoError),
+    Failed(OpKind, IoError),
 }
 
 impl RequestQueue {
@@ -85,7 +86,7 @@ impl RequestQueue {
         while let Some((stopped, at)) = self.run_at_once(place..count, cx) {
             match stopped {
                 Stopped::Nothing => self.begin_aside(at, cx),
-                Stopped::Failed(op, error) => self.fail_aside(at, &Outcome::of_io_error(op.kind, error)),
+                Stopped::Failed(kind, error) => self.fail_aside(at, &Outcome::of_io_error(kind, error)),
             }
             place = at + 1;
         }
@@ -122,48 +123,37 @@ impl RequestQueue {
     fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> Option<(Stopped, usize)> {
         let Self { queue, batch, framing, known, .. } = self;
         let (luns, ring, framing) = (&queue.luns, &mut queue.ring, *framing);
+        let Range { start, end } = places;
         if !cx.bars.is_empty() {
-            return (!places.is_empty()).then_some((Stopped::Nothing, places.start));
+            return (start < end).then_some((Stopped::Nothing, start));
         }
-        let (first, mut at, mut failed) = (places.start, places.start, None);
-        for chain in &batch[places.clone()] {
-            if try_at_once(chain, framing, (&mut *known, luns), &mut cx.channels, &mut failed).is_none() {
-                break;
-            }
-            at += 1;
+        known.keep_up(luns);
+        let mut ops = AtOnce::new();
+        for chain in &batch[start..end] {
+            let Some((disk, op)) = usual_op(chain, framing, known, (luns, &cx.channels)) else { break };
+            ops.push(disk, op, chain.data());
         }
-        ring.push_usual(&mut batch[first..at], GOOD_LEN);
-        let stopped = || failed.map_or(Stopped::Nothing, |(op, error)| Stopped::Failed(op, error));
-        (at < places.end).then(|| (stopped(), at))
+        let (done, failed) = ops.run(&mut cx.channels);
+        let at = start + done;
+        let done = &mut batch[start..at];
+        done.iter().for_each(|chain| write_good(chain.response()));
+        ring.push_usual(done, GOOD_LEN);
+        let stopped = failed.map_or(Stopped::Nothing, |(kind, error)| Stopped::Failed(kind, error));
+        (at < end).then_some((stopped, at))
     }
 }
 
-/// Runs the command, and if that succeeds writes the response, of [`GOOD_LEN`] bytes. If it cannot be done here, nothing is, or
-/// the operation has `failed`.
+/// The disk that the command of this chain is for, and its operation, if it is a usual one that can be done at once.
 #[inline(always)]
-fn try_at_once(
+fn usual_op(
     chain: &UsualChain,
     framing: Framing,
-    (known, luns): (&mut KnownUnits, &LunMap),
-    channels: &mut [Box<dyn Channel>],
-    failed: &mut Option<(BlockOp, IoError)>,
-) -> Option<()> {
+    known: &mut KnownUnits,
+    from: (&LunMap, &[Box<dyn Channel>]),
+) -> Option<(DiskIndex, BlockOp)> {
     let plain = Plain::of(chain, framing)?;
     let (lun, cdb) = CommandRequest::peek(plain.header)?;
-    let known = known.find(lun, luns)?;
-    if !luns.entry(known.entry).standing.is_usual() {
-        return None;
-    }
+    let known = known.find(lun, from)?;
     let op = known.unit.start(cdb, plain.data_out)?;
-    if op.len != plain.data_len {
-        return None;
-    }
-    match slots::run(&mut *channels[known.disk.0], op, plain.data)? {
-        Ok(()) => write_good(plain.response),
-        Err(error) => {
-            *failed = Some((op, error));
-            return None;
-        }
-    }
-    Some(())
+    (op.len == plain.data_len).then_some((known.disk(), op))
 }

@@ -1,7 +1,7 @@
 //! One command, from its header to its response: the meeting of virtio-scsi, SCSI and the block device.
 
 use bdev::segment::copy_to;
-use bdev::{IoError, Op, SubmitError};
+use bdev::{IoError, Op, Ran, SubmitError};
 
 use crate::scsi::{BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Shared, Step};
 use crate::virtio_scsi::spec::TASK_ATTR_SIMPLE;
@@ -153,10 +153,9 @@ impl RequestQueue {
         let disk = self.disk_of(slot);
         let op = self.operation(slot);
         // A command of many operations gives others their turn in between.
-        if !self.slots.get(slot).is_late
-            && let Some(result) = cx.channels[disk.0].run(&op)
-        {
-            return self.complete(slot, result, cx);
+        if !self.slots.get(slot).is_late && cx.channels[disk.0].runs() {
+            let Ran { failed, .. } = cx.channels[disk.0].run(&[op]);
+            return self.complete(slot, failed.map_or(Ok(()), Err), cx);
         }
         if !self.try_submit(slot, cx) {
             self.slots.get(slot).phase = Phase::Waiting;

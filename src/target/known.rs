@@ -1,54 +1,86 @@
-//! The logical units that a queue has met: what a usual command needs of its own is found by the eight bytes of its LUN, in a
-//! line or two, however many units there are.
+//! The logical units that a queue has met: what a usual command needs of its own is found by the eight bytes of its LUN, in
+//! half a line, however many units there are.
 //!
-//! It is filled from a [`LunMap`] and right for as long as that is the queue's: another one comes by message, and with every
-//! message all of it is forgotten. [`batch`](super::batch) alone asks it.
+//! It is filled from a [`LunMap`] and right for as long as that is the queue's, and no nexus of the controller has stirred:
+//! another map comes by message, and with every message, and every [`Stir`](super::standing::Stir), all of it is forgotten.
+//! [`batch`](super::batch) alone asks it.
+
+use bdev::Channel;
 
 use crate::scsi::QuickUnit;
 use crate::virtio_scsi::{Destination, LunAddress};
 
 use super::disk::DiskIndex;
-use super::lun_map::{EntryIndex, LunMap};
+use super::lun_map::LunMap;
 
 /// Units that are remembered. Each LUN has one place, and those from 0 to 255 of a target all have different ones.
 const PLACES: usize = 256;
 
 /// A logical unit with a disk.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(32))]
 pub(super) struct Known {
     lun: LunAddress,
+    /// Starts nothing as long as something stands in the way of usual commands, or if the disk may make them wait.
     pub(super) unit: QuickUnit,
-    pub(super) entry: EntryIndex,
-    pub(super) disk: DiskIndex,
+    disk: u32,
+    /// When it was met.
+    epoch: u32,
+}
+
+const _: () = assert!(size_of::<Known>() == 32);
+
+impl Known {
+    const NOBODY: Self = Self { lun: LunAddress([0; 8]), unit: QuickUnit::NOTHING, disk: 0, epoch: 0 };
+
+    pub(super) fn disk(&self) -> DiskIndex {
+        DiskIndex(self.disk as usize)
+    }
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct KnownUnits {
-    places: Box<[Option<Known>; PLACES]>,
-    is_empty: bool,
+    places: Box<[Known; PLACES]>,
+    /// Units that were met in another one are forgotten. Never 0.
+    epoch: u32,
+    /// How often the controller had stirred when it began.
+    stirred: u64,
 }
 
 impl KnownUnits {
     pub(super) fn new() -> Self {
-        Self { places: Box::new([None; PLACES]), is_empty: true }
+        Self { places: Box::new([Known::NOBODY; PLACES]), epoch: 1, stirred: 0 }
     }
 
-    /// The unit at `lun`, looked up in `luns` if it was not met before; none if there is no disk.
+    /// Forgets the units if anything stands otherwise by now.
     #[inline(always)]
-    pub(super) fn find(&mut self, lun: LunAddress, luns: &LunMap) -> Option<&Known> {
-        let place = Self::place(lun);
-        if !matches!(&self.places[place], Some(known) if known.lun == lun) {
-            self.meet(place, lun, luns)?;
+    pub(super) fn keep_up(&mut self, luns: &LunMap) {
+        let stirred = luns.port.stir.count();
+        if stirred != self.stirred {
+            self.stirred = stirred;
+            self.forget();
         }
-        self.places[place].as_ref()
+    }
+
+    /// The unit at `lun`, looked up in the map and the channels if it was not met before; none if there is no disk.
+    #[inline(always)]
+    pub(super) fn find(&mut self, lun: LunAddress, from: (&LunMap, &[Box<dyn Channel>])) -> Option<&Known> {
+        let place = Self::place(lun);
+        let known = &self.places[place];
+        if known.lun != lun || known.epoch != self.epoch {
+            self.meet(place, lun, from)?;
+        }
+        Some(&self.places[place])
     }
 
     /// The units may be others now.
+    #[cold]
     pub(super) fn forget(&mut self) {
-        if !self.is_empty {
-            self.places.fill(None);
-            self.is_empty = true;
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.places.fill(Known::NOBODY);
+            self.epoch = 1;
         }
     }
 
@@ -59,13 +91,13 @@ impl KnownUnits {
     }
 
     #[cold]
-    fn meet(&mut self, place: usize, lun: LunAddress, luns: &LunMap) -> Option<()> {
+    fn meet(&mut self, place: usize, lun: LunAddress, (luns, channels): (&LunMap, &[Box<dyn Channel>])) -> Option<()> {
         let Ok(Destination::Unit(address)) = lun.parse() else { return None };
-        let entry = luns.find(address)?;
-        let found = luns.entry(entry);
-        let (unit, disk) = (found.unit.disk()?.quick(), found.disk.as_ref()?.index);
-        self.places[place] = Some(Known { lun, unit, entry, disk });
-        self.is_empty = false;
+        let found = luns.entry(luns.find(address)?);
+        let (unit, disk) = (found.unit.disk()?, found.disk.as_ref()?.index);
+        let is_quick = found.standing.is_usual() && channels.get(disk.0)?.runs();
+        let unit = if is_quick { unit.quick() } else { QuickUnit::NOTHING };
+        self.places[place] = Known { lun, unit, disk: u32::try_from(disk.0).ok()?, epoch: self.epoch };
         Some(())
     }
 }
@@ -74,11 +106,12 @@ impl KnownUnits {
 mod tests {
     use std::sync::Arc;
 
-    use bdev::NullBdev;
+    use bdev::{Bdev, Io, NullBdev};
 
     use super::super::disk::Disk;
     use super::super::lun_map::Placement;
     use super::*;
+    use crate::scsi::Attention;
     use crate::virtio_scsi::Address;
 
     /// A disk of its own at each of these.
@@ -90,6 +123,12 @@ mod tests {
         LunMap::new(addresses.iter().enumerate().map(place).collect())
     }
 
+    /// Channels to the disks of a map.
+    fn channels(count: usize) -> Vec<Box<dyn Channel>> {
+        let (bdev, mut io) = (NullBdev::new(1 << 20, 512).unwrap(), Io::default());
+        (0..count).map(|_| bdev.channel(&mut io).unwrap()).collect()
+    }
+
     fn at(target: u8, lun: u16) -> Address {
         Address { target, lun }
     }
@@ -98,32 +137,65 @@ mod tests {
     fn each_lun_finds_its_own_disk_whoever_had_its_place_before() {
         // All of these but the first have one place.
         let addresses = [at(0, 0), at(0, 7), at(7, 0), at(3, 4), at(5, 2)];
-        let (map, mut known) = (map(&addresses), KnownUnits::new());
+        let (map, channels, mut known) = (map(&addresses), channels(5), KnownUnits::new());
         for _ in 0..2 {
             for (index, &address) in addresses.iter().enumerate() {
-                let found = known.find(LunAddress::of(address), &map).unwrap();
-                assert_eq!((found.disk, Some(found.entry)), (DiskIndex(index), map.find(address)));
+                let found = known.find(LunAddress::of(address), (&map, &channels)).unwrap();
+                assert_eq!(found.disk(), DiskIndex(index));
             }
         }
     }
 
     #[test]
     fn what_has_no_disk_is_not_known() {
-        let (map, mut known) = (map(&[at(0, 0)]), KnownUnits::new());
-        assert!(known.find(LunAddress::of(at(0, 0)), &map).is_some());
+        let (map, channels, mut known) = (map(&[at(0, 0)]), channels(1), KnownUnits::new());
+        assert!(known.find(LunAddress::of(at(0, 0)), (&map, &channels)).is_some());
         for other in [[0; 8], [1, 0, 0, 0, 0, 0, 0, 1], [1, 0, 0, 1, 0, 0, 0, 0], [1, 1, 0, 1, 0, 0, 0, 0]] {
-            assert!(known.find(LunAddress(other), &map).is_none(), "{other:?}");
+            assert!(known.find(LunAddress(other), (&map, &channels)).is_none(), "{other:?}");
         }
-        assert!(known.find(LunAddress::REPORT_LUNS, &map).is_none());
+        assert!(known.find(LunAddress::REPORT_LUNS, (&map, &channels)).is_none());
     }
 
     #[test]
     fn what_is_forgotten_is_looked_up_again() {
-        let mut known = KnownUnits::new();
+        let (mut known, channels) = (KnownUnits::new(), channels(2));
         let lun = LunAddress::of(at(0, 1));
-        assert_eq!(known.find(lun, &map(&[at(0, 0), at(0, 1)])).unwrap().disk, DiskIndex(1));
+        let mut find = |addresses: &[Address]| {
+            let disk = known.find(lun, (&map(addresses), &channels)).map(Known::disk);
+            known.forget();
+            disk
+        };
+        assert_eq!(find(&[at(0, 0), at(0, 1)]), Some(DiskIndex(1)));
+        assert_eq!(find(&[at(0, 0)]), None);
+        assert_eq!(find(&[at(0, 1)]), Some(DiskIndex(0)));
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_unit_is_seen_before_the_next_batch() {
+        const READ: [u64; 2] = [0x28 << 56, 1 << 56];
+        let (map, channels, mut known) = (map(&[at(0, 0), at(0, 1)]), channels(2), KnownUnits::new());
+        let [lun, other] = [0, 1].map(|lun| LunAddress::of(at(0, lun)));
+        let mut starts = |lun| {
+            known.keep_up(&map);
+            known.find(lun, (&map, &channels)).unwrap().unit.start(READ, false).is_some()
+        };
+        assert!(starts(lun) && starts(other));
+        let standing = &map.entry(map.find(at(0, 0)).unwrap()).standing;
+        standing.set_stopped(true);
+        assert!(!starts(lun) && !starts(lun) && starts(other));
+        standing.set_stopped(false);
+        assert!(starts(lun));
+        standing.raise(Attention::CapacityChanged);
+        assert!(!starts(lun) && standing.take_attention().is_some() && starts(lun));
+    }
+
+    #[test]
+    fn no_unit_is_taken_for_one_of_another_age() {
+        let (map, channels, mut known) = (map(&[at(0, 1)]), channels(1), KnownUnits::new());
+        known.epoch = u32::MAX;
+        assert!(known.find(LunAddress::of(at(0, 1)), (&map, &channels)).is_some());
         known.forget();
-        assert!(known.find(lun, &map(&[at(0, 0)])).is_none());
-        assert_eq!(known.find(lun, &map(&[at(0, 1)])).unwrap().disk, DiskIndex(0));
+        assert_eq!(known.epoch, 1);
+        assert!(known.places.iter().all(|known| known.epoch == 0));
     }
 }

@@ -196,7 +196,8 @@ impl LunMap {
     fn entry_of(&self, disk: Arc<Disk>, address: Address) -> Entry {
         let unit = LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port);
         let unit = unit.saving_modes(disk.sharing.keeps());
-        Entry::new(Unit::Disk(unit), Some(disk), Some(address.target))
+        let standing = Arc::new(Standing::new(self.port.stir.clone()));
+        Entry { standing, ..Entry::new(Unit::Disk(unit), Some(disk), Some(address.target)) }
     }
 
     fn put(&mut self, entry: Entry) -> EntryIndex {
@@ -317,7 +318,7 @@ impl Neighbours for LunMap {
 
 impl Entry {
     fn new(unit: Unit, disk: Option<Arc<Disk>>, target: Option<u8>) -> Self {
-        Self { unit, disk, target, standing: Arc::new(Standing::new()), number: 0 }
+        Self { unit, disk, target, standing: Arc::new(Standing::new(Arc::default())), number: 0 }
     }
 
     /// What a command has to know when it starts. If it is one that begins work on the whole medium, `asker` says which.

@@ -4,12 +4,17 @@
 //! generation, so that a completion which comes for a request that is no more is seen as such.
 #![allow(unsafe_code)]
 
-use bdev::{Channel, IoError, Op, Segment, SegmentSlice};
+use std::marker::PhantomData;
+
+use arrayvec::ArrayVec;
+use bdev::{Channel, IoError, Op, OpKind, Ran, Segment, SegmentSlice};
 
 use crate::scsi::{BlockOp, Command};
 use crate::virtio::ring::{Head, MAX_SEGMENTS, USUAL_SEGMENTS};
 use crate::virtio_scsi::{Address, Plain};
 
+use super::batch::BATCH;
+use super::disk::DiskIndex;
 use super::lun_map::EntryIndex;
 use super::stood_in::StoodIn;
 use super::tag::{Generation, SlotIndex};
@@ -98,13 +103,45 @@ impl Slot {
     }
 }
 
-/// Has a channel do an operation of `len` bytes here and now, if it is one that can: see [`Channel::run`].
-#[inline(always)]
-pub(crate) fn run(channel: &mut dyn Channel, op: BlockOp, data: &[Segment]) -> Option<Result<(), IoError>> {
-    let BlockOp { kind, offset, len } = op;
-    // SAFETY: the operation is over when this returns, and `data` is borrowed until then.
-    let segments = unsafe { SegmentSlice::new(data) };
-    channel.run(&Op { kind, offset, len, segments })
+/// Operations that a channel is to do here and now, see [`Channel::run`].
+pub(crate) struct AtOnce<'a> {
+    ops: ArrayVec<Op, BATCH>,
+    /// For each of them.
+    disks: ArrayVec<DiskIndex, BATCH>,
+    data: PhantomData<&'a [Segment]>,
+}
+
+impl<'a> AtOnce<'a> {
+    /// None.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self { ops: ArrayVec::new_const(), disks: ArrayVec::new_const(), data: PhantomData }
+    }
+
+    /// Adds one, with all of `data`: no more than [`BATCH`].
+    #[inline(always)]
+    pub(crate) fn push(&mut self, disk: DiskIndex, BlockOp { kind, offset, len }: BlockOp, data: &'a [Segment]) {
+        // SAFETY: the operation is over when `run` returns, and `data` is borrowed until then.
+        let segments = unsafe { SegmentSlice::new(data) };
+        self.ops.push(Op { kind, offset, len, segments });
+        self.disks.push(disk);
+    }
+
+    /// Has the channels do them, each those in a row that are for it: how many succeeded, and what the one behind was if it
+    /// failed.
+    #[inline(always)]
+    pub(crate) fn run(&mut self, channels: &mut [Box<dyn Channel>]) -> (usize, Option<(OpKind, IoError)>) {
+        let mut all = 0;
+        for disks in self.disks.chunk_by(DiskIndex::eq) {
+            let ops = &self.ops[all..all + disks.len()];
+            let Ran { done, failed } = channels[disks[0].0].run(ops);
+            all += done;
+            if done < ops.len() {
+                return (all, failed.map(|error| (ops[done].kind, error)));
+            }
+        }
+        (all, None)
+    }
 }
 
 /// All requests of one queue.

@@ -5,7 +5,7 @@
 //! All that a usual command has to know of it is in one atomic, which is zero where nothing stands in its way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::scsi::port_groups::AccessState;
 use crate::scsi::reservations::{Access, Rights};
@@ -21,6 +21,21 @@ pub(crate) struct Standing {
     /// What the driver has not been told yet. Locked only where [`ATTENTION`] is set.
     attentions: Mutex<Attentions>,
     pub(crate) notes: Notes,
+    stir: Arc<Stir>,
+}
+
+/// Counts the changes of what stands in the way of usual commands, at all logical units of one controller: whoever remembers
+/// that nothing does looks here whether that is still so. On a line of its own, for it is read with every batch.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Stir(AtomicU64);
+
+impl Stir {
+    /// How many changes there have been.
+    #[inline]
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// START STOP UNIT has stopped the unit.
@@ -44,8 +59,9 @@ const UNUSUAL: u64 = OWN | u32::MAX as u64;
 const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS;
 
 impl Standing {
-    pub(crate) fn new() -> Self {
-        Self { state: AtomicU64::new(0), attentions: Mutex::default(), notes: Notes::new() }
+    /// With a logical unit of the controller that has this `stir`.
+    pub(crate) fn new(stir: Arc<Stir>) -> Self {
+        Self { state: AtomicU64::new(0), attentions: Mutex::default(), notes: Notes::new(), stir }
     }
 
     #[inline]
@@ -53,10 +69,20 @@ impl Standing {
         self.state.load(Ordering::Acquire)
     }
 
+    /// Changes the bits; returns what they were.
+    fn change(&self, change: impl Fn(u64) -> u64) -> u64 {
+        let update = |bits| Some(change(bits));
+        let before = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
+        let before = before.expect("every state has a next one");
+        if (before ^ change(before)) & UNUSUAL != 0 {
+            self.stir.0.fetch_add(1, Ordering::Release);
+        }
+        before
+    }
+
     /// Replaces the bits of `mask`.
     fn put(&self, mask: u64, value: u64) {
-        let update = |bits| Some(bits & !mask | value);
-        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update).expect("every state has a next one");
+        self.change(|bits| bits & !mask | value);
     }
 
     /// Whether nothing stands in the way of a usual command: a load, and no lock.
@@ -134,9 +160,7 @@ impl Standing {
 
     /// MODE SELECT, or what undoes it.
     pub(crate) fn update_mode(&self, change: impl Fn(ModeState) -> ModeState) {
-        let update = |bits| Some(change(ModeState::from_bits(bits)).to_bits() | bits & OWN);
-        let updated = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update);
-        updated.expect("every state has a next one");
+        self.change(|bits| change(ModeState::from_bits(bits)).to_bits() | bits & OWN);
     }
 
     #[inline]
@@ -145,9 +169,8 @@ impl Standing {
     }
 
     pub(crate) fn set_stopped(&self, stopped: bool) {
-        if stopped {
-            self.state.fetch_or(STOPPED, Ordering::AcqRel);
-        } else if self.state.fetch_and(!STOPPED, Ordering::AcqRel) & STOPPED != 0 {
+        let before = self.change(|bits| if stopped { bits | STOPPED } else { bits & !STOPPED });
+        if !stopped && before & STOPPED != 0 {
             self.notes.count_start();
         }
     }
@@ -202,7 +225,7 @@ mod tests {
 
     #[test]
     fn fields_do_not_touch_each_other() {
-        let standing = Standing::new();
+        let standing = Standing::new(Arc::default());
         assert!(standing.is_usual());
         standing.update_mode(|_| ModeState { current: ModeValues::SWP, saved: ModeValues::D_SENSE });
         standing.set_rights(Rights::Lost);
@@ -223,7 +246,7 @@ mod tests {
 
     #[test]
     fn resets_go_before_conflicts_and_conflicts_before_the_rest() {
-        let standing = Standing::new();
+        let standing = Standing::new(Arc::default());
         standing.set_rights(Rights::None);
         standing.set_access(AccessState::Standby);
         standing.raise(Attention::ReservationsPreempted);

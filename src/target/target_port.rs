@@ -14,6 +14,7 @@ use crate::virtio_scsi::Address;
 
 use super::message::{BarId, Life, Message, Purpose, Scope};
 use super::slots::Verdict;
+use super::standing::Stir;
 
 /// A target port.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct TargetPort {
     pub(crate) nexus: Nexus,
     /// What a disk's group with this port has at first.
     pub(crate) access: AccessState,
+    /// What happens to the driver's nexus.
+    pub(crate) stir: Arc<Stir>,
     reactors: Arc<[Handle<Message>]>,
     /// The one that began last.
     life: Mutex<Option<Life>>,
@@ -32,7 +35,7 @@ impl TargetPort {
     /// The port of the controller on the socket `name`, whose queues are on `reactors`.
     pub(crate) fn new(port: Port, name: &str, access: AccessState, reactors: Arc<[Handle<Message>]>) -> Self {
         let nexus = Nexus { initiator: SasAddress::derive(name), port: port.relative };
-        Self { port, nexus, access, reactors, life: Mutex::default() }
+        Self { port, nexus, access, stir: Arc::default(), reactors, life: Mutex::default() }
     }
 
     /// The port `relative` of a test without reactors.

@@ -160,10 +160,22 @@ impl UsualChain {
         }
     }
 
+    /// The data of a chain with [`parts`](Self::parts); of others, nothing.
+    #[inline(always)]
+    pub fn data(&self) -> &[Segment] {
+        self.parts().map_or(&[], |(_, _, data, _)| data)
+    }
+
+    /// The first writable buffer: the response of a chain with [`parts`](Self::parts).
+    #[inline(always)]
+    pub fn response(&self) -> &Segment {
+        &self.segments[usize::from(self.readable_count) % USUAL_SEGMENTS]
+    }
+
     /// Has what is looked at first, and what is written last, brought from the driver's cache.
     #[inline(always)]
     pub(super) fn prefetch(&self) {
         self.segments[0].prefetch_read();
-        self.segments[usize::from(self.readable_count) % USUAL_SEGMENTS].prefetch_write();
+        self.response().prefetch_write();
     }
 }
