@@ -2,9 +2,11 @@
 
 mod common;
 
+use annulus_bench::guest::cdb::{self, Direction, Width};
 use annulus_bench::guest::framing::Shape;
-use annulus_bench::guest::scsi::{Command, TaskAttr};
+use annulus_bench::guest::scsi::{Command, Response, TaskAttr};
 use annulus_bench::guest::spec::response;
+use annulus_bench::guest::task::{Function, TaskManagement};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, settle};
 use common::{SOCKET, Target};
@@ -81,6 +83,38 @@ fn each_attribute_alone() {
     ] {
         let ended = guest.execute(0, &Command { task_attr, ..Command::read(LUN, 0, 1, 512) }).unwrap();
         assert_eq!((ended.response, ended.status, ended.sense_code()), (response::OK, status, sense), "{task_attr:?}");
+    }
+    target.stop();
+}
+
+/// READ (10) of a block that is not there, with NACA.
+fn fault(guest: &mut Guest, queue: u16) -> Response {
+    let mut cdb = cdb::transfer(Direction::Read, Width::Ten, 0xffff_0000, 1, 0);
+    cdb[9] = 0x04;
+    guest.execute(queue, &Command::data_in(LUN, cdb, 512)).unwrap()
+}
+
+#[test]
+fn a_fault_with_naca_stops_all_queues_until_it_is_cleared() {
+    const ACA_ACTIVE: u8 = 0x30;
+    let target = Target::start(&["--queues", "3", "--disk", "mem:size=1M"]);
+    let mut guest = target.guest_on(SOCKET, Options { request_queues: QUEUES, ..Options::default() });
+    settle(&mut guest, LUN);
+    let inquiry = guest.execute(0, &Command::data_in(LUN, cdb::inquiry(None, 36), 36)).unwrap();
+    assert_eq!(inquiry.data[3] & 0x20, 0x20, "NORMACA");
+    for round in 0..3 {
+        assert_eq!(fault(&mut guest, round % QUEUES).sense_code(), Some((5, 0x21, 0)));
+        let read = |task_attr| Command { task_attr, ..Command::read(LUN, 0, 1, 512) };
+        for queue in 0..QUEUES {
+            for task_attr in [TaskAttr::Simple, TaskAttr::Ordered, TaskAttr::HeadOfQueue] {
+                let ended = guest.execute(queue, &read(task_attr)).unwrap();
+                assert_eq!((ended.response, ended.status), (response::OK, ACA_ACTIVE), "{queue} {task_attr:?}");
+            }
+            assert!(guest.execute(queue, &read(TaskAttr::Aca)).unwrap().is_good());
+        }
+        let clear = TaskManagement::on(Function::ClearAca, LUN);
+        assert_eq!(guest.task_management(&clear).unwrap(), response::OK);
+        (0..QUEUES).for_each(|queue| assert!(guest.execute(queue, &read(TaskAttr::Simple)).unwrap().is_good()));
     }
     target.stop();
 }

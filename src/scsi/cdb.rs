@@ -3,11 +3,12 @@
 //! An entry of the table is the command's *CDB usage data*: the bytes that REPORT SUPPORTED OPERATION CODES is defined
 //! to return for it (SPC-5, one_command parameter data), with a 1 for each bit that the device server looks at. The
 //! same bytes are the check: a bit that is set in a CDB and not there is INVALID FIELD IN CDB. So a field that this
-//! disk does not have, such as RDPROTECT or NACA, is refused by leaving it out, and a decoder never fails.
+//! disk does not have, such as RDPROTECT, is refused by leaving it out, and a decoder never fails. NACA alone is there and
+//! refused all the same, for it is no part of a command: who finds a CDB refused looks with [`without_naca`] whether that was why.
 
 use super::command::Command;
 use super::sense::Sense;
-use super::spec::{Asc, Opcode};
+use super::spec::{Asc, NACA, Opcode};
 
 mod decoders;
 mod table;
@@ -39,6 +40,22 @@ pub fn decode(cdb: &[u8]) -> Result<Command, Sense> {
         return Err(refusal(entry, cdb.len(), wrong));
     }
     Ok((entry.decode)(&bytes))
+}
+
+/// The CDB with NACA cleared, for [`decode`]; none if NACA is not set in it, or it has no CONTROL byte.
+#[cold]
+pub fn without_naca(cdb: &[u8]) -> Option<[u8; 16]> {
+    let control = match cdb.first()? >> 5 {
+        0 => 5,
+        1 | 2 => 9,
+        4 => 15,
+        5 => 11,
+        _ => return None,
+    };
+    let is_set = cdb.get(control)? & NACA != 0;
+    let mut bytes = padded(cdb);
+    bytes[control] &= !NACA;
+    is_set.then_some(bytes)
 }
 
 /// A READ or WRITE, decoded by [`decode_usual`].

@@ -46,10 +46,12 @@ fn head<const N: usize>(peripheral: u8, vendor: &[u8; 8], product: &[u8; 16], re
 
 /// Standard data of a disk; `alua` says that its port is in a target port group.
 pub(super) fn standard(identity: &Identity, alua: bool, reply: &mut Reply) -> Result<(), Sense> {
+    const NORMACA: u8 = 0x20;
     const THREE_PC: u8 = 0x08;
     /// TPGS: access states change by themselves, and by SET TARGET PORT GROUPS.
     const TPGS_BOTH: u8 = 0x30;
     let mut data: [u8; STANDARD_LEN] = head(DISK, identity.vendor(), identity.product(), identity.revision());
+    data[3] |= NORMACA;
     data[5] = THREE_PC | if alua { TPGS_BOTH } else { 0 };
     for (at, descriptor) in [SAM_5, SPC_4, SBC_3].into_iter().enumerate() {
         data[58 + 2 * at..60 + 2 * at].copy_from_slice(&descriptor.to_be_bytes());
@@ -73,7 +75,7 @@ mod tests {
         let mut reply = Reply::new();
         reply.begin(1000);
         standard(&identity, false, &mut reply).unwrap();
-        let mut expected = b"\x00\x00\x06\x12\x5b\x08\x00\x02ANNULUS DISK            7   ".to_vec();
+        let mut expected = b"\x00\x00\x06\x32\x5b\x08\x00\x02ANNULUS DISK            7   ".to_vec();
         expected.resize(58, 0);
         expected.extend([0x00, 0xa0, 0x04, 0x60, 0x04, 0xc0]);
         expected.resize(96, 0);

@@ -55,7 +55,7 @@ mod hostile_tests;
 mod testing;
 
 pub use attention::{Attention, AttentionRule, Attentions};
-pub use cdb::decode;
+pub use cdb::{decode, without_naca};
 pub use command::{
     Be24, BufferAccess, ByteCheck, CdbForm, Command, DataDirection, ModeSense, PageControl, RangeCommand, RangeFlags,
     ReadDefectData,

@@ -98,17 +98,19 @@ fn put_timeouts(command: &Supported, reply: &mut Reply) {
     reply.put(&command.timeout_s.to_be_bytes());
 }
 
-/// Answers REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: all but CLEAR ACA and QUERY ASYNCHRONOUS EVENT. No timeouts are told, for a function waits for the disk.
+/// Answers REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: all but QUERY ASYNCHRONOUS EVENT. No timeouts are told, for a
+/// function waits for the disk.
 pub(super) fn report_task_functions(repd: bool, reply: &mut Reply) {
     const ATS: u8 = 0x80;
     const ATSS: u8 = 0x40;
+    const CACAS: u8 = 0x20;
     const CTSS: u8 = 0x10;
     const LURS: u8 = 0x08;
     const QTS: u8 = 0x04;
     const QTSS: u8 = 0x02;
     const ITNRS: u8 = 0x01;
     let additional_len = if repd { 0x0c } else { 0 };
-    reply.put(&[ATS | ATSS | CTSS | LURS | QTS, QTSS | ITNRS, 0, additional_len]);
+    reply.put(&[ATS | ATSS | CACAS | CTSS | LURS | QTS, QTSS | ITNRS, 0, additional_len]);
     if repd {
         reply.put(&[0; 12]);
     }

@@ -63,6 +63,8 @@ impl Outcome {
 
     /// Another initiator has ended it, and TAS of the control mode page wants that told.
     pub const TASK_ABORTED: Self = Self { status: Status::TASK_ABORTED, sense: None, effect: None };
+    /// An auto contingent allegiance exists.
+    pub const ACA_ACTIVE: Self = Self { status: Status::ACA_ACTIVE, sense: None, effect: None };
     /// A reservation of another nexus is in the way.
     pub const RESERVATION_CONFLICT: Self = Self { status: Status::RESERVATION_CONFLICT, sense: None, effect: None };
 

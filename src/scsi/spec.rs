@@ -11,6 +11,9 @@ pub use actions::*;
 pub use pages::*;
 pub use status::Status;
 
+/// NACA in the CONTROL byte of a CDB: its CHECK CONDITION establishes an auto contingent allegiance (SAM-5, CONTROL byte).
+pub const NACA: u8 = 0x04;
+
 /// Operation code, byte 0 of a CDB (SPC-5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Opcode(pub u8);

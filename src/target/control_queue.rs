@@ -69,8 +69,17 @@ enum Place {
 struct Plan {
     scope: Scope,
     purpose: Purpose,
-    /// What the driver is told at the logical units in scope.
-    attention: Option<Attention>,
+    effect: Effect,
+}
+
+/// What a function brings once its commands have ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Nothing,
+    /// The driver is told at the logical units in scope.
+    Attention(Attention),
+    /// The auto contingent allegiance of a logical unit ends.
+    ClearAca(Address),
 }
 
 impl ControlQueue {
@@ -265,15 +274,19 @@ impl ControlQueue {
         map.translate(&mut RegionCache::default(), (gpa, len), Access::Write, note).ok().and(found)
     }
 
-    /// A function is done: raises its attention and writes its response. Returns the bytes written.
+    /// A function is done: takes effect and writes its response. Returns the bytes written.
     fn take_effect(&self, function: &Plan, response: &[Segment]) -> u32 {
         let luns = &self.queue.luns;
-        if let Some(attention) = function.attention {
-            luns.raise(attention, |address| match function.scope {
-                Scope::Task { .. } => false,
+        match function.effect {
+            Effect::Nothing => {}
+            Effect::Attention(attention) => luns.raise(attention, |address| match function.scope {
+                Scope::Task { .. } | Scope::Nothing => false,
                 Scope::Unit(unit) => unit == address,
                 Scope::Target(target) => target == address.target,
-            });
+            }),
+            Effect::ClearAca(address) => {
+                luns.find(address).iter().for_each(|&entry| luns.entry(entry).standing.clear_aca());
+            }
         }
         if let Some(address) = function.reset()
             && let Some(disk) = luns.disk(address)
@@ -292,7 +305,7 @@ impl Plan {
     /// The logical unit that it resets, if it does that.
     fn reset(&self) -> Option<Address> {
         match self.scope {
-            Scope::Unit(address) if self.attention == Some(Attention::LogicalUnitReset) => Some(address),
+            Scope::Unit(address) if self.effect == Effect::Attention(Attention::LogicalUnitReset) => Some(address),
             _ => None,
         }
     }
@@ -327,18 +340,27 @@ fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Plan, R
     let (end, look) = (Purpose::End, || Purpose::Find(Arc::default()));
     if function == TmfFunction::ItNexusReset {
         let (Address { target, .. }, _) = find(lun, luns)?;
-        let (purpose, attention) = (end(Verdict::Reset), Some(Attention::NexusLoss));
-        return Ok(Plan { scope: Scope::Target(target), purpose, attention });
+        let (purpose, effect) = (end(Verdict::Reset), Effect::Attention(Attention::NexusLoss));
+        return Ok(Plan { scope: Scope::Target(target), purpose, effect });
     }
     let address = find_disk(lun, luns)?;
     let unit = Scope::Unit(address);
-    let (scope, purpose, attention) = match function {
-        TmfFunction::AbortTask { id } => (Scope::Task { address, id }, end(Verdict::Aborted), None),
-        TmfFunction::AbortTaskSet | TmfFunction::ClearTaskSet => (unit, end(Verdict::Aborted), None),
-        TmfFunction::LogicalUnitReset => (unit, end(Verdict::Reset), Some(Attention::LogicalUnitReset)),
-        TmfFunction::QueryTask { id } => (Scope::Task { address, id }, look(), None),
-        TmfFunction::QueryTaskSet => (unit, look(), None),
-        _ => return Err(ResponseCode::FUNCTION_REJECTED),
+    let (scope, purpose, effect) = match function {
+        TmfFunction::AbortTask { id } => (Scope::Task { address, id }, end(Verdict::Aborted), Effect::Nothing),
+        TmfFunction::AbortTaskSet | TmfFunction::ClearTaskSet => (unit, end(Verdict::Aborted), Effect::Nothing),
+        TmfFunction::ClearAca => (aca_task(address, luns), end(Verdict::Aborted), Effect::ClearAca(address)),
+        TmfFunction::LogicalUnitReset => {
+            (unit, end(Verdict::Reset), Effect::Attention(Attention::LogicalUnitReset))
+        }
+        TmfFunction::QueryTask { id } => (Scope::Task { address, id }, look(), Effect::Nothing),
+        TmfFunction::QueryTaskSet => (unit, look(), Effect::Nothing),
+        TmfFunction::ItNexusReset | TmfFunction::Unknown(_) => return Err(ResponseCode::FUNCTION_REJECTED),
     };
-    Ok(Plan { scope, purpose, attention })
+    Ok(Plan { scope, purpose, effect })
+}
+
+/// The command with the ACA attribute in the task set of a logical unit, which CLEAR ACA ends (SAM-5, CLEAR ACA).
+fn aca_task(address: Address, luns: &LunMap) -> Scope {
+    let task = luns.find(address).and_then(|entry| luns.entry(entry).standing.aca_task());
+    task.map_or(Scope::Nothing, |id| Scope::Task { address, id })
 }

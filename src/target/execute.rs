@@ -3,8 +3,10 @@
 use bdev::segment::copy_to;
 use bdev::{IoError, Op, Ran, SubmitError};
 
-use crate::scsi::{BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Shared, Step};
-use crate::virtio_scsi::spec::TASK_ATTR_SIMPLE;
+use crate::scsi::{
+    BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Shared, Step, without_naca,
+};
+use crate::virtio_scsi::spec::{TASK_ATTR_ACA, TASK_ATTR_SIMPLE};
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
 use super::cx::Cx;
@@ -12,7 +14,7 @@ use super::disk::DiskIndex;
 use super::job::Owner;
 use super::lun_map::{Entry, LunMap};
 use super::request_queue::RequestQueue;
-use super::slots::{Phase, Verdict};
+use super::slots::{Marks, Phase, Verdict};
 use super::tag::SlotIndex;
 
 /// Long commands of one queue that go on in one pass: each may copy or compare a piece of its data.
@@ -33,7 +35,7 @@ impl RequestQueue {
         };
         let state = self.slots.get(slot);
         (state.id, state.address, state.entry) = (request.id, address, entry);
-        let is_both = state.is_both;
+        let is_both = state.marks.contains(Marks::BOTH_WAYS);
         if is_both && !self.both_ways {
             return self.refuse(slot, ResponseCode::FAILURE);
         }
@@ -45,7 +47,7 @@ impl RequestQueue {
                     self.fill_other_way(slot);
                 }
             }
-            Err(outcome) => return self.fail_decode(slot, outcome),
+            Err(outcome) => return self.decode_again(slot, request, outcome, cx),
         }
         if request.task_attr != TASK_ATTR_SIMPLE || !cx.bars.is_empty() {
             return self.enter(slot, request.task_attr, cx);
@@ -64,12 +66,38 @@ impl RequestQueue {
         self.start(slot, cx);
     }
 
-    /// A CDB that cannot be decoded: a pending unit attention goes before its error (SAM-5 5.14).
+    /// A CDB was refused with `outcome`, perhaps for its NACA alone, which disks know.
     #[cold]
-    fn fail_decode(&mut self, slot: SlotIndex, outcome: Outcome) {
-        let entry = self.slots.get(slot).entry;
-        let attention = self.queue.luns.entry(entry).standing.take_attention();
-        let outcome = attention.map_or(outcome, |attention| Outcome::check(attention.sense()));
+    fn decode_again(&mut self, slot: SlotIndex, request: &CommandRequest, outcome: Outcome, cx: &mut Cx) {
+        let state = self.slots.get(slot);
+        let unit = &self.queue.luns.entry(state.entry).unit;
+        let Some(cdb) = unit.disk().and_then(|_| without_naca(request.cdb.as_bytes())) else {
+            return self.fail_decode(slot, request.task_attr, outcome);
+        };
+        state.marks.insert(Marks::NACA);
+        state.command = match unit.decode(&cdb) {
+            Ok(command) => command,
+            Err(outcome) => return self.fail_decode(slot, request.task_attr, outcome),
+        };
+        if state.marks.contains(Marks::BOTH_WAYS) && state.command.direction() == DataDirection::Out {
+            self.fill_other_way(slot);
+        }
+        self.enter(slot, request.task_attr, cx);
+    }
+
+    /// A CDB that cannot be decoded: an auto contingent allegiance goes before its error, and a pending unit attention
+    /// (SAM-5, status precedence).
+    #[cold]
+    fn fail_decode(&mut self, slot: SlotIndex, task_attr: u8, outcome: Outcome) {
+        let state = self.slots.get(slot);
+        let standing = &self.queue.luns.entry(state.entry).standing;
+        if standing.has_aca() {
+            if task_attr != TASK_ATTR_ACA || standing.claim_aca(state.id).is_err() {
+                return self.end(slot, &Outcome::ACA_ACTIVE, 0);
+            }
+            state.marks.insert(Marks::ACA);
+        }
+        let outcome = standing.take_attention().map_or(outcome, |attention| Outcome::check(attention.sense()));
         self.end(slot, &outcome, 0);
     }
 
@@ -84,7 +112,7 @@ impl RequestQueue {
         let mut condition: Condition<'_> = entry.condition(asker);
         let is_begun = !self.begun.is_empty() && take_begun(&mut self.begun, state.chain(), &command);
         if !is_begun && entry.standing.is_in_the_way() {
-            match entry.standing.check(&command) {
+            match entry.standing.check(&command, state.marks.contains(Marks::ACA)) {
                 Ok(attention) => condition.attention = attention,
                 Err(outcome) => return self.end(slot, &outcome, 0),
             }
@@ -257,7 +285,7 @@ impl RequestQueue {
     pub(super) fn end(&mut self, slot: SlotIndex, outcome: &Outcome, moved: u64) {
         let state = self.slots.get(slot);
         let resid = state.data_len - moved;
-        if outcome.sense.is_none() && state.stood_in.is_none() && !state.is_both {
+        if outcome.sense.is_none() && state.stood_in.is_none() && state.marks.is_empty() {
             let written = write_plain_response(self.slots.response(slot), outcome.status.0, resid);
             let head = self.slots.give_back(slot);
             return self.queue.ring.push(head, written);
@@ -270,10 +298,11 @@ impl RequestQueue {
     fn end_fully(&mut self, slot: SlotIndex, outcome: &Outcome, resid: u64) {
         let state = self.slots.get(slot);
         let data_in = if state.data_out { 0 } else { state.data_len - resid };
-        let sense = outcome.sense.map(|sense| {
-            let mode = self.queue.luns.entry(self.slots.get(slot).entry).standing.mode();
-            sense.encode(mode.current.has(ModeValues::D_SENSE))
-        });
+        let standing = &self.queue.luns.entry(state.entry).standing;
+        if outcome.sense.is_some() {
+            standing.fault(state.marks);
+        }
+        let sense = outcome.sense.map(|sense| sense.encode(standing.mode().current.has(ModeValues::D_SENSE)));
         let response = CommandResponse {
             response: ResponseCode::OK,
             status: outcome.status.0,

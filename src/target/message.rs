@@ -64,6 +64,8 @@ pub(crate) enum Scope {
     Unit(Address),
     /// All commands of a target.
     Target(u8),
+    /// No command: the function only waits for those before it to be taken.
+    Nothing,
 }
 
 impl Scope {
@@ -73,6 +75,7 @@ impl Scope {
             Self::Task { address: its, id: its_id } => its == address && its_id == id,
             Self::Unit(its) => its == address,
             Self::Target(target) => target == address.target,
+            Self::Nothing => false,
         }
     }
 }
@@ -211,5 +214,6 @@ mod tests {
         assert!(!Scope::Task { address: a, id: 7 }.holds(a, 8) && !Scope::Task { address: a, id: 7 }.holds(b, 7));
         assert!(Scope::Unit(a).holds(a, 1) && !Scope::Unit(a).holds(b, 1));
         assert!(Scope::Target(1).holds(b, 1) && !Scope::Target(2).holds(b, 1));
+        assert!(!Scope::Nothing.holds(a, 7));
     }
 }

@@ -21,7 +21,7 @@ use super::lun_map::Leaving;
 use super::message::Scope;
 use super::peers::Crew;
 use super::remote::{Task, Untaken};
-use super::slots::{Phase, Slot, Slots, Verdict};
+use super::slots::{Marks, Phase, Slot, Slots, Verdict};
 use super::stood_in::StoodIn;
 use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::task_set::Held;
@@ -119,7 +119,8 @@ impl RequestQueue {
     fn fill_slot(&mut self, head: Head, layout: &DataLayout) -> SlotIndex {
         let (chain, direction) = (&self.chain, layout.direction());
         let slot = self.slots.take(head, chain.readable().len() + chain.writable().len());
-        self.slots.get(slot).is_both = direction == Direction::Both;
+        let is_both = direction == Direction::Both;
+        self.slots.get(slot).marks = if is_both { Marks::BOTH_WAYS } else { Marks::empty() };
         self.fill_data(slot, layout, direction == Direction::Out);
         slot
     }
@@ -156,6 +157,9 @@ impl RequestQueue {
         let written = write_command_response(self.slots.response(slot), response, self.framing.sense_size);
         let state = self.slots.get(slot);
         let (stood_in, address, id) = (state.stood_in.take(), state.address, state.id);
+        if state.marks.contains(Marks::ACA) {
+            self.queue.luns.entry(state.entry).standing.aca_task_ended(id);
+        }
         let task = stood_in.is_some().then(|| Task { name: self.name(slot), address, id });
         let head = self.slots.give_back(slot);
         self.give_back(head, written + data_in as u32, stood_in, task);

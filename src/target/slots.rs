@@ -53,6 +53,19 @@ pub(crate) enum Verdict {
     Removed,
 }
 
+bitflags::bitflags! {
+    /// What a usual request has none of.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct Marks: u8 {
+        /// There are buffers for data both ways, of which the command uses one at most.
+        const BOTH_WAYS = 1;
+        /// NACA is set in its CDB.
+        const NACA = 2;
+        /// It is the ACA command of its task set.
+        const ACA = 4;
+    }
+}
+
 /// One request: all that a usual one takes is in a few cache lines.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -74,9 +87,8 @@ pub(crate) struct Slot {
     pub(crate) data_len: u64,
     /// The data buffer holds data from the driver.
     pub(crate) data_out: bool,
-    /// There are buffers for data both ways, of which the command uses one at most.
-    pub(crate) is_both: bool,
-    /// Bytes of those that it does not use, if so.
+    pub(crate) marks: Marks,
+    /// Bytes of the buffers that it does not use, if it has some both ways.
     pub(crate) other_len: u64,
     /// An operation of its command has been done: what follows takes its turn with the others'.
     pub(crate) is_late: bool,
@@ -94,7 +106,7 @@ pub(crate) struct Slot {
 impl Slot {
     /// Bytes of buffers in the direction that the command does not use, where there are both.
     pub(crate) fn unused_len(&self) -> u64 {
-        if self.is_both { self.other_len } else { 0 }
+        if self.marks.contains(Marks::BOTH_WAYS) { self.other_len } else { 0 }
     }
 
     /// The name of its chain in the ring.
@@ -180,7 +192,7 @@ impl Slots {
             op: BlockOp::FLUSH,
             data_len: 0,
             data_out: false,
-            is_both: false,
+            marks: Marks::empty(),
             other_len: 0,
             is_late: false,
             verdict: None,
@@ -226,7 +238,7 @@ impl Slots {
         slot.small[0] = *plain.response;
         slot.small[1..][..plain.data.len()].copy_from_slice(plain.data);
         (slot.response_count, slot.count) = (1, plain.data.len() as u16 + 1);
-        (slot.data_len, slot.data_out, slot.is_both) = (plain.data_len, plain.data_out, false);
+        (slot.data_len, slot.data_out, slot.marks) = (plain.data_len, plain.data_out, Marks::empty());
         index
     }
 

@@ -5,13 +5,14 @@
 //! All that a usual command has to know of it is in one atomic, which is zero where nothing stands in its way.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::scsi::port_groups::AccessState;
 use crate::scsi::reservations::{Access, Rights};
 use crate::scsi::{Asc, Attention, AttentionRule, Attentions, Command, ModeState, Outcome, Sense, SenseKey};
 
 use super::notes::Notes;
+use super::slots::Marks;
 
 /// A nexus' standing with a logical unit.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Standing {
     state: AtomicU64,
     /// What the driver has not been told yet. Locked only where [`ATTENTION`] is set.
     attentions: Mutex<Attentions>,
+    /// The auto contingent allegiance of the nexus. Locked only where [`ACA`] is set, or is to be.
+    aca: Mutex<Option<Aca>>,
     pub(crate) notes: Notes,
     stir: Arc<Stir>,
 }
@@ -38,6 +41,14 @@ impl Stir {
     }
 }
 
+/// An auto contingent allegiance (SAM-5, ACA condition): after a fault nothing starts but what the driver sends to look into
+/// it, one command at a time.
+#[derive(Debug, Default)]
+struct Aca {
+    /// The command with the ACA attribute that is in the task set.
+    task: Option<u64>,
+}
+
 /// START STOP UNIT has stopped the unit.
 const STOPPED: u64 = 1 << 63;
 /// An attention is pending.
@@ -50,18 +61,21 @@ const RIGHTS_AT: u32 = 57;
 const RIGHTS: u64 = 7 << RIGHTS_AT;
 /// There is something in the [`Hold`](super::job::Hold) of the disk, which all that share it have to look at.
 const HINDERED: u64 = 1 << 56;
+/// There is an auto contingent allegiance.
+const ACA: u64 = 1 << 55;
 /// All that is no [`ModeState`].
-const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED;
+const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA;
 
 /// What keeps a command off the short way, of all that is in the state: modes that are saved do not.
 const UNUSUAL: u64 = OWN | u32::MAX as u64;
 /// What may end a command before it begins.
-const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS;
+const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA;
 
 impl Standing {
     /// With a logical unit of the controller that has this `stir`.
     pub(crate) fn new(stir: Arc<Stir>) -> Self {
-        Self { state: AtomicU64::new(0), attentions: Mutex::default(), notes: Notes::new(), stir }
+        let (state, attentions, aca) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        Self { state, attentions, aca, notes: Notes::new(), stir }
     }
 
     #[inline]
@@ -98,12 +112,16 @@ impl Standing {
     }
 
     /// Whether a command may begin, and the attention that it is to return as data. In the order of SAM-5, status
-    /// precedence: attentions of resets, a conflict with a reservation, other attentions, and what else there is.
+    /// precedence: an auto contingent allegiance, unless this is its own command, attentions of resets, a conflict with a
+    /// reservation, other attentions, and what else there is.
     ///
     /// # Errors
     /// How the command ends.
     #[cold]
-    pub(crate) fn check(&self, command: &Command) -> Result<Option<Attention>, Outcome> {
+    pub(crate) fn check(&self, command: &Command, is_aca: bool) -> Result<Option<Attention>, Outcome> {
+        if !is_aca && self.has_aca() {
+            return Err(Outcome::ACA_ACTIVE);
+        }
         let rule = command.attention_rule();
         let report =
             |attention: Option<Attention>| attention.map_or(Ok(()), |taken| Err(Outcome::check(taken.sense())));
@@ -117,6 +135,63 @@ impl Standing {
             AttentionRule::Ignore => None,
         };
         command.refused_in(self.access()).map_or(Ok(attention), |sense| Err(sense.into()))
+    }
+
+    /// Whether there is an auto contingent allegiance.
+    pub(crate) fn has_aca(&self) -> bool {
+        self.bits() & ACA != 0
+    }
+
+    fn aca(&self) -> MutexGuard<'_, Option<Aca>> {
+        self.aca.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_aca(&self, aca: Option<Aca>) {
+        let mut place = self.aca();
+        self.put(ACA, if aca.is_some() { ACA } else { 0 });
+        *place = aca;
+    }
+
+    /// The auto contingent allegiance ends. Whoever does this sees to it that what waits for that goes on.
+    pub(crate) fn clear_aca(&self) {
+        self.set_aca(None);
+    }
+
+    /// The command `id`, which has the ACA attribute, comes to the task set.
+    ///
+    /// # Errors
+    /// How it ends: there is no allegiance that it could belong to, or a command of that is there (SAM-5, ACA attribute).
+    pub(crate) fn claim_aca(&self, id: u64) -> Result<(), Outcome> {
+        match &mut *self.aca() {
+            None => Err(Outcome::check(Sense::illegal(Asc::INVALID_MESSAGE_ERROR))),
+            Some(Aca { task: Some(other) }) if *other != id => Err(Outcome::ACA_ACTIVE),
+            Some(aca) => {
+                aca.task = Some(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// The command with the ACA attribute that is in the task set.
+    pub(crate) fn aca_task(&self) -> Option<u64> {
+        self.aca().as_ref()?.task
+    }
+
+    /// The command `id` with the ACA attribute has ended.
+    pub(crate) fn aca_task_ended(&self, id: u64) {
+        if let Some(aca) = &mut *self.aca() {
+            aca.task.take_if(|task| *task == id);
+        }
+    }
+
+    /// A command ends with CHECK CONDITION. With NACA that establishes an auto contingent allegiance; without, that of the
+    /// allegiance's own command ends it (SAM-5, clearing an ACA condition).
+    pub(crate) fn fault(&self, marks: Marks) {
+        if marks.contains(Marks::NACA) {
+            self.set_aca(Some(Aca::default()));
+        } else if marks.contains(Marks::ACA) {
+            self.clear_aca();
+        }
     }
 
     /// Whether the nexus may do such a thing to the medium now: for commands of other logical units.
@@ -197,8 +272,12 @@ impl Standing {
         taken
     }
 
-    /// Adds an attention. A unit that was reset is a started one, with the mode pages that were saved.
+    /// Adds an attention. A unit that was reset is a started one, with the mode pages that were saved; an auto contingent
+    /// allegiance ends with its nexus, too.
     pub(crate) fn raise(&self, attention: Attention) {
+        if attention.ends_nexus() || attention == Attention::LogicalUnitReset {
+            self.clear_aca();
+        }
         if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
             self.set_stopped(false);
             self.update_mode(ModeState::restored);
@@ -251,14 +330,47 @@ mod tests {
         standing.set_access(AccessState::Standby);
         standing.raise(Attention::ReservationsPreempted);
         standing.raise(Attention::LogicalUnitReset);
-        let asc = |cdb| standing.check(&command(cdb)).unwrap_err().sense.map(|sense| sense.asc.0);
+        let asc = |cdb| standing.check(&command(cdb), false).unwrap_err().sense.map(|sense| sense.asc.0);
         assert_eq!(asc(READ), Some(0x2903));
         assert_eq!(asc(READ), None, "a conflict");
-        assert_eq!(standing.check(&command(REQUEST_SENSE)), Ok(Some(Attention::ReservationsPreempted)));
+        assert_eq!(standing.check(&command(REQUEST_SENSE), false), Ok(Some(Attention::ReservationsPreempted)));
         standing.raise(Attention::ReservationsPreempted);
         assert_eq!(asc(TEST_UNIT_READY), Some(0x2a03));
         assert_eq!(asc(TEST_UNIT_READY), Some(0x040b));
         standing.set_rights(Rights::Lost);
         assert_eq!(asc(READ), Some(0x4401));
+    }
+
+    #[test]
+    fn a_fault_with_naca_lets_one_command_at_a_time_look_into_it() {
+        let standing = Standing::new();
+        let invalid = Outcome::check(Sense::illegal(Asc::INVALID_MESSAGE_ERROR));
+        standing.fault(Marks::empty());
+        assert!(standing.is_usual());
+        assert_eq!(standing.claim_aca(1), Err(invalid));
+        standing.fault(Marks::NACA);
+        standing.raise(Attention::CapacityChanged);
+        assert!(standing.has_aca() && !standing.is_usual() && standing.is_in_the_way());
+        assert_eq!(standing.check(&command(READ), false), Err(Outcome::ACA_ACTIVE));
+        assert_eq!(standing.claim_aca(1), Ok(()));
+        assert_eq!((standing.claim_aca(2), standing.claim_aca(1)), (Err(Outcome::ACA_ACTIVE), Ok(())));
+        let attention = standing.check(&command(READ), true).unwrap_err();
+        assert_eq!(attention.sense.map(|sense| sense.asc.0), Some(0x2a09));
+        standing.aca_task_ended(2);
+        assert_eq!(standing.aca_task(), Some(1));
+        standing.aca_task_ended(1);
+        assert_eq!(standing.claim_aca(2), Ok(()));
+        standing.fault(Marks::ACA | Marks::NACA);
+        assert!(standing.has_aca() && standing.aca_task().is_none(), "another allegiance");
+        standing.fault(Marks::ACA);
+        assert!(standing.is_usual());
+        for attention in [Attention::LogicalUnitReset, Attention::NexusLoss, Attention::HardReset, Attention::PowerOn] {
+            standing.fault(Marks::NACA);
+            standing.raise(attention);
+            assert!(!standing.has_aca(), "{attention:?}");
+        }
+        standing.fault(Marks::NACA);
+        standing.raise(Attention::ReservationsPreempted);
+        assert!(standing.has_aca());
     }
 }

@@ -10,22 +10,26 @@
 //! "Before" is the order in which commands are taken from the rings. Within a queue that is the order of the driver, and a
 //! command that was made available in any queue before an ORDERED one was, and that no other ORDERED command holds back,
 //! ends before it starts.
+//!
+//! An auto contingent allegiance (NACA of a CDB, and a CHECK CONDITION) is a bit of the [`Standing`](super::standing::Standing),
+//! which every command looks at. What comes is refused with ACA ACTIVE; what has started goes on; what is held back here stays
+//! so until the allegiance ends. Each way in which it can end ends those, too, or is followed by [`Message::Lift`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reactor::Gate;
 
-use crate::scsi::spec::Asc;
-use crate::scsi::{Outcome, Sense};
+use crate::scsi::Outcome;
 use crate::virtio_scsi::spec::{TASK_ATTR_ACA, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TASK_ATTR_SIMPLE};
 use crate::virtio_scsi::{Address, ResponseCode};
 
 use super::adapter::Adapter;
 use super::cx::{Bar, Cx, Holds, Order};
+use super::lun_map::Entry;
 use super::message::{BarId, Life, Message, Purpose, Scope};
 use super::peers::Peers;
 use super::request_queue::RequestQueue;
-use super::slots::Phase;
+use super::slots::{Marks, Phase};
 use super::tag::{RequestName, SlotIndex};
 
 /// ORDERED commands of a controller that have not ended, in the order in which they were taken.
@@ -38,6 +42,7 @@ pub(crate) enum Attribute {
     Simple,
     Ordered,
     Head,
+    Aca,
 }
 
 /// A command that was taken and has not started.
@@ -96,7 +101,7 @@ impl Held {
     pub(crate) fn is_older(&self) -> bool {
         match self.attribute {
             Attribute::Simple => self.order.is_some(),
-            Attribute::Head => true,
+            Attribute::Head | Attribute::Aca => true,
             // Its ticket says when its turn is.
             Attribute::Ordered => false,
         }
@@ -169,7 +174,7 @@ impl Cx {
         let bars = self.bars.iter().filter(|bar| bar.life == life && bar.scope.holds(address, id));
         let is_held = |bar: &Bar| match bar.holds {
             Holds::All => true,
-            Holds::Dormant => held.attribute != Attribute::Head,
+            Holds::Dormant => !matches!(held.attribute, Attribute::Head | Attribute::Aca),
             Holds::Newer(than) => held.attribute == Attribute::Simple && held.order.is_none_or(|order| order > than),
             Holds::Nothing => false,
         };
@@ -194,18 +199,18 @@ impl RequestQueue {
     #[cold]
     pub(super) fn enter(&mut self, slot: SlotIndex, task_attr: u8, cx: &mut Cx) {
         let state = self.slots.get(slot);
-        let is_disk = self.queue.luns.entry(state.entry).disk.is_some();
+        let entry = self.queue.luns.entry(state.entry);
+        let is_disk = entry.disk.is_some();
         let mut held = Held::new(slot, Attribute::Simple);
         match task_attr {
+            TASK_ATTR_SIMPLE | TASK_ATTR_ORDERED | TASK_ATTR_HEAD if entry.standing.has_aca() => {
+                return self.end(slot, &Outcome::ACA_ACTIVE, 0);
+            }
             TASK_ATTR_SIMPLE => {}
             TASK_ATTR_ORDERED if is_disk => held = self.queue_up(slot, cx),
             TASK_ATTR_HEAD if is_disk => held.attribute = Attribute::Head,
             TASK_ATTR_ORDERED | TASK_ATTR_HEAD => {}
-            // There is no auto contingent allegiance that it could belong to (SAM-5, 8.6.5).
-            TASK_ATTR_ACA => {
-                let outcome = Outcome::check(Sense::illegal(Asc::INVALID_MESSAGE_ERROR));
-                return self.end(slot, &outcome, 0);
-            }
+            TASK_ATTR_ACA => held.attribute = Attribute::Aca,
             _ => return self.refuse(slot, ResponseCode::FAILURE),
         }
         let before = self.held_back.iter().filter(|held| cx.is_to_come(held.bar)).map(|held| held.slot);
@@ -240,16 +245,46 @@ impl RequestQueue {
         if !is_fenced && held.order.is_none() {
             held.order = Some(cx.next_order());
         }
-        if is_fenced || cx.must_wait(self.queue.life, (address, id), &held) {
+        if is_fenced || cx.must_wait(self.queue.life, (address, id), &held) || self.is_blocked(address, &held) {
             self.held_back.push_back(held);
             return false;
         }
         let name = self.name(held.slot);
+        if held.attribute == Attribute::Aca {
+            self.start_aca(held.slot, cx);
+            return true;
+        }
         self.start_again(held.slot, cx);
         if held.attribute == Attribute::Head && self.is_open(name) {
             self.overtake(name, address, cx);
         }
         true
+    }
+
+    /// Whether an auto contingent allegiance holds back a command that was there before it (SAM-5, blocked state). Nobody can
+    /// tell such a command anything: it waits until the allegiance ends.
+    fn is_blocked(&self, address: Address, held: &Held) -> bool {
+        held.attribute != Attribute::Aca && self.unit_at(address).is_some_and(|entry| entry.standing.has_aca())
+    }
+
+    /// What answers at `address` now.
+    fn unit_at(&self, address: Address) -> Option<&Entry> {
+        let luns = &self.queue.luns;
+        luns.find(address).map(|entry| luns.entry(entry))
+    }
+
+    /// A command with the ACA attribute starts, if there is an allegiance that it can belong to. With its end the allegiance
+    /// may end: then what that held back goes on.
+    #[cold]
+    fn start_aca(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let (name, state) = (self.name(slot), self.slots.get(slot));
+        let (address, id) = (state.address, state.id);
+        if let Some(Err(outcome)) = self.unit_at(address).map(|entry| entry.standing.claim_aca(id)) {
+            return self.end(slot, &outcome, 0);
+        }
+        self.slots.get(slot).marks.insert(Marks::ACA);
+        self.add_privileged(name, address, (BarId::next(), Stage::Ready), cx);
+        self.start_again(slot, cx);
     }
 
     /// A HEAD OF QUEUE command has started: what has not waits for it, everywhere.

@@ -222,7 +222,7 @@ fn request_sense_returns_what_is_pending() {
 fn inquiry_knows_pages_only_with_evpd() {
     let unit = disk(&info());
     assert_eq!(data(&unit, &[0x12, 0, 0, 0, 255, 0]).len(), 96);
-    assert_eq!(data(&unit, &[0x12, 0, 0, 0, 5, 0]), [0, 0, 0x06, 0x12, 0x5b]);
+    assert_eq!(data(&unit, &[0x12, 0, 0, 0, 5, 0]), [0, 0, 0x06, 0x32, 0x5b]);
     assert_eq!(refused(&unit, &[0x12, 0, 0x80, 0, 255, 0]), Sense::invalid_field(2, None));
 }
 

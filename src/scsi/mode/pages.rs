@@ -139,7 +139,8 @@ fn caching(medium: &Medium, values: ModeValues, body: &mut [u8]) {
     body[0] = if medium.write_back && !values.has(ModeValues::WRITE_THROUGH) { WCE } else { 0 };
 }
 
-/// One task set for all, commands reordered freely, log parameters are not saved, BUSY for as long as it takes.
+/// A task set for each nexus, so that its faults concern no other; those end no command (QERR 0, commands wait for the end of
+/// an auto contingent allegiance); commands reordered freely, log parameters are not saved, BUSY for as long as it takes.
 fn control(_: &Medium, values: ModeValues, body: &mut [u8]) {
     const D_SENSE: u8 = 0x04;
     const GLTSD: u8 = 0x02;

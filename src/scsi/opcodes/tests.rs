@@ -18,7 +18,7 @@ const UNSUPPORTED: [u8; 4] = [0, 1, 0, 0];
 
 #[test]
 fn one_without_service_action() {
-    let read_10 = [0, 3, 0, 10, 0x28, 0x1c, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0];
+    let read_10 = [0, 3, 0, 10, 0x28, 0x1c, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 4];
     assert_eq!(asked(1, 0x28, 0), read_10);
     assert_eq!(asked(1, 0x28, 0x0102), read_10, "the service action is not looked at");
     assert_eq!(asked(3, 0x28, 0), read_10);
@@ -30,7 +30,7 @@ fn one_without_service_action() {
 
 #[test]
 fn one_with_service_action() {
-    let capacity = [0, 3, 0, 16, 0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0];
+    let capacity = [0, 3, 0, 16, 0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 4];
     assert_eq!(asked(2, 0x9e, 0x10), capacity);
     assert_eq!(asked(3, 0x9e, 0x10), capacity);
     assert_eq!(asked(2, 0x9e, 0x1f), UNSUPPORTED);
@@ -51,7 +51,7 @@ fn questions_that_do_not_fit_the_command() {
 #[test]
 fn timeouts() {
     let timeouts = [0, 0x0a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60];
-    let test_unit_ready = [0, 0x83, 0, 6, 0, 0, 0, 0, 0, 0];
+    let test_unit_ready = [0, 0x83, 0, 6, 0, 0, 0, 0, 0, 4];
     assert_eq!(asked(0x81, 0x00, 0), [&test_unit_ready[..], &timeouts].concat());
     assert_eq!(asked(0x81, 0xff, 0), UNSUPPORTED);
     let all = asked(0x80, 0, 0);
@@ -99,10 +99,10 @@ fn lists_are_cut_off_like_all_data() {
 #[test]
 fn task_management_functions() {
     let unit = disk(&info());
-    let short = [0xdc, 0x03, 0, 0];
+    let short = [0xfc, 0x03, 0, 0];
     assert_eq!(data(&unit, &[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]), short);
     assert_eq!(data(&unit, &[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]), short[..1]);
-    let long = [&[0xdc, 0x03, 0, 0x0c][..], &[0; 12]].concat();
+    let long = [&[0xfc, 0x03, 0, 0x0c][..], &[0; 12]].concat();
     assert_eq!(data(&unit, &[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 255, 0, 0]), long);
 }
 

@@ -41,6 +41,8 @@ impl Core {
             worker.change_luns(luns, &mut pending, &mut self.cx);
         }
         self.leaves.push(Leave { pending, _pass: pass });
+        // What an auto contingent allegiance held back goes on if its unit has gone.
+        start_lifted(life, &mut self.workers, &mut self.cx);
     }
 
     /// Lets the passes arrive of changes whose requests have all been answered. After publication: the driver can see them.

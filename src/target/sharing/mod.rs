@@ -144,6 +144,7 @@ impl Sharing {
         let Consequences { changes, groups } = state.shared.carry_out(nexus, demand)?;
         state.publish();
         state.tell(nexus, &changes, &groups);
+        state.clear_aca_of(&changes.aborts);
         let seats = state.seats_of(&changes.aborts);
         drop(state);
         Ok(end_commands(&seats))
@@ -289,6 +290,12 @@ impl State {
                 standing.raise(Attention::AccessStateChanged);
             }
         }
+    }
+
+    /// The commands of `nexuses` are to end, and with them what faults there were (SPC-5, PREEMPT AND ABORT).
+    fn clear_aca_of(&self, nexuses: &[Nexus]) {
+        let concerned = self.living().filter(|(member, _)| nexuses.contains(&member.port.nexus));
+        concerned.for_each(|(_, standing)| standing.clear_aca());
     }
 
     fn seats_of(&self, nexuses: &[Nexus]) -> Vec<Seat> {

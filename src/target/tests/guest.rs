@@ -32,7 +32,7 @@ use crate::virtio::ring::testing::{Buffer, FakeDriver};
 use crate::virtio::ring::{Ring, RingFeatures};
 use crate::virtio::transport::{DeviceStatus, Isr};
 use crate::virtio_scsi::spec::{
-    CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TMF_ABORT_TASK,
+    CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TASK_ATTR_ACA, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TMF_ABORT_TASK,
     TMF_ABORT_TASK_SET, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
 };
 use crate::virtio_scsi::{Address, Framing, LunAddress};
@@ -54,6 +54,8 @@ const BUFFER_AT: u64 = 0x200;
 const OWN_TABLE_AT: u64 = 0x600;
 const FRAMING: Framing = Framing { cdb_size: 32, sense_size: 96 };
 const RESPONSE_LEN: u32 = 12 + 96;
+/// A status with which a command ends before it is in the task set.
+const ACA_ACTIVE: u8 = 0x30;
 
 /// The data of a command.
 #[derive(Debug, Clone, Copy)]
@@ -472,7 +474,7 @@ impl Guest {
                     self.check_ended(scope, sent.order);
                 }
                 let ended = self.parse(queue, &sent, written);
-                if ended.response == 0 {
+                if ended.response == 0 && ended.status != ACA_ACTIVE {
                     self.check_order(queue, &sent);
                 }
                 self.free.push(sent.block);

@@ -20,7 +20,7 @@ const TRANSPORT_FAILURE: u8 = 6;
 const UNIT: Address = Address { target: 1, lun: 0 };
 
 /// Changes the logical units of the only guest. The gate opens when nothing is on those that left.
-fn change(bed: &mut Bed, edit: impl FnOnce(&mut LunMap)) -> Gate {
+pub(super) fn change(bed: &mut Bed, edit: impl FnOnce(&mut LunMap)) -> Gate {
     let guest = bed.guest();
     let mut luns = LunMap::clone(&guest.adapter.luns());
     edit(&mut luns);

@@ -1,6 +1,7 @@
 //! The room under a test's hand: cores stepped one pass at a time on one thread, with a clock, disks and guests that do
 //! what the test says, in the order that it says.
 
+mod aca;
 mod attributes;
 mod bed;
 mod book;

@@ -69,7 +69,8 @@ fn each_bit_that_may_not_be_set() {
             cdb[0] = entry.usage[0];
             cdb[1] = entry.service_action.unwrap_or(0);
             cdb[byte] ^= 1 << bit;
-            let allowed = entry.usage[byte] & 1 << bit != 0;
+            let is_naca = byte == entry.usage.len() - 1 && bit == 2;
+            let allowed = entry.usage[byte] & 1 << bit != 0 && !is_naca;
             match decode(&cdb) {
                 Ok(_) => assert!(allowed, "{cdb:x?}"),
                 Err(sense) => {
@@ -118,6 +119,28 @@ fn is_read(entry: &table::Entry, byte: usize, bit: usize) -> bool {
     })
 }
 
+/// Every CDB may have it, and it is no part of the command.
+#[test]
+fn naca_is_taken_out() {
+    for entry in table::TABLE {
+        let at = entry.usage.len() - 1;
+        let mut cdb = [0; 16];
+        (cdb[0], cdb[1]) = (entry.usage[0], entry.service_action.unwrap_or(0));
+        assert_eq!(without_naca(&cdb), None);
+        assert_eq!(entry.usage[at], 0x04, "{:02x}", entry.usage[0]);
+        let plain = cdb;
+        cdb[at] = 0x04;
+        assert_eq!(decode(&cdb), Err(Sense::invalid_field(at as u16, Some(2))));
+        assert_eq!(without_naca(&cdb), Some(plain));
+        assert_eq!((without_naca(&cdb[..at]), without_naca(&cdb[..=at])), (None, Some(plain)));
+        cdb[at] = 0xc5;
+        assert_eq!(without_naca(&cdb).map(|cdb| cdb[at]), Some(0xc1), "the other bits stay");
+    }
+    assert_eq!((without_naca(&[]), without_naca(&[0xff; 32])), (None, None));
+    let unknown = [0x01, 0, 0, 0, 0, 0x04];
+    assert_eq!(without_naca(&unknown).map(|cdb| cdb[5]), Some(0), "whoever it is for");
+}
+
 /// A decoder reads the bits that its usage data name, all of them, and no other.
 #[test]
 fn usage_data_are_what_a_decoder_reads() {
@@ -128,7 +151,8 @@ fn usage_data_are_what_a_decoder_reads() {
             if byte == 1 && bit < 5 && entry.service_action.is_some() {
                 continue;
             }
-            let is_named = entry.usage.get(byte).is_some_and(|usage| usage & 1 << bit != 0);
+            let is_naca = byte == entry.usage.len() - 1 && bit == 2;
+            let is_named = !is_naca && entry.usage.get(byte).is_some_and(|usage| usage & 1 << bit != 0);
             let is_read = is_read(entry, byte, bit);
             let may_differ = is_named && may_be_hint(entry, byte, bit);
             if is_read != is_named && !may_differ {

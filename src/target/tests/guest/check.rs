@@ -18,7 +18,7 @@ impl Guest {
         let of_unit = || self.sent.iter().filter(move |(_, sent)| sent.what == What::Command(address));
         let before = || of_unit().filter(|(_, sent)| sent.order < ended.order);
         let privileged = |sent: &Sent| matches!(sent.attribute, TASK_ATTR_ORDERED | TASK_ATTR_HEAD);
-        if ended.attribute != TASK_ATTR_HEAD {
+        if !matches!(ended.attribute, TASK_ATTR_HEAD | TASK_ATTR_ACA) {
             let mut same = before().filter(|((number, _), _)| *number == queue);
             let passed = same.find(|(_, sent)| privileged(sent));
             assert!(passed.is_none(), "{} was before {passed:?} of its queue", ended.id);
