@@ -1,7 +1,6 @@
 //! LOG SENSE (SPC-5): what has been counted, and the little that a disk without a body can tell of its health.
 //!
-//! The caller counts, and hands in [`Statistics`]; a page whose numbers nobody counts is not there. Nothing is saved and
-//! no threshold is kept.
+//! The caller counts, and hands in [`Statistics`]. Nothing is saved and no threshold is kept.
 
 use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
@@ -51,11 +50,11 @@ pub struct Statistics {
     pub power_on_minutes: u32,
     /// How often the unit was stopped and started again.
     pub start_stop_cycles: u32,
-    /// Reads and writes; none if nobody counts them.
-    pub io: Option<IoStatistics>,
+    /// Reads, writes and verifications.
+    pub io: IoStatistics,
 }
 
-/// Reads and writes of a logical unit since the target started.
+/// Reads, writes and verifications of a disk since the target started, of all that show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct IoStatistics {
     /// Commands that read blocks.
@@ -66,16 +65,14 @@ pub struct IoStatistics {
     pub read_blocks: u64,
     /// Blocks that were written.
     pub written_blocks: u64,
-    /// Sum of the times that reads took, in microseconds.
-    pub read_time_us: u64,
-    /// Sum of the times that writes took, in microseconds.
-    pub write_time_us: u64,
-    /// Time during which no command was there, in microseconds.
-    pub idle_time_us: u64,
+    /// Blocks that were verified.
+    pub verified_blocks: u64,
     /// Reads that failed.
     pub read_errors: u64,
     /// Writes that failed.
     pub write_errors: u64,
+    /// Verifications that failed.
+    pub verify_errors: u64,
 }
 
 /// Answers LOG SENSE.
@@ -87,7 +84,7 @@ pub(super) fn sense(
 ) -> Result<(), Sense> {
     const DS: u8 = 0x80;
     const SPF: u8 = 0x40;
-    let page = find(unit, request, statistics)?;
+    let page = find(unit, request)?;
     reply.begin(request.allocation_length.into());
     let spf = if page.subpage == 0 { 0 } else { SPF };
     let ds = if page.is_list() { 0 } else { DS };
@@ -105,11 +102,11 @@ pub(super) fn sense(
 const NO_PARAMETER: Sense = Sense::invalid_field(5, None);
 
 /// The page that is asked for, or what is wrong with the question.
-fn find(unit: &LogicalUnit, request: &LogSense, statistics: &Statistics) -> Result<&'static Page, Sense> {
+fn find(unit: &LogicalUnit, request: &LogSense) -> Result<&'static Page, Sense> {
     const NO_PAGE: Sense = Sense::invalid_field(2, Some(5));
     const NO_SUBPAGE: Sense = Sense::invalid_field(3, None);
     const NO_THRESHOLDS: Sense = Sense::invalid_field(2, Some(7));
-    let mut pages = there(unit, statistics).filter(|page| page.code == request.page).peekable();
+    let mut pages = there(unit).filter(|page| page.code == request.page).peekable();
     pages.peek().ok_or(NO_PAGE)?;
     let page = pages.find(|page| page.subpage == request.subpage).ok_or(NO_SUBPAGE)?;
     let thresholds = [LogControl::THRESHOLD, LogControl::DEFAULT_THRESHOLD].contains(&request.control);
@@ -123,8 +120,8 @@ fn find(unit: &LogicalUnit, request: &LogSense, statistics: &Statistics) -> Resu
 }
 
 /// The pages of this unit, ascending by code and subpage code.
-fn there<'a>(unit: &'a LogicalUnit, statistics: &'a Statistics) -> impl Iterator<Item = &'static Page> + 'a {
-    PAGES.iter().filter(move |page| (page.is_there)(unit, statistics))
+fn there(unit: &LogicalUnit) -> impl Iterator<Item = &'static Page> + '_ {
+    PAGES.iter().filter(move |page| (page.is_there)(unit))
 }
 
 /// A page that is being written.

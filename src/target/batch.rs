@@ -7,13 +7,13 @@
 
 use std::ops::Range;
 
-use bdev::{Channel, IoError, OpKind};
+use bdev::{IoError, OpKind};
 
 use crate::scsi::{BlockOp, Outcome};
 use crate::virtio::ring::{Popped, UsualChain};
 use crate::virtio_scsi::{CommandRequest, Framing, GOOD_LEN, Plain, write_good};
 
-use super::cx::Cx;
+use super::cx::{CountedChannel, Cx};
 use super::disk::DiskIndex;
 use super::known::KnownUnits;
 use super::lun_map::LunMap;
@@ -149,7 +149,7 @@ fn usual_op(
     chain: &UsualChain,
     framing: Framing,
     known: &mut KnownUnits,
-    from: (&LunMap, &[Box<dyn Channel>]),
+    from: (&LunMap, &[CountedChannel]),
 ) -> Option<(DiskIndex, BlockOp)> {
     let plain = Plain::of(chain, framing)?;
     let (lun, cdb) = CommandRequest::peek(plain.header)?;

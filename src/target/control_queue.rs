@@ -349,9 +349,7 @@ fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Plan, R
         TmfFunction::AbortTask { id } => (Scope::Task { address, id }, end(Verdict::Aborted), Effect::Nothing),
         TmfFunction::AbortTaskSet | TmfFunction::ClearTaskSet => (unit, end(Verdict::Aborted), Effect::Nothing),
         TmfFunction::ClearAca => (aca_task(address, luns), end(Verdict::Aborted), Effect::ClearAca(address)),
-        TmfFunction::LogicalUnitReset => {
-            (unit, end(Verdict::Reset), Effect::Attention(Attention::LogicalUnitReset))
-        }
+        TmfFunction::LogicalUnitReset => (unit, end(Verdict::Reset), Effect::Attention(Attention::LogicalUnitReset)),
         TmfFunction::QueryTask { id } => (Scope::Task { address, id }, look(), Effect::Nothing),
         TmfFunction::QueryTaskSet => (unit, look(), Effect::Nothing),
         TmfFunction::ItNexusReset | TmfFunction::Unknown(_) => return Err(ResponseCode::FUNCTION_REJECTED),

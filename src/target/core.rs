@@ -294,7 +294,7 @@ impl Context for Core {
         self.cx.io.reap();
         let mut work = self.deliver();
         for &place in self.drives.timed() {
-            work += self.cx.channels[place].poll(&mut self.cx.io);
+            work += self.cx.channels[place].channel.poll(&mut self.cx.io);
         }
         self.cx.full.clear();
         if self.cx.has_waiting {
@@ -380,6 +380,6 @@ impl Context for Core {
     }
 
     fn next_deadline_ns(&self) -> Option<u64> {
-        self.cx.channels.iter().filter_map(|channel| channel.next_deadline_ns()).min()
+        self.cx.channels.iter().filter_map(|counted| counted.channel.next_deadline_ns()).min()
     }
 }

@@ -10,13 +10,14 @@ use crate::scsi::Reply;
 use super::disk::{Disk, DiskIndex};
 use super::job::Job;
 use super::message::{BarId, Life, Scope};
+use super::tally::Tally;
 use super::task_set::Privileged;
 
 /// Lent to a worker for each call.
 pub(crate) struct Cx {
     pub(crate) io: Io,
     /// By [`DiskIndex`].
-    pub(crate) channels: Vec<Box<dyn Channel>>,
+    pub(crate) channels: Vec<CountedChannel>,
     /// Data of the command that is being answered.
     pub(crate) reply: Reply,
     /// What commands wait for; nearly always nothing.
@@ -33,6 +34,12 @@ pub(crate) struct Cx {
     pub(crate) jobs: Vec<Job>,
     /// Disks of which somebody wants to know when no request uses them any more.
     pub(crate) settling: Vec<(Arc<Disk>, Pass)>,
+}
+
+/// A channel, and what is counted of what goes through it. Together, for the shortest way needs both for each command.
+pub(crate) struct CountedChannel {
+    pub(crate) channel: Box<dyn Channel>,
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// Commands in scope are held back.
@@ -64,6 +71,12 @@ pub(crate) struct Order(pub(super) u64);
 impl Cx {
     /// The channel to `disk`, beside the engine that each of its calls needs.
     pub(crate) fn channel(&mut self, disk: DiskIndex) -> (&mut dyn Channel, &mut Io) {
-        (&mut *self.channels[disk.0], &mut self.io)
+        (&mut *self.channels[disk.0].channel, &mut self.io)
+    }
+
+    /// What this core counts of `disk`.
+    #[inline]
+    pub(crate) fn tally(&self, disk: DiskIndex) -> &Tally {
+        &self.channels[disk.0].tally
     }
 }

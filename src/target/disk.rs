@@ -13,6 +13,7 @@ use super::long::claims::Claims;
 #[cfg(test)]
 use super::sharing::store::Store;
 use super::sharing::{Office, Sharing};
+use super::tally::Tallies;
 
 /// Place of a disk among all that the process serves; each reactor has a channel at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct Disk {
     pub(crate) claims: Arc<Claims>,
     /// What keeps everybody from its medium.
     pub(crate) hold: Arc<Hold>,
+    /// What was read and written.
+    pub(crate) tallies: Arc<Tallies>,
     /// What controllers that show it share.
     pub(crate) sharing: Arc<Sharing>,
     #[cfg(test)]
@@ -96,6 +99,7 @@ impl Disk {
             identity,
             claims: Arc::default(),
             hold: Arc::default(),
+            tallies: Arc::default(),
             sharing,
             #[cfg(test)]
             clerk: Default::default(),
@@ -104,8 +108,13 @@ impl Disk {
 
     /// The same disk on `bdev`, which has another size.
     pub(crate) fn resized(&self, config: &Arc<DiskConfig>, bdev: Arc<dyn Bdev>, index: DiskIndex) -> Self {
-        let (claims, hold) = (self.claims.clone(), self.hold.clone());
-        Self { claims, hold, ..Self::new(index, config.clone(), bdev, self.identity.clone(), self.sharing.clone()) }
+        let (claims, hold, tallies) = (self.claims.clone(), self.hold.clone(), self.tallies.clone());
+        Self {
+            claims,
+            hold,
+            tallies,
+            ..Self::new(index, config.clone(), bdev, self.identity.clone(), self.sharing.clone())
+        }
     }
 
     /// Whether they are one disk, if perhaps in different sizes.

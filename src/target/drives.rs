@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bdev::{Channel, ChannelId, Io, IoError, Op, SubmitError, Tag};
 use reactor::Pass;
 
-use super::cx::Cx;
+use super::cx::{CountedChannel, Cx};
 use super::disk::{Disk, DiskIndex};
 use super::job;
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex};
@@ -42,6 +42,10 @@ struct Closing {
 /// In the place of a channel that is closed. No request leads there.
 struct Closed;
 
+fn closed() -> CountedChannel {
+    CountedChannel { channel: Box::new(Closed), tally: Arc::default() }
+}
+
 impl Drives {
     /// Channels that an engine for `count` disks has room for.
     pub(crate) fn room_for(count: usize) -> u32 {
@@ -55,12 +59,12 @@ impl Drives {
         let channel = disk.bdev.channel(&mut cx.io)?;
         if self.disks.len() <= index {
             self.disks.resize_with(index + 1, || None);
-            cx.channels.resize_with(index + 1, || Box::new(Closed));
+            cx.channels.resize_with(index + 1, closed);
         }
         assert!(self.disks[index].is_none(), "an index belongs to one disk");
-        self.disks[index] = Some(disk);
         self.timed.extend(channel.has_timers().then_some(index));
-        cx.channels[index] = channel;
+        cx.channels[index] = CountedChannel { channel, tally: disk.tallies.open() };
+        self.disks[index] = Some(disk);
         Ok(())
     }
 
@@ -90,7 +94,7 @@ impl Drives {
         let mut done = 0;
         closing.retain_mut(|closing| {
             let index = closing.disk.0;
-            if !job::give_up(cx, closing.disk) || cx.io.in_flight_of(cx.channels[index].id()) > 0 {
+            if !job::give_up(cx, closing.disk) || cx.io.in_flight_of(cx.channels[index].channel.id()) > 0 {
                 return true;
             }
             let disk = disks[index].as_ref().expect("a disk that is closing is open");
@@ -100,8 +104,8 @@ impl Drives {
                 return true;
             }
             done += 1;
-            cx.channels[index].close(&mut cx.io);
-            cx.channels[index] = Box::new(Closed);
+            cx.channels[index].channel.close(&mut cx.io);
+            cx.channels[index] = closed();
             timed.retain(|&place| place != index);
             disks[index] = None;
             false

@@ -16,6 +16,7 @@ use super::lun_map::{Entry, LunMap};
 use super::request_queue::RequestQueue;
 use super::slots::{Marks, Phase, Verdict};
 use super::tag::SlotIndex;
+use super::tally::Kind;
 
 /// Long commands of one queue that go on in one pass: each may copy or compare a piece of its data.
 const LONG_STEPS_MAX: usize = 16;
@@ -181,8 +182,8 @@ impl RequestQueue {
         let disk = self.disk_of(slot);
         let op = self.operation(slot);
         // A command of many operations gives others their turn in between.
-        if !self.slots.get(slot).is_late && cx.channels[disk.0].runs() {
-            let Ran { failed, .. } = cx.channels[disk.0].run(&[op]);
+        if !self.slots.get(slot).is_late && cx.channels[disk.0].channel.runs() {
+            let Ran { failed, .. } = cx.channels[disk.0].channel.run(&[op]);
             return self.complete(slot, failed.map_or(Ok(()), Err), cx);
         }
         if !self.try_submit(slot, cx) {
@@ -259,6 +260,9 @@ impl RequestQueue {
         match entry.unit.resume(&command, &op, result) {
             Step::Done(outcome) => {
                 let moved = if result.is_ok() { op.len } else { 0 };
+                if let (Some(kind), Some(disk)) = (Kind::of(&command), &entry.disk) {
+                    cx.tally(disk.index).count(kind, 1, result.map(|()| op.len));
+                }
                 self.apply(slot, &outcome);
                 self.end(slot, &outcome, moved);
             }
@@ -351,8 +355,9 @@ fn take_begun(begun: &mut Vec<(u16, Command)>, chain: u16, command: &Command) ->
 /// Starts a command that wants to know more than others.
 #[cold]
 fn ask(luns: &LunMap, entry: &Entry, command: &Command, condition: Condition<'_>, reply: &mut Reply) -> Step {
+    let io = entry.disk.as_ref().map(|disk| disk.tallies.sum(disk.bdev.info().block_size)).unwrap_or_default();
     let mut ask = |shared: Option<&Shared>| {
-        entry.standing.notes.facts(shared, |facts| {
+        entry.standing.notes.facts(shared, io, |facts| {
             let condition = Condition { luns: luns.report(entry), facts: Some(facts), ..condition };
             entry.unit.start(command, &condition, reply)
         })

@@ -5,11 +5,10 @@
 //! another map comes by message, and with every message, and every [`Stir`](super::standing::Stir), all of it is forgotten.
 //! [`batch`](super::batch) alone asks it.
 
-use bdev::Channel;
-
 use crate::scsi::QuickUnit;
 use crate::virtio_scsi::{Destination, LunAddress};
 
+use super::cx::CountedChannel;
 use super::disk::DiskIndex;
 use super::lun_map::LunMap;
 
@@ -65,7 +64,7 @@ impl KnownUnits {
 
     /// The unit at `lun`, looked up in the map and the channels if it was not met before; none if there is no disk.
     #[inline(always)]
-    pub(super) fn find(&mut self, lun: LunAddress, from: (&LunMap, &[Box<dyn Channel>])) -> Option<&Known> {
+    pub(super) fn find(&mut self, lun: LunAddress, from: (&LunMap, &[CountedChannel])) -> Option<&Known> {
         let place = Self::place(lun);
         let known = &self.places[place];
         if known.lun != lun || known.epoch != self.epoch {
@@ -91,11 +90,11 @@ impl KnownUnits {
     }
 
     #[cold]
-    fn meet(&mut self, place: usize, lun: LunAddress, (luns, channels): (&LunMap, &[Box<dyn Channel>])) -> Option<()> {
+    fn meet(&mut self, place: usize, lun: LunAddress, (luns, channels): (&LunMap, &[CountedChannel])) -> Option<()> {
         let Ok(Destination::Unit(address)) = lun.parse() else { return None };
         let found = luns.entry(luns.find(address)?);
         let (unit, disk) = (found.unit.disk()?, found.disk.as_ref()?.index);
-        let is_quick = found.standing.is_usual() && channels.get(disk.0)?.runs();
+        let is_quick = found.standing.is_usual() && channels.get(disk.0)?.channel.runs();
         let unit = if is_quick { unit.quick() } else { QuickUnit::NOTHING };
         self.places[place] = Known { lun, unit, disk: u32::try_from(disk.0).ok()?, epoch: self.epoch };
         Some(())
@@ -124,9 +123,10 @@ mod tests {
     }
 
     /// Channels to the disks of a map.
-    fn channels(count: usize) -> Vec<Box<dyn Channel>> {
+    fn channels(count: usize) -> Vec<CountedChannel> {
         let (bdev, mut io) = (NullBdev::new(1 << 20, 512).unwrap(), Io::default());
-        (0..count).map(|_| bdev.channel(&mut io).unwrap()).collect()
+        let mut open = || CountedChannel { channel: bdev.channel(&mut io).unwrap(), tally: Arc::default() };
+        (0..count).map(|_| open()).collect()
     }
 
     fn at(target: u8, lun: u16) -> Address {

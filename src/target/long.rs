@@ -23,6 +23,7 @@ use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::slots::Phase;
 use super::tag::SlotIndex;
+use super::tally::Kind;
 use super::ticket::Ticket;
 
 pub(crate) mod claims;
@@ -51,6 +52,8 @@ struct Long {
     ticket: Option<Ticket>,
     /// The operation that it waits for or has in flight.
     op: BlockOp,
+    /// It is among the commands that were counted.
+    is_counted: bool,
     /// Bytes of the initiator's data buffer that have been used, from the first one on.
     used: u64,
 }
@@ -133,6 +136,7 @@ impl Long {
             lock: None,
             ticket: None,
             op: BlockOp::FLUSH,
+            is_counted: false,
             used: 0,
         }
     }
@@ -202,7 +206,12 @@ impl RequestQueue {
     /// Its operation has come to an end: it goes on in the next pass.
     #[cold]
     pub(super) fn continue_long(&mut self, slot: SlotIndex, result: Result<(), IoError>, cx: &mut Cx) {
+        let kind = Kind::of(&self.slots.get(slot).command);
         let long = self.longs.get(slot);
+        if let Some(kind) = kind.filter(|kind| long.op.kind.is_change() == (*kind == Kind::Write)) {
+            let commands = u64::from(!std::mem::replace(&mut long.is_counted, true));
+            cx.tally(long.at.index).count(kind, commands, result.map(|()| long.op.len));
+        }
         long.space.as_mut().expect("it had an operation").take_back();
         long.wants = result.map_or_else(Wants::Failed, |()| Wants::Turn);
         self.stand_by(slot, cx);

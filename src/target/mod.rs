@@ -55,6 +55,7 @@ mod standing;
 mod stood_in;
 mod summary;
 mod tag;
+mod tally;
 mod target_port;
 mod task_set;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::scsi::{Clock, Facts, Identifying, Shared, Statistics};
+use crate::scsi::{Clock, Facts, Identifying, IoStatistics, Shared, Statistics};
 
 /// The notes of one unit.
 #[derive(Debug)]
@@ -30,11 +30,12 @@ impl Notes {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives what a query wants to know to `ask`, with what the disk's ports share.
-    pub(crate) fn facts<T>(&self, shared: Option<&Shared>, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
+    /// Gives what a query wants to know to `ask`, with what the disk's ports share and what was
+    /// counted of it.
+    pub(crate) fn facts<T>(&self, shared: Option<&Shared>, io: IoStatistics, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         let kept = self.kept();
         let power_on_minutes = u32::try_from(self.since.elapsed().as_secs() / 60).unwrap_or(u32::MAX);
-        let statistics = Statistics { power_on_minutes, start_stop_cycles: kept.start_stop_cycles, io: None };
+        let statistics = Statistics { power_on_minutes, start_stop_cycles: kept.start_stop_cycles, io };
         let clock = Clock { host_ms: host_ms(), ahead_ms: kept.ahead_ms };
         ask(&Facts { clock, statistics, name: &kept.name, text: &kept.text, shared })
     }
@@ -81,13 +82,15 @@ mod tests {
         notes.keep(Identifying::Name, b"vm8");
         notes.count_start();
         notes.set_timestamp(1000);
-        let (timestamp_ms, cycles) = notes.facts(None, |facts| {
+        let (timestamp_ms, cycles) = notes.facts(None, IoStatistics::default(), |facts| {
             assert_eq!((facts.name, facts.text), (&b"vm8"[..], &b"boot\0"[..]));
             (facts.clock.timestamp_ms(), facts.statistics.start_stop_cycles)
         });
         assert!((1000..1_000_000).contains(&timestamp_ms), "{timestamp_ms}");
         assert_eq!(cycles, 1);
         notes.reset();
-        assert!(notes.facts(None, |facts| facts.clock.ahead_ms.is_none() && facts.name == b"vm8"));
+        assert!(
+            notes.facts(None, IoStatistics::default(), |facts| facts.clock.ahead_ms.is_none() && facts.name == b"vm8")
+        );
     }
 }

@@ -7,17 +7,19 @@
 use std::marker::PhantomData;
 
 use arrayvec::ArrayVec;
-use bdev::{Channel, IoError, Op, OpKind, Ran, Segment, SegmentSlice};
+use bdev::{IoError, Op, OpKind, Ran, Segment, SegmentSlice};
 
 use crate::scsi::{BlockOp, Command};
 use crate::virtio::ring::{Head, MAX_SEGMENTS, USUAL_SEGMENTS};
 use crate::virtio_scsi::{Address, Plain};
 
 use super::batch::BATCH;
+use super::cx::CountedChannel;
 use super::disk::DiskIndex;
 use super::lun_map::EntryIndex;
 use super::stood_in::StoodIn;
 use super::tag::{Generation, SlotIndex};
+use super::tally::Kind;
 
 /// Segments that every slot has room for: enough for a response and data in a few pieces.
 const SMALL: usize = USUAL_SEGMENTS;
@@ -115,7 +117,7 @@ impl Slot {
     }
 }
 
-/// Operations that a channel is to do here and now, see [`Channel::run`].
+/// Operations that a channel is to do here and now, see [`bdev::Channel::run`].
 pub(crate) struct AtOnce<'a> {
     ops: ArrayVec<Op, BATCH>,
     /// For each of them.
@@ -139,17 +141,23 @@ impl<'a> AtOnce<'a> {
         self.disks.push(disk);
     }
 
-    /// Has the channels do them, each those in a row that are for it: how many succeeded, and what the one behind was if it
-    /// failed.
+    /// Has the channels do them, each those in a row that are for it, and counts: how many succeeded, and what the one behind
+    /// was if it failed.
     #[inline(always)]
-    pub(crate) fn run(&mut self, channels: &mut [Box<dyn Channel>]) -> (usize, Option<(OpKind, IoError)>) {
+    pub(crate) fn run(&mut self, channels: &mut [CountedChannel]) -> (usize, Option<(OpKind, IoError)>) {
         let mut all = 0;
         for disks in self.disks.chunk_by(DiskIndex::eq) {
             let ops = &self.ops[all..all + disks.len()];
-            let Ran { done, failed } = channels[disks[0].0].run(ops);
+            let CountedChannel { channel, tally } = &mut channels[disks[0].0];
+            let Ran { done, failed } = channel.run(ops);
+            tally.add_all(&ops[..done]);
             all += done;
             if done < ops.len() {
-                return (all, failed.map(|error| (ops[done].kind, error)));
+                let failed = failed.map(|error| (ops[done].kind, error));
+                failed
+                    .iter()
+                    .for_each(|&(kind, error)| tally.count(Kind::of_transfer(kind.is_change()), 1, Err(error)));
+                return (all, failed);
             }
         }
         (all, None)

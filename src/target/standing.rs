@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_fault_with_naca_lets_one_command_at_a_time_look_into_it() {
-        let standing = Standing::new();
+        let standing = Standing::new(Arc::default());
         let invalid = Outcome::check(Sense::illegal(Asc::INVALID_MESSAGE_ERROR));
         standing.fault(Marks::empty());
         assert!(standing.is_usual());

@@ -3,8 +3,8 @@
 use super::super::command::{CdbForm, Command};
 use super::super::sharing::Sharing;
 use super::super::spec::{
-    NACA, Opcode, SERVICE_ACTION_EXTENDED_COPY_LID1, SERVICE_ACTION_GET_LBA_STATUS_16, SERVICE_ACTION_OPERATING_PARAMETERS,
-    SERVICE_ACTION_READ_CAPACITY_16, maintenance_in, maintenance_out, sanitize,
+    NACA, Opcode, SERVICE_ACTION_EXTENDED_COPY_LID1, SERVICE_ACTION_GET_LBA_STATUS_16,
+    SERVICE_ACTION_OPERATING_PARAMETERS, SERVICE_ACTION_READ_CAPACITY_16, maintenance_in, maintenance_out, sanitize,
 };
 use super::{Cdb, decoders as d};
 

@@ -2,7 +2,7 @@
 
 use super::super::logical_unit::LogicalUnit;
 use super::super::spec::log_page as code;
-use super::{IoStatistics, Log, Statistics, there};
+use super::{Log, there};
 
 /// A log page.
 pub(super) struct Page {
@@ -11,7 +11,7 @@ pub(super) struct Page {
     /// Its parameters are counters, so that PC means something.
     pub(super) has_counters: bool,
     /// Whether this unit has it.
-    pub(super) is_there: fn(&LogicalUnit, &Statistics) -> bool,
+    pub(super) is_there: fn(&LogicalUnit) -> bool,
     pub(super) write: fn(&mut Log<'_>),
 }
 
@@ -19,24 +19,25 @@ pub(super) struct Page {
 const NO_TEMPERATURE: u8 = 0xff;
 
 const fn page(code: u8, write: fn(&mut Log<'_>)) -> Page {
-    Page { code, subpage: 0, has_counters: false, is_there: |_, _| true, write }
+    Page { code, subpage: 0, has_counters: false, is_there: |_| true, write }
 }
 
-/// A page of counters of reads and writes.
+/// A page of counters.
 const fn counted(code: u8, write: fn(&mut Log<'_>)) -> Page {
-    Page { has_counters: true, is_there: |_, statistics| statistics.io.is_some(), ..page(code, write) }
+    Page { has_counters: true, ..page(code, write) }
 }
 
 /// All pages, ascending by code and subpage code.
-pub(super) const PAGES: [Page; 11] = [
+pub(super) const PAGES: [Page; 12] = [
     page(code::SUPPORTED_PAGES, supported_pages),
     Page { subpage: code::ALL_SUBPAGES, ..page(code::SUPPORTED_PAGES, supported_subpages) },
     counted(code::WRITE_ERRORS, write_errors),
     counted(code::READ_ERRORS, read_errors),
+    counted(code::VERIFY_ERRORS, verify_errors),
     page(code::TEMPERATURE, temperature),
     page(code::START_STOP_CYCLES, start_stop_cycles),
     page(code::SELF_TEST_RESULTS, self_test_results),
-    Page { is_there: |unit, _| unit.solid_state, ..page(code::SOLID_STATE_MEDIA, solid_state_media) },
+    Page { is_there: |unit| unit.solid_state, ..page(code::SOLID_STATE_MEDIA, solid_state_media) },
     page(code::BACKGROUND_SCAN, background_scan),
     counted(code::GENERAL_STATISTICS, general_statistics),
     page(code::INFORMATIONAL_EXCEPTIONS, informational_exceptions),
@@ -50,19 +51,15 @@ impl Page {
 }
 
 fn supported_pages(log: &mut Log<'_>) {
-    for page in there(log.unit, log.statistics).filter(|page| page.subpage == 0) {
+    for page in there(log.unit).filter(|page| page.subpage == 0) {
         log.reply.put(&[page.code]);
     }
 }
 
 fn supported_subpages(log: &mut Log<'_>) {
-    for page in there(log.unit, log.statistics) {
+    for page in there(log.unit) {
         log.reply.put(&[page.code, page.subpage]);
     }
-}
-
-fn io(log: &Log<'_>) -> IoStatistics {
-    log.statistics.io.unwrap_or_default()
 }
 
 /// Bytes that were processed, then errors that could not be corrected. There is nothing that corrects errors.
@@ -75,13 +72,18 @@ fn errors(log: &mut Log<'_>, blocks: u64, errors: u64) {
 }
 
 fn write_errors(log: &mut Log<'_>) {
-    let io = io(log);
+    let io = log.statistics.io;
     errors(log, io.written_blocks, io.write_errors);
 }
 
 fn read_errors(log: &mut Log<'_>) {
-    let io = io(log);
+    let io = log.statistics.io;
     errors(log, io.read_blocks, io.read_errors);
+}
+
+fn verify_errors(log: &mut Log<'_>) {
+    let io = log.statistics.io;
+    errors(log, io.verified_blocks, io.verify_errors);
 }
 
 /// Temperature, and the highest at which the disk can work: it has none.
@@ -113,24 +115,20 @@ fn background_scan(log: &mut Log<'_>) {
     log.list(0x0000, &status);
 }
 
-/// Commands, blocks and times, then idle time, then what the times count.
+/// Commands and blocks. Times are not measured, which is said by 0; nothing is weighted.
 fn general_statistics(log: &mut Log<'_>) {
-    const MICROSECONDS: [u8; 8] = [0, 0, 0, 6, 0, 0, 0, 1];
-    let io = io(log);
-    let none_are_weighted = 0;
+    let (io, not_measured) = (log.statistics.io, 0);
     let access = [
         io.reads,
         io.writes,
         io.written_blocks,
         io.read_blocks,
-        io.read_time_us,
-        io.write_time_us,
-        none_are_weighted,
-        none_are_weighted,
+        not_measured,
+        not_measured,
+        not_measured,
+        not_measured,
     ];
     log.counters(0x0001, access);
-    log.counters(0x0002, [io.idle_time_us]);
-    log.list(0x0003, &MICROSECONDS);
 }
 
 /// No exception; no temperature, nor one that would be too high.

@@ -3,8 +3,8 @@
 use super::super::logical_unit::LogicalUnit;
 use super::super::sense::Sense;
 use super::super::spec::Asc;
+use super::LogControl;
 use super::pages::PAGES;
-use super::{LogControl, Statistics};
 
 /// LOG SELECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,8 @@ pub(in crate::scsi) fn check(unit: &LogicalUnit, request: &LogSelect) -> Result<
     if request.pcr && request.parameter_list_length != 0 {
         return Err(PCR_WITH_LIST);
     }
-    let is_there = PAGES.iter().any(|page| {
-        (page.code, page.subpage) == (request.page, request.subpage) && (page.is_there)(unit, &Statistics::default())
-    });
+    let is_there =
+        PAGES.iter().any(|page| (page.code, page.subpage) == (request.page, request.subpage) && (page.is_there)(unit));
     if is_there { Ok(()) } else { Err(NO_PAGE) }
 }
 

@@ -9,14 +9,13 @@ const IO: IoStatistics = IoStatistics {
     writes: 2,
     read_blocks: 3,
     written_blocks: 4,
-    read_time_us: 5,
-    write_time_us: 6,
-    idle_time_us: 7,
+    verified_blocks: 5,
     read_errors: 8,
     write_errors: 9,
+    verify_errors: 10,
 };
 
-const COUNTED: Statistics = Statistics { power_on_minutes: 0x0102_0304, start_stop_cycles: 0x11, io: Some(IO) };
+const COUNTED: Statistics = Statistics { power_on_minutes: 0x0102_0304, start_stop_cycles: 0x11, io: IO };
 
 fn sensed(unit: &LogicalUnit, statistics: Statistics, cdb: &[u8; 10]) -> Result<Vec<u8>, Sense> {
     let facts = Facts { statistics, ..Facts::default() };
@@ -42,14 +41,14 @@ fn cdb(control: u8, page: u8, subpage: u8) -> [u8; 10] {
 
 #[test]
 fn supported_pages() {
-    let all = [0x00, 0x02, 0x03, 0x0d, 0x0e, 0x10, 0x11, 0x15, 0x19, 0x2f];
-    assert_eq!(page(0x00), [&[0x00, 0, 0, 10][..], &all].concat());
+    let all = [0x00, 0x02, 0x03, 0x05, 0x0d, 0x0e, 0x10, 0x11, 0x15, 0x19, 0x2f];
+    assert_eq!(page(0x00), [&[0x00, 0, 0, 11][..], &all].concat());
     let rotating = disk(&Info { solid_state: false, ..info() });
-    let fewer = [0x00, 0x0d, 0x0e, 0x10, 0x15, 0x2f];
-    let expected = [&[0x00, 0, 0, 6][..], &fewer].concat();
+    let fewer = [0x00, 0x02, 0x03, 0x05, 0x0d, 0x0e, 0x10, 0x15, 0x19, 0x2f];
+    let expected = [&[0x00, 0, 0, 10][..], &fewer].concat();
     assert_eq!(sensed(&rotating, Statistics::default(), &cdb(1, 0, 0)), Ok(expected));
-    let subpages = [0x00, 0, 0x00, 0xff, 0x0d, 0, 0x0e, 0, 0x10, 0, 0x15, 0, 0x2f, 0];
-    let expected = [&[0x40, 0xff, 0, 14][..], &subpages].concat();
+    let subpages = fewer[1..].iter().flat_map(|&code| [code, 0]);
+    let expected: Vec<u8> = [0x40, 0xff, 0, 22, 0x00, 0, 0x00, 0xff].into_iter().chain(subpages).collect();
     assert_eq!(sensed(&rotating, Statistics::default(), &cdb(1, 0, 0xff)), Ok(expected));
 }
 
@@ -95,9 +94,9 @@ fn pages_of_counters() {
     };
     assert_eq!(page(0x02), errors(0x82, 4 * 512, 9));
     assert_eq!(page(0x03), errors(0x83, 3 * 512, 8));
-    let access = [1, 2, 4, 3, 5, 6, 0, 0].map(counter);
-    let idle = [&[0, 2, 2, 8][..], &counter(7), &[0, 3, 3, 8, 0, 0, 0, 6, 0, 0, 0, 1]].concat();
-    assert_eq!(page(0x19), [&[0x99, 0, 0, 92, 0, 1, 2, 64][..], access.as_flattened(), &idle].concat());
+    assert_eq!(page(0x05), errors(0x85, 5 * 512, 10));
+    let access = [1, 2, 4, 3, 0, 0, 0, 0].map(counter);
+    assert_eq!(page(0x19), [&[0x99, 0, 0, 68, 0, 1, 2, 64][..], access.as_flattened()].concat());
 }
 
 #[test]

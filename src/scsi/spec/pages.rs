@@ -42,6 +42,8 @@ pub mod log_page {
     pub const WRITE_ERRORS: u8 = 0x02;
     /// Read error counters.
     pub const READ_ERRORS: u8 = 0x03;
+    /// Verify error counters.
+    pub const VERIFY_ERRORS: u8 = 0x05;
     /// Temperature.
     pub const TEMPERATURE: u8 = 0x0d;
     /// Start-stop cycle counter.

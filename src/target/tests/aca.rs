@@ -201,9 +201,11 @@ fn what_had_not_started_waits_for_its_end() {
 
 #[test]
 fn functions_end_what_it_holds_back() {
-    for (function, response, ends) in
-        [(TMF_ABORT_TASK_SET, ABORTED, false), (TMF_LOGICAL_UNIT_RESET, RESET, true), (TMF_I_T_NEXUS_RESET, RESET, true)]
-    {
+    for (function, response, ends) in [
+        (TMF_ABORT_TASK_SET, ABORTED, false),
+        (TMF_LOGICAL_UNIT_RESET, RESET, true),
+        (TMF_I_T_NEXUS_RESET, RESET, true),
+    ] {
         let (mut bed, disk, [_, ordered, behind]) = blocked();
         let id = bed.guest().manage(function, 0, 0);
         bed.run();
