@@ -242,3 +242,21 @@ fn a_command_without_end_is_aborted_by_a_reset() {
     settle(&mut guest, Lun::new(0, 0));
     target.stop();
 }
+
+#[test]
+fn a_medium_is_ejected_and_loaded() {
+    let (target, mut guest) = start("mem:size=1M,removable");
+    let (eject, load) = (vec![0x1b, 0, 0, 0, 2, 0], vec![0x1b, 0, 0, 0, 3, 0]);
+    let mut told = |cdb: &[u8]| guest.execute(0, &Command::data_in(LUN, cdb.to_vec(), 512)).unwrap();
+    let read = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+    assert_eq!(told(&[0x12, 0, 0, 0, 36, 0]).data[1], 0x80, "RMB");
+    assert!(told(&[0x1e, 0, 0, 0, 1, 0]).is_good() && told(&read).is_good());
+    assert_eq!(told(&eject).sense_code(), Some((5, 0x53, 0x02)));
+    assert!(told(&[0x1e, 0, 0, 0, 0, 0]).is_good() && told(&eject).is_good());
+    for cdb in [&read[..], &[0; 6], &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+        assert_eq!(told(cdb).sense_code(), Some((2, 0x3a, 0)), "{cdb:02x?}");
+    }
+    assert_eq!(told(&[0x03, 0, 0, 0, 18, 0]).data[..13][12], 0x3a, "REQUEST SENSE knows");
+    assert!(told(&load).is_good() && told(&read).is_good());
+    target.stop();
+}

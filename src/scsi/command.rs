@@ -183,7 +183,7 @@ pub enum Command {
     },
     /// PREVENT ALLOW MEDIUM REMOVAL.
     PreventAllowMediumRemoval {
-        /// PREVENT: nothing can be removed here, whatever it says.
+        /// PREVENT.
         prevent: bool,
     },
     /// READ DEFECT DATA (10) and (12).
@@ -215,12 +215,14 @@ pub enum Command {
     },
     /// MODE SENSE (6) and (10).
     ModeSense(ModeSense),
-    /// START STOP UNIT, with POWER CONDITION and LOEJ zero: this disk has neither power conditions nor a tray.
+    /// START STOP UNIT, with POWER CONDITION zero: this disk has no power conditions.
     StartStopUnit {
         /// Status may come before the unit is there.
         immed: bool,
         /// When stopping, the cache need not be written first.
         no_flush: bool,
+        /// LOEJ: load, or eject.
+        load_eject: bool,
         /// Start; otherwise stop.
         start: bool,
     },

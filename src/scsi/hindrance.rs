@@ -1,5 +1,5 @@
-//! What keeps everybody from the medium of a disk: it is being formatted or sanitized, or that has failed (SBC-4, FORMAT
-//! UNIT command and sanitize operations).
+//! What keeps commands from the medium of a disk: for everybody, that it is being formatted or sanitized, or that has failed
+//! (SBC-4, FORMAT UNIT command and sanitize operations); for one nexus, that it has ejected a medium which can be removed.
 
 use super::command::Command;
 use super::long::LongCommand;
@@ -26,6 +26,8 @@ pub enum Hindrance {
     During(Work, u16),
     /// The work has failed.
     After(Work),
+    /// There is none.
+    NoMedium,
 }
 
 impl Work {
@@ -51,6 +53,7 @@ impl Hindrance {
             }
             Self::After(Work::Format) => Sense::new(SenseKey::MEDIUM_ERROR, Asc::MEDIUM_FORMAT_CORRUPTED),
             Self::After(Work::Sanitize { .. }) => Sense::new(SenseKey::MEDIUM_ERROR, Asc::SANITIZE_COMMAND_FAILED),
+            Self::NoMedium => Sense::new(SenseKey::NOT_READY, Asc::MEDIUM_NOT_PRESENT),
         }
     }
 
@@ -61,8 +64,12 @@ impl Hindrance {
             Command::Inquiry { .. } | Command::ReportLuns { .. } | Command::RequestSense { .. } | Command::Query(_) => {
                 true
             }
-            Command::ModeSense(_) | Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => {
-                matches!(self, Self::After(_))
+            Command::ModeSense(_) => matches!(self, Self::After(_) | Self::NoMedium),
+            Command::ReadCapacity10 | Command::ReadCapacity16 { .. } => matches!(self, Self::After(_)),
+            Command::StartStopUnit { load_eject, .. } => matches!(self, Self::NoMedium) && *load_eject,
+            Command::PreventAllowMediumRemoval { .. }
+            | Command::Long(LongCommand::Sharing(_) | LongCommand::Setting(_)) => {
+                matches!(self, Self::NoMedium)
             }
             Command::Long(LongCommand::FormatUnit(_)) => matches!(self, Self::After(Work::Format)),
             Command::Long(LongCommand::Sanitize(_)) => matches!(self, Self::After(_)),
@@ -88,8 +95,30 @@ mod tests {
         assert_eq!(code(Hindrance::During(SANITIZE, 0)), (2, 0x04, 0x1b, [0x80, 0, 0]));
         assert_eq!(code(Hindrance::After(Work::Format)), (3, 0x31, 0x00, [0; 3]));
         assert_eq!(code(Hindrance::After(SANITIZE)), (3, 0x31, 0x03, [0; 3]));
+        assert_eq!(code(Hindrance::NoMedium), (2, 0x3a, 0x00, [0; 3]));
         let failed = |work: Work| work.failure().sense.unwrap().asc.0;
         assert_eq!((failed(Work::Format), failed(SANITIZE)), (0x3101, 0x3103));
+    }
+
+    #[test]
+    fn without_a_medium_it_can_be_loaded_and_talked_about() {
+        let allowed: [&[u8]; 6] = [
+            &[0x12, 0, 0, 0, 36, 0],
+            &[0x03, 0, 0, 0, 18, 0],
+            &[0x1b, 0, 0, 0, 3, 0],
+            &[0x1b, 0, 0, 0, 2, 0],
+            &[0x1e, 0, 0, 0, 1, 0],
+            &[0x1a, 0, 0x3f, 0, 255, 0],
+        ];
+        assert!(allowed.iter().all(|cdb| Hindrance::NoMedium.allows(&command(cdb))));
+        let refused: [&[u8]; 5] =
+            [&[0; 6], &[0x1b, 0, 0, 0, 1, 0], &[0x1b, 0, 0, 0, 0, 0], &[0x25; 1], &[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0]];
+        assert!(!refused.iter().any(|cdb| Hindrance::NoMedium.allows(&command(&padded(cdb)))));
+    }
+
+    /// With the CDB's missing bytes.
+    fn padded(cdb: &[u8]) -> Vec<u8> {
+        [cdb, &[0; 16][cdb.len()..]].concat()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! INQUIRY standard data (SPC-5, standard INQUIRY data).
 
-use super::identity::{DEFAULT_VENDOR, Identity};
+use super::identity::DEFAULT_VENDOR;
+use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::version_descriptor::{SAM_5, SBC_3, SPC_4};
@@ -44,13 +45,16 @@ fn head<const N: usize>(peripheral: u8, vendor: &[u8; 8], product: &[u8; 16], re
     data
 }
 
-/// Standard data of a disk; `alua` says that its port is in a target port group.
-pub(super) fn standard(identity: &Identity, alua: bool, reply: &mut Reply) -> Result<(), Sense> {
+/// Standard data of a disk.
+pub(super) fn standard(unit: &LogicalUnit, reply: &mut Reply) -> Result<(), Sense> {
+    const RMB: u8 = 0x80;
     const NORMACA: u8 = 0x20;
     const THREE_PC: u8 = 0x08;
     /// TPGS: access states change by themselves, and by SET TARGET PORT GROUPS.
     const TPGS_BOTH: u8 = 0x30;
+    let (identity, alua) = (&unit.identity, unit.port.group.is_some());
     let mut data: [u8; STANDARD_LEN] = head(DISK, identity.vendor(), identity.product(), identity.revision());
+    data[1] = if unit.removable { RMB } else { 0 };
     data[3] |= NORMACA;
     data[5] = THREE_PC | if alua { TPGS_BOTH } else { 0 };
     for (at, descriptor) in [SAM_5, SPC_4, SBC_3].into_iter().enumerate() {
@@ -68,22 +72,23 @@ pub(super) fn without_disk(peripheral: u8) -> [u8; SHORT_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scsi::testing::{data, info};
+    use crate::scsi::{Identity, Port};
 
     #[test]
     fn standard_data() {
         let identity = Identity::derive("x").with_product("DISK").unwrap().with_revision("7").unwrap();
-        let mut reply = Reply::new();
-        reply.begin(1000);
-        standard(&identity, false, &mut reply).unwrap();
+        let unit = LogicalUnit::new(identity, &info());
+        let inquiry = |unit: &LogicalUnit| data(unit, &[0x12, 0, 0, 1, 0, 0]);
         let mut expected = b"\x00\x00\x06\x32\x5b\x08\x00\x02ANNULUS DISK            7   ".to_vec();
         expected.resize(58, 0);
         expected.extend([0x00, 0xa0, 0x04, 0x60, 0x04, 0xc0]);
         expected.resize(96, 0);
-        assert_eq!(reply.as_bytes(), expected);
-        reply.begin(1000);
-        standard(&identity, true, &mut reply).unwrap();
-        expected[5] = 0x38;
-        assert_eq!(reply.as_bytes(), expected);
+        assert_eq!(inquiry(&unit), expected);
+        expected[1] = 0x80;
+        assert_eq!(inquiry(&unit.clone().with_removable_medium(true)), expected);
+        (expected[1], expected[5]) = (0, 0x38);
+        assert_eq!(inquiry(&unit.at_port(Port { group: Some(1), ..Port::derive(1, "") })), expected);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub struct LogicalUnit {
     pub(super) port: Port,
     /// There is a place where mode pages outlive a loss of power.
     saves_modes: bool,
+    /// The medium can be ejected and loaded.
+    pub(super) removable: bool,
 }
 
 /// What is asked of a stopped unit has to wait for START STOP UNIT.
@@ -78,6 +80,7 @@ impl LogicalUnit {
             buffers: Buffers::default(),
             port: Port::derive(1, ""),
             saves_modes: false,
+            removable: false,
         }
     }
 
@@ -89,6 +92,11 @@ impl LogicalUnit {
     /// The same disk with a place where mode pages outlive a loss of power, or without.
     pub fn saving_modes(self, saves_modes: bool) -> Self {
         Self { saves_modes, ..self }
+    }
+
+    /// The same disk with a medium that can be ejected and loaded, or without.
+    pub fn with_removable_medium(self, removable: bool) -> Self {
+        Self { removable, ..self }
     }
 
     /// What the mode pages have to know.
@@ -134,7 +142,10 @@ impl LogicalUnit {
             Command::TestUnitReady if condition.stopped => STOPPED.into(),
             Command::TestUnitReady => Step::Done(Outcome::GOOD),
             Command::SynchronizeCache { lba, blocks, .. } => self.synchronize_cache(lba, blocks, condition),
-            Command::StartStopUnit { no_flush, start, .. } => self.start_stop(no_flush, start),
+            Command::StartStopUnit { .. } => self.start_stop(command, condition),
+            Command::PreventAllowMediumRemoval { prevent } if self.removable => {
+                Step::Done(Outcome::good_with(Effect::Prevented(prevent)))
+            }
             Command::PreFetch { lba, blocks, .. } => self.pre_fetch(lba, blocks, condition),
             _ if command.is_long() => Step::Long,
             _ => Step::Done(self.answer(command, condition, reply)),
@@ -153,7 +164,7 @@ impl LogicalUnit {
             (&Command::Read { lba, blocks, .. }, OpKind::Flush) => {
                 Step::Block(self.block_op(OpKind::Read, lba, blocks))
             }
-            (Command::StartStopUnit { start, .. }, _) => Step::Done(Outcome::good_with(Effect::Stopped(!start))),
+            (Command::StartStopUnit { load_eject, start, .. }, _) => moved(*load_eject, *start),
             _ if command.is_long() => Step::Long,
             _ => Step::Done(Outcome::GOOD),
         }
@@ -165,7 +176,7 @@ impl LogicalUnit {
         let result = match *command {
             Command::Inquiry { evpd: false, page: 0, allocation_length } => {
                 reply.begin(allocation_length.into());
-                inquiry::standard(&self.identity, self.port.group.is_some(), reply)
+                inquiry::standard(self, reply)
             }
             Command::Inquiry { evpd: false, .. } => Err(inquiry::UNKNOWN_PAGE),
             Command::Inquiry { evpd: true, page, allocation_length } => {
@@ -268,11 +279,18 @@ impl LogicalUnit {
         }
     }
 
-    fn start_stop(&self, no_flush: bool, start: bool) -> Step {
-        if start || no_flush || self.read_only {
-            return Step::Done(Outcome::good_with(Effect::Stopped(!start)));
+    /// Stopped, and ejected, when the cache has been written.
+    fn start_stop(&self, command: &Command, condition: &Condition<'_>) -> Step {
+        const NO_TRAY: Sense = Sense::invalid_field(4, Some(1));
+        const PREVENTED: Sense = Sense::illegal(Asc::MEDIUM_REMOVAL_PREVENTED);
+        let Command::StartStopUnit { no_flush, load_eject, start, .. } = *command else { return Outcome::GOOD.into() };
+        match (load_eject, start) {
+            (true, _) if !self.removable => NO_TRAY.into(),
+            (true, false) if condition.removal_prevented => PREVENTED.into(),
+            (_, true) => moved(load_eject, start),
+            (_, false) if no_flush || self.read_only || condition.hindrance.is_some() => moved(load_eject, start),
+            (_, false) => Step::Block(BlockOp::FLUSH),
         }
-        Step::Block(BlockOp::FLUSH)
     }
 
     /// Whether blocks may be in a cache that are not on the medium yet.
@@ -315,6 +333,12 @@ impl LogicalUnit {
         let block_size = u64::from(self.block_size);
         BlockOp { kind, offset: lba * block_size, len: u64::from(blocks) * block_size }
     }
+}
+
+/// How START STOP UNIT ends.
+fn moved(load_eject: bool, start: bool) -> Step {
+    let effect = if load_eject { Effect::Ejected(!start) } else { Effect::Stopped(!start) };
+    Step::Done(Outcome::good_with(effect))
 }
 
 /// What REQUEST SENSE returns (SPC-5): a unit attention before the state of the unit.

@@ -15,6 +15,8 @@ use super::spec::{Asc, SenseKey, Status};
 pub struct Condition<'a> {
     /// The unit was stopped by START STOP UNIT ([`Effect::Stopped`]).
     pub stopped: bool,
+    /// PREVENT ALLOW MEDIUM REMOVAL keeps the medium in ([`Effect::Prevented`]).
+    pub removal_prevented: bool,
     /// What MODE SELECT has set ([`Effect::Mode`]).
     pub mode: ModeState,
     /// What keeps everybody from the medium.
@@ -33,6 +35,10 @@ pub struct Condition<'a> {
 pub enum Effect {
     /// The unit is stopped (true) or started from now on.
     Stopped(bool),
+    /// The medium is out (true), or in and the unit started, from now on.
+    Ejected(bool),
+    /// The medium has to stay in from now on, or not.
+    Prevented(bool),
     /// The mode pages change: [`ModeState::changed_by`].
     Mode(ModeChange),
     /// The unit's clock shows this many milliseconds from now on: [`Clock::ahead_of`](super::Clock::ahead_of).
@@ -148,6 +154,12 @@ pub enum Step {
     Block(BlockOp),
     /// The command takes several steps: [`begin`](super::Unit::begin) it, or go on with its task.
     Long,
+}
+
+impl From<Outcome> for Step {
+    fn from(outcome: Outcome) -> Self {
+        Self::Done(outcome)
+    }
 }
 
 impl From<Sense> for Step {

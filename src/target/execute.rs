@@ -168,6 +168,8 @@ impl RequestQueue {
         let standing = &entry.standing;
         match effect {
             Effect::Stopped(stopped) => standing.set_stopped(stopped),
+            Effect::Ejected(ejected) => standing.set_ejected(ejected),
+            Effect::Prevented(prevented) => standing.set_prevented(prevented),
             Effect::Mode(change) => standing.update_mode(|mode| mode.changed_by(change)),
             Effect::Timestamp(timestamp_ms) => standing.notes.set_timestamp(timestamp_ms),
             // Kept before the task's memory was forgotten.

@@ -195,7 +195,7 @@ impl LunMap {
 
     fn entry_of(&self, disk: Arc<Disk>, address: Address) -> Entry {
         let unit = LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port);
-        let unit = unit.saving_modes(disk.sharing.keeps());
+        let unit = unit.saving_modes(disk.sharing.keeps()).with_removable_medium(disk.config.removable);
         let standing = Arc::new(Standing::new(self.port.stir.clone()));
         Entry { standing, ..Entry::new(Unit::Disk(unit), Some(disk), Some(address.target)) }
     }
@@ -325,76 +325,17 @@ impl Entry {
     #[inline]
     pub(crate) fn condition(&self, asker: Option<Owner>) -> Condition<'static> {
         let (standing, hindrance) = (&self.standing, self.hindrance(asker));
-        Condition { stopped: standing.is_stopped(), hindrance, mode: standing.mode(), ..Condition::default() }
+        let (stopped, removal_prevented) = (standing.is_stopped(), standing.is_prevented());
+        Condition { stopped, removal_prevented, hindrance, mode: standing.mode(), ..Condition::default() }
     }
 
     /// What keeps a command from the medium, see [`Hold::hindrance`](super::job::Hold::hindrance): a load, and no lock, as
     /// long as nothing does.
     #[inline]
     fn hindrance(&self, asker: Option<Owner>) -> Option<Hindrance> {
-        if self.standing.is_hindered() { self.disk.as_ref()?.hold.hindrance(asker) } else { None }
+        if self.standing.is_hindered() { self.standing.hindrance(self.disk.as_ref()?, asker) } else { None }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::target::disk::DiskIndex;
-
-    const AT: Address = Address { target: 2, lun: 0 };
-
-    fn shared_disk() -> [LunMap; 2] {
-        let disk = Arc::new(Disk::of(Arc::new(bdev::NullBdev::new(1 << 20, 512).unwrap()), DiskIndex(0)));
-        [(); 2].map(|()| LunMap::new(vec![Placement { address: AT, disk: disk.clone() }]))
-    }
-
-    #[test]
-    fn a_unit_that_one_guest_stops_runs_for_the_others_and_again_after_a_reset() {
-        let [a, b] = shared_disk();
-        let (a, b) = (a.entry(a.find(AT).unwrap()), b.entry(b.find(AT).unwrap()));
-        let (a, b) = (&a.standing, &b.standing);
-        a.set_stopped(true);
-        assert!(a.is_stopped() && !b.is_stopped());
-        a.raise(Attention::NexusLoss);
-        assert!(a.is_stopped());
-        a.raise(Attention::HardReset);
-        assert!(!a.is_stopped());
-    }
-
-    #[test]
-    fn missing_units_and_targets_are_told_apart() {
-        let [map, _] = shared_disk();
-        assert!(map.find(Address { target: 0, lun: 0 }).is_none());
-        assert!(map.find(Address { target: 3, lun: 0 }).is_none());
-        let missing = map.entry(map.find(Address { target: 2, lun: 1 }).unwrap());
-        assert!(missing.disk.is_none());
-        assert_eq!(map.report(missing), [[0; 8]]);
-        assert_eq!(map.max_target(), 2);
-    }
-
-    #[test]
-    fn well_known_units_report_a_target_or_all() {
-        let disk = Arc::new(Disk::of(Arc::new(bdev::NullBdev::new(1 << 20, 512).unwrap()), DiskIndex(0)));
-        let place = |target, lun| Placement { address: Address { target, lun }, disk: disk.clone() };
-        let map = LunMap::new(vec![place(3, 300), place(0, 0), place(3, 1)]);
-        let of_target = map.entry(map.find(Address { target: 3, lun: WELL_KNOWN_LUN }).unwrap());
-        assert!(matches!(of_target.unit, Unit::WellKnown(_)));
-        assert_eq!(map.report(of_target), [[0, 1, 0, 0, 0, 0, 0, 0], [0x41, 0x2c, 0, 0, 0, 0, 0, 0]]);
-        assert!(map.find(Address { target: 1, lun: WELL_KNOWN_LUN }).is_none());
-        let of_all = map.entry(map.well_known());
-        let expected = [[1, 0, 0, 0, 0, 0, 0, 0], [1, 3, 0, 1, 0, 0, 0, 0], [1, 3, 0x41, 0x2c, 0, 0, 0, 0]];
-        assert_eq!(map.report(of_all), expected);
-        let none = LunMap::new(vec![]);
-        assert!(none.report(none.entry(none.well_known())).is_empty());
-    }
-
-    #[test]
-    fn an_attention_is_taken_once() {
-        let [map, _] = shared_disk();
-        map.raise(Attention::PowerOn, |address| address == AT);
-        let standing = &map.entry(map.find(AT).unwrap()).standing;
-        assert!(standing.is_in_the_way());
-        assert_eq!(standing.take_attention(), Some(Attention::PowerOn));
-        assert!(!standing.is_in_the_way() && standing.take_attention().is_none());
-    }
-}
+mod tests;

@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::scsi::port_groups::AccessState;
 use crate::scsi::reservations::{Access, Rights};
-use crate::scsi::{Asc, Attention, AttentionRule, Attentions, Command, ModeState, Outcome, Sense, SenseKey};
+use crate::scsi::{Asc, Attention, AttentionRule, Attentions, Command, Hindrance, ModeState, Outcome, Sense, SenseKey};
 
+use super::disk::Disk;
+use super::job::Owner;
 use super::notes::Notes;
 use super::slots::Marks;
 
@@ -63,11 +65,15 @@ const RIGHTS: u64 = 7 << RIGHTS_AT;
 const HINDERED: u64 = 1 << 56;
 /// There is an auto contingent allegiance.
 const ACA: u64 = 1 << 55;
+/// The medium is out.
+const EJECTED: u64 = 1 << 54;
+/// The medium has to stay in: PREVENT ALLOW MEDIUM REMOVAL.
+const PREVENTED: u64 = 1 << 53;
 /// All that is no [`ModeState`].
-const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA;
+const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED;
 
 /// What keeps a command off the short way, of all that is in the state: modes that are saved do not.
-const UNUSUAL: u64 = OWN | u32::MAX as u64;
+const UNUSUAL: u64 = OWN & !PREVENTED | u32::MAX as u64;
 /// What may end a command before it begins.
 const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA;
 
@@ -253,7 +259,33 @@ impl Standing {
     /// Whether something keeps commands from the medium.
     #[inline]
     pub(crate) fn is_hindered(&self) -> bool {
-        self.bits() & HINDERED != 0
+        self.bits() & (HINDERED | EJECTED) != 0
+    }
+
+    /// What keeps a command from the medium of `disk`, see [`Hold::hindrance`](super::job::Hold::hindrance).
+    #[cold]
+    pub(crate) fn hindrance(&self, disk: &Disk, asker: Option<Owner>) -> Option<Hindrance> {
+        let is_out = self.bits() & EJECTED != 0;
+        disk.hold.hindrance(asker).or(is_out.then_some(Hindrance::NoMedium))
+    }
+
+    /// The medium goes out; or it comes in, and the unit starts.
+    pub(crate) fn set_ejected(&self, ejected: bool) {
+        if ejected {
+            self.put(EJECTED, EJECTED);
+        } else {
+            self.put(EJECTED | STOPPED, 0);
+        }
+    }
+
+    /// Whether the medium has to stay in.
+    #[inline]
+    pub(crate) fn is_prevented(&self) -> bool {
+        self.bits() & PREVENTED != 0
+    }
+
+    pub(crate) fn set_prevented(&self, prevented: bool) {
+        self.put(PREVENTED, if prevented { PREVENTED } else { 0 });
     }
 
     pub(crate) fn set_hindered(&self, hindered: bool) {
@@ -277,6 +309,11 @@ impl Standing {
     pub(crate) fn raise(&self, attention: Attention) {
         if attention.ends_nexus() || attention == Attention::LogicalUnitReset {
             self.clear_aca();
+            self.set_prevented(false);
+        }
+        if matches!(attention, Attention::PowerOn | Attention::HardReset) {
+            // A guest that starts anew finds its disk.
+            self.set_ejected(false);
         }
         if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
             self.set_stopped(false);
@@ -290,87 +327,4 @@ impl Standing {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scsi::{ModeValues, decode};
-
-    fn command(cdb: [u8; 16]) -> Command {
-        decode(&cdb).unwrap()
-    }
-
-    const READ: [u8; 16] = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
-    const TEST_UNIT_READY: [u8; 16] = [0; 16];
-    const REQUEST_SENSE: [u8; 16] = [3, 0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-
-    #[test]
-    fn fields_do_not_touch_each_other() {
-        let standing = Standing::new(Arc::default());
-        assert!(standing.is_usual());
-        standing.update_mode(|_| ModeState { current: ModeValues::SWP, saved: ModeValues::D_SENSE });
-        standing.set_rights(Rights::Lost);
-        standing.set_access(AccessState::Unavailable);
-        standing.set_stopped(true);
-        standing.raise(Attention::CapacityChanged);
-        assert!(standing.is_stopped() && standing.mode().current == ModeValues::SWP);
-        standing.set_rights(Rights::All);
-        assert_eq!(standing.access(), AccessState::Unavailable);
-        standing.set_access(AccessState::ActiveOptimized);
-        assert!(standing.is_in_the_way(), "an attention");
-        standing.raise(Attention::HardReset);
-        assert!(!standing.is_stopped() && standing.mode().current == ModeValues::D_SENSE);
-        standing.update_mode(|_| ModeState::default());
-        assert!(standing.take_attention().is_some() && standing.take_attention().is_some());
-        assert!(standing.is_usual());
-    }
-
-    #[test]
-    fn resets_go_before_conflicts_and_conflicts_before_the_rest() {
-        let standing = Standing::new(Arc::default());
-        standing.set_rights(Rights::None);
-        standing.set_access(AccessState::Standby);
-        standing.raise(Attention::ReservationsPreempted);
-        standing.raise(Attention::LogicalUnitReset);
-        let asc = |cdb| standing.check(&command(cdb), false).unwrap_err().sense.map(|sense| sense.asc.0);
-        assert_eq!(asc(READ), Some(0x2903));
-        assert_eq!(asc(READ), None, "a conflict");
-        assert_eq!(standing.check(&command(REQUEST_SENSE), false), Ok(Some(Attention::ReservationsPreempted)));
-        standing.raise(Attention::ReservationsPreempted);
-        assert_eq!(asc(TEST_UNIT_READY), Some(0x2a03));
-        assert_eq!(asc(TEST_UNIT_READY), Some(0x040b));
-        standing.set_rights(Rights::Lost);
-        assert_eq!(asc(READ), Some(0x4401));
-    }
-
-    #[test]
-    fn a_fault_with_naca_lets_one_command_at_a_time_look_into_it() {
-        let standing = Standing::new(Arc::default());
-        let invalid = Outcome::check(Sense::illegal(Asc::INVALID_MESSAGE_ERROR));
-        standing.fault(Marks::empty());
-        assert!(standing.is_usual());
-        assert_eq!(standing.claim_aca(1), Err(invalid));
-        standing.fault(Marks::NACA);
-        standing.raise(Attention::CapacityChanged);
-        assert!(standing.has_aca() && !standing.is_usual() && standing.is_in_the_way());
-        assert_eq!(standing.check(&command(READ), false), Err(Outcome::ACA_ACTIVE));
-        assert_eq!(standing.claim_aca(1), Ok(()));
-        assert_eq!((standing.claim_aca(2), standing.claim_aca(1)), (Err(Outcome::ACA_ACTIVE), Ok(())));
-        let attention = standing.check(&command(READ), true).unwrap_err();
-        assert_eq!(attention.sense.map(|sense| sense.asc.0), Some(0x2a09));
-        standing.aca_task_ended(2);
-        assert_eq!(standing.aca_task(), Some(1));
-        standing.aca_task_ended(1);
-        assert_eq!(standing.claim_aca(2), Ok(()));
-        standing.fault(Marks::ACA | Marks::NACA);
-        assert!(standing.has_aca() && standing.aca_task().is_none(), "another allegiance");
-        standing.fault(Marks::ACA);
-        assert!(standing.is_usual());
-        for attention in [Attention::LogicalUnitReset, Attention::NexusLoss, Attention::HardReset, Attention::PowerOn] {
-            standing.fault(Marks::NACA);
-            standing.raise(attention);
-            assert!(!standing.has_aca(), "{attention:?}");
-        }
-        standing.fault(Marks::NACA);
-        standing.raise(Attention::ReservationsPreempted);
-        assert!(standing.has_aca());
-    }
-}
+mod tests;

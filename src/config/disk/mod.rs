@@ -13,7 +13,7 @@ use fields::Fields;
 
 /// Every key that a disk string can have, for the message about one that it cannot.
 const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product, revision, naa, direct, iopoll, split, error, \
-                    error-rate, error-ops, delay, cancel, ro";
+                    error-rate, error-ops, delay, cancel, ro, removable";
 
 /// A disk: its backend and what the guest is told about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct DiskConfig {
     pub block_size: Option<u32>,
     /// Refuse writes.
     pub read_only: bool,
+    /// The medium can be ejected and loaded by the guest.
+    pub removable: bool,
     /// What stands around the backend.
     pub wrappers: Box<Wrappers>,
     /// Wanted target.
@@ -129,6 +131,7 @@ impl DiskConfig {
             backend,
             block_size: fields.block_size()?,
             read_only: fields.flag("ro")?,
+            removable: fields.flag("removable")?,
             wrappers: Box::new(Wrappers::read(&mut fields)?),
             target: fields.number("target", 255)?.map(|target| target as u8),
             lun: fields.number("lun", u64::from(MAX_LUNS) - 1)?.map(|lun| lun as u16),
@@ -182,6 +185,7 @@ mod tests {
             }
         );
         assert_eq!((disk.target, disk.lun, disk.read_only, disk.block_size), (None, None, false, None));
+        assert_eq!([disk.removable, parse("x,removable").removable], [false, true]);
         let path_of = |text| match parse(text).backend {
             BackendConfig::File { path, .. } => path,
             other => panic!("{other:?}"),

@@ -233,7 +233,8 @@ pub(super) fn mode_sense_10(cdb: &Cdb) -> Command {
 }
 
 pub(super) fn start_stop_unit(cdb: &Cdb) -> Command {
-    Command::StartStopUnit { immed: bit(cdb[1], 0), no_flush: bit(cdb[4], 2), start: bit(cdb[4], 0) }
+    let (no_flush, load_eject, start) = (bit(cdb[4], 2), bit(cdb[4], 1), bit(cdb[4], 0));
+    Command::StartStopUnit { immed: bit(cdb[1], 0), no_flush, load_eject, start }
 }
 
 pub(super) fn read_capacity_16(cdb: &Cdb) -> Command {

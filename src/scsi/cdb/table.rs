@@ -94,7 +94,7 @@ pub(super) static TABLE: &[Entry] = &[
     entry(&[Opcode::RESERVE_6.0, 0, 0, 0, 0, CONTROL], |_| d::sharing(Sharing::Reserve)),
     entry(&[Opcode::RELEASE_6.0, 0, 0, 0, 0, CONTROL], |_| d::sharing(Sharing::Release)),
     entry(&[Opcode::MODE_SENSE_6.0, 0x08, 0xff, 0xff, 0xff, CONTROL], d::mode_sense_6),
-    refusing(entry(&[Opcode::START_STOP_UNIT.0, 0x01, 0, 0, 0x05, CONTROL], d::start_stop_unit), POWER_CONDITION),
+    refusing(entry(&[Opcode::START_STOP_UNIT.0, 0x01, 0, 0, 0x07, CONTROL], d::start_stop_unit), POWER_CONDITION),
     entry(&[Opcode::RECEIVE_DIAGNOSTIC_RESULTS.0, 0x01, 0xff, 0xff, 0xff, CONTROL], d::receive_diagnostic_results),
     entry(&[Opcode::SEND_DIAGNOSTIC.0, 0xf7, 0, 0xff, 0xff, CONTROL], d::send_diagnostic),
     entry(&[Opcode::PREVENT_ALLOW_MEDIUM_REMOVAL.0, 0, 0, 0, 0x01, CONTROL], |cdb| {

@@ -248,10 +248,12 @@ fn read_capacity() {
 
 #[test]
 fn start_stop_unit() {
-    let command = |immed, no_flush, start| Command::StartStopUnit { immed, no_flush, start };
+    let command = |immed, no_flush, start| Command::StartStopUnit { immed, no_flush, load_eject: false, start };
     decodes(&[0x1b, 0, 0, 0, 0, 0], command(false, false, false));
     decodes(&[0x1b, 1, 0, 0, 1, 0], command(true, false, true));
     decodes(&[0x1b, 0, 0, 0, 4, 0], command(false, true, false));
+    let eject = Command::StartStopUnit { immed: false, no_flush: false, load_eject: true, start: false };
+    decodes(&[0x1b, 0, 0, 0, 2, 0], eject);
 }
 
 #[test]

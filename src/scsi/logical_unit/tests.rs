@@ -1,6 +1,7 @@
 use bdev::Info;
 
 use super::*;
+use crate::scsi::Hindrance;
 use crate::scsi::attention::Attention;
 use crate::scsi::mode::ModeState;
 use crate::scsi::testing::{command, data, disk, info, refused, start};
@@ -181,6 +182,36 @@ fn stop_flushes_unless_told_not_to() {
     assert_eq!(unit.resume(&command(&stop), &BlockOp::FLUSH, Ok(())), stopped(true));
     assert_eq!(step(&unit, &[0x1b, 0, 0, 0, 4, 0]), stopped(true));
     assert_eq!(step(&unit, &[0x1b, 1, 0, 0, 1, 0]), stopped(false));
+}
+
+#[test]
+fn a_medium_that_can_be_removed() {
+    let (fixed, unit) = (disk(&info()), disk(&info()).with_removable_medium(true));
+    let (eject, load, prevent) = ([0x1b, 0, 0, 0, 2, 0], [0x1b, 0, 0, 0, 3, 0], [0x1e, 0, 0, 0, 1, 0]);
+    for cdb in [eject, load] {
+        assert_eq!(refused(&fixed, &cdb), Sense::invalid_field(4, Some(1)));
+    }
+    assert_eq!(step(&fixed, &prevent), Step::Done(Outcome::GOOD));
+    let with = |effect| Step::Done(Outcome::good_with(effect));
+    assert_eq!(step(&unit, &prevent), with(Effect::Prevented(true)));
+    assert_eq!(step(&unit, &[0x1e, 0, 0, 0, 0, 0]), with(Effect::Prevented(false)));
+    assert_eq!(step(&unit, &eject), FLUSH);
+    assert_eq!(unit.resume(&command(&eject), &BlockOp::FLUSH, Ok(())), with(Effect::Ejected(true)));
+    assert_eq!(step(&unit, &load), with(Effect::Ejected(false)));
+    let under = |condition: Condition<'_>, cdb: &[u8]| unit.start(&command(cdb), &condition, &mut Reply::new());
+    let prevented = Condition { removal_prevented: true, ..Condition::default() };
+    assert_eq!(under(prevented, &eject), Step::from(Sense::illegal(Asc(0x5302))));
+    assert_eq!(under(prevented, &load), with(Effect::Ejected(false)));
+    assert_eq!(under(prevented, &[0x1b, 0, 0, 0, 4, 0]), with(Effect::Stopped(true)), "it may stop inside");
+    let out = Condition { hindrance: Some(Hindrance::NoMedium), ..Condition::default() };
+    let absent = Step::from(Sense::new(SenseKey(2), Asc(0x3a00)));
+    for cdb in
+        [&[0; 6][..], &[0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[0x1b, 0, 0, 0, 1, 0]]
+    {
+        assert_eq!(under(out, cdb), absent, "{cdb:02x?}");
+    }
+    assert_eq!(under(out, &eject), with(Effect::Ejected(true)), "once more changes nothing");
+    assert_eq!(under(out, &load), with(Effect::Ejected(false)));
 }
 
 #[test]
