@@ -33,13 +33,17 @@ fn manage(guest: &mut Guest, request: TaskManagement) -> (u8, Vec<(u64, u8)>) {
 }
 
 fn start(disks: &[&str], queues: u16) -> (Target, Guest) {
+    start_on(disks, queues, Options::default())
+}
+
+fn start_on(disks: &[&str], queues: u16, options: Options) -> (Target, Guest) {
     let queues_text = queues.to_string();
     let mut args = vec!["--queues", &queues_text];
     for disk in disks {
         args.extend(["--disk", disk]);
     }
     let target = Target::start(&args);
-    let mut guest = target.guest_on(SOCKET, Options { request_queues: queues, ..Options::default() });
+    let mut guest = target.guest_on(SOCKET, Options { request_queues: queues, ..options });
     for number in 0..disks.len() {
         settle(&mut guest, Lun::new(number as u8, 0));
     }
@@ -190,10 +194,19 @@ fn queries_find_commands_on_every_queue_and_end_none() {
     target.abandon();
 }
 
-/// Every function on every kind of address, as bytes.
 #[test]
 fn functions_are_answered_with_their_codes() {
-    let (target, mut guest) = start(&[SLOW], 1);
+    answers_each_function(Options::default());
+}
+
+#[test]
+fn functions_on_packed_queues_are_answered_with_their_codes() {
+    answers_each_function(Options::default().packed());
+}
+
+/// Every function on every kind of address, as bytes.
+fn answers_each_function(options: Options) {
+    let (target, mut guest) = start_on(&[SLOW], 1, options);
     slow_read(&mut guest, 0, LUN, 0x0102_0304_0506_0708);
     let (unit, missing) = ([1, 0, 0x40, 0, 0, 0, 0, 0], [1, 0, 0x40, 5, 0, 0, 0, 0]);
     let (absent, two_levels, no_target) =

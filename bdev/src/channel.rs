@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::error::OpenError;
-use crate::info::{Info, Names};
+use crate::info::{Info, Names, Space};
 use crate::op::{IoError, Op};
 
 pub use crate::io::{ChannelId, Io};
@@ -52,6 +52,11 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
     /// The size cannot be found, or is none that a device can have.
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         Ok(None)
+    }
+
+    /// How much space it has and can still get, where that can be told. It may wait for the file system: not for cores.
+    fn space(&self) -> Option<Space> {
+        None
     }
 
     /// Names that the device has of its own, if it has any.

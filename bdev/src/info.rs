@@ -50,6 +50,15 @@ pub struct Info {
     pub description: String,
 }
 
+/// Space behind a device that is provisioned thinly, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// What it has; none if others have a part of it.
+    pub used: Option<u64>,
+    /// What it can get beside that, as long as nobody else does.
+    pub available: u64,
+}
+
 /// How a device gives space back ([`OpKind::Unmap`](crate::OpKind)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Discard {

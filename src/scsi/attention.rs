@@ -37,6 +37,8 @@ pub enum Attention {
     CapacityChanged,
     /// MODE PARAMETERS CHANGED.
     ModeParametersChanged,
+    /// THIN PROVISIONING SOFT THRESHOLD REACHED.
+    SoftThresholdReached,
 }
 
 /// What a pending unit attention does to a command.
@@ -52,7 +54,7 @@ pub enum AttentionRule {
 }
 
 impl Attention {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::PowerOn,
         Self::HardReset,
         Self::LogicalUnitReset,
@@ -66,6 +68,7 @@ impl Attention {
         Self::InquiryDataChanged,
         Self::CapacityChanged,
         Self::ModeParametersChanged,
+        Self::SoftThresholdReached,
     ];
 
     /// Those that say "you start anew", of which one is enough.
@@ -92,6 +95,7 @@ impl Attention {
             Self::InquiryDataChanged => Asc::INQUIRY_DATA_CHANGED,
             Self::CapacityChanged => Asc::CAPACITY_DATA_CHANGED,
             Self::ModeParametersChanged => Asc::MODE_PARAMETERS_CHANGED,
+            Self::SoftThresholdReached => Asc::SOFT_THRESHOLD_REACHED,
         }
     }
 
@@ -191,9 +195,11 @@ mod tests {
     #[test]
     fn sense_of_each() {
         let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
-        let expected =
-            [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x3f03, 0x2a09, 0x2a01]
-                .map(|asc| (6, asc));
+        let expected = [
+            0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x3f03, 0x2a09, 0x2a01,
+            0x3807,
+        ]
+        .map(|asc| (6, asc));
         assert_eq!(codes, expected);
     }
 }

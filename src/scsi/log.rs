@@ -2,6 +2,8 @@
 //!
 //! The caller counts, and hands in [`Statistics`]. Nothing is saved and no threshold is kept.
 
+use bdev::Space;
+
 use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
 use super::sense::Sense;
@@ -52,6 +54,8 @@ pub struct Statistics {
     pub start_stop_cycles: u32,
     /// Reads, writes and verifications.
     pub io: IoStatistics,
+    /// How much space there was when somebody looked last.
+    pub space: Option<Space>,
 }
 
 /// Reads, writes and verifications of a disk since the target started, of all that show it.

@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::long::buffers::Buffers;
 use super::mode::{Medium, ModeValues};
 use super::outcome::{BlockOp, Condition, Effect, Outcome, Step};
+use super::provisioning::Threshold;
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey};
@@ -47,6 +48,8 @@ pub struct LogicalUnit {
     saves_modes: bool,
     /// The medium can be ejected and loaded.
     pub(super) removable: bool,
+    /// Where somebody looks how much space there is.
+    pub(super) threshold: Option<Threshold>,
 }
 
 /// What is asked of a stopped unit has to wait for START STOP UNIT.
@@ -81,6 +84,7 @@ impl LogicalUnit {
             port: Port::derive(1, ""),
             saves_modes: false,
             removable: false,
+            threshold: None,
         }
     }
 
@@ -99,10 +103,15 @@ impl LogicalUnit {
         Self { removable, ..self }
     }
 
+    /// The same disk with a soft threshold, which means something where it can give space back; or without.
+    pub fn with_threshold(self, threshold: Option<Threshold>) -> Self {
+        Self { threshold: threshold.filter(|_| self.discard.is_some()), ..self }
+    }
+
     /// What the mode pages have to know.
     pub(super) fn medium(&self) -> Medium {
-        let Self { blocks, block_size, read_only, write_back, saves_modes: saves, .. } = *self;
-        Medium { blocks, block_size, read_only, write_back, saves }
+        let Self { blocks, block_size, read_only, write_back, saves_modes: saves, threshold, .. } = *self;
+        Medium { blocks, block_size, read_only, write_back, saves, threshold }
     }
 
     /// Its names.

@@ -3,6 +3,7 @@
 //! [`ModeState`] is what can change, and lives with the caller; a MODE SELECT is a [`ModeChange`] of it.
 
 use super::command::{ModeSense, PageControl};
+use super::provisioning::Threshold;
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::{Asc, mode_page as code};
@@ -12,7 +13,7 @@ mod saved;
 mod select;
 mod state;
 
-use pages::{PAGES, Page};
+use pages::{Page, pages};
 
 pub use saved::SavedModes;
 pub use select::ModeSelect;
@@ -31,6 +32,7 @@ pub(super) struct Medium {
     pub(super) write_back: bool,
     /// There is a place where pages outlive a loss of power.
     pub(super) saves: bool,
+    pub(super) threshold: Option<Threshold>,
 }
 
 /// DEVICE-SPECIFIC PARAMETER: the medium is write-protected (SBC-4).
@@ -46,7 +48,7 @@ pub(super) fn sense(medium: &Medium, request: &ModeSense, state: ModeState, repl
     reply.begin(request.allocation_length.into());
     put_header(medium, request, state, descriptor.len() as u8, reply);
     reply.put(descriptor);
-    for page in PAGES.iter().filter(|page| page.is_wanted(request)) {
+    for page in pages(medium).filter(|page| page.is_wanted(request)) {
         let bytes = match request.control {
             PageControl::Current => page.with(medium, state.current),
             PageControl::Changeable => page.changeable(medium),
@@ -70,11 +72,11 @@ fn check(medium: &Medium, request: &ModeSense) -> Result<(), Sense> {
     const NOTHING_SAVED: Sense = Sense::illegal(Asc::SAVING_PARAMETERS_NOT_SUPPORTED);
     const NO_PAGE: Sense = Sense::invalid_field(2, Some(5));
     const NO_SUBPAGE: Sense = Sense::invalid_field(3, None);
-    let page_known = request.page == code::ALL || PAGES.iter().any(|page| page.code == request.page);
+    let page_known = request.page == code::ALL || pages(medium).any(|page| page.code == request.page);
     if !page_known {
         return Err(NO_PAGE);
     }
-    if !PAGES.iter().any(|page| page.is_wanted(request)) {
+    if !pages(medium).any(|page| page.is_wanted(request)) {
         return Err(NO_SUBPAGE);
     }
     if request.control == PageControl::Saved && !medium.saves {

@@ -5,6 +5,8 @@
 //! [`Demand`]. The caller has one [`Shared`] for each disk, carries demands out one after the other, and ends the command
 //! with what came of it.
 
+use bdev::Space;
+
 use super::command::DataDirection;
 use super::identity::Port;
 use super::long::{Desk, LongStep, LongTask};
@@ -78,6 +80,8 @@ pub struct Shared {
     pub ports: Vec<Port>,
     /// There is a place where reservations outlive a loss of power.
     pub keeps: bool,
+    /// How much space there was when somebody looked last.
+    pub space: Option<Space>,
 }
 
 /// What comes of a demand: the caller does it before it answers.

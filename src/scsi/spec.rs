@@ -312,6 +312,8 @@ impl Asc {
     pub const INQUIRY_DATA_CHANGED: Self = Self(0x3f03);
     /// REPORTED LUNS DATA HAS CHANGED.
     pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
+    /// THIN PROVISIONING SOFT THRESHOLD REACHED.
+    pub const SOFT_THRESHOLD_REACHED: Self = Self(0x3807);
     /// MEDIUM NOT PRESENT.
     pub const MEDIUM_NOT_PRESENT: Self = Self(0x3a00);
     /// INTERNAL TARGET FAILURE.

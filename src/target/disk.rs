@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bdev::{Bdev, Names, OpenError};
 
 use crate::config::{BackendConfig, DiskConfig};
-use crate::scsi::{Eui64, Identity, IdentityError, Naa};
+use crate::scsi::{Eui64, Identity, IdentityError, LogicalUnit, Naa, Port, Threshold};
 
 use super::backend::Backends;
 use super::job::Hold;
@@ -92,6 +92,7 @@ impl Disk {
         identity: Identity,
         sharing: Arc<Sharing>,
     ) -> Self {
+        sharing.measure(&bdev);
         Self {
             index,
             config,
@@ -115,6 +116,14 @@ impl Disk {
             tallies,
             ..Self::new(index, config.clone(), bdev, self.identity.clone(), self.sharing.clone())
         }
+    }
+
+    /// What answers for it at a port.
+    pub(crate) fn unit(&self, port: Port) -> LogicalUnit {
+        let info = self.bdev.info();
+        let unit = LogicalUnit::new(self.identity.clone(), info).at_port(port).saving_modes(self.sharing.keeps());
+        let threshold = self.sharing.is_surveyed().then(|| Threshold::of(info));
+        unit.with_removable_medium(self.config.removable).with_threshold(threshold)
     }
 
     /// Whether they are one disk, if perhaps in different sizes.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::scsi::reservations::Access;
 use crate::scsi::{
-    Attention, Condition, Designator, Hindrance, LogicalUnit, MissingUnit, ModeValues, Neighbour, Neighbours, Place,
-    Unit, WellKnownUnit,
+    Attention, Condition, Designator, Hindrance, MissingUnit, ModeValues, Neighbour, Neighbours, Place, Unit,
+    WellKnownUnit,
 };
 use crate::virtio_scsi::lun::{WELL_KNOWN_LUN, encode_lun};
 use crate::virtio_scsi::{Address, LunAddress};
@@ -194,10 +194,8 @@ impl LunMap {
     }
 
     fn entry_of(&self, disk: Arc<Disk>, address: Address) -> Entry {
-        let unit = LogicalUnit::new(disk.identity.clone(), disk.bdev.info()).at_port(self.port.port);
-        let unit = unit.saving_modes(disk.sharing.keeps()).with_removable_medium(disk.config.removable);
         let standing = Arc::new(Standing::new(self.port.stir.clone()));
-        Entry { standing, ..Entry::new(Unit::Disk(unit), Some(disk), Some(address.target)) }
+        Entry { standing, ..Entry::new(Unit::Disk(disk.unit(self.port.port)), Some(disk), Some(address.target)) }
     }
 
     fn put(&mut self, entry: Entry) -> EntryIndex {

@@ -29,6 +29,7 @@ use super::message::Message;
 use super::sharing::Office;
 use super::sharing::clerk::{Clerk, Order};
 use super::sharing::store::Store;
+use super::sharing::surveyor::Surveyor;
 use super::summary::Summary;
 use super::target_port::TargetPort;
 
@@ -73,8 +74,9 @@ pub struct Target {
     /// Reactors that no controller needs any more.
     pub(super) ending: Vec<Reactor<Message>>,
     pub(super) clean: Arc<AtomicBool>,
-    pub(super) office: Office,
+    pub(super) office: Arc<Office>,
     clerk: Assistant,
+    _surveyor: Surveyor,
     engine: Engine,
     /// What cannot change: how memory is registered, and where reservations are kept.
     register: (Register, Option<u64>),
@@ -119,6 +121,8 @@ impl Target {
     /// [`StartError`]; nothing is left running.
     pub fn start(config: &ServeConfig) -> Result<Self, StartError> {
         let (orders, clerk) = Clerk::new();
+        let office = Arc::new(Office::new(orders.clone(), open_store(config)));
+        let surveyor = Surveyor::spawn(Arc::downgrade(&office)).map_err(StartError::Clerk)?;
         let mut target = Self {
             reactors: Vec::new(),
             controllers: Vec::new(),
@@ -127,7 +131,8 @@ impl Target {
             closing: Vec::new(),
             ending: Vec::new(),
             clean: Arc::new(AtomicBool::new(true)),
-            office: Office::new(orders.clone(), open_store(config)),
+            office,
+            _surveyor: surveyor,
             clerk: Assistant { orders, thread: spawn_clerk(clerk)? },
             engine: Engine::probe(config),
             register: (config.register, config.register_chunk),

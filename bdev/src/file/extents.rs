@@ -4,12 +4,23 @@
 use std::fs::File;
 use std::io::{self, SeekFrom as Seek};
 
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{FileType, SeekFrom, fstat, fstatvfs, seek};
 use rustix::io::Errno;
 
 use crate::extents::fill;
-use crate::info::Extent;
+use crate::info::{Extent, Space};
 use crate::op::{IoError, Op};
+
+/// How much space a regular file has, and its file system for it.
+pub(crate) fn space(file: &File) -> Option<Space> {
+    const STAT_BLOCK: u64 = 512;
+    let (stat, system) = (fstat(file).ok()?, fstatvfs(file).ok()?);
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return None;
+    }
+    let used = u64::try_from(stat.st_blocks).ok()?.saturating_mul(STAT_BLOCK);
+    Some(Space { used: Some(used), available: system.f_bavail.saturating_mul(system.f_frsize) })
+}
 
 /// Fills the list of an [`OpKind::Extents`](crate::OpKind).
 pub(crate) fn list(file: &File, op: &Op) -> Result<(), IoError> {
@@ -65,4 +76,22 @@ pub(crate) fn size(file: &File) -> io::Result<u64> {
     // A block device has no length in its metadata; its end is where a seek leads. Of a file it is not asked in that way:
     // that would wait for a thread that looks for holes.
     if metadata.file_type().is_block_device() { io::Seek::seek(&mut &*file, Seek::End(0)) } else { Ok(metadata.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_what_the_file_has() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 30).unwrap();
+        let before = space(&file).unwrap();
+        assert!(before.used.unwrap() < 1 << 20, "{before:?}");
+        std::os::unix::fs::FileExt::write_all_at(&file, &[1; 4 << 20], 1 << 20).unwrap();
+        file.sync_all().unwrap();
+        // A file system that compresses takes less than was written.
+        assert!(space(&file).unwrap().used > before.used);
+        assert_eq!(space(&File::open("/dev/null").unwrap()), None, "no regular file");
+    }
 }

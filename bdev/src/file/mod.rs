@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
-use crate::info::Info;
+use crate::info::{Info, Space};
 use crate::space::Ways;
 
 pub use create::{CreateError, CreateOptions, Preallocate, create};
@@ -136,6 +136,10 @@ impl Bdev for FileBdev {
         let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
         let Self { ref file, alignment, ways, engine, polled, .. } = *self;
         Ok(Some(Arc::new(Self { info, file: file.clone(), alignment, ways, engine, polled })))
+    }
+
+    fn space(&self) -> Option<Space> {
+        extents::space(&self.file)
     }
 
     fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {

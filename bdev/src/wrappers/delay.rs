@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::info::{Info, Names};
+use crate::info::{Info, Names, Space};
 use crate::op::{IoError, Op, OpKind};
 
 use super::{Around, Wrapped};
@@ -82,6 +82,10 @@ impl Bdev for DelayBdev {
         let Some(inner) = self.inner.resized()? else { return Ok(None) };
         let late = Self::new(inner, self.delays);
         Ok(Some(Arc::new(if self.cancels { late } else { late.without_cancel() })))
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.inner.space()
     }
 
     fn names(&self) -> Option<&Names> {

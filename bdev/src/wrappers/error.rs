@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::info::{Info, Names, bytes_for_people};
+use crate::info::{Info, Names, Space, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
 use super::{Around, Wrapped};
@@ -128,6 +128,10 @@ impl Bdev for ErrorBdev {
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(inner) = self.inner.resized()? else { return Ok(None) };
         Ok(Some(Arc::new(Self::new(inner, self.errors.clone()))))
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.inner.space()
     }
 
     fn names(&self) -> Option<&Names> {

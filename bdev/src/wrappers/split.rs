@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::info::{Info, bytes_for_people};
+use crate::info::{Info, Space, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
 use super::{Around, Wrapped};
@@ -65,6 +65,11 @@ impl Bdev for SplitBdev {
         }
         let part = Self::new(inner, self.offset, size)?;
         Ok(Some(Arc::new(Self { size: self.size, ..part })))
+    }
+
+    /// Which part of what the file has is this one's, nobody counts.
+    fn space(&self) -> Option<Space> {
+        self.inner.space().map(|space| Space { used: None, ..space })
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

@@ -28,12 +28,13 @@ const fn counted(code: u8, write: fn(&mut Log<'_>)) -> Page {
 }
 
 /// All pages, ascending by code and subpage code.
-pub(super) const PAGES: [Page; 12] = [
+pub(super) const PAGES: [Page; 13] = [
     page(code::SUPPORTED_PAGES, supported_pages),
     Page { subpage: code::ALL_SUBPAGES, ..page(code::SUPPORTED_PAGES, supported_subpages) },
     counted(code::WRITE_ERRORS, write_errors),
     counted(code::READ_ERRORS, read_errors),
     counted(code::VERIFY_ERRORS, verify_errors),
+    Page { is_there: |unit| unit.threshold.is_some(), ..page(code::LOGICAL_BLOCK_PROVISIONING, provisioning) },
     page(code::TEMPERATURE, temperature),
     page(code::START_STOP_CYCLES, start_stop_cycles),
     page(code::SELF_TEST_RESULTS, self_test_results),
@@ -84,6 +85,19 @@ fn read_errors(log: &mut Log<'_>) {
 fn verify_errors(log: &mut Log<'_>) {
     let io = log.statistics.io;
     errors(log, io.verified_blocks, io.verify_errors);
+}
+
+/// Space that is available, which others may take, and space that this disk has: in threshold sets.
+fn provisioning(log: &mut Log<'_>) {
+    const DEDICATED: u8 = 0x01;
+    const NOT_DEDICATED: u8 = 0x02;
+    let Some((threshold, space)) = log.unit.threshold.zip(log.statistics.space) else { return };
+    let mut resource = |code, bytes, scope| {
+        let [a, b, c, d] = threshold.sets(bytes).to_be_bytes();
+        log.list(code, &[a, b, c, d, scope, 0, 0, 0]);
+    };
+    resource(0x0001, space.available, NOT_DEDICATED);
+    space.used.into_iter().for_each(|used| resource(0x0002, used, DEDICATED));
 }
 
 /// Temperature, and the highest at which the disk can work: it has none.

@@ -1,8 +1,8 @@
-use bdev::Info;
+use bdev::{Discard, Info};
 
 use super::*;
 use crate::scsi::testing::{command, disk, info};
-use crate::scsi::{Condition, Facts, Outcome, Step};
+use crate::scsi::{Condition, Facts, Outcome, Step, Threshold};
 
 const IO: IoStatistics = IoStatistics {
     reads: 1,
@@ -15,7 +15,7 @@ const IO: IoStatistics = IoStatistics {
     verify_errors: 10,
 };
 
-const COUNTED: Statistics = Statistics { power_on_minutes: 0x0102_0304, start_stop_cycles: 0x11, io: IO };
+const COUNTED: Statistics = Statistics { power_on_minutes: 0x0102_0304, start_stop_cycles: 0x11, io: IO, space: None };
 
 fn sensed(unit: &LogicalUnit, statistics: Statistics, cdb: &[u8; 10]) -> Result<Vec<u8>, Sense> {
     let facts = Facts { statistics, ..Facts::default() };
@@ -83,6 +83,21 @@ fn pages_of_lists() {
     let tests = page(0x10);
     assert_eq!((tests.len(), &tests[..8]), (404, &[0x90, 0, 0x01, 0x90, 0, 1, 3, 16][..]));
     assert_eq!(tests[384..], [&[0, 20, 3, 16][..], &[0; 16]].concat());
+}
+
+#[test]
+fn space_in_threshold_sets() {
+    let thin = Info { discard: Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true }), ..info() };
+    let unit = disk(&thin).with_threshold(Some(Threshold::of(&thin)));
+    let page = |space| sensed(&unit, Statistics { space, ..COUNTED }, &cdb(1, 0x0c, 0)).unwrap();
+    let available = [0, 1, 3, 8, 0, 0, 1, 2, 2, 0, 0, 0];
+    let space = Space { used: Some((3 << 20) - 1), available: 0x102 << 20 };
+    let expected = [&[0x8c, 0, 0, 24][..], &available, &[0, 2, 3, 8, 0, 0, 0, 2, 1, 0, 0, 0]].concat();
+    assert_eq!(page(Some(space)), expected);
+    assert_eq!(page(Some(Space { used: None, ..space })), [&[0x8c, 0, 0, 12][..], &available].concat());
+    assert_eq!(page(None), [0x8c, 0, 0, 0], "nobody has looked yet");
+    let listed = sensed(&unit, COUNTED, &cdb(1, 0, 0)).unwrap();
+    assert!(listed[4..].contains(&0x0c));
 }
 
 #[test]

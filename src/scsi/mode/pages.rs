@@ -15,6 +15,8 @@ pub(super) struct Page {
     len: usize,
     /// The flags that it shows. A page that has some can be saved where there is a place for that.
     flags: ModeValues,
+    /// Its flags are about thin provisioning.
+    thin: bool,
     write: fn(&Medium, ModeValues, &mut [u8]),
 }
 
@@ -39,13 +41,12 @@ impl PageBytes {
 }
 
 const fn page(code: u8, len: usize, flags: ModeValues, write: fn(&Medium, ModeValues, &mut [u8])) -> Page {
-    Page { code, subpage: 0, len, flags, write }
+    Page { code, subpage: 0, len, flags, thin: false, write }
 }
 
 /// All pages, ascending by code and subpage code, as MODE SENSE returns them.
-pub(super) const PAGES: [Page; 7] = [
-    // No retries, no recovery that could be limited: a backend's error is final.
-    page(code::READ_WRITE_ERROR_RECOVERY, 10, ModeValues::DEFAULT, zeros),
+const PAGES: [Page; 8] = [
+    Page { thin: true, ..page(code::READ_WRITE_ERROR_RECOVERY, 10, ModeValues::LBPERE, error_recovery) },
     // The transport does not disconnect.
     page(code::DISCONNECT_RECONNECT, 14, ModeValues::DEFAULT, zeros),
     page(code::CACHING, 18, ModeValues::WRITE_THROUGH, caching),
@@ -54,7 +55,18 @@ pub(super) const PAGES: [Page; 7] = [
     // No power conditions.
     page(code::POWER_CONDITION, 38, ModeValues::DEFAULT, zeros),
     page(code::INFORMATIONAL_EXCEPTIONS, 10, ModeValues::DEFAULT, informational_exceptions),
+    Page {
+        subpage: code::LOGICAL_BLOCK_PROVISIONING_SUBPAGE,
+        thin: true,
+        ..page(code::INFORMATIONAL_EXCEPTIONS, 20, ModeValues::THRESHOLD, logical_block_provisioning)
+    },
 ];
+
+/// The pages of this unit.
+pub(super) fn pages(medium: &Medium) -> impl Iterator<Item = &'static Page> {
+    let is_thin = medium.threshold.is_some();
+    PAGES.iter().filter(move |page| is_thin || page.subpage != code::LOGICAL_BLOCK_PROVISIONING_SUBPAGE)
+}
 
 impl Page {
     /// Bytes of its header: 4 with a subpage code, else 2.
@@ -79,7 +91,8 @@ impl Page {
     }
 
     fn ps(&self, medium: &Medium) -> u8 {
-        if medium.saves && self.flags != ModeValues::DEFAULT { PS } else { 0 }
+        let has_flags = self.flags != ModeValues::DEFAULT && (!self.thin || medium.threshold.is_some());
+        if medium.saves && has_flags { PS } else { 0 }
     }
 
     /// The page with `values`.
@@ -132,6 +145,22 @@ impl Page {
 }
 
 fn zeros(_: &Medium, _: ModeValues, _: &mut [u8]) {}
+
+/// No retries, no recovery that could be limited: a backend's error is final.
+fn error_recovery(medium: &Medium, values: ModeValues, body: &mut [u8]) {
+    const LBPERE: u8 = 0x80;
+    body[1] = if medium.threshold.is_some() && values.has(ModeValues::LBPERE) { LBPERE } else { 0 };
+}
+
+/// One threshold: soft, armed decreasing, of the space that is available. Every nexus is told (no SITUA).
+fn logical_block_provisioning(medium: &Medium, values: ModeValues, body: &mut [u8]) {
+    const ENABLED: u8 = 0x80;
+    const AVAILABLE: u8 = 0x01;
+    let count = medium.threshold.map_or(0, |threshold| threshold.count);
+    body[12] = if values.has(ModeValues::THRESHOLD) { ENABLED } else { 0 };
+    body[13] = AVAILABLE;
+    body[16..20].copy_from_slice(&count.to_be_bytes());
+}
 
 /// WCE: a flush is needed. Where the device has no write cache it stays 0.
 fn caching(medium: &Medium, values: ModeValues, body: &mut [u8]) {

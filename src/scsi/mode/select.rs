@@ -6,7 +6,7 @@
 use super::super::sense::Sense;
 use super::super::spec::Asc;
 use super::Medium;
-use super::pages::{PAGES, Page, SPF};
+use super::pages::{Page, SPF, pages};
 use super::state::{ModeChange, ModeState};
 
 /// MODE SELECT (6) and (10).
@@ -46,7 +46,7 @@ pub(in crate::scsi) fn select(
     }
     let mut at = header(medium, request.ten, list)?;
     while at < list.len() {
-        let (page, len) = next_page(&list[at..], at)?;
+        let (page, len) = next_page(medium, &list[at..], at)?;
         let (mask, values) = page
             .read(medium, state.current, &list[at..at + len])
             .map_err(|(byte, bit)| Sense::invalid_parameter(at as u16 + byte, Some(bit)))?;
@@ -99,7 +99,7 @@ fn check_descriptor(medium: &Medium, descriptor: &[u8], at: u16) -> Result<(), S
 }
 
 /// The page that `rest`, which stands at `at` of the list, begins with, and its length.
-fn next_page(rest: &[u8], at: usize) -> Result<(&'static Page, usize), Sense> {
+fn next_page(medium: &Medium, rest: &[u8], at: usize) -> Result<(&'static Page, usize), Sense> {
     const CODE: u8 = 0x3f;
     let at = at as u16;
     let (code, subpage, body_len, len_byte) = match *rest {
@@ -109,8 +109,8 @@ fn next_page(rest: &[u8], at: usize) -> Result<(&'static Page, usize), Sense> {
         [first, len, ..] if first & SPF == 0 => (first & CODE, 0, len.into(), 1),
         _ => return Err(TOO_SHORT),
     };
-    let known = PAGES.iter().any(|page| page.code == code);
-    let page = PAGES.iter().find(|page| page.code == code && page.subpage == subpage);
+    let known = pages(medium).any(|page| page.code == code);
+    let page = pages(medium).find(|page| page.code == code && page.subpage == subpage);
     let page =
         page.ok_or(if known { Sense::invalid_parameter(at + 1, None) } else { Sense::invalid_parameter(at, Some(5)) })?;
     let len = page.header_len() + usize::from(body_len);

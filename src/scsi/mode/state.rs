@@ -22,8 +22,13 @@ impl ModeValues {
     /// TAS: a command that another initiator ends does so with TASK ABORTED (SPC-5, control mode page).
     pub const TAS: Self = Self(1 << 3);
 
+    /// LBPERE: soft thresholds are told of (SBC-4, read-write error recovery mode page).
+    pub const LBPERE: Self = Self(1 << 4);
+    /// ENABLED of the threshold of available space (SBC-4, logical block provisioning mode page).
+    pub const THRESHOLD: Self = Self(1 << 5);
+
     /// All that can be changed.
-    pub(super) const ALL: Self = Self(0b1111);
+    pub(super) const ALL: Self = Self(0b11_1111);
 
     /// Whether all of `flags` are set.
     #[inline]
@@ -37,7 +42,7 @@ impl ModeValues {
     }
 
     /// Both.
-    pub(super) const fn and(self, other: Self) -> Self {
+    pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -121,7 +126,7 @@ mod tests {
         assert_eq!(ModeState::from_bits(u64::MAX).current, ModeValues::ALL);
         assert_eq!(SOME.to_bytes(), [1, 0, 0, 0, 0, 0, 0, 2]);
         assert_eq!(ModeState::from_bytes(SOME.to_bytes()), Some(SOME.restored()));
-        for strange in [[0; 8], [2, 0, 0, 0, 0, 0, 0, 2], [1, 0, 0, 1, 0, 0, 0, 2], [1, 0, 0, 0, 0, 0, 0, 16]] {
+        for strange in [[0; 8], [2, 0, 0, 0, 0, 0, 0, 2], [1, 0, 0, 1, 0, 0, 0, 2], [1, 0, 0, 0, 0, 0, 0, 64]] {
             assert_eq!(ModeState::from_bytes(strange), None);
         }
     }
@@ -142,6 +147,6 @@ mod tests {
     #[test]
     fn each_flag_is_given_once() {
         assert_eq!(ModeValues::ALL.each().fold(ModeValues::DEFAULT, ModeValues::and), ModeValues::ALL);
-        assert_eq!(ModeValues::ALL.each().count(), 4);
+        assert_eq!(ModeValues::ALL.each().count(), 6);
     }
 }

@@ -44,6 +44,8 @@ pub mod log_page {
     pub const READ_ERRORS: u8 = 0x03;
     /// Verify error counters.
     pub const VERIFY_ERRORS: u8 = 0x05;
+    /// Logical block provisioning.
+    pub const LOGICAL_BLOCK_PROVISIONING: u8 = 0x0c;
     /// Temperature.
     pub const TEMPERATURE: u8 = 0x0d;
     /// Start-stop cycle counter.
@@ -76,6 +78,8 @@ pub mod mode_page {
     pub const POWER_CONDITION: u8 = 0x1a;
     /// Informational exceptions control.
     pub const INFORMATIONAL_EXCEPTIONS: u8 = 0x1c;
+    /// Subpage of that page: logical block provisioning.
+    pub const LOGICAL_BLOCK_PROVISIONING_SUBPAGE: u8 = 0x02;
     /// Not a page: all of them.
     pub const ALL: u8 = 0x3f;
     /// Not a subpage: all of them.

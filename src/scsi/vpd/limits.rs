@@ -35,7 +35,9 @@ pub(super) fn block_limits(unit: &LogicalUnit, reply: &mut Reply) {
     reply.put(&page);
 }
 
-/// A unit from which nothing can be unmapped is fully provisioned to the initiator, whatever the backing store does.
+/// A unit from which nothing can be unmapped is fully provisioned to the initiator, whatever the backing store does. No block is
+/// anchored (ANC_SUP): of a block that was zeroed nobody tells whether it kept its space, and a file system that copies on
+/// write would not keep the promise.
 pub(super) fn logical_block_provisioning(unit: &LogicalUnit, reply: &mut Reply) {
     const LBPU_LBPWS_LBPWS10: u8 = 0xe0;
     const LBPRZ_ZEROES: u8 = 0x04;
@@ -45,7 +47,8 @@ pub(super) fn logical_block_provisioning(unit: &LogicalUnit, reply: &mut Reply) 
         Some(_) => (LBPU_LBPWS_LBPWS10, THIN),
         None => (0, 0),
     };
-    reply.put(&[0, bits, provisioning, 0]);
+    let exponent = unit.threshold.map_or(0, |threshold| threshold.exponent);
+    reply.put(&[exponent, bits, provisioning, 0]);
 }
 
 /// OPTIMAL TRANSFER LENGTH: whole physical blocks, at least 4 KiB, and never more than one transfer may have or than

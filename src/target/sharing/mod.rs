@@ -22,9 +22,11 @@ use super::ticket::Ticket;
 
 pub(crate) mod clerk;
 pub(crate) mod store;
+pub(crate) mod surveyor;
 
 use clerk::Order;
 use store::Store;
+use surveyor::Gauge;
 
 /// What all disks need to be shared: who makes changes, and where they are kept.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub(crate) struct Sharing {
     state: Mutex<State>,
     /// What its ports have saved of their mode pages.
     modes: Mutex<SavedModes>,
+    gauge: Gauge,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,8 @@ struct Member {
     port: Arc<TargetPort>,
     address: Address,
     standing: Weak<Standing>,
+    /// It was told that space runs short, which still is so.
+    is_warned: bool,
 }
 
 /// A logical unit whose commands are to end.
@@ -84,7 +89,7 @@ impl Office {
         let state = Mutex::new(State { shared, members: Vec::new() });
         let modes = Mutex::new(self.store.as_ref().map_or_else(SavedModes::default, |store| store.load_modes(naa)));
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
-        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes });
+        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes, gauge: Gauge::default() });
         known.push(Arc::downgrade(&sharing));
         sharing
     }
@@ -98,7 +103,8 @@ impl Sharing {
     /// A controller shows the disk at `address`, for as long as `standing` lives.
     pub(crate) fn join(&self, port: &Arc<TargetPort>, address: Address, standing: &Arc<Standing>) {
         let mut state = self.state();
-        state.members.push(Member { port: port.clone(), address, standing: Arc::downgrade(standing) });
+        let standing = Arc::downgrade(standing);
+        state.members.push(Member { port: port.clone(), address, standing, is_warned: false });
         if let Some(group) = port.port.group {
             state.shared.groups.add(port.port.relative, group, port.access);
         }

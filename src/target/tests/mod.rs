@@ -25,3 +25,4 @@ mod sharing;
 mod sim_disk;
 mod simulation;
 mod tasks;
+mod thresholds;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bdev::segment::{copy_from, copy_to};
 use bdev::{
-    Bdev, Channel, ChannelId, Completion, Discard, Info, Io, IoError, Op, OpKind, SubmitError, Tag, WriteCache,
+    Bdev, Channel, ChannelId, Completion, Discard, Info, Io, IoError, Op, OpKind, Space, SubmitError, Tag, WriteCache,
 };
 
 /// Bytes of a block.
@@ -41,6 +41,7 @@ struct State {
     /// First block of each operation, in the order in which they were accepted.
     accepted: Vec<u64>,
     cancelled: usize,
+    available: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +81,14 @@ impl SimDisk {
             answered: Vec::new(),
             accepted: Vec::new(),
             cancelled: 0,
+            available: None,
         };
         Self { info: Arc::new(info), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The file system behind it has so much for it, in bytes.
+    pub(super) fn set_available(&self, available: u64) {
+        self.state().available = Some(available);
     }
 
     /// From now on operations wait for the test.
@@ -166,6 +173,10 @@ impl State {
 impl Bdev for SimDisk {
     fn info(&self) -> &Info {
         &self.info
+    }
+
+    fn space(&self) -> Option<Space> {
+        self.state().available.map(|available| Space { used: Some(0), available })
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

@@ -1,6 +1,7 @@
 use bdev::{Atomic, Discard, Info};
 
 use super::*;
+use crate::scsi::Threshold;
 use crate::scsi::testing::{data, disk, info};
 
 fn vpd(unit: &LogicalUnit, page: u8) -> Vec<u8> {
@@ -49,6 +50,9 @@ fn provisioning_is_what_the_initiator_can_do_about_it() {
     assert_eq!(page(&Info { thin: true, ..info() }), [0, 0xb2, 0, 4, 0, 0, 0, 0]);
     assert_eq!(page(&thin(true)), [0, 0xb2, 0, 4, 0, 0xe4, 2, 0]);
     assert_eq!(page(&thin(false)), [0, 0xb2, 0, 4, 0, 0xe0, 2, 0]);
+    let with_threshold = |info: &Info| disk(info).with_threshold(Some(Threshold::of(info)));
+    assert_eq!(vpd(&with_threshold(&thin(true)), 0xb2), [0, 0xb2, 0, 4, 11, 0xe4, 2, 0]);
+    assert_eq!(vpd(&with_threshold(&info()), 0xb2)[4], 0, "nothing is thin");
 }
 
 #[test]
