@@ -8,6 +8,7 @@ use std::sync::Arc;
 use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Response};
 use annulus_bench::guest::spec::response;
+use annulus_bench::guest::task::{Event, Function, TaskManagement};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, good, settle};
 use common::{Target, directory, image, until};
@@ -265,5 +266,39 @@ fn without_a_directory_nothing_is_promised() {
     settle(&mut guest, LUN);
     assert_eq!(register_for_good(&mut guest, 0, 1).sense_code(), Some((5, 0x26, 0)));
     assert!(target.output().contains("are not kept over a restart: /proc/nowhere"));
+    target.stop();
+}
+
+fn next_event(guest: &mut Guest) -> (u32, [u8; 8], u32) {
+    let mut event = None;
+    until("an event", || {
+        event = guest.poll_event().expect("a sound queue");
+        event.is_some()
+    });
+    let event = event.expect("waited for");
+    (event.event, event.lun.0, event.reason)
+}
+
+/// Additional sense code in the low byte, its qualifier in the next one.
+#[test]
+fn who_loses_something_gets_an_event_too() {
+    const UNIT: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
+    let target = start(directory(), "mem:size=1M");
+    let mut guests = guests(&target);
+    register(&mut guests);
+    let [a, b] = &mut guests;
+    b.post_event_buffers(8).unwrap();
+    assert_eq!(persistent(a, (RESERVE, 5), 1, 0), GOOD);
+    assert_eq!(persistent(a, (RELEASE, 5), 1, 0), GOOD);
+    assert_eq!(next_event(b), (Event::PARAM_CHANGE, UNIT, 0x042a), "RESERVATIONS RELEASED");
+    assert_eq!(persistent(a, (PREEMPT, 5), 1, 2), GOOD);
+    assert_eq!(next_event(b), (Event::PARAM_CHANGE, UNIT, 0x052a), "REGISTRATIONS PREEMPTED");
+    let reset = TaskManagement::on(Function::LogicalUnitReset, LUN);
+    assert_eq!(a.task_management(&reset).unwrap(), response::OK);
+    assert_eq!(next_event(b), (Event::TRANSPORT_RESET, UNIT, 0), "a hard reset");
+    assert_eq!(attention(b), Some((6, 0x29, 0x03)));
+    assert_eq!(b.poll_event().unwrap(), None);
+    a.post_event_buffers(1).unwrap();
+    assert_eq!(a.poll_event().unwrap(), None, "who did it is told nothing");
     target.stop();
 }

@@ -29,7 +29,7 @@ pub(crate) struct Adapter {
     /// Changes of what it serves, for the control thread.
     pub(crate) orders: Orders,
     /// What the driver is to be told of.
-    pub(crate) news: News,
+    pub(crate) news: Arc<News>,
     pub(crate) interrupts: Arc<Interrupts>,
     pub(crate) tickets: Tickets,
     /// Jobs for the control thread.
@@ -52,11 +52,12 @@ impl Adapter {
         bell: Arc<OwnedFd>,
     ) -> Self {
         let no_vector = || AtomicU16::new(NO_VECTOR);
+        let news = luns.port.news.clone();
         Self {
             name,
             luns: Mutex::new(Arc::new(luns)),
             orders: Orders::default(),
-            news: News::default(),
+            news,
             interrupts,
             tickets: Tickets::default(),
             outbox: Outbox::new(bell),

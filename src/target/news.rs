@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reactor::Handle;
 
-use crate::virtio_scsi::Event;
+use crate::scsi::Attention;
+use crate::virtio_scsi::{Address, Event};
 
 use super::message::Message;
 
@@ -47,6 +48,15 @@ pub(crate) struct Heard {
     pub(crate) events: Vec<Event>,
     /// There was no room for others.
     pub(crate) missed: bool,
+}
+
+/// What tells of an attention that somebody else has caused.
+pub(crate) fn event_of(attention: Attention, unit: Address) -> Event {
+    let [asc, ascq] = attention.asc().0.to_be_bytes();
+    match attention {
+        Attention::LogicalUnitReset => Event::Reset(unit),
+        _ => Event::Changed { unit, asc, ascq },
+    }
 }
 
 impl Wanted {
@@ -113,7 +123,6 @@ impl News {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::virtio_scsi::Address;
     use reactor::Mailbox;
 
     const UNIT: Address = Address { target: 1, lun: 2 };
@@ -132,6 +141,21 @@ mod tests {
             assert_eq!(news.any(), !expected.is_empty());
             assert_eq!(news.take(), Heard { events: expected, missed: false });
             assert!(!news.any());
+        }
+    }
+
+    #[test]
+    fn attentions_as_events() {
+        let changed = |asc, ascq| Event::Changed { unit: UNIT, asc, ascq };
+        for (attention, event) in [
+            (Attention::LogicalUnitReset, Event::Reset(UNIT)),
+            (Attention::ReservationsPreempted, changed(0x2a, 0x03)),
+            (Attention::ReservationsReleased, changed(0x2a, 0x04)),
+            (Attention::RegistrationsPreempted, changed(0x2a, 0x05)),
+            (Attention::AccessStateChanged, changed(0x2a, 0x06)),
+            (Attention::SoftThresholdReached, changed(0x38, 0x07)),
+        ] {
+            assert_eq!(event_of(attention, UNIT), event);
         }
     }
 

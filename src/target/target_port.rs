@@ -13,6 +13,7 @@ use crate::scsi::reservations::{Nexus, SasAddress};
 use crate::virtio_scsi::Address;
 
 use super::message::{BarId, Life, Message, Purpose, Scope};
+use super::news::News;
 use super::slots::Verdict;
 use super::standing::Stir;
 
@@ -26,6 +27,8 @@ pub(crate) struct TargetPort {
     pub(crate) access: AccessState,
     /// What happens to the driver's nexus.
     pub(crate) stir: Arc<Stir>,
+    /// What the driver is to be told of.
+    pub(crate) news: Arc<News>,
     reactors: Arc<[Handle<Message>]>,
     /// The one that began last.
     life: Mutex<Option<Life>>,
@@ -35,7 +38,8 @@ impl TargetPort {
     /// The port of the controller on the socket `name`, whose queues are on `reactors`.
     pub(crate) fn new(port: Port, name: &str, access: AccessState, reactors: Arc<[Handle<Message>]>) -> Self {
         let nexus = Nexus { initiator: SasAddress::derive(name), port: port.relative };
-        Self { port, nexus, access, stir: Arc::default(), reactors, life: Mutex::default() }
+        let (stir, news, life) = (Arc::default(), Arc::default(), Mutex::default());
+        Self { port, nexus, access, stir, news, reactors, life }
     }
 
     /// The port `relative` of a test without reactors.

@@ -15,6 +15,7 @@ use crate::scsi::{
 };
 use crate::virtio_scsi::Address;
 
+use super::news::event_of;
 use super::slots::Verdict;
 use super::standing::Standing;
 use super::target_port::TargetPort;
@@ -238,7 +239,7 @@ impl Sharing {
         state.publish();
         for (member, standing) in state.living() {
             if !member.is(port, address) {
-                standing.raise(Attention::LogicalUnitReset);
+                member.tell(&standing, Attention::LogicalUnitReset);
             }
         }
     }
@@ -247,6 +248,12 @@ impl Sharing {
 impl Member {
     fn is(&self, port: &Arc<TargetPort>, address: Address) -> bool {
         Arc::ptr_eq(&self.port, port) && self.address == address
+    }
+
+    /// Tells its nexus of something that another has caused.
+    fn tell(&self, standing: &Standing, attention: Attention) {
+        standing.raise(attention);
+        self.port.news.announce(&[event_of(attention, self.address)]);
     }
 }
 
@@ -281,7 +288,7 @@ impl State {
     fn tell(&self, sender: Nexus, changes: &Changes, groups: &[u16]) {
         for (member, standing) in self.living() {
             let own = changes.attentions.iter().filter(|(nexus, _)| *nexus == member.port.nexus);
-            own.for_each(|&(_, attention)| standing.raise(attention));
+            own.for_each(|&(_, attention)| member.tell(&standing, attention));
         }
         if !groups.is_empty() {
             self.tell_groups(Some(sender));
@@ -293,7 +300,7 @@ impl State {
     fn tell_groups(&self, sender: Option<Nexus>) {
         for (member, standing) in self.living() {
             if sender != Some(member.port.nexus) && member.port.port.group.is_some() {
-                standing.raise(Attention::AccessStateChanged);
+                member.tell(&standing, Attention::AccessStateChanged);
             }
         }
     }

@@ -77,7 +77,7 @@ impl State {
             let Some(standing) = member.standing.upgrade() else { continue };
             let was_warned = std::mem::replace(&mut member.is_warned, is_short && standing.mode().current.has(TOLD));
             if member.is_warned && !was_warned {
-                standing.raise(Attention::SoftThresholdReached);
+                member.tell(&standing, Attention::SoftThresholdReached);
             }
         }
     }
