@@ -42,6 +42,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bench/src/load/uring.rs",
     "src/dma",
     "src/target/long/space.rs",
+    "src/target/at_once.rs",
     "src/target/slots.rs",
     "src/virtio/ring",
     "tests/allocations.rs",

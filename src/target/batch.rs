@@ -13,12 +13,12 @@ use crate::scsi::{BlockOp, Outcome};
 use crate::virtio::ring::{Popped, UsualChain};
 use crate::virtio_scsi::{CommandRequest, Framing, GOOD_LEN, Plain, write_good};
 
+use super::at_once::AtOnce;
 use super::cx::{CountedChannel, Cx};
 use super::disk::DiskIndex;
 use super::known::KnownUnits;
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
-use super::slots::AtOnce;
 
 /// Chains that one queue takes in one pass: the others of its reactor get their turn, and the driver is busy with what one
 /// pass published while the next one takes more. With 64, the two worked in lockstep.

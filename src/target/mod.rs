@@ -17,6 +17,7 @@
 
 mod adapter;
 mod apply;
+mod at_once;
 mod backend;
 mod batch;
 mod control_queue;
