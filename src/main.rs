@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use annulus::config::{self, CliError, Command, ConfigFile, CreateConfig, ServeConfig};
 use annulus::target::{self, Change, Target};
@@ -21,6 +23,8 @@ const LOG_DEFAULT: &str = "info";
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// What the names of our modules start with.
 const LOG_MODULES: [&str; 3] = ["annulus", "bdev", "reactor"];
+/// How often disks are looked at that may have grown: one system call for each, on the main thread.
+const LOOK: Duration = Duration::from_secs(1);
 /// Exit code for a second signal: what a shell gives for SIGINT.
 const EXIT_INTERRUPTED: i32 = 130;
 
@@ -56,8 +60,15 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
     let mut target = Target::start(config)?;
     // Nobody may be reading: that is no reason to stop.
     let _ = writeln!(std::io::stdout(), "{}ready", target.summary());
-    while signals.forever().next() == Some(SIGHUP) {
-        reload(&mut target, config.file.as_ref());
+    let (sender, caught) = mpsc::channel();
+    let forward = move || signals.forever().try_for_each(|signal| sender.send(signal));
+    std::thread::Builder::new().name("signals".into()).spawn(forward).context("cannot start a thread")?;
+    loop {
+        match caught.recv_timeout(LOOK) {
+            Ok(SIGHUP) => reload(&mut target, config.file.as_ref()),
+            Err(RecvTimeoutError::Timeout) => tell(target.follow_growth().map_err(anyhow::Error::new)),
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+        }
     }
     tracing::info!("stopping: ending what is in flight and flushing the disks; a second signal stops at once");
     anyhow::ensure!(target.stop(), "stopped, but not every disk could be flushed: see the log lines above");
@@ -67,15 +78,18 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
 /// Reads the configuration again, looks at the sizes of disks, and tells what has changed. What cannot be applied leaves
 /// everything as it is.
 fn reload(target: &mut Target, file: Option<&ConfigFile>) {
-    let tell = |done: anyhow::Result<Vec<Change>>| match done {
-        Ok(changes) => changes.iter().for_each(|change| _ = writeln!(std::io::stdout(), "{change}")),
-        Err(error) => tracing::error!("nothing was changed: {}", with_causes(&error)),
-    };
     if let Some(file) = file {
         tell(file.read().map_err(anyhow::Error::new).and_then(|config| Ok(target.reload(&config)?)));
     }
     tell(target.resize().map_err(anyhow::Error::new));
     let _ = writeln!(std::io::stdout(), "reloaded");
+}
+
+fn tell(done: anyhow::Result<Vec<Change>>) {
+    match done {
+        Ok(changes) => changes.iter().for_each(|change| _ = writeln!(std::io::stdout(), "{change}")),
+        Err(error) => tracing::error!("nothing was changed: {}", with_causes(&error)),
+    }
 }
 
 fn create_disk(config: &CreateConfig) -> anyhow::Result<()> {

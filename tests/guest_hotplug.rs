@@ -64,7 +64,6 @@ fn a_disk_appears_grows_and_vanishes_under_io() {
     reload();
     guest.await_result("size", |size| size == "16777216");
     OpenOptions::new().write(true).open(&path).unwrap().set_len(32 << 20).unwrap();
-    reload();
     guest.await_result("size", |size| size == "33554432");
     configure("\"mem:size=64M\"");
     reload();

@@ -13,6 +13,7 @@ use annulus_bench::guest::spec::{feature, response};
 use annulus_bench::guest::task::Event;
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, alive, good, settle};
+use common::loops::Loop;
 use common::{Target, cpumask, directory, image, until};
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -116,35 +117,69 @@ fn disks_come_and_go_with_an_event_and_an_attention() {
     }
 }
 
-#[test]
-fn a_disk_grows_and_shrinks() {
-    let dir = directory();
-    let path = image(dir.path(), "a.img", 1 << 20);
-    let resize = |len| OpenOptions::new().write(true).open(&path).unwrap().set_len(len).unwrap();
-    let target = Target::start_in(dir, &["--disk", "a.img", "--disk", "mem:size=1M"]);
+/// Growth is noticed by itself, a loss of blocks with SIGHUP; `resize` gives `disk`, of 1 MiB at first, so many bytes.
+fn grows_and_shrinks(target: &Target, resize: impl Fn(u64)) {
     let mut guest = target.guest();
     guest.post_event_buffers(8).unwrap();
     settle(&mut guest, LUN);
     let last = |lba: u64| Command::read(LUN, lba, 1, 512);
+    let mut end = 2048;
     for (bytes, blocks) in [(2 << 20, 4096), (1 << 19, 1024), (1 << 20, 2048)] {
+        let before = target.output().len();
         resize(bytes);
-        let said = reload(&target);
-        assert!(said.contains(&format!("has {bytes} now")), "{said}");
+        if u64::from(blocks) < end {
+            let past = guest.execute(0, &last(end - 1)).unwrap();
+            assert_eq!(past.sense_code(), Some((5, 0x21, 0)), "what is gone is never read as zeroes");
+            reload(target);
+        }
+        end = blocks.into();
+        let word = format!("has {bytes} now");
+        target.until("word of the new size", || target.output()[before..].contains(&word));
         assert_eq!(next_event(&mut guest), (Event::PARAM_CHANGE, named(0, 0), CAPACITY));
         assert_eq!(test_unit_ready(&mut guest, LUN), Some((6, 0x2a, 0x09)), "CAPACITY DATA HAS CHANGED");
         assert_eq!(last_lba(&mut guest, LUN), blocks - 1);
         good(&mut guest, &last(u64::from(blocks) - 1));
         let past = guest.execute(0, &last(blocks.into())).unwrap();
         assert_eq!(past.sense_code(), Some((5, 0x21, 0)), "LOGICAL BLOCK ADDRESS OUT OF RANGE");
+        assert_eq!(target.output()[before..].matches(" now\n").count(), 1, "told once");
     }
+    assert_eq!(guest.poll_event().unwrap(), None);
+    alive(&mut guest);
+}
+
+#[test]
+fn a_file_grows_and_shrinks() {
+    let dir = directory();
+    let path = image(dir.path(), "a.img", 1 << 20);
+    let resize = |len| OpenOptions::new().write(true).open(&path).unwrap().set_len(len).unwrap();
+    let target = Target::start_in(dir, &["--disk", "a.img", "--disk", "mem:size=1M"]);
+    grows_and_shrinks(&target, resize);
     resize(1000);
     let said = reload(&target);
     assert!(said.contains("it keeps its size"), "{said}");
     assert!(!reload(&target).contains("now"), "nothing has changed");
-    assert_eq!(guest.poll_event().unwrap(), None);
     resize(1 << 20);
+    let mut guest = target.guest();
+    assert_eq!(guest.poll_event().unwrap(), None);
+    settle(&mut guest, LUN);
     alive(&mut guest);
     drop(guest);
+    target.stop();
+}
+
+#[test]
+fn a_block_device_grows_and_shrinks() {
+    let dir = directory();
+    let path = image(dir.path(), "a.img", 1 << 20);
+    let Some(device) = Loop::over(&path) else {
+        eprintln!("skipped: a loop device needs root and /dev/loop-control");
+        return;
+    };
+    let target = Target::start_in(dir, &["--disk", device.path()]);
+    grows_and_shrinks(&target, |len| {
+        OpenOptions::new().write(true).open(&path).unwrap().set_len(len).unwrap();
+        device.follow();
+    });
     target.stop();
 }
 

@@ -278,12 +278,26 @@ impl Target {
         }
     }
 
+    /// Disks that a logical unit is on.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Arc<Disk>> {
+        let mut shown = vec![false; self.disks.len()];
+        for placement in self.controllers.iter().flat_map(|running| &running.placements) {
+            shown[placement.disk.index.0] = true;
+        }
+        self.disks.iter().flatten().filter(move |disk| shown[disk.index.0])
+    }
+
     /// Whether a logical unit is on a disk, or was and may have requests on their way.
     pub(super) fn is_used(&self, index: DiskIndex) -> bool {
         self.controllers.iter().any(|running| {
             running.placements.iter().any(|placement| placement.disk.index == index)
                 || running.leaving.iter().any(|(_, disks)| disks.contains(&index))
         })
+    }
+
+    /// Whether something that was taken out has requests on their way, or is still open.
+    pub(super) fn is_settling(&self) -> bool {
+        !self.closing.is_empty() || self.controllers.iter().any(|running| !running.leaving.is_empty())
     }
 
     /// The disk of a configuration: the one that is served, else one that was opened to be.

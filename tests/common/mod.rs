@@ -6,6 +6,7 @@
 pub mod full;
 pub mod io;
 pub mod load;
+pub mod loops;
 pub mod placed;
 
 use std::fs::File;
