@@ -143,7 +143,8 @@ fn file_with_registered_memory() {
     for (place, direct) in [(Place::on_tmpfs(SIZE), Direct::Off), (Place::on_disk(SIZE), Direct::Auto)] {
         let bdev = file(&place, 512, direct);
         let fixed = with_registered_memory(|| keeps_its_promises(&bdev));
-        assert!(fixed > 10_000, "{fixed} parts of operations used it: {}", bdev.info().description);
+        // Kernels before 6.15 take registered memory in one piece only: so does every second operation of 10,000 at random.
+        assert!(fixed > 2_000, "{fixed} parts of operations used it: {}", bdev.info().description);
     }
 }
 

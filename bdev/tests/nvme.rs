@@ -30,7 +30,10 @@ fn namespaces() {
         assert!(info.compare, "{info:?}");
         if registered {
             let fixed = with_registered_memory(|| keeps_its_promises(&bdev));
-            assert!(fixed > 5_000, "{fixed} commands used it");
+            println!("{fixed} commands used registered memory");
+            // Of the 10,000 operations at random every second one has its memory in one piece, or nearly. Which they are depends
+            // on what ends when, so that this is well below what it must be.
+            assert!(fixed > 2_000, "{fixed} commands used it");
         } else {
             keeps_its_promises(&bdev);
         }
