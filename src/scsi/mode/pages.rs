@@ -149,7 +149,7 @@ fn zeros(_: &Medium, _: ModeValues, _: &mut [u8]) {}
 /// No retries, no recovery that could be limited: a backend's error is final.
 fn error_recovery(medium: &Medium, values: ModeValues, body: &mut [u8]) {
     const LBPERE: u8 = 0x80;
-    body[1] = if medium.threshold.is_some() && values.has(ModeValues::LBPERE) { LBPERE } else { 0 };
+    body[5] = if medium.threshold.is_some() && values.has(ModeValues::LBPERE) { LBPERE } else { 0 };
 }
 
 /// One threshold: soft, armed decreasing, of the space that is available. Every nexus is told (no SITUA).

@@ -159,13 +159,14 @@ fn pages_of_a_disk_with_a_threshold() {
     assert_eq!(page(1, 2), [&[0xdc, 0x02, 0, 20][..], &[0; 12], &[0x80], &[0; 7]].concat());
     assert_eq!((page(2, 2), page(3, 2)), (provisioning(0xdc, 0), provisioning(0xdc, 0)));
     assert_eq!(page(0, 0xff), [&EXCEPTIONS[..], &provisioning(0xdc, 0)].concat());
-    let recovery = |control: u8| data(&unit, &six(0x08, control << 6 | 0x01, 0))[4..8].to_vec();
-    assert_eq!((recovery(0), recovery(1)), (vec![0x81, 0x0a, 0, 0], vec![0x81, 0x0a, 0, 0x80]));
+    let recovery = |lbpere: u8| [0x81, 0x0a, 0, 0, 0, 0, 0, lbpere, 0, 0, 0, 0];
+    let page = |control: u8| data(&unit, &six(0x08, control << 6 | 0x01, 0))[4..].to_vec();
+    assert_eq!([page(0), page(1), page(2)], [0, 0x80, 0].map(|lbpere| recovery(lbpere).to_vec()));
     let current = ModeValues::LBPERE.and(ModeValues::THRESHOLD);
     let condition = Condition { mode: ModeState { current, ..ModeState::default() }, ..Condition::default() };
     let mut reply = Reply::new();
     unit.start(&command(&six(0x08, 0x3f, 0xff)), &condition, &mut reply);
-    assert_eq!(reply.as_bytes()[4..8], [0x81, 0x0a, 0, 0x80]);
+    assert_eq!(reply.as_bytes()[4..16], recovery(0x80));
     assert!(reply.as_bytes().ends_with(&provisioning(0xdc, 0x80)));
     assert_eq!(refused(&disk(&thin), &six(0, 0x1c, 2)), Sense::invalid_field(3, None), "nobody looks");
 }

@@ -29,7 +29,7 @@ fn told(bed: &mut Bed, guest: usize) -> Option<u16> {
 /// MODE SELECT of LBPERE and ENABLED.
 fn select(bed: &mut Bed, guest: usize, (lbpere, enabled): (bool, bool)) {
     let flag = |set| if set { 0x80 } else { 0 };
-    let recovery = [0x01, 0x0a, 0, flag(lbpere), 0, 0, 0, 0, 0, 0, 0, 0];
+    let recovery = [0x01, 0x0a, 0, 0, 0, 0, 0, flag(lbpere), 0, 0, 0, 0];
     let provisioning = [&[0x5c, 0x02, 0, 20][..], &[0; 12], &[flag(enabled), 1, 0, 0, 0, 0, 0, 1]].concat();
     let list = [&[0; 4][..], &recovery, &provisioning].concat();
     bed.guests[guest].send(0, 0, &[0x15, 0x10, 0, 0, list.len() as u8, 0], Data::Out(&list));
