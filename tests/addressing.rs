@@ -11,20 +11,37 @@ use annulus_bench::guest::scsi::{Command, Lun, Response};
 use annulus_bench::guest::spec::response;
 use common::io::{good, settle};
 use common::{Target, cpumask, directory};
+use rustix::process::Signal;
+use tempfile::TempDir;
 
-/// One controller with an empty disk at each of these targets and logical units.
-fn start(units: impl Iterator<Item = (u16, u16)>) -> (Target, Guest) {
+const FILE: &str = "annulus.toml";
+
+/// Writes the configuration of one controller with an empty disk at each of these targets and logical units.
+fn configure(dir: &TempDir, units: impl Iterator<Item = (u16, u16)>) {
     let mut config = format!("[[controller]]\nsocket = \"vm0.sock\"\ncpumask = \"{}\"\ndisks = [\n", cpumask(1));
     for (target, lun) in units {
         writeln!(config, "\"null:size=1M,target={target},lun={lun},serial=T{target}L{lun}\",")
             .expect("a string takes it");
     }
+    std::fs::write(dir.path().join(FILE), config + "]\n").expect("write the configuration");
+}
+
+/// A target that serves such a controller, and its guest.
+fn start(units: impl Iterator<Item = (u16, u16)>) -> (Target, Guest) {
     let dir = directory();
-    std::fs::write(dir.path().join("annulus.toml"), config + "]\n").expect("write the configuration");
-    let target = Target::serve(dir, &["--config", "annulus.toml"]);
+    configure(&dir, units);
+    let target = Target::serve(dir, &["--config", FILE]);
     target.await_socket("vm0.sock");
     let guest = target.guest();
     (target, guest)
+}
+
+/// SIGHUP, to the end of the change.
+fn reload(target: &Target) {
+    let before = target.output().len();
+    target.signal(Signal::HUP);
+    target.until("the end of the change", || target.output()[before..].contains("reloaded\n"));
+    assert!(!target.output()[before..].contains("nothing was changed"), "{}", &target.output()[before..]);
 }
 
 fn execute(guest: &mut Guest, lun: Lun, cdb: Vec<u8>, len: usize) -> Response {
@@ -39,7 +56,7 @@ fn serial(guest: &mut Guest, lun: Lun) -> String {
 
 /// The entries of REPORT LUNS.
 fn reported(guest: &mut Guest, lun: Lun, select: u8) -> Vec<[u8; 8]> {
-    const ROOM: usize = 8 * 1024;
+    const ROOM: usize = 8 + 8 * 16_384;
     let list = good(guest, &Command::data_in(lun, cdb::report_luns(select, ROOM as u32), ROOM)).data;
     let len = u32::from_be_bytes(*list.first_chunk().expect("a length")) as usize;
     list[8..8 + len].as_chunks().0.to_vec()
@@ -121,18 +138,46 @@ fn what_is_not_there_says_so() {
     target.stop();
 }
 
+/// A LUN as REPORT LUNS has it.
+fn encoded(lun: u16) -> [u8; 8] {
+    let [high, low] = lun.to_be_bytes();
+    [if high == 0 { 0 } else { 0x40 | high }, low, 0, 0, 0, 0, 0, 0]
+}
+
 #[test]
-fn logical_units_all_over_the_numbers_of_a_target() {
-    let luns: Vec<u16> = (0..16_384).step_by(37).collect();
-    let (target, mut guest) = start(luns.iter().map(|&lun| (9, lun)));
-    let listed = reported(&mut guest, Lun::new(9, 0), 0);
-    let expected = luns.iter().map(|&lun| {
-        let [high, low] = lun.to_be_bytes();
-        [if high == 0 { 0 } else { 0x40 | high }, low, 0, 0, 0, 0, 0, 0]
-    });
-    assert_eq!(listed, expected.collect::<Vec<_>>());
-    for &lun in &luns {
+fn as_many_logical_units_as_a_target_can_have() {
+    const COUNT: u16 = 16_384;
+    let (target, mut guest) = start((0..COUNT).map(|lun| (9, lun)));
+    let expected: Vec<_> = (0..COUNT).map(encoded).collect();
+    assert!(reported(&mut guest, Lun::new(9, 0), 0) == expected);
+    assert!(reported(&mut guest, Lun::new(9, COUNT - 1), 2).len() == usize::from(COUNT) + 1, "the well-known one, too");
+    for lun in 0..COUNT {
         assert_eq!(serial(&mut guest, Lun::new(9, lun)), format!("T9L{lun}"));
+    }
+    let memory = target.private_bytes();
+    assert!(memory < 400 << 20, "{} MiB", memory >> 20);
+    target.stop();
+}
+
+#[test]
+fn many_logical_units_of_every_target_that_come_and_go() {
+    const LUNS: u16 = 8;
+    let all = || (0..=255).flat_map(|target| (0..LUNS).map(move |lun| (target, lun * 257)));
+    let (target, mut guest) = start(all());
+    assert_eq!(reported(&mut guest, Lun::WELL_KNOWN, 0).len(), 256 * usize::from(LUNS));
+    for (number, lun) in all() {
+        let at = Lun::new(number as u8, lun);
+        assert_eq!(serial(&mut guest, at), format!("T{number}L{lun}"));
+    }
+    // Half of each go, others come in their place and beside them.
+    let next = || (0..=255).flat_map(|target| (LUNS / 2..LUNS + 2).map(move |lun| (target, lun * 257)));
+    configure(&target.directory(), next());
+    reload(&target);
+    let expected: Vec<_> = (LUNS / 2..LUNS + 2).map(|lun| encoded(lun * 257)).collect();
+    for number in 0..=255 {
+        settle(&mut guest, Lun::new(number, LUNS * 257));
+        assert_eq!(reported(&mut guest, Lun::new(number, LUNS * 257), 0), expected);
+        assert_eq!(serial(&mut guest, Lun::new(number, LUNS * 257)), format!("T{number}L{}", LUNS * 257));
     }
     target.stop();
 }

@@ -31,18 +31,10 @@ fn serve(controllers: u64) -> (Target, Vec<Guest>) {
     (target, guests)
 }
 
-/// Bytes of memory that belong to the target alone and lie in no file: heap, stacks, copies.
-fn private_bytes(target: &Target) -> u64 {
-    let smaps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", target.pid())).expect("the target lives");
-    let line = smaps.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("the kernel tells");
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    kib * 1024
-}
-
 #[test]
 fn a_controller_with_four_queues_takes_less_than_8_mib() {
     let (one, many) = (serve(1), serve(1 + MORE));
-    let (least, most) = (private_bytes(&one.0), private_bytes(&many.0));
+    let (least, most) = (one.0.private_bytes(), many.0.private_bytes());
     let each = most.saturating_sub(least) / MORE;
     println!("a target with one controller takes {least} bytes, each further one {each}");
     assert!(each > 1 << 16, "{each} bytes for slots and lists of four queues are too few to be true");

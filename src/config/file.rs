@@ -11,7 +11,7 @@ use super::scope::{self, Draft};
 use super::{AccessState, ConfigError, CpuSet, DiskConfig, Idle, QueueCpus, Register, RingFormat, ServeConfig, port};
 
 /// Longest file, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// The whole file. The keys outside of `[[controller]]` are for all controllers.
 #[derive(Debug, Deserialize)]
@@ -120,7 +120,7 @@ fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is longer than 1 MiB"));
+        return Err(io::Error::other("it is longer than 16 MiB"));
     }
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8 text"))
 }

@@ -7,17 +7,18 @@
 //! on it end (a gate of each controller), the controllers forget the units, the reactors flush and close their channels.
 //! What takes longer than a client may wait is left for the next change.
 
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use reactor::{Cpu, Gate};
 
-use crate::config::{ControllerConfig, DiskConfig, PlacedDisk, ServeConfig};
+use crate::config::{ControllerConfig, PlacedDisk, ServeConfig};
 use crate::vfio_user::Server;
 use crate::virtio_scsi::Address;
 
-use super::disk::{Disk, DiskIndex, check_identities};
+use super::disk::{Disk, DiskError, DiskIndex, check_identities};
 use super::homes;
 use super::live::REST_MAX;
 use super::lun_change::{LunChange, Order};
@@ -26,6 +27,7 @@ use super::manage::{Change, ChangeError};
 use super::message::Message;
 use super::plan::{ControllerChange, Plan};
 use super::serve::{Running, StartError, Target};
+use super::shelf::Described;
 
 /// How long a control thread or a reactor may take to hear of something.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -58,11 +60,12 @@ impl Target {
     fn commit(&mut self, plan: Plan, prepared: Prepared) -> Result<Vec<Change>, ChangeError> {
         let mut done = Vec::new();
         self.remove_controllers(&plan.gone, &mut done);
-        self.change_luns(&plan.changed, &prepared.resized, &mut done);
+        let described = self.described();
+        self.change_luns(&plan.changed, &prepared.resized, &described, &mut done);
         let mut new = plan.new.into_iter().zip(prepared.servers).zip(prepared.homes);
         new.try_for_each(|((config, server), homes)| {
             let name = config.socket.display().to_string();
-            let placements: Vec<_> = config.disks.iter().map(|placed| self.placement(placed)).collect();
+            let placements: Vec<_> = config.disks.iter().map(|placed| placement(placed, &described)).collect();
             done.push(Change::ControllerAdded(config.socket.clone()));
             let failed = |error| ChangeError::Start(StartError::Thread { name, error });
             self.spawn_controller(config, homes, server, placements).map_err(failed)
@@ -81,30 +84,31 @@ impl Target {
             Cpu(*cpu).check().map_err(|error| start(error.into()))?;
         }
         self.check_idle(&plan.new)?;
+        let added = || {
+            let changed = plan.changed.iter().flat_map(|change| &change.add);
+            changed.chain(plan.new.iter().flat_map(|controller| &controller.disks))
+        };
+        let mut described = self.described();
         let mut opened: Vec<_> = resized.iter().map(|(_, after)| after.clone()).collect();
         for (before, after) in &plan.resized {
-            let before = self.disk_of(before).expect("what is served is open").clone();
-            let index = self.free_index();
+            let before = described.of(before).expect("what is served is open").clone();
+            let index = self.shelf.free_index();
             let bdev = self.backends.open(after).map_err(|error| start(error.into()))?;
-            let after = self.keep(before.resized(after, bdev, index));
+            let after = self.shelf.keep(before.resized(after, bdev, index));
             opened.push(after.clone());
             resized.push((before, after));
         }
-        let added = plan.changed.iter().flat_map(|change| &change.add);
-        for placed in added.chain(plan.new.iter().flat_map(|controller| &controller.disks)) {
-            if self.disk_of(&placed.disk).is_none() {
-                let index = self.free_index();
+        for placed in added() {
+            if described.of(&placed.disk).is_none() {
+                let index = self.shelf.free_index();
                 let disk = Disk::open(&placed.disk, index, &mut self.backends, &self.office)
                     .map_err(|error| start(error.into()))?;
-                opened.push(self.keep(disk));
+                let disk = self.shelf.keep(disk);
+                described.add(&disk);
+                opened.push(disk);
             }
         }
-        let is_new = |disk: &&Arc<Disk>| opened.iter().any(|new| new.index == disk.index);
-        let is_replaced = |disk: &&Arc<Disk>| resized.iter().any(|(before, _)| before.index == disk.index);
-        let open = self.disks.iter().flatten();
-        let all: Vec<_> =
-            open.filter(|disk| is_new(disk) || self.is_used(disk.index) && !is_replaced(disk)).cloned().collect();
-        check_identities(&all).map_err(|error| start(error.into()))?;
+        self.check_identities(&opened, &resized).map_err(|error| start(error.into()))?;
         let bind = |controller: &ControllerConfig| Server::bind(&controller.socket);
         let servers = plan.new.iter().map(bind).collect::<Result<_, _>>().map_err(|error| start(error.into()))?;
         self.open_channels(&opened)?;
@@ -112,6 +116,15 @@ impl Target {
         let staying = self.controllers.iter().filter(|running| !plan.gone.contains(running.socket()));
         let homes = homes::deal(&plan.new, staying.flat_map(|running| &running.homes).copied());
         Ok(Prepared { servers, homes, resized })
+    }
+
+    /// Those that are there when `opened` are, and all of `resized` have their new size, must be told apart.
+    fn check_identities(&self, opened: &[Arc<Disk>], resized: &[(Arc<Disk>, Arc<Disk>)]) -> Result<(), DiskError> {
+        let new: HashSet<_> = opened.iter().map(|disk| disk.index).collect();
+        let mut used = self.used();
+        resized.iter().for_each(|(before, _)| _ = used.remove(&before.index));
+        let stays = |disk: &&Arc<Disk>| new.contains(&disk.index) || used.contains(&disk.index);
+        check_identities(self.shelf.iter().filter(stays))
     }
 
     /// A reactor's policy is fixed: one that sleeps more than a new controller wants cannot serve it.
@@ -176,17 +189,17 @@ impl Target {
         &mut self,
         changed: &[ControllerChange],
         resized: &[(Arc<Disk>, Arc<Disk>)],
+        described: &Described,
         done: &mut Vec<Change>,
     ) {
         let told = |(before, after): &(Arc<Disk>, Arc<Disk>)| {
             Change::Resized(after.config.text.clone(), before.bdev.info().size(), after.bdev.info().size())
         };
         done.extend(resized.iter().map(told));
-        for number in 0..self.controllers.len() {
-            let running = &self.controllers[number];
+        let resized = resized.iter().map(|(before, after)| (before.index, after)).collect();
+        for running in &mut self.controllers {
             let change = changed.iter().find(|change| change.config.socket == running.config.socket);
-            let (order, left) = self.order_for(running, change, resized, done);
-            let running = &mut self.controllers[number];
+            let (order, left) = running.order_for(change, &resized, described, done);
             running.config = change.map_or_else(|| running.config.clone(), |change| change.config.clone());
             if !left.is_empty() || !order.add.is_empty() {
                 running.follow(&order);
@@ -194,36 +207,6 @@ impl Target {
                 running.leaving.push((gate, left));
             }
         }
-    }
-
-    /// What a controller has to be told, and the disks that its logical units had which left.
-    fn order_for(
-        &self,
-        running: &Running,
-        change: Option<&ControllerChange>,
-        resized: &[(Arc<Disk>, Arc<Disk>)],
-        done: &mut Vec<Change>,
-    ) -> (LunChange, Vec<DiskIndex>) {
-        let (mut order, mut left) = (LunChange::default(), Vec::new());
-        let socket = || running.config.socket.clone();
-        let told = |placed: &PlacedDisk| placed.disk.text.clone();
-        for placed in change.iter().flat_map(|change| &change.remove) {
-            order.remove.push(address(placed));
-            left.extend(self.disk_of(&placed.disk).map(|disk| disk.index));
-            done.push(Change::DiskRemoved(socket(), placed.target, placed.lun, told(placed)));
-        }
-        let stay = running.placements.iter().filter(|placement| !order.remove.contains(&placement.address));
-        for Placement { address, disk } in stay {
-            if let Some((_, after)) = resized.iter().find(|(before, _)| before.index == disk.index) {
-                order.replace.push(Placement { address: *address, disk: after.clone() });
-                left.push(disk.index);
-            }
-        }
-        for placed in change.iter().flat_map(|change| &change.add) {
-            order.add.push(self.placement(placed));
-            done.push(Change::DiskAdded(socket(), placed.target, placed.lun, told(placed)));
-        }
-        (order, left)
     }
 
     /// Goes on with what left, and waits for it until `deadline`: logical units that no request names are forgotten, disks
@@ -237,29 +220,28 @@ impl Target {
             }
         }
         self.close_unused();
-        let disks = &mut self.disks;
+        let shelf = &mut self.shelf;
         self.closing.retain(|(index, gate)| {
             let is_closed = gate.wait_until(deadline);
             if is_closed {
-                disks[index.0] = None;
+                shelf.let_go(*index);
             }
             !is_closed
         });
-        self.backends.retain(|config| disks.iter().flatten().any(|disk| Arc::ptr_eq(&disk.config, config)));
+        let open: Described = shelf.iter().collect();
+        self.backends.retain(|config| open.of(config).is_some());
     }
 
     /// Disks that no logical unit is on are closed.
     fn close_unused(&mut self) {
-        let open = self.disks.iter().flatten().map(|disk| disk.index);
-        let unused: Vec<_> = open.filter(|&index| !self.is_used(index)).collect();
+        let (used, closing) = (self.used(), self.closing());
+        let is_unused = |index: &DiskIndex| !used.contains(index) && !closing.contains(index);
+        let unused: Vec<_> = self.shelf.iter().map(|disk| disk.index).filter(is_unused).collect();
         unused.into_iter().for_each(|index| self.close(index));
     }
 
     /// Every reactor lets go of a disk.
     fn close(&mut self, disk: DiskIndex) {
-        if self.closing.iter().any(|(index, _)| *index == disk) {
-            return;
-        }
         let (gate, passes) = Gate::new(self.reactors.len());
         for (serving, pass) in self.reactors.iter().zip(passes) {
             // One that has ended has let go of it.
@@ -280,19 +262,9 @@ impl Target {
 
     /// Disks that a logical unit is on.
     pub(super) fn shown(&self) -> impl Iterator<Item = &Arc<Disk>> {
-        let mut shown = vec![false; self.disks.len()];
-        for placement in self.controllers.iter().flat_map(|running| &running.placements) {
-            shown[placement.disk.index.0] = true;
-        }
-        self.disks.iter().flatten().filter(move |disk| shown[disk.index.0])
-    }
-
-    /// Whether a logical unit is on a disk, or was and may have requests on their way.
-    pub(super) fn is_used(&self, index: DiskIndex) -> bool {
-        self.controllers.iter().any(|running| {
-            running.placements.iter().any(|placement| placement.disk.index == index)
-                || running.leaving.iter().any(|(_, disks)| disks.contains(&index))
-        })
+        let placements = self.controllers.iter().flat_map(|running| &running.placements);
+        let shown: HashSet<_> = placements.map(|placement| placement.disk.index).collect();
+        self.shelf.iter().filter(move |disk| shown.contains(&disk.index))
     }
 
     /// Whether something that was taken out has requests on their way, or is still open.
@@ -300,39 +272,69 @@ impl Target {
         !self.closing.is_empty() || self.controllers.iter().any(|running| !running.leaving.is_empty())
     }
 
-    /// The disk of a configuration: the one that is served, else one that was opened to be.
-    fn disk_of(&self, config: &Arc<DiskConfig>) -> Option<&Arc<Disk>> {
-        let served = self.controllers.iter().flat_map(|running| &running.placements).map(|placement| &placement.disk);
-        served.chain(self.disks.iter().flatten()).find(|disk| Arc::ptr_eq(&disk.config, config))
+    /// Disks that a logical unit is on, or was and may have requests on their way.
+    pub(super) fn used(&self) -> HashSet<DiskIndex> {
+        let of = |running: &'_ Running| {
+            let served = running.placements.iter().map(|placement| placement.disk.index);
+            served.chain(running.leaving.iter().flat_map(|(_, disks)| disks).copied()).collect::<Vec<_>>()
+        };
+        self.controllers.iter().flat_map(of).collect()
     }
 
-    fn placement(&self, placed: &PlacedDisk) -> Placement {
-        let disk = self.disk_of(&placed.disk).expect("every disk was opened").clone();
-        Placement { address: address(placed), disk }
+    /// Disks that reactors let go of.
+    pub(super) fn closing(&self) -> HashSet<DiskIndex> {
+        self.closing.iter().map(|&(index, _)| index).collect()
     }
 
-    pub(super) fn free_index(&self) -> DiskIndex {
-        DiskIndex(self.disks.iter().position(Option::is_none).unwrap_or(self.disks.len()))
-    }
-
-    /// Takes a disk up, at its index.
-    pub(super) fn keep(&mut self, disk: Disk) -> Arc<Disk> {
-        let (index, disk) = (disk.index.0, Arc::new(disk));
-        if index == self.disks.len() {
-            self.disks.push(None);
-        }
-        self.disks[index] = Some(disk.clone());
-        disk
+    /// The disks that are open, by configuration. Where two have the same it is that which is served.
+    fn described(&self) -> Described {
+        let closing = self.closing();
+        let open = self.shelf.iter().filter(|disk| !closing.contains(&disk.index));
+        let placements = self.controllers.iter().flat_map(|running| &running.placements);
+        open.chain(placements.map(|placement| &placement.disk)).collect()
     }
 }
 
 impl Running {
+    /// What the controller has to be told, and the disks that its logical units had which leave. `resized` has disks with
+    /// their new size by their old index.
+    fn order_for(
+        &self,
+        change: Option<&ControllerChange>,
+        resized: &HashMap<DiskIndex, &Arc<Disk>>,
+        described: &Described,
+        done: &mut Vec<Change>,
+    ) -> (LunChange, Vec<DiskIndex>) {
+        let (mut order, mut left) = (LunChange::default(), Vec::new());
+        let told = |placed: &PlacedDisk| placed.disk.text.clone();
+        for placed in change.iter().flat_map(|change| &change.remove) {
+            order.remove.push(address(placed));
+            left.extend(described.of(&placed.disk).map(|disk| disk.index));
+            done.push(Change::DiskRemoved(self.socket().clone(), placed.target, placed.lun, told(placed)));
+        }
+        let removed: HashSet<_> = order.remove.iter().collect();
+        for Placement { address, disk } in self.placements.iter().filter(|stays| !removed.contains(&stays.address)) {
+            if let Some(&after) = resized.get(&disk.index) {
+                order.replace.push(Placement { address: *address, disk: after.clone() });
+                left.push(disk.index);
+            }
+        }
+        for placed in change.iter().flat_map(|change| &change.add) {
+            order.add.push(placement(placed, described));
+            done.push(Change::DiskAdded(self.socket().clone(), placed.target, placed.lun, told(placed)));
+        }
+        (order, left)
+    }
+
     /// Notes what it will serve.
     fn follow(&mut self, order: &LunChange) {
-        self.placements.retain(|placement| !order.remove.contains(&placement.address));
-        for replaced in &order.replace {
-            let is_it = |placement: &&mut Placement| placement.address == replaced.address;
-            self.placements.iter_mut().filter(is_it).for_each(|placement| *placement = replaced.clone());
+        let removed: HashSet<_> = order.remove.iter().collect();
+        let replaced: HashMap<_, _> = order.replace.iter().map(|replaced| (replaced.address, replaced)).collect();
+        self.placements.retain(|placement| !removed.contains(&placement.address));
+        for placement in &mut self.placements {
+            if let Some(&replaced) = replaced.get(&placement.address) {
+                *placement = replaced.clone();
+            }
         }
         self.placements.extend_from_slice(&order.add);
     }
@@ -350,6 +352,11 @@ impl Running {
             gate
         })
     }
+}
+
+fn placement(placed: &PlacedDisk, described: &Described) -> Placement {
+    let disk = described.of(&placed.disk).expect("every disk was opened").clone();
+    Placement { address: address(placed), disk }
 }
 
 fn address(placed: &PlacedDisk) -> Address {

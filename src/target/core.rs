@@ -380,6 +380,7 @@ impl Context for Core {
     }
 
     fn next_deadline_ns(&self) -> Option<u64> {
-        self.cx.channels.iter().filter_map(|counted| counted.channel.next_deadline_ns()).min()
+        let timed = self.drives.timed().iter();
+        timed.filter_map(|&place| self.cx.channels[place].channel.next_deadline_ns()).min()
     }
 }

@@ -1,5 +1,6 @@
 //! Disks: a block device with a name, opened once however many controllers show it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bdev::{Bdev, Names, OpenError};
@@ -156,13 +157,11 @@ impl Disk {
 }
 
 /// Refuses disks that differ and tell guests that they are one: a guest with several paths would join them.
-pub(crate) fn check_identities(disks: &[Arc<Disk>]) -> Result<(), DiskError> {
-    for (index, disk) in disks.iter().enumerate() {
-        let same = |other: &&Arc<Disk>| {
-            let data = |disk: &Disk| (disk.config.backend.clone(), disk.config.wrappers.split);
-            other.identity.naa() == disk.identity.naa() && data(other) != data(disk)
-        };
-        if let Some(first) = disks[..index].iter().find(same) {
+pub(crate) fn check_identities<'a>(disks: impl IntoIterator<Item = &'a Arc<Disk>>) -> Result<(), DiskError> {
+    let mut known: HashMap<Naa, &Disk> = HashMap::new();
+    for disk in disks {
+        let first = *known.entry(disk.identity.naa()).or_insert(disk);
+        if !first.config.is_on_data_of(&disk.config) {
             let (first, second) = (first.config.text.clone(), disk.config.text.clone());
             return Err(DiskError::SameIdentity { first, second });
         }

@@ -88,9 +88,9 @@ impl Held {
 /// From now on the disks of `adapter` know that it shows them, and that `reactors` serve it.
 pub(crate) fn show(adapter: &Arc<Adapter>, reactors: &Reactors) {
     let luns = adapter.luns();
-    for disk in luns.disks() {
+    for (disk, standing) in luns.standings() {
         let mut held = disk.hold.held();
-        luns.mark_hindered(disk, held.hindrance.is_some());
+        standing.set_hindered(held.hindrance.is_some());
         held.shown_by
             .retain(|(other, _)| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), &raw const **adapter));
         held.shown_by.push((Arc::downgrade(adapter), reactors.clone()));

@@ -5,6 +5,7 @@
 //! in flight on a unit that left goes on to name it, until the gate opens that whoever ordered the change waits at; then it
 //! orders to forget the unit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
@@ -121,18 +122,21 @@ impl Controller {
 /// Raises the unit attentions that belong to `events` (SPC-5, SBC-4): a unit that is new has been switched on, its
 /// neighbours at the same target report that there are others now, and one that changed its capacity says so.
 fn raise(luns: &LunMap, events: &[Event]) {
+    let (mut new, mut changed, mut targets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for &event in events {
         match event {
             Event::Added(unit) => {
-                luns.raise(Attention::PowerOn, |address| address == unit);
-                let is_new = |address| events.contains(&Event::Added(address));
-                luns.raise(Attention::ReportedLunsChanged, |other| other.target == unit.target && !is_new(other));
+                new.insert(unit);
+                targets.insert(unit.target);
             }
-            Event::Removed(unit) => luns.raise(Attention::ReportedLunsChanged, |other| other.target == unit.target),
-            Event::Changed { unit, .. } => luns.raise(Attention::CapacityChanged, |address| address == unit),
+            Event::Removed(unit) => _ = targets.insert(unit.target),
+            Event::Changed { unit, .. } => _ = changed.insert(unit),
             Event::Reset(_) | Event::Notify { .. } | Event::None => {}
         }
     }
+    luns.raise(Attention::PowerOn, |unit| new.contains(&unit));
+    luns.raise(Attention::ReportedLunsChanged, |unit| targets.contains(&unit.target) && !new.contains(&unit));
+    luns.raise(Attention::CapacityChanged, |unit| changed.contains(&unit));
 }
 
 /// What the driver is told of limits: the smallest of what is behind the controller.

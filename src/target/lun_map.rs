@@ -28,7 +28,7 @@ pub(crate) struct EntryIndex(u32);
 pub(crate) struct LunMap {
     entries: Vec<Entry>,
     targets: Vec<Option<Target>>,
-    /// All logical units of all targets, as the drivers of the device address them.
+    /// All logical units of all targets, as the drivers of the device address them: in the order of those bytes.
     report: Vec<[u8; 8]>,
     well_known: EntryIndex,
     /// Entries that no address leads to any more, and how the requests on them end.
@@ -131,7 +131,8 @@ impl LunMap {
         let place = target.luns.partition_point(|&(lun, _)| lun < address.lun);
         target.luns.insert(place, (address.lun, index));
         target.report.insert(place, encode_lun(address.lun));
-        self.report_all();
+        let lun = LunAddress::of(address).0;
+        self.report.insert(self.report.partition_point(|other| *other < lun), lun);
     }
 
     /// Takes the logical unit at `address` out of the map; with the last one its target goes. False if there is none.
@@ -148,9 +149,9 @@ impl LunMap {
             self.leaving.extend(gone.map(|index| (index, Leaving::Removed)));
             self.targets[number] = None;
         }
-        let last = self.targets.iter().rposition(Option::is_some);
-        self.targets.truncate(last.map_or(0, |last| last + 1));
-        self.report_all();
+        while self.targets.pop_if(|last| last.is_none()).is_some() {}
+        let lun = LunAddress::of(address).0;
+        self.report.remove(self.report.partition_point(|other| *other < lun));
         true
     }
 
@@ -207,11 +208,6 @@ impl LunMap {
         }
         self.entries.push(entry);
         EntryIndex((self.entries.len() - 1) as u32)
-    }
-
-    fn report_all(&mut self) {
-        let report = self.addressed().map(|(address, _)| LunAddress::of(address).0).collect();
-        self.report = report;
     }
 
     /// Logical units, in the order of their addresses.
@@ -298,7 +294,13 @@ impl LunMap {
 
     /// The disks, each once for each address that it has.
     pub(crate) fn disks(&self) -> impl Iterator<Item = &Arc<Disk>> {
-        self.addressed().filter_map(|(_, index)| self.entry(index).disk.as_ref())
+        self.standings().map(|(disk, _)| disk)
+    }
+
+    /// The same with what the driver's nexus has there for itself.
+    pub(crate) fn standings(&self) -> impl Iterator<Item = (&Arc<Disk>, &Standing)> {
+        let entries = self.addressed().map(|(_, index)| self.entry(index));
+        entries.filter_map(|entry| Some((entry.disk.as_ref()?, &*entry.standing)))
     }
 }
 

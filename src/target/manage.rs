@@ -172,8 +172,8 @@ impl Target {
     fn take_sizes(&mut self, found: Vec<(Arc<Disk>, Arc<dyn Bdev>)>) -> Result<Vec<Change>, ChangeError> {
         let mut resized = Vec::new();
         for (before, bdev) in found {
-            let after = before.resized(&before.config, bdev, self.free_index());
-            resized.push((before, self.keep(after)));
+            let after = before.resized(&before.config, bdev, self.shelf.free_index());
+            resized.push((before, self.shelf.keep(after)));
         }
         self.apply(Plan::default(), resized)
     }

@@ -10,7 +10,8 @@
 //! | | `execute`: one command; `slots`: requests in progress |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
-//! On the thread of whoever manages it all: `plan`, `manage` and `apply`, what changes while guests work.
+//! On the thread of whoever manages it all: `plan`, `manage` and `apply`, what changes while guests work; `shelf`: the disks
+//! that are open.
 //!
 //! `adapter`, `lun_map`, `standing`, `news` and `disk` are shared and read-mostly; `sharing` is what the controllers that show
 //! one disk share of it, `target_port` a controller as they see each other; `message` is all that goes between.
@@ -51,6 +52,7 @@ mod remote;
 mod request_queue;
 mod serve;
 mod sharing;
+mod shelf;
 mod slots;
 mod standing;
 mod stood_in;

@@ -21,7 +21,7 @@ use super::adapter::Adapter;
 use super::backend::Backends;
 use super::controller::{Controller, Offer};
 use super::core::Core;
-use super::disk::{Disk, DiskError, DiskIndex};
+use super::disk::{DiskError, DiskIndex};
 use super::engine::Engine;
 use super::lun_map::{LunMap, Placement};
 use super::manage::ChangeError;
@@ -30,6 +30,7 @@ use super::sharing::Office;
 use super::sharing::clerk::{Clerk, Order};
 use super::sharing::store::Store;
 use super::sharing::surveyor::Surveyor;
+use super::shelf::Shelf;
 use super::summary::Summary;
 use super::target_port::TargetPort;
 
@@ -66,8 +67,7 @@ pub enum StartError {
 pub struct Target {
     pub(super) reactors: Vec<ServingReactor>,
     pub(super) controllers: Vec<Running>,
-    /// By [`DiskIndex`]; none where no disk is.
-    pub(super) disks: Vec<Option<Arc<Disk>>>,
+    pub(super) shelf: Shelf,
     pub(super) backends: Backends,
     /// Disks that reactors let go of, and the gate that opens when all have.
     pub(super) closing: Vec<(DiskIndex, Gate)>,
@@ -126,7 +126,7 @@ impl Target {
         let mut target = Self {
             reactors: Vec::new(),
             controllers: Vec::new(),
-            disks: Vec::new(),
+            shelf: Shelf::default(),
             backends: Backends::default(),
             closing: Vec::new(),
             ending: Vec::new(),
@@ -157,7 +157,7 @@ impl Target {
     pub fn summary(&self) -> Summary {
         let controllers = self.controllers.iter().map(|running| (running.config.clone(), running.homes.clone()));
         let disks = self.controllers.iter().flat_map(|running| &running.placements);
-        let disks = disks.map(|placement| placement.disk.clone()).collect();
+        let disks = disks.map(|placement| &placement.disk).collect();
         Summary::new(controllers.collect(), disks, self.engine.description.clone())
     }
 
@@ -192,8 +192,8 @@ impl Target {
 
     /// Starts a reactor with all disks but those that the others let go of.
     pub(super) fn spawn_reactor(&mut self, cpu: usize, idle: Idle) -> Result<(), SpawnError<io::Error>> {
-        let is_closing = |disk: &&Arc<Disk>| self.closing.iter().any(|(index, _)| *index == disk.index);
-        let disks: Vec<_> = self.disks.iter().flatten().filter(|disk| !is_closing(disk)).cloned().collect();
+        let closing = self.closing();
+        let disks: Vec<_> = self.shelf.iter().filter(|disk| !closing.contains(&disk.index)).cloned().collect();
         let (registrar, clean) = (self.engine.registrar.clone(), self.clean.clone());
         let config = Config::new(Cpu(cpu), format!("reactor-{cpu}"), idle_policy(idle));
         let reactor = reactor::spawn(config, move || Core::new(disks.into(), registrar, clean))?;

@@ -2,19 +2,18 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use crate::config::{ControllerConfig, RingFormat};
 
 use super::controller::QUEUE_SIZE_MAX;
-use super::disk::Disk;
+use super::shelf::Described;
 
 /// The effective set-up, for people.
 #[derive(Debug)]
 pub struct Summary {
     /// Each with the CPU of each of its request queues.
     controllers: Vec<(ControllerConfig, Vec<usize>)>,
-    disks: Vec<Arc<Disk>>,
+    disks: Described,
     /// What io_uring gives; `None` if nothing needs it.
     engine: Option<String>,
 }
@@ -23,7 +22,7 @@ impl Summary {
     /// `disks` are those of all controllers.
     pub(super) fn new(
         controllers: Vec<(ControllerConfig, Vec<usize>)>,
-        disks: Vec<Arc<Disk>>,
+        disks: Described,
         engine: Option<String>,
     ) -> Self {
         Self { controllers, disks, engine }
@@ -52,8 +51,7 @@ impl Summary {
             writeln!(f, "  request queues from 0 on are on CPUs {}", homes.join(", "))?;
         }
         for placed in disks {
-            let disk = self.disks.iter().find(|disk| Arc::ptr_eq(&disk.config, &placed.disk));
-            let disk = disk.expect("every disk was opened");
+            let disk = self.disks.of(&placed.disk).expect("every disk was opened");
             let info = disk.bdev.info();
             let read_only = if info.read_only { ", read-only" } else { "" };
             writeln!(

@@ -260,6 +260,14 @@ impl Target {
         std::fs::read_dir(format!("/proc/{pid}/fd")).expect("the target lives").count()
     }
 
+    /// Bytes of memory that belong to the target alone and lie in no file: heap, stacks, copies.
+    pub fn private_bytes(&self) -> u64 {
+        let smaps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("the target lives");
+        let line = smaps.lines().find_map(|line| line.strip_prefix("Anonymous:")).expect("the kernel tells");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+
     /// Sets how many it may have open, and returns what was set before.
     pub fn limit_open_files(&self, limit: Rlimit) -> Rlimit {
         let child = self.child();

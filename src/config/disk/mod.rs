@@ -16,7 +16,7 @@ const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product
                     error-rate, error-ops, delay, cancel, ro, removable";
 
 /// A disk: its backend and what the guest is told about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DiskConfig {
     /// As the user wrote it, for messages.
     pub text: String,
@@ -47,7 +47,7 @@ pub struct DiskConfig {
 }
 
 /// What holds the data of a disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum BackendConfig {
     /// A file or block device.
     File {
@@ -78,7 +78,7 @@ pub enum BackendConfig {
 }
 
 /// Whether a file is read and written around the page cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DirectMode {
     /// Where the file system can.
     #[default]
@@ -90,7 +90,7 @@ pub enum DirectMode {
 }
 
 /// Whether results are looked for in the queues of the device, so that it does not interrupt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Iopoll {
     /// Where a block device has queues for that.
     #[default]
@@ -102,7 +102,7 @@ pub enum Iopoll {
 }
 
 /// Who reads and writes a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Engine {
     /// io_uring where that is allowed, else threads.
     #[default]
@@ -114,6 +114,11 @@ pub enum Engine {
 }
 
 impl DiskConfig {
+    /// Whether both are about the same bytes.
+    pub fn is_on_data_of(&self, other: &Self) -> bool {
+        self.backend == other.backend && self.wrappers.split == other.wrappers.split
+    }
+
     /// Reads a disk string.
     ///
     /// # Errors

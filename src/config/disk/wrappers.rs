@@ -7,7 +7,7 @@ use super::fields::Fields;
 use crate::config::units;
 
 /// What stands around a backend.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Wrappers {
     /// Only a part of it is the disk.
     pub split: Option<SplitConfig>,
@@ -20,7 +20,7 @@ pub struct Wrappers {
 }
 
 /// A part of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SplitConfig {
     /// Its first byte.
     pub offset: u64,
@@ -37,7 +37,7 @@ impl SplitConfig {
 }
 
 /// Operations that fail.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ErrorConfig {
     /// What they fail with.
     pub kind: ErrorKind,
@@ -53,7 +53,7 @@ pub struct ErrorConfig {
 pub const ERROR_OPS: [&str; 6] = ["read", "write", "flush", "unmap", "zero", "extents"];
 
 /// What an operation fails with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The medium cannot be read or written.
     Medium,

@@ -44,6 +44,11 @@ fn well_known_units_report_a_target_or_all() {
     let of_all = map.entry(map.well_known());
     let expected = [[1, 0, 0, 0, 0, 0, 0, 0], [1, 3, 0, 1, 0, 0, 0, 0], [1, 3, 0x41, 0x2c, 0, 0, 0, 0]];
     assert_eq!(map.report(of_all), expected);
+    let mut fewer = map.clone();
+    assert!(fewer.remove(Address { target: 3, lun: 1 }) && !fewer.remove(Address { target: 3, lun: 1 }));
+    assert_eq!(fewer.report(fewer.entry(fewer.well_known())), [expected[0], expected[2]]);
+    assert!(fewer.remove(Address { target: 3, lun: 300 }));
+    assert_eq!((fewer.report(fewer.entry(fewer.well_known())), fewer.max_target()), (&expected[..1], 0));
     let none = LunMap::new(vec![]);
     assert!(none.report(none.entry(none.well_known())).is_empty());
 }

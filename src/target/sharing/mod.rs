@@ -3,6 +3,7 @@
 //! Locked by cold commands alone. READ and WRITE look at what each nexus may do in its own [`Standing`], which is written
 //! here before a command that changed it is answered. Changes are carried out one after the other by the [`clerk`].
 
+use std::collections::HashMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -34,7 +35,15 @@ use surveyor::Gauge;
 pub(crate) struct Office {
     clerk: Sender<Order>,
     store: Option<Arc<Store>>,
-    known: Mutex<Vec<Weak<Sharing>>>,
+    known: Mutex<Known>,
+}
+
+/// What is shared of each disk, by its name: perhaps also of some that nobody shows any more.
+#[derive(Debug, Default)]
+struct Known {
+    disks: HashMap<Naa, Weak<Sharing>>,
+    /// How many there may be before somebody looks which are gone.
+    room: usize,
 }
 
 /// What is shared of one disk.
@@ -81,8 +90,7 @@ impl Office {
     /// reservations, and nobody who shows it.
     pub(crate) fn sharing(&self, naa: Naa) -> Arc<Sharing> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|sharing| sharing.strong_count() > 0);
-        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|sharing| sharing.naa == naa) {
+        if let Some(same) = known.disks.get(&naa).and_then(Weak::upgrade) {
             return same;
         }
         let registry = self.store.as_ref().map_or_else(Registry::default, |store| store.load(naa));
@@ -91,8 +99,18 @@ impl Office {
         let modes = Mutex::new(self.store.as_ref().map_or_else(SavedModes::default, |store| store.load_modes(naa)));
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
         let sharing = Arc::new(Sharing { naa, clerk, store, state, modes, gauge: Gauge::default() });
-        known.push(Arc::downgrade(&sharing));
+        known.add(naa, &sharing);
         sharing
+    }
+}
+
+impl Known {
+    fn add(&mut self, naa: Naa, sharing: &Arc<Sharing>) {
+        if self.disks.len() >= self.room {
+            self.disks.retain(|_, sharing| sharing.strong_count() > 0);
+            self.room = 2 * self.disks.len() + 1;
+        }
+        self.disks.insert(naa, Arc::downgrade(sharing));
     }
 }
 

@@ -44,7 +44,7 @@ impl Surveyor {
 
 impl Office {
     fn all(&self) -> Vec<Arc<Sharing>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).disks.values().filter_map(Weak::upgrade).collect()
     }
 }
 
