@@ -5,11 +5,12 @@ mod common;
 use annulus_bench::guest::cdb;
 use annulus_bench::guest::framing::{Framing, Shape};
 use annulus_bench::guest::memory::Gpa;
-use annulus_bench::guest::scsi::{Command, Response};
+use annulus_bench::guest::scsi::{Command, Lun, Response};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, alive, pattern, settle, verify_on};
 use common::placed::{across, execute_at};
 use common::{SOCKET, Target, cpumask, directory, image};
+use rustix::process::Signal;
 
 /// What the log says of each piece of memory that has been registered.
 const REGISTERED: &str = "memory pinned";
@@ -138,6 +139,29 @@ fn the_next_client_finds_nothing_of_the_last_one() {
     }
     target.until("the end of registrations", || count(&target, "memory unpinned") == 3);
     target.stop();
+}
+
+#[test]
+fn memory_is_registered_when_the_first_disk_comes_that_has_something_of_it() {
+    let dir = directory();
+    image(dir.path(), "disk.img", 16 << 20);
+    let configure = |disks: &str| {
+        let text = format!("[[controller]]\nsocket = \"{SOCKET}\"\ncpumask = \"{}\"\ndisks = [{disks}]", cpumask(1));
+        std::fs::write(dir.path().join("annulus.toml"), text).unwrap();
+    };
+    configure("\"null:size=1M,target=1\"");
+    let target = Target::serve_verbose(dir.clone(), &["--config", "annulus.toml"]);
+    let mut guest = target.guest();
+    settle(&mut guest, Lun::new(1, 0));
+    assert_eq!(count(&target, REGISTERED), 0, "an empty disk has nothing of it");
+    configure("\"null:size=1M,target=1\", \"disk.img\"");
+    target.signal(Signal::HUP);
+    await_registered(&target, 1);
+    alive(&mut guest);
+    there_and_back(&mut guest, 1, 8, &Shape::default());
+    drop(guest);
+    let ended = target.end();
+    assert!(fixed_parts(&ended) > 0, "{ended}");
 }
 
 #[test]

@@ -8,13 +8,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::channel::{Completion, SubmitError};
 use crate::nvme::NvmeRing;
 use crate::pool::{Mailbox, new_bell};
 use crate::quota::Quota;
 use crate::uring::{ENTRIES_MAX, Registrar, Uring};
+
+/// A [`Registrar`] that may come when the first channel is opened that has something of it.
+pub type LateRegistrar = Arc<OnceLock<Registrar>>;
 
 /// Sizes of a core's engine. All memory is taken when the engine or its ring is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +116,7 @@ pub struct Io {
     unused: Vec<ChannelId>,
     in_flight: usize,
     config: IoConfig,
-    registrar: Option<Registrar>,
+    registrar: LateRegistrar,
     ring: Option<Box<Uring>>,
     /// For devices' own commands.
     commands: Option<Box<NvmeRing>>,
@@ -144,7 +147,7 @@ impl Io {
             unused: (0..config.channels).rev().map(ChannelId).collect(),
             in_flight: 0,
             config,
-            registrar: None,
+            registrar: LateRegistrar::default(),
             ring: None,
             commands: None,
             mailbox: None,
@@ -155,7 +158,12 @@ impl Io {
 
     /// The same; its ring uses the memory that `registrar` has registered.
     pub fn with_registrar(config: IoConfig, registrar: Registrar) -> Self {
-        Self { registrar: Some(registrar), ..Self::new(config) }
+        Self::with_late_registrar(config, Arc::new(registrar.into()))
+    }
+
+    /// The same with one that may come later, if only it comes before the first channel that needs a ring.
+    pub fn with_late_registrar(config: IoConfig, registrar: LateRegistrar) -> Self {
+        Self { registrar, ..Self::new(config) }
     }
 
     /// Time of this pass, in nanoseconds on a monotonic clock.
@@ -283,7 +291,7 @@ impl Io {
     pub fn open_ring(&mut self) -> io::Result<()> {
         if self.ring.is_none() {
             let bell = self.another_bell()?;
-            self.ring = Some(Box::new(Uring::new(&self.config, self.registrar.as_ref(), bell)?));
+            self.ring = Some(Box::new(Uring::new(&self.config, self.registrar.get(), bell)?));
         }
         Ok(())
     }
@@ -295,7 +303,7 @@ impl Io {
     pub(crate) fn command_ring(&mut self) -> io::Result<&mut NvmeRing> {
         if self.commands.is_none() {
             let bell = self.another_bell()?;
-            self.commands = Some(Box::new(NvmeRing::new(&self.config, self.registrar.as_ref(), bell)?));
+            self.commands = Some(Box::new(NvmeRing::new(&self.config, self.registrar.get(), bell)?));
         }
         Ok(self.commands_mut())
     }

@@ -26,7 +26,7 @@ pub use channel::{Bdev, Channel, Completion, Io, Ran, SubmitError, Tag};
 pub use error::OpenError;
 pub use file::{CreateError, CreateOptions, Direct, Engine, FileBdev, FileOptions, Iopoll, Preallocate, create};
 pub use info::{Atomic, AtomicMisfit, Discard, Extent, Info, Names, Space, WriteCache};
-pub use io::{ChannelId, IoConfig, IoStats};
+pub use io::{ChannelId, IoConfig, IoStats, LateRegistrar};
 pub use mem::MemBdev;
 pub use null::NullBdev;
 pub use nvme::{NvmeBdev, NvmeOptions};

@@ -74,6 +74,7 @@ impl Target {
         let lingering = self.controllers.iter().filter(|running| !running.leaving.is_empty());
         done.extend(lingering.map(|running| Change::Lingers(running.socket().clone())));
         self.end_reactors();
+        self.engine.tell();
         Ok(done)
     }
 
@@ -111,6 +112,8 @@ impl Target {
         self.check_identities(&opened, &resized).map_err(|error| start(error.into()))?;
         let bind = |controller: &ControllerConfig| Server::bind(&controller.socket);
         let servers = plan.new.iter().map(bind).collect::<Result<_, _>>().map_err(|error| start(error.into()))?;
+        // What it finds stays, whatever fails now.
+        self.engine.look(added().map(|placed| &*placed.disk));
         self.open_channels(&opened)?;
         self.spawn_reactors(&plan.new)?;
         let staying = self.controllers.iter().filter(|running| !plan.gone.contains(running.socket()));

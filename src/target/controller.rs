@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bdev::Registrar;
+use bdev::LateRegistrar;
 use reactor::{Gate, Handle};
 
 use crate::config::RingFormat;
@@ -77,7 +77,7 @@ pub(crate) struct Controller {
     pub(super) live: Option<Live>,
     courier: Courier,
     /// Registers the memory that queues work in.
-    registrar: Option<Registrar>,
+    registrar: LateRegistrar,
     /// `DRIVER_OK` came while bus mastering was off: the queues start when it comes on.
     start_pending: bool,
     /// Queues of a former life that have not come to their end.
@@ -132,7 +132,7 @@ impl Controller {
             memory,
             live: None,
             courier: Courier::default(),
-            registrar: None,
+            registrar: LateRegistrar::default(),
             start_pending: false,
             retired: Vec::new(),
             reactors,
@@ -142,15 +142,15 @@ impl Controller {
         }
     }
 
-    /// From now on the memory of live queues is registered.
-    pub(crate) fn register_with(&mut self, registrar: Registrar) {
-        self.registrar = Some(registrar);
+    /// From now on the memory of live queues is registered, as soon as there is something to do it.
+    pub(crate) fn register_with(&mut self, registrar: LateRegistrar) {
+        self.registrar = registrar;
     }
 
     /// Has memory registered that data may be in. Not before there is a queue for it: firmware and drivers that never start
     /// one pin nothing.
-    fn register_memory(&mut self) {
-        if let Some(registrar) = &self.registrar
+    pub(super) fn register_memory(&mut self) {
+        if let Some(registrar) = self.registrar.get()
             && self.live.as_ref().is_some_and(Live::has_requests)
         {
             self.memory.snapshot().register(registrar);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bdev::{Completion, Io, IoConfig, Registrar};
+use bdev::{Completion, Io, IoConfig, LateRegistrar};
 use reactor::{Context, Drain, Progress, WakeFds};
 
 use crate::dma::sigbus;
@@ -57,11 +57,11 @@ impl Core {
     /// What the kernel says about the ring or a file.
     pub(crate) fn new(
         disks: Arc<[Arc<Disk>]>,
-        registrar: Option<Registrar>,
+        registrar: LateRegistrar,
         clean: Arc<AtomicBool>,
     ) -> std::io::Result<Self> {
         let config = IoConfig { channels: Drives::room_for(disks.len()), ..IoConfig::default() };
-        let io = registrar.map_or_else(|| Io::new(config), |registrar| Io::with_registrar(config, registrar));
+        let io = Io::with_late_registrar(config, registrar);
         let (full, jobs, settling) = (Vec::with_capacity(disks.len()), Vec::new(), Vec::new());
         let mut cx = Cx {
             io,

@@ -106,6 +106,8 @@ impl Controller {
             }
             None => Gate::new(0).0,
         };
+        // The first disk may have come that has something of it.
+        self.register_memory();
         raise(&luns, &events);
         self.adapter.news.announce(&events);
         let queues = self.transport.queue_count() - FIRST_REQUEST_QUEUE;

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use reactor::{Config, Cpu, CpuError, Gate, Handle, IdlePolicy, Reactor, SpawnError};
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::config::{self, ControllerConfig, Idle, Register, ServeConfig};
+use crate::config::{self, ControllerConfig, Idle, ServeConfig};
 use crate::scsi::Port;
 use crate::scsi::port_groups::AccessState;
 use crate::vfio_user::{BindError, Server};
@@ -77,9 +77,8 @@ pub struct Target {
     pub(super) office: Arc<Office>,
     clerk: Assistant,
     _surveyor: Surveyor,
-    engine: Engine,
-    /// What cannot change: how memory is registered, and where reservations are kept.
-    register: (Register, Option<u64>),
+    pub(super) engine: Engine,
+    /// Where reservations are kept, which cannot change.
     state_dir: Option<PathBuf>,
 }
 
@@ -134,15 +133,11 @@ impl Target {
             office,
             _surveyor: surveyor,
             clerk: Assistant { orders, thread: spawn_clerk(clerk)? },
-            engine: Engine::probe(config),
-            register: (config.register, config.register_chunk),
+            engine: Engine::new(config),
             state_dir: config.state_dir.clone(),
         };
         match target.reload(config) {
-            Ok(_) => {
-                target.engine.description.iter().for_each(|description| tracing::info!("io_uring: {description}"));
-                Ok(target)
-            }
+            Ok(_) => Ok(target),
             Err(error) => {
                 target.stop();
                 match error {
@@ -158,12 +153,12 @@ impl Target {
         let controllers = self.controllers.iter().map(|running| (running.config.clone(), running.homes.clone()));
         let disks = self.controllers.iter().flat_map(|running| &running.placements);
         let disks = disks.map(|placement| &placement.disk).collect();
-        Summary::new(controllers.collect(), disks, self.engine.description.clone())
+        Summary::new(controllers.collect(), disks, self.engine.description().map(str::to_owned))
     }
 
     /// What it serves now.
     pub fn config(&self) -> ServeConfig {
-        let (register, register_chunk) = self.register;
+        let (register, register_chunk) = self.engine.wanted();
         let controllers = self.controllers.iter().map(|running| running.config.clone()).collect();
         ServeConfig { controllers, state_dir: self.state_dir.clone(), register, register_chunk, file: None }
     }
@@ -194,7 +189,7 @@ impl Target {
     pub(super) fn spawn_reactor(&mut self, cpu: usize, idle: Idle) -> Result<(), SpawnError<io::Error>> {
         let closing = self.closing();
         let disks: Vec<_> = self.shelf.iter().filter(|disk| !closing.contains(&disk.index)).cloned().collect();
-        let (registrar, clean) = (self.engine.registrar.clone(), self.clean.clone());
+        let (registrar, clean) = (self.engine.registrar(), self.clean.clone());
         let config = Config::new(Cpu(cpu), format!("reactor-{cpu}"), idle_policy(idle));
         let reactor = reactor::spawn(config, move || Core::new(disks.into(), registrar, clean))?;
         self.reactors.push(ServingReactor { reactor, idle });
@@ -222,9 +217,7 @@ impl Target {
         let offer = Offer { queues: config.queues, ring: config.ring };
         let bell: Arc<OwnedFd> = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let mut controller = Controller::new(name.clone(), luns, offer, (reactors, places), bell.clone());
-        if let Some(registrar) = &self.engine.registrar {
-            controller.register_with(registrar.clone());
-        }
+        controller.register_with(self.engine.registrar());
         let (adapter, stop) = (controller.adapter.clone(), Arc::new(AtomicBool::new(false)));
         let thread_stop = stop.clone();
         let thread = std::thread::Builder::new().name(format!("ctrl-{}", number - 1)).spawn(move || {

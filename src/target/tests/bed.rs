@@ -38,7 +38,7 @@ impl Bed {
         let disk = |(index, bdev)| Arc::new(Disk::keeping(bdev, DiskIndex(index), store.clone()));
         let disks: Vec<_> = disks.into_iter().enumerate().map(disk).collect();
         let core = || {
-            let core = Core::new(disks.clone().into(), None, Arc::default()).expect("no ring is needed");
+            let core = Core::new(disks.clone().into(), Arc::default(), Arc::default()).expect("no ring is needed");
             (core, Rc::new(Mailbox::new(1024).expect("a bell")))
         };
         let cores = (0..cores).map(|_| core()).collect();

@@ -66,7 +66,7 @@ fn mark_stack<T>(local: &T) {
 
 /// A core takes its turns, as long as there are any.
 fn serve(place: usize, mailbox: &Mailbox<Message>, disks: Arc<[Arc<Disk>]>, baton: &Baton) {
-    let core = Core::new(disks, None, Arc::default()).expect("no ring is needed");
+    let core = Core::new(disks, Arc::default(), Arc::default()).expect("no ring is needed");
     let mut stepper = mailbox.stepper(core);
     mark_stack(&stepper);
     let begin = [b"@0\n", b"@1\n"][place];
