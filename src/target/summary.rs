@@ -8,6 +8,9 @@ use crate::config::{ControllerConfig, RingFormat};
 use super::controller::QUEUE_SIZE_MAX;
 use super::shelf::Described;
 
+/// Disks of a controller that are told one by one, at most: whoever has more reads their list elsewhere.
+const DISKS_MAX: usize = 256;
+
 /// The effective set-up, for people.
 #[derive(Debug)]
 pub struct Summary {
@@ -50,7 +53,7 @@ impl Summary {
             let homes: Vec<_> = homes.iter().map(usize::to_string).collect();
             writeln!(f, "  request queues from 0 on are on CPUs {}", homes.join(", "))?;
         }
-        for placed in disks {
+        for placed in disks.iter().take(DISKS_MAX) {
             let disk = self.disks.of(&placed.disk).expect("every disk was opened");
             let info = disk.bdev.info();
             let read_only = if info.read_only { ", read-only" } else { "" };
@@ -65,10 +68,23 @@ impl Summary {
                 disk.identity.serial(),
             )?;
         }
-        writeln!(f, "  attach with:")?;
-        writeln!(f, "    qemu-system-x86_64 -m 1G -object memory-backend-memfd,id=mem,size=1G,share=on \\")?;
-        writeln!(f, "      -machine q35,memory-backend=mem \\")?;
-        writeln!(f, "      -device {}", qemu_device(socket))
+        match disks.len().saturating_sub(DISKS_MAX) {
+            0 => Ok(()),
+            more => writeln!(f, "  and {more} more disks"),
+        }
+    }
+
+    /// The whole command for the first controller, and what differs for the others.
+    fn write_commands(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(((first, _), others)) = self.controllers.split_first() else { return Ok(()) };
+        writeln!(f, "attach to {} with:", first.socket.display())?;
+        writeln!(f, "  qemu-system-x86_64 -m 1G -object memory-backend-memfd,id=mem,size=1G,share=on \\")?;
+        writeln!(f, "    -machine q35,memory-backend=mem \\")?;
+        writeln!(f, "    -device {}", qemu_device(&first.socket))?;
+        if !others.is_empty() {
+            writeln!(f, "and to the others with:")?;
+        }
+        others.iter().try_for_each(|(other, _)| writeln!(f, "    -device {}", qemu_device(&other.socket)))
     }
 }
 
@@ -76,6 +92,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut all = self.controllers.iter();
         all.try_for_each(|(controller, homes)| self.write_controller(f, controller, homes))?;
+        self.write_commands(f)?;
         self.engine.iter().try_for_each(|engine| writeln!(f, "io_uring: {engine}"))
     }
 }
@@ -102,12 +119,38 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::config;
+    use crate::target::disk::{Disk, DiskIndex};
 
     #[test]
     fn sizes_for_people() {
         let said: Vec<_> = [512, 1 << 30, 3 << 29, 1 << 40].into_iter().map(size).collect();
         assert_eq!(said, ["512 B", "1 GiB", "1.50 GiB", "1 TiB"]);
+    }
+
+    #[test]
+    fn the_whole_command_stands_there_once() {
+        let words = "annulus serve --disk null:size=1M --socket /a --socket /b --socket /c";
+        let Ok(config::Command::Serve(config)) = config::parse(words.split(' ')) else { panic!("{words}") };
+        let disk = config.controllers[0].disks[0].clone();
+        let one = |mut controller: ControllerConfig, count| {
+            controller.disks = vec![disk.clone(); count];
+            (controller, vec![0])
+        };
+        let counts = [0, 1, DISKS_MAX + 2];
+        let controllers =
+            config.controllers.iter().zip(counts).map(|(controller, count)| one(controller.clone(), count));
+        let bdev = Arc::new(bdev::NullBdev::new(1 << 20, 512).unwrap());
+        let first = Disk::of(bdev, DiskIndex(0));
+        let opened = Arc::new(first.resized(&disk.disk, first.bdev.clone(), DiskIndex(0)));
+        let summary = Summary::new(controllers.collect(), [&opened].into_iter().collect(), None).to_string();
+        assert_eq!(summary.matches("qemu-system-x86_64").count(), 1, "{summary}");
+        assert_eq!(summary.matches("-device ").count(), 3, "{summary}");
+        assert_eq!(summary.matches("  target 0 lun 0: 1 MiB of 512 bytes").count(), 1 + DISKS_MAX, "{summary}");
+        assert!(summary.contains("attach to /a with:\n") && summary.contains("  and 2 more disks\n"), "{summary}");
     }
 
     #[test]
