@@ -9,6 +9,7 @@ use annulus_bench::guest::task::{Event, Function, TaskManagement};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, alive, good, settle};
 use common::{Target, cpumask, directory, until};
+use rustix::process::Signal;
 
 /// The disk as an event has it: in the form of REPORT LUNS.
 const NAMED: Lun = Lun([1, 0, 0, 0, 0, 0, 0, 0]);
@@ -117,6 +118,45 @@ fn what_another_guest_resets_and_changes_is_told() {
         drop((a, b));
         target.stop();
     }
+}
+
+#[test]
+fn a_state_that_the_user_sets_is_told_to_all() {
+    let dir = directory();
+    let write = |state: &str| {
+        let text = format!(
+            "cpumask = \"{}\"\ndisks = [\"mem:size=1M\"]\n[[controller]]\nsocket = \"a.sock\"\nport-group = 1\n\
+             [[controller]]\nsocket = \"b.sock\"\nport-group = 2\naccess-state = \"{state}\"\n",
+            cpumask(1)
+        );
+        std::fs::write(dir.path().join("annulus.toml"), text).expect("write the configuration");
+    };
+    write("optimized");
+    let target = Target::serve(dir.clone(), &["--config", "annulus.toml"]);
+    let mut guests = ["a.sock", "b.sock"].map(|socket| target.guest_on(socket, Options::default()));
+    for guest in &mut guests {
+        settle(guest, LUN);
+        guest.post_event_buffers(8).unwrap();
+    }
+    for (state, refusal) in
+        [("standby", Some((2, 4, 0x0b))), ("unavailable", Some((2, 4, 0x0c))), ("non-optimized", None)]
+    {
+        write(state);
+        let before = target.output().len();
+        target.signal(Signal::HUP);
+        target.until("the end of the change", || target.output()[before..].contains("reloaded\n"));
+        assert!(target.output()[before..].contains(&format!("port group 2: {state} now\n")));
+        for guest in &mut guests {
+            assert_eq!(next_event(guest), changed(ACCESS_STATE_CHANGED));
+            let attention = guest.execute(0, &Command::new(LUN, vec![0; 6])).unwrap();
+            assert_eq!(attention.sense_code(), Some((6, 0x2a, 6)));
+        }
+        let [a, b] = &mut guests;
+        alive(a);
+        assert_eq!(b.execute(0, &Command::new(LUN, vec![0; 6])).unwrap().sense_code(), refusal);
+    }
+    drop(guests);
+    target.stop();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Target port groups: how well a controller reaches its disks, for guests that reach them through several.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::{ConfigError, ControllerConfig};
@@ -17,6 +18,18 @@ pub enum AccessState {
     Standby,
     /// The disks tell about themselves.
     Unavailable,
+}
+
+impl fmt::Display for AccessState {
+    /// As the user writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Optimized => "optimized",
+            Self::NonOptimized => "non-optimized",
+            Self::Standby => "standby",
+            Self::Unavailable => "unavailable",
+        })
+    }
 }
 
 /// Checks what one controller says.

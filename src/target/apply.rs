@@ -7,14 +7,14 @@
 //! on it end (a gate of each controller), the controllers forget the units, the reactors flush and close their channels.
 //! What takes longer than a client may wait is left for the next change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use reactor::{Cpu, Gate};
 
-use crate::config::{ControllerConfig, PlacedDisk, ServeConfig};
+use crate::config::{self, ControllerConfig, PlacedDisk, ServeConfig};
 use crate::vfio_user::Server;
 use crate::virtio_scsi::Address;
 
@@ -26,7 +26,7 @@ use super::lun_map::Placement;
 use super::manage::{Change, ChangeError};
 use super::message::Message;
 use super::plan::{ControllerChange, Plan};
-use super::serve::{Running, StartError, Target};
+use super::serve::{Running, StartError, Target, access_state};
 use super::shelf::Described;
 
 /// How long a control thread or a reactor may take to hear of something.
@@ -60,8 +60,10 @@ impl Target {
     fn commit(&mut self, plan: Plan, prepared: Prepared) -> Result<Vec<Change>, ChangeError> {
         let mut done = Vec::new();
         self.remove_controllers(&plan.gone, &mut done);
+        self.set_first_states(&plan.states);
         let described = self.described();
         self.change_luns(&plan.changed, &prepared.resized, &described, &mut done);
+        self.set_states(&plan.states, &mut done);
         let mut new = plan.new.into_iter().zip(prepared.servers).zip(prepared.homes);
         new.try_for_each(|((config, server), homes)| {
             let name = config.socket.display().to_string();
@@ -209,6 +211,26 @@ impl Target {
                 let gate = running.order(order);
                 running.leaving.push((gate, left));
             }
+        }
+    }
+
+    /// Disks that come from now on know these groups with these states.
+    fn set_first_states(&self, states: &BTreeMap<u16, config::AccessState>) {
+        for running in &self.controllers {
+            if let Some(&state) = running.config.port_group.and_then(|group| states.get(&group)) {
+                running.adapter.luns().port.set_access(access_state(state));
+            }
+        }
+    }
+
+    /// Target port groups get other states, at every disk that is shown through them.
+    fn set_states(&self, states: &BTreeMap<u16, config::AccessState>, done: &mut Vec<Change>) {
+        for (&group, &state) in states {
+            let running = self.controllers.iter().filter(|running| running.config.port_group == Some(group));
+            for placement in running.flat_map(|running| &running.placements) {
+                placement.disk.sharing.set_state(group, access_state(state));
+            }
+            done.push(Change::PortState(group, state));
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bdev::Bdev;
 
-use crate::config::{ControllerConfig, PlacedDisk, ServeConfig};
+use crate::config::{AccessState, ControllerConfig, PlacedDisk, ServeConfig};
 
 use super::disk::Disk;
 use super::plan::{Plan, PlanError, plan};
@@ -90,6 +90,8 @@ pub enum Change {
     DiskRemoved(PathBuf, u8, u16, String),
     /// A disk has another size: the disk, its bytes before and after.
     Resized(String, u64, u64),
+    /// A target port group has another state.
+    PortState(u16, AccessState),
     /// Removed disks have not answered all commands yet: they stay open until they have.
     Lingers(PathBuf),
 }
@@ -106,6 +108,7 @@ impl fmt::Display for Change {
                 write!(f, "controller {}: removed {disk} at target {target} lun {lun}", socket.display())
             }
             Self::Resized(disk, before, after) => write!(f, "disk {disk}: was {before} bytes, has {after} now"),
+            Self::PortState(group, state) => write!(f, "port group {group}: {state} now"),
             Self::Lingers(socket) => {
                 write!(f, "controller {}: a disk has not answered yet and stays open until it has", socket.display())
             }

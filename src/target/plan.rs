@@ -5,11 +5,11 @@
 
 mod pairs;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{ControllerConfig, DiskConfig, PlacedDisk, ServeConfig};
+use crate::config::{AccessState, ControllerConfig, DiskConfig, PlacedDisk, ServeConfig};
 use pairs::Pairs;
 
 /// Why a target cannot become what a configuration describes: one line for the user. Nothing was changed.
@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) changed: Vec<ControllerChange>,
     /// Disks that get another size by their configuration: as they are and as they will be.
     pub(crate) resized: Vec<(Arc<DiskConfig>, Arc<DiskConfig>)>,
+    /// Target port groups that get another state.
+    pub(crate) states: BTreeMap<u16, AccessState>,
 }
 
 /// What changes behind a controller that stays.
@@ -94,9 +96,10 @@ pub(crate) fn plan(running: &[ControllerConfig], wanted: &ServeConfig) -> Result
             .iter_mut()
             .for_each(|placed| placed.disk = pairs.served(&placed.disk).unwrap_or(&placed.disk).clone());
     }
+    let states = wanted.iter().filter_map(|after| new_state(find(running, &after.socket)?, after)).collect();
     let is_unwanted = |before: &&ControllerConfig| find(&wanted, &before.socket).is_none();
     let gone = running.iter().filter(is_unwanted).map(|before| before.socket.clone()).collect();
-    let mut plan = Plan { gone, resized: pairs.resized(), ..Plan::default() };
+    let mut plan = Plan { gone, resized: pairs.resized(), states, ..Plan::default() };
     for after in wanted {
         match find(running, &after.socket) {
             Some(before) => plan.changed.extend(ControllerChange::between(before, after, &plan.resized)),
@@ -110,6 +113,12 @@ fn find<'a>(controllers: &'a [ControllerConfig], socket: &Path) -> Option<&'a Co
     controllers.iter().find(|controller| controller.socket == socket)
 }
 
+/// The state that the group of a controller gets, if that is another one than before.
+fn new_state(before: &ControllerConfig, after: &ControllerConfig) -> Option<(u16, AccessState)> {
+    let group = after.port_group?;
+    (before.access_state != after.access_state).then_some((group, after.access_state))
+}
+
 /// Refuses what cannot change while a controller is served.
 fn check_fixed(before: &ControllerConfig, after: &ControllerConfig) -> Result<(), PlanError> {
     let fixed = [
@@ -118,7 +127,6 @@ fn check_fixed(before: &ControllerConfig, after: &ControllerConfig) -> Result<()
         ("queue-cpus", homes(before), homes(after)),
         ("idle", format!("{:?}", before.idle).to_lowercase(), format!("{:?}", after.idle).to_lowercase()),
         ("port-group", group(before), group(after)),
-        ("access-state", format!("{:?}", before.access_state), format!("{:?}", after.access_state)),
         ("ring", format!("{:?}", before.ring).to_lowercase(), format!("{:?}", after.ring).to_lowercase()),
     ];
     let socket = before.socket.display().to_string();
@@ -146,7 +154,7 @@ fn by_address(controller: &ControllerConfig) -> HashMap<(u8, u16), &PlacedDisk> 
 }
 
 impl ControllerChange {
-    /// None if nothing changes but the size of disks.
+    /// None if it is the same as before.
     fn between(
         before: &ControllerConfig,
         after: ControllerConfig,
@@ -162,7 +170,8 @@ impl ControllerChange {
         let remove = before.disks.iter().filter(|from| !stays(from));
         let add = after.disks.iter().filter(|to| !stayed(to));
         let (remove, add): (Vec<_>, Vec<_>) = (remove.cloned().collect(), add.cloned().collect());
-        let is_needed = !remove.is_empty() || !add.is_empty() || before.disks != after.disks;
+        let has_changed = before.disks != after.disks || before.access_state != after.access_state;
+        let is_needed = !remove.is_empty() || !add.is_empty() || has_changed;
         is_needed.then_some(Self { config: after, remove, add })
     }
 }

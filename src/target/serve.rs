@@ -279,7 +279,7 @@ fn open_store(config: &ServeConfig) -> Option<Arc<Store>> {
     }
 }
 
-fn access_state(state: config::AccessState) -> AccessState {
+pub(super) fn access_state(state: config::AccessState) -> AccessState {
     match state {
         config::AccessState::Optimized => AccessState::ActiveOptimized,
         config::AccessState::NonOptimized => AccessState::ActiveNonOptimized,

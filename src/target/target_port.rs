@@ -3,6 +3,7 @@
 //! The relative identifier of the port is the controller's number, from 1; the initiator port has an address that is a hash
 //! of the controller's socket path. So whoever comes back to the same socket, after a restart too, is the same initiator.
 
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reactor::{Handle, Pass};
@@ -23,8 +24,8 @@ pub(crate) struct TargetPort {
     pub(crate) port: Port,
     /// The driver's nexus with it.
     pub(crate) nexus: Nexus,
-    /// What a disk's group with this port has at first.
-    pub(crate) access: AccessState,
+    /// What a disk's group with this port has at first: an [`AccessState`].
+    access: AtomicU8,
     /// What happens to the driver's nexus.
     pub(crate) stir: Arc<Stir>,
     /// What the driver is to be told of.
@@ -38,6 +39,7 @@ impl TargetPort {
     /// The port of the controller on the socket `name`, whose queues are on `reactors`.
     pub(crate) fn new(port: Port, name: &str, access: AccessState, reactors: Arc<[Handle<Message>]>) -> Self {
         let nexus = Nexus { initiator: SasAddress::derive(name), port: port.relative };
+        let access = AtomicU8::new(access as u8);
         let (stir, news, life) = (Arc::default(), Arc::default(), Mutex::default());
         Self { port, nexus, access, stir, news, reactors, life }
     }
@@ -47,6 +49,16 @@ impl TargetPort {
     pub(crate) fn of_test(relative: u16) -> Arc<Self> {
         let name = format!("test {relative}");
         Arc::new(Self::new(Port::derive(relative, &name), &name, AccessState::default(), Arc::new([])))
+    }
+
+    /// What a disk's group with this port has at first.
+    pub(crate) fn access(&self) -> AccessState {
+        AccessState::from_code(self.access.load(Ordering::Relaxed)).expect("only states are stored")
+    }
+
+    /// Disks that come from now on begin with this.
+    pub(crate) fn set_access(&self, access: AccessState) {
+        self.access.store(access as u8, Ordering::Relaxed);
     }
 
     /// The device of this port begins another life.

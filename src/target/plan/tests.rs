@@ -75,6 +75,18 @@ fn an_address_can_get_another_disk() {
 }
 
 #[test]
+fn a_port_group_gets_another_state() {
+    let words = "--disk x --socket a --port-group 1 --socket b --port-group 2";
+    let plan =
+        way(&format!("{words} --access-state standby"), &format!("{words} --access-state non-optimized")).unwrap();
+    assert_eq!(plan.states.into_iter().collect::<Vec<_>>(), [(2, AccessState::NonOptimized)]);
+    assert_eq!(plan.changed[0].config.access_state, AccessState::NonOptimized);
+    let plan = way(&format!("{words} --access-state standby"), words).unwrap();
+    assert_eq!(plan.states.into_iter().collect::<Vec<_>>(), [(2, AccessState::Optimized)]);
+    assert!(way(words, words).unwrap().states.is_empty());
+}
+
+#[test]
 fn what_is_fixed_is_refused_in_one_line() {
     for (before, after, said) in [
         ("-m 0x1", "-m 0x3 --queues 1", "cpumask cannot change from [0] to [0,1]"),

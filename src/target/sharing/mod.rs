@@ -125,7 +125,7 @@ impl Sharing {
         let standing = Arc::downgrade(standing);
         state.members.push(Member { port: port.clone(), address, standing, is_warned: false });
         if let Some(group) = port.port.group {
-            state.shared.groups.add(port.port.relative, group, port.access);
+            state.shared.groups.add(port.port.relative, group, port.access());
         }
         state.prune();
         state.publish();
@@ -224,7 +224,6 @@ impl Sharing {
     }
 
     /// The user gives a port group another state. False if there is no such group.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for whoever changes a target that runs"))]
     pub(crate) fn set_state(&self, group: u16, access: AccessState) -> bool {
         let mut state = self.state();
         let Some(has_changed) = state.shared.groups.set(group, access) else { return false };
