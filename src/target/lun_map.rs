@@ -142,7 +142,10 @@ impl LunMap {
         let (_, index) = target.luns.remove(place);
         target.report.remove(place);
         let entry = &self.entries[index.0 as usize];
-        entry.disk.iter().for_each(|disk| disk.sharing.leave(&entry.standing));
+        entry.disk.iter().for_each(|disk| disk.sharing.leave(self.port.nexus, &entry.standing));
+        // What is still with a disk that the unit had before goes with it.
+        let is_its = |other: EntryIndex| Arc::ptr_eq(&self.entries[other.0 as usize].standing, &entry.standing);
+        self.leaving.iter_mut().filter(|(other, _)| is_its(*other)).for_each(|(_, how)| *how = Leaving::Removed);
         self.leaving.push((index, Leaving::Removed));
         if target.luns.is_empty() {
             let gone = [target.missing_zero, target.missing, target.well_known];

@@ -131,11 +131,15 @@ impl Sharing {
         state.publish();
     }
 
-    /// A controller shows the disk there no more.
-    pub(crate) fn leave(&self, standing: &Arc<Standing>) {
+    /// A controller shows the disk there no more. With its last way to it a nexus loses what RESERVE (6) gave it.
+    pub(crate) fn leave(&self, nexus: Nexus, standing: &Arc<Standing>) {
         let mut state = self.state();
         state.members.retain(|member| !std::ptr::eq(member.standing.as_ptr(), Arc::as_ptr(standing)));
         state.prune();
+        if !state.members.iter().any(|member| member.port.nexus == nexus) {
+            state.shared.registry.nexus_lost(nexus);
+        }
+        state.publish();
     }
 
     /// Gives what is shared to `look`.

@@ -129,6 +129,23 @@ fn requests_on_a_unit_that_changed_end_on_the_old_disk_and_new_ones_on_the_new()
 }
 
 #[test]
+fn requests_on_a_disk_that_a_unit_had_before_go_with_the_unit() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 2);
+    disks[1].hold();
+    disks[1].set_cancels(Cancels::Fail);
+    let id = bed.guest().read(0, 1, 5);
+    bed.run();
+    let disk = open(&mut bed, 1, 2, &SimDisk::new(200));
+    let replaced = change(&mut bed, |luns| assert!(luns.replace(Placement { address: UNIT, disk })));
+    let removed = change(&mut bed, |luns| assert!(luns.remove(UNIT)));
+    assert!(!replaced.is_open() && !removed.is_open());
+    disks[1].go();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(id, TRANSPORT_FAILURE)]);
+    assert!(replaced.is_open() && removed.is_open());
+}
+
+#[test]
 fn what_task_management_holds_back_finds_that_its_unit_has_gone() {
     let (mut bed, disks) = Bed::simulated(1, 1, 2);
     disks[1].hold();
