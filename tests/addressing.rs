@@ -56,7 +56,8 @@ fn serial(guest: &mut Guest, lun: Lun) -> String {
 
 /// The entries of REPORT LUNS.
 fn reported(guest: &mut Guest, lun: Lun, select: u8) -> Vec<[u8; 8]> {
-    const ROOM: usize = 8 + 8 * 16_384;
+    // All that there can be, and the well-known one.
+    const ROOM: usize = 8 + 8 * (16_384 + 1);
     let list = good(guest, &Command::data_in(lun, cdb::report_luns(select, ROOM as u32), ROOM)).data;
     let len = u32::from_be_bytes(*list.first_chunk().expect("a length")) as usize;
     list[8..8 + len].as_chunks().0.to_vec()

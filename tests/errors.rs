@@ -184,8 +184,8 @@ fn configuration_files_with_mistakes() {
     refuse(b"idle = \n", &["annulus: bad.toml:1: "]);
     refuse(b"[[controller]]\nsocket = \"a\"\ndisks = [\n  \"null:size=much\",\n]\n", &["annulus: bad.toml:", "much"]);
     refuse(b"idle = \"\xff\"", &["bad.toml", "UTF-8"]);
-    refuse(&[b'\n'; (1 << 20) + 1], &["bad.toml", "1 MiB"]);
-    refuses(dir, &["--config", "/dev/zero"], &["/dev/zero", "1 MiB"]);
+    refuse(&vec![b'\n'; (16 << 20) + 1], &["bad.toml", "16 MiB"]);
+    refuses(dir, &["--config", "/dev/zero"], &["/dev/zero", "16 MiB"]);
 }
 
 #[test]

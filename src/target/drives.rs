@@ -19,7 +19,7 @@ pub(super) const FLUSH: Generation = Generation(0);
 
 /// Channels that a core has room for at least. More would make its io_uring larger.
 const CHANNELS_MIN: usize = 64;
-/// Disks that can come after the start, at least.
+/// Disks that can come after the start, at least: half of those that there were, or so many.
 const CHANNELS_SPARE: usize = 16;
 
 /// Disks by index, and those that are going.
@@ -49,7 +49,7 @@ fn closed() -> CountedChannel {
 impl Drives {
     /// Channels that an engine for `count` disks has room for.
     pub(crate) fn room_for(count: usize) -> u32 {
-        let rounded = (count + CHANNELS_SPARE).next_multiple_of(CHANNELS_MIN);
+        let rounded = (count + CHANNELS_SPARE.max(count / 2)).next_multiple_of(CHANNELS_MIN);
         u32::try_from(rounded).unwrap_or(u32::MAX)
     }
 
