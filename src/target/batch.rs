@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use bdev::{IoError, OpKind};
+use bdev::{IoError, OpKind, Segment};
 
 use crate::scsi::{BlockOp, Outcome};
 use crate::virtio::ring::{Popped, UsualChain};
@@ -130,8 +130,8 @@ impl RequestQueue {
         known.keep_up(luns);
         let mut ops = AtOnce::new();
         for chain in &batch[start..end] {
-            let Some((disk, op)) = usual_op(chain, framing, known, (luns, &cx.channels)) else { break };
-            ops.push(disk, op, chain.data());
+            let Some((disk, op, data)) = usual_op(chain, framing, known, (luns, &cx.channels)) else { break };
+            ops.push(disk, op, data);
         }
         let (done, failed) = ops.run(&mut cx.channels);
         let at = start + done;
@@ -143,17 +143,17 @@ impl RequestQueue {
     }
 }
 
-/// The disk that the command of this chain is for, and its operation, if it is a usual one that can be done at once.
+/// The disk that the command of this chain is for, its operation and its data, if it is a usual one that can be done at once.
 #[inline(always)]
-fn usual_op(
-    chain: &UsualChain,
+fn usual_op<'a>(
+    chain: &'a UsualChain,
     framing: Framing,
     known: &mut KnownUnits,
     from: (&LunMap, &[CountedChannel]),
-) -> Option<(DiskIndex, BlockOp)> {
+) -> Option<(DiskIndex, BlockOp, &'a [Segment])> {
     let plain = Plain::of(chain, framing)?;
     let (lun, cdb) = CommandRequest::peek(plain.header)?;
     let known = known.find(lun, from)?;
     let op = known.unit.start(cdb, plain.data_out)?;
-    (op.len == plain.data_len).then_some((known.disk(), op))
+    (op.len == plain.data_len).then_some((known.disk(), op, plain.data))
 }

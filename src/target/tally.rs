@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bdev::{IoError, Op};
+use bdev::{IoError, Op, OpKind};
 
 use crate::scsi::{Command, IoStatistics, RangeCommand};
 
@@ -64,7 +64,7 @@ impl Tally {
         let mut writes = (0, 0);
         let mut bytes = 0;
         for op in ops {
-            let write = if op.kind.is_change() { (1, op.len) } else { (0, 0) };
+            let write = if op.kind == OpKind::Read { (0, 0) } else { (1, op.len) };
             writes = (writes.0 + write.0, writes.1 + write.1);
             bytes += op.len;
         }

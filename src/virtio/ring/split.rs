@@ -4,7 +4,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::areas::Areas;
 use super::chain::Memory;
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor, Descriptors, RawDescriptor};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor, RawDescriptor};
 use super::table::{Stop, Tables};
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, UsualChain, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
@@ -138,7 +138,7 @@ impl SplitRing {
         }
         let mut count = 0;
         for (chain, &id) in into.iter_mut().zip(&heads[..most]) {
-            let Some(descriptors) = fill_usual(chain, areas.descriptors(), tables, memory.borrow(), id) else { break };
+            let Some(descriptors) = fill_usual(chain, areas, tables, memory.borrow(), id) else { break };
             chain.prefetch();
             chain.head = Some(Head { id, descriptors });
             count += 1;
@@ -290,30 +290,23 @@ impl SplitRing {
 
 /// Describes the chain whose head is `id` if it is a usual one: the ring's own descriptors in it.
 #[inline(always)]
-fn fill_usual(chain: &mut UsualChain, ring: Descriptors, tables: &Tables, memory: Memory<'_>, id: u16) -> Option<u16> {
-    let first = ring.get(id)?.split();
-    if first.flags & DESC_F_INDIRECT != 0 {
-        return fill_indirect(chain, &first, tables, memory);
+fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, mut memory: Memory<'_>, id: u16) -> Option<u16> {
+    let mut table = areas.descriptors();
+    let mut first = table.get(id)?.split();
+    let is_indirect = first.flags & DESC_F_INDIRECT != 0;
+    if is_indirect {
+        table = tables.usual(&first, memory.borrow())?;
+        first = table.get(0)?.split();
     }
-    let count = fill_from(chain, first, ring, memory)?;
-    (count <= ring.count()).then_some(count)
-}
-
-/// The same for a chain that is in a table of its own.
-#[inline(never)]
-fn fill_indirect(chain: &mut UsualChain, first: &Descriptor, tables: &Tables, mut memory: Memory<'_>) -> Option<u16> {
-    let table = tables.usual(first, memory.borrow())?;
-    let count = fill_from(chain, table.get(0)?.split(), table, memory)?;
-    (count <= table.count()).then_some(1)
-}
-
-/// Describes the chain that begins with `first`, the rest of it in `table`: how many descriptors it has.
-#[inline(always)]
-fn fill_from(chain: &mut UsualChain, first: Descriptor, table: Descriptors, memory: Memory<'_>) -> Option<u16> {
     let next = |before: &Descriptor| table.get(before.link).map(RawDescriptor::split);
-    match chain.fill_three(memory.cache, first, next) {
-        Some(count) => Some(count),
-        None => chain.fill(memory, first, next),
+    let count = match chain.fill_three(memory.cache, first, next) {
+        Some(count) => count,
+        None => chain.fill(memory, first, next)?,
+    };
+    match (count <= table.count(), is_indirect) {
+        (false, _) => None,
+        (true, true) => Some(1),
+        (true, false) => Some(count),
     }
 }
 

@@ -160,12 +160,6 @@ impl UsualChain {
         }
     }
 
-    /// The data of a chain with [`parts`](Self::parts); of others, nothing.
-    #[inline(always)]
-    pub fn data(&self) -> &[Segment] {
-        self.parts().map_or(&[], |(_, _, data, _)| data)
-    }
-
     /// The first writable buffer: the response of a chain with [`parts`](Self::parts).
     #[inline(always)]
     pub fn response(&self) -> &Segment {
