@@ -9,7 +9,7 @@ use bdev::{Atomic, Info};
 pub struct Limits {
     /// MAXIMUM COMPARE AND WRITE LENGTH.
     pub compare_and_write: u8,
-    /// MAXIMUM WRITE SAME LENGTH of one that names a length.
+    /// MAXIMUM WRITE SAME LENGTH. A length of 0 is refused (WSNZ).
     pub write_same: u32,
     /// MAXIMUM UNMAP LBA COUNT: of all descriptors together.
     pub unmap: u32,

@@ -54,7 +54,7 @@ const fn service_action(usage: &'static [u8], decode: fn(&Cdb) -> Command) -> En
     Entry { service_action: action, usage, reserved: reserved(usage, 0x1f), refused: &[], timeout_s: TIMEOUT_S, decode }
 }
 
-/// A command that may be, or wait for, work on the whole medium.
+/// A command that may wait for work on the whole medium.
 const fn lasting(entry: Entry) -> Entry {
     Entry { timeout_s: WORK_TIMEOUT_S, ..entry }
 }
@@ -116,8 +116,8 @@ pub(super) static TABLE: &[Entry] = &[
     entry(&[Opcode::READ_DEFECT_DATA_10.0, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, CONTROL], d::read_defect_data_10),
     entry(&[Opcode::WRITE_BUFFER.0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, CONTROL], d::write_buffer),
     entry(&[Opcode::READ_BUFFER_10.0, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, CONTROL], d::read_buffer_10),
-    lasting(refusing(entry(&[Opcode::WRITE_SAME_10.0, 0x08, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, CONTROL],
-        |cdb| d::write_same(cdb, CdbForm::Ten)), PROTECT)),
+    refusing(entry(&[Opcode::WRITE_SAME_10.0, 0x08, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, CONTROL],
+        |cdb| d::write_same(cdb, CdbForm::Ten)), PROTECT),
     entry(&[Opcode::UNMAP.0, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff, CONTROL], d::unmap),
     lasting(service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::OVERWRITE, 0, 0, 0, 0, 0, 0xff, 0xff, CONTROL], d::sanitize)),
     lasting(service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::BLOCK_ERASE, 0, 0, 0, 0, 0, 0, 0, CONTROL], d::sanitize)),
@@ -161,8 +161,8 @@ pub(super) static TABLE: &[Entry] = &[
         0xff, 0xff, 0xff, 0xff, 0x3f, CONTROL], |cdb| d::pre_fetch(cdb, CdbForm::Sixteen)),
     entry(&[Opcode::SYNCHRONIZE_CACHE_16.0, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0x3f, CONTROL], d::synchronize_cache_16),
-    lasting(refusing(entry(&[Opcode::WRITE_SAME_16.0, 0x09, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff, 0xff, 0x3f, CONTROL], |cdb| d::write_same(cdb, CdbForm::Sixteen)), PROTECT)),
+    refusing(entry(&[Opcode::WRITE_SAME_16.0, 0x09, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0x3f, CONTROL], |cdb| d::write_same(cdb, CdbForm::Sixteen)), PROTECT),
     refusing(entry(&[Opcode::WRITE_ATOMIC_16.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0x3f, CONTROL], d::write_atomic_16), PROTECT),
     service_action(&[Opcode::SERVICE_ACTION_IN_16.0, SERVICE_ACTION_READ_CAPACITY_16, 0, 0, 0, 0, 0, 0, 0, 0,
