@@ -55,7 +55,7 @@ impl Limits {
             None => (0, 0, 0),
         };
         Self {
-            compare_and_write: u8::try_from(COMPARE_BYTES / block_size).unwrap_or(u8::MAX).max(1),
+            compare_and_write: u8::try_from(COMPARE_BYTES.min(transfer_bytes) / block_size).unwrap_or(u8::MAX).max(1),
             write_same: blocks(write_same).clamp(1, WRITE_SAME_BLOCKS),
             unmap,
             unmap_descriptors,
@@ -78,10 +78,12 @@ mod tests {
 
     #[test]
     fn a_plain_disk_has_those_that_need_nothing() {
-        let expected = Limits { compare_and_write: 255, write_same: 0xffff, ..Limits::default() };
+        let expected = Limits { compare_and_write: 128, write_same: 0xffff, ..Limits::default() };
         assert_eq!(Limits::new(&info()), expected);
         let large = Limits::new(&Info { block_size: 4096, ..info() });
-        assert_eq!((large.compare_and_write, large.write_same), (64, 16_384));
+        assert_eq!((large.compare_and_write, large.write_same), (16, 16_384));
+        let larger = |max_transfer| Limits::new(&Info { max_transfer, ..info() }).compare_and_write;
+        assert_eq!([1 << 20, 0, 1 << 16, 512].map(larger), [255, 255, 128, 1], "each is one operation");
     }
 
     #[test]
@@ -90,7 +92,7 @@ mod tests {
         let checked = Info { verify_max: 65536, compare: true, atomic: Some(ATOMIC), ..info() };
         let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, ..checked });
         let expected = Limits {
-            compare_and_write: 255,
+            compare_and_write: 128,
             write_same: 0xffff,
             unmap: 1 << 20,
             unmap_descriptors: 256,

@@ -96,6 +96,7 @@ pub(super) fn sense(
     (page.write)(&mut Log { unit, statistics, request, reply });
     let len = (reply.written() - 4) as u16;
     if len == 0 && request.parameter_pointer != 0 {
+        reply.begin(0);
         return Err(NO_PARAMETER);
     }
     reply.patch(2, &len.to_be_bytes());
