@@ -60,7 +60,7 @@ impl Orders {
 
 impl LunChange {
     /// The map after the change, and what the driver has to be told.
-    pub(super) fn apply(&self, before: &LunMap) -> (LunMap, Vec<Event>) {
+    fn apply(&self, before: &LunMap) -> (LunMap, Vec<Event>) {
         let (mut luns, mut events) = (before.clone(), Vec::new());
         if self.forget {
             luns.forget_leaving();
@@ -123,7 +123,7 @@ impl Controller {
 
 /// Raises the unit attentions that belong to `events` (SPC-5, SBC-4): a unit that is new has been switched on, its
 /// neighbours at the same target report that there are others now, and one that changed its capacity says so.
-pub(super) fn raise(luns: &LunMap, events: &[Event]) {
+fn raise(luns: &LunMap, events: &[Event]) {
     let (mut new, mut changed, mut targets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for &event in events {
         match event {

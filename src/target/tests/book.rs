@@ -17,8 +17,6 @@ pub(super) struct Book {
     may_be: Vec<Rights>,
     /// The open operation, and whether the other guest may have ended it.
     open: Option<(Operation, bool)>,
-    /// Since it was sent the first guest's way to the disk went or came: nobody can say which was first.
-    is_unsure: bool,
     /// Operations of lives that are over and not gone: they may be done at any time.
     haunting: Vec<(usize, Deed)>,
     /// Functions of guest 0 that end the reservation of RESERVE (6): whether of everyone, and of lives that are over.
@@ -57,7 +55,6 @@ impl Book {
         Self {
             may_be: vec![Rights::default()],
             open: None,
-            is_unsure: false,
             haunting: Vec::new(),
             resets: BTreeMap::new(),
             haunting_resets: Vec::new(),
@@ -82,28 +79,6 @@ impl Book {
     /// A guest sent an operation on what is shared.
     pub(super) fn sent_deed(&mut self, guest: usize, id: u64, deed: Deed) {
         self.open = Some(((guest, id, deed), false));
-        self.is_unsure = false;
-        self.note();
-    }
-
-    /// The first guest has no way to the disk any more.
-    pub(super) fn left(&mut self) {
-        self.change(Rights::left);
-    }
-
-    /// It has one again.
-    pub(super) fn came(&mut self) {
-        self.change(Rights::came);
-    }
-
-    fn change(&mut self, change: impl Fn(&Rights) -> Rights) {
-        self.is_unsure = true;
-        if let Some(((guest, _, deed), _)) = self.open {
-            let afterwards = self.may_be.iter().map(|rights| rights.after(guest, deed).1).collect::<Vec<_>>();
-            afterwards.into_iter().for_each(|rights| add(&mut self.may_be, rights));
-        }
-        let before = std::mem::take(&mut self.may_be);
-        before.iter().for_each(|rights| add(&mut self.may_be, change(rights)));
         self.note();
     }
 
@@ -180,7 +155,7 @@ impl Book {
     fn deed_ended(&mut self, guest: usize, deed: Deed, ended: &Ended) {
         self.open = None;
         let afterwards = self.may_be.iter().map(|rights| rights.after(guest, deed)).collect::<Vec<_>>();
-        let is_sure = !self.is_unsure && self.haunting.is_empty() && self.all_resets().next().is_none();
+        let is_sure = self.haunting.is_empty() && self.all_resets().next().is_none();
         match fate(ended) {
             Some(fate) if is_sure => {
                 let fits = afterwards.into_iter().filter(|(its, _)| *its == fate);
@@ -189,7 +164,7 @@ impl Book {
                 assert!(!next.is_empty(), "{deed:?} of guest {guest}: {ended:?}, {self:#?}");
                 self.may_be = next;
             }
-            None if matches!(ended.response, 0 | BAD_TARGET) => {}
+            None if ended.response == 0 => {}
             _ => {
                 afterwards.into_iter().for_each(|(_, rights)| add(&mut self.may_be, rights));
                 self.grace = if deed.aborts() { GRACE } else { self.grace };
@@ -239,16 +214,12 @@ impl Book {
     }
 }
 
-/// The target has no logical unit.
-const BAD_TARGET: u8 = 3;
-
 /// What the end of a request says of reservations and access states; none if it says nothing.
 fn fate(ended: &Ended) -> Option<Fate> {
     const CONFLICT: u8 = 0x18;
     match (ended.response, ended.status, ended.sense) {
         (0, CONFLICT, _) => Some(Fate::Conflict),
         (0, _, Some((2, 0x040b | 0x040c))) => Some(Fate::NotReady),
-        (0, _, Some((5, 0x2500))) => None,
         (0, _, Some((5, _))) => Some(Fate::Refused),
         (0, _, Some((6, _))) => None,
         (0, ..) => Some(Fate::Done),

@@ -79,8 +79,6 @@ struct Sent {
     what: What,
     /// Requests are counted in the order in which they were made available.
     order: u64,
-    /// Changes of the logical units that had been made by then.
-    changes: u32,
     attribute: u8,
 }
 
@@ -139,7 +137,6 @@ pub(super) struct Guest {
     sent: HashMap<(usize, u16), Sent>,
     free: Vec<u64>,
     next_id: u64,
-    changes: u32,
 }
 
 impl Guest {
@@ -194,7 +191,6 @@ impl Guest {
             sent: HashMap::new(),
             free: Vec::new(),
             next_id: 0,
-            changes: 0,
         }
     }
 
@@ -312,11 +308,6 @@ impl Guest {
         self.send_to(queue, lun.0, cdb, data)
     }
 
-    /// From now on other logical units than before may be meant by the same address.
-    pub(super) fn luns_changed(&mut self) {
-        self.changes += 1;
-    }
-
     /// The same with any eight bytes of address.
     pub(super) fn send_to(&mut self, queue: usize, lun: [u8; 8], cdb: &[u8], data: Data<'_>) -> u64 {
         let mut header = [0; 51];
@@ -402,7 +393,7 @@ impl Guest {
             driver.add(&buffers)
         };
         let head = head.expect("room in the ring");
-        let sent = Sent { id, block, data_in, what, order: id, changes: self.changes, attribute: self.attribute };
+        let sent = Sent { id, block, data_in, what, order: id, attribute: self.attribute };
         let before = self.sent.insert((queue, head), sent);
         assert!(before.is_none(), "a free head has no request");
         id
@@ -434,7 +425,6 @@ impl Guest {
             data_in: 0,
             what: What::Command(Address { target: 0, lun: 0 }),
             order: id,
-            changes: self.changes,
             attribute: self.attribute,
         };
         self.sent.insert((2, head), sent);
@@ -467,7 +457,6 @@ impl Guest {
             data_in: 512,
             what: What::Command(Address { target: 0, lun: 0 }),
             order: id,
-            changes: self.changes,
             attribute: self.attribute,
         };
         self.sent.insert((2, head), sent);
@@ -481,14 +470,12 @@ impl Guest {
             while let Some((head, written)) = self.drivers[queue].take_used() {
                 let sent = self.sent.remove(&(queue, head));
                 let sent = sent.unwrap_or_else(|| panic!("head {head} of queue {queue} was given back twice"));
-                let ended = self.parse(queue, &sent, written);
-                if let What::Ends(scope) = sent.what
-                    && ended.response == 0
-                {
+                if let What::Ends(scope) = sent.what {
                     self.check_ended(scope, sent.order);
                 }
+                let ended = self.parse(queue, &sent, written);
                 if ended.response == 0 && ended.status != ACA_ACTIVE {
-                    self.check_order(queue, &sent, &ended);
+                    self.check_order(queue, &sent);
                 }
                 self.free.push(sent.block);
                 self.ended.push(ended);

@@ -2,9 +2,6 @@
 
 use super::*;
 
-/// LOGICAL UNIT NOT SUPPORTED: the command found nobody whom it could wait for.
-const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
-
 impl Guest {
     /// A function was answered: no command that it is about may be open.
     pub(super) fn check_ended(&self, scope: Scope, order: u64) {
@@ -16,14 +13,9 @@ impl Guest {
     }
 
     /// A command was carried out: none may be open that it had to wait for.
-    pub(super) fn check_order(&self, queue: usize, ended: &Sent, how: &Ended) {
+    pub(super) fn check_order(&self, queue: usize, ended: &Sent) {
         let What::Command(address) = ended.what else { return };
-        if how.sense == Some(NOT_SUPPORTED) {
-            return;
-        }
-        // What was sent before the units changed may be with another one.
-        let is_same = move |sent: &Sent| sent.what == What::Command(address) && sent.changes == ended.changes;
-        let of_unit = || self.sent.iter().filter(move |(_, sent)| is_same(sent));
+        let of_unit = || self.sent.iter().filter(move |(_, sent)| sent.what == What::Command(address));
         let before = || of_unit().filter(|(_, sent)| sent.order < ended.order);
         let privileged = |sent: &Sent| matches!(sent.attribute, TASK_ATTR_ORDERED | TASK_ATTR_HEAD);
         if !matches!(ended.attribute, TASK_ATTR_HEAD | TASK_ATTR_ACA) {
