@@ -143,6 +143,9 @@ fn general_statistics(log: &mut Log<'_>) {
         not_measured,
     ];
     log.counters(0x0001, access);
+    // Idle time, and how long its intervals are: none, as times are not measured. sg_logs takes a page without them for cut off.
+    log.counters(0x0002, [not_measured]);
+    log.list(0x0003, &[0; 8]);
 }
 
 /// No exception; no temperature, nor one that would be too high.

@@ -111,7 +111,8 @@ fn pages_of_counters() {
     assert_eq!(page(0x03), errors(0x83, 3 * 512, 8));
     assert_eq!(page(0x05), errors(0x85, 5 * 512, 10));
     let access = [1, 2, 4, 3, 0, 0, 0, 0].map(counter);
-    assert_eq!(page(0x19), [&[0x99, 0, 0, 68, 0, 1, 2, 64][..], access.as_flattened()].concat());
+    let times = &[0, 2, 2, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(page(0x19), [&[0x99, 0, 0, 92, 0, 1, 2, 64][..], access.as_flattened(), times].concat());
 }
 
 #[test]
