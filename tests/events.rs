@@ -7,8 +7,8 @@ use annulus_bench::guest::scsi::{Command, Lun};
 use annulus_bench::guest::spec::response;
 use annulus_bench::guest::task::{Event, Function, TaskManagement};
 use annulus_bench::{Guest, Options};
-use common::io::{LUN, alive, good, settle};
-use common::{Target, cpumask, directory, until};
+use common::io::{LUN, alive, good, next_event, settle};
+use common::{Target, cpumask, directory};
 use rustix::process::Signal;
 
 /// The disk as an event has it: in the form of REPORT LUNS.
@@ -48,16 +48,6 @@ fn start(options: &Options) -> (Target, [Guest; 2]) {
         guest
     });
     (target, guests)
-}
-
-fn next_event(guest: &mut Guest) -> Told {
-    let mut event = None;
-    until("an event", || {
-        event = guest.poll_event().expect("a sound queue");
-        event.is_some()
-    });
-    let event = event.expect("waited for");
-    (event.event, event.lun, event.reason)
 }
 
 /// PERSISTENT RESERVE OUT, which must do what it says.

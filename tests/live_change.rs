@@ -12,7 +12,7 @@ use annulus_bench::guest::scsi::{Command, Lun};
 use annulus_bench::guest::spec::{feature, response};
 use annulus_bench::guest::task::Event;
 use annulus_bench::{Guest, Options};
-use common::io::{LUN, alive, good, settle};
+use common::io::{LUN, alive, good, next_event, settle};
 use common::loops::Loop;
 use common::{Target, cpumask, directory, image, until};
 use rustix::process::Signal;
@@ -51,16 +51,6 @@ fn reload(target: &Target) -> String {
 /// The address of a unit below 256 as events have it: in the form of REPORT LUNS.
 const fn named(target: u8, lun: u8) -> Lun {
     Lun([1, target, 0, lun, 0, 0, 0, 0])
-}
-
-fn next_event(guest: &mut Guest) -> (u32, Lun, u32) {
-    let mut event = None;
-    until("an event", || {
-        event = guest.poll_event().expect("a sound queue");
-        event.is_some()
-    });
-    let event = event.expect("waited for");
-    (event.event, event.lun, event.reason)
 }
 
 fn inquire(guest: &mut Guest, lun: Lun) -> u8 {

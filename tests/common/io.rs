@@ -6,6 +6,8 @@ use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Lun, Response};
 use annulus_bench::guest::spec::status;
 
+use super::until;
+
 /// The logical unit of a disk that was given no address.
 pub const LUN: Lun = Lun::new(0, 0);
 
@@ -70,4 +72,15 @@ pub fn revive(guest: &mut Guest) {
 /// Whether the device asks for a reset.
 pub fn needs_reset(guest: &mut Guest) -> bool {
     guest.status().expect("status") & status::NEEDS_RESET != 0
+}
+
+/// The next event that the device tells of: what, of which unit, and why.
+pub fn next_event(guest: &mut Guest) -> (u32, Lun, u32) {
+    let mut event = None;
+    until("an event", || {
+        event = guest.poll_event().expect("a sound queue");
+        event.is_some()
+    });
+    let event = event.expect("waited for");
+    (event.event, event.lun, event.reason)
 }
