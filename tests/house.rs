@@ -35,6 +35,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/src/nvme/ioctl.rs",
     "bdev/src/nvme/jobs/tests.rs",
     "bdev/src/nvme/ring.rs",
+    "bdev/src/nvme/ring/tests.rs",
     "bdev/tests/allocations.rs",
     "bdev/tests/support/arena.rs",
     "bdev/tests/support/memory.rs",

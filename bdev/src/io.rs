@@ -4,6 +4,8 @@
 //! bounds what is in flight, whatever the backend, so that a completion always has a place; and each channel has a reserve
 //! that disks which do not answer cannot use up. Made and used on one thread.
 
+mod stats;
+
 use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
@@ -15,6 +17,8 @@ use crate::nvme::NvmeRing;
 use crate::pool::{Mailbox, new_bell};
 use crate::quota::Quota;
 use crate::uring::{ENTRIES_MAX, Registrar, Uring};
+
+pub use stats::IoStats;
 
 /// A [`Registrar`] that may come when the first channel is opened that has something of it.
 pub type LateRegistrar = Arc<OnceLock<Registrar>>;
@@ -78,30 +82,6 @@ impl ChannelId {
 pub(crate) struct Done {
     pub(crate) channel: ChannelId,
     pub(crate) completion: Completion,
-}
-
-/// What the ring of a core has done since it was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct IoStats {
-    /// Operations accepted.
-    pub accepted: u64,
-    /// Operations on files refused for want of a bounce buffer ([`SubmitError::Full`]).
-    pub refused: u64,
-    /// System calls made to submit or to collect.
-    pub enters: u64,
-    /// Operations whose memory or offsets direct I/O does not take, so that their data was copied.
-    pub bounced: u64,
-    /// Further parts of operations: after a short count, past 1,024 segments, past the size of a bounce buffer, or because
-    /// the kernel said to try again.
-    pub resubmitted: u64,
-    /// Operations that somebody tried to end early.
-    pub cancels: u64,
-    /// Parts of operations whose memory the kernel found in a registered buffer.
-    pub fixed: u64,
-    /// Parts of operations handed to the ring that looks into the device's own queues for their results.
-    pub polled: u64,
-    /// Times that the CPU was offered to others while the kernel had operations.
-    pub yields: u64,
 }
 
 /// One core's engine. Every channel of the core submits through it. It stays on the thread that made it.
@@ -263,6 +243,9 @@ impl Io {
         if let Some(ring) = &mut self.ring {
             ring.pass_in_vain();
         }
+        if let Some(ring) = &mut self.commands {
+            ring.pass_in_vain();
+        }
     }
 
     /// The next collected completion, in the order in which they were collected.
@@ -300,12 +283,12 @@ impl Io {
     ///
     /// # Errors
     /// What the kernel says, with a hint for people.
-    pub(crate) fn command_ring(&mut self) -> io::Result<&mut NvmeRing> {
+    pub(crate) fn open_command_ring(&mut self) -> io::Result<()> {
         if self.commands.is_none() {
             let bell = self.another_bell()?;
             self.commands = Some(Box::new(NvmeRing::new(&self.config, self.registrar.get(), bell)?));
         }
-        Ok(self.commands_mut())
+        Ok(())
     }
 
     /// The ring for commands of a channel that has registered with it.
@@ -371,12 +354,11 @@ impl Io {
         ring.or_else(|| self.mailbox.as_ref().map(|mailbox| mailbox.bell()))
     }
 
-    /// What the ring has done; all zero if there is none. Of the ring for devices' own commands it is told how many of them
-    /// used registered memory.
+    /// What the rings have done; all zero if there are none.
     pub fn stats(&self) -> IoStats {
-        let stats = self.ring.as_ref().map_or_else(IoStats::default, |ring| ring.stats());
-        let commands = self.commands.as_ref().map_or(0, |ring| ring.fixed());
-        IoStats { fixed: stats.fixed + commands, ..stats }
+        let files = self.ring.as_ref().map_or_else(IoStats::default, |ring| ring.stats());
+        let commands = self.commands.as_ref().map_or_else(IoStats::default, |ring| ring.stats());
+        files.and(commands)
     }
 
     /// The ring of a channel that has registered with it.

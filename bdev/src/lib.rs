@@ -3,6 +3,7 @@
 //! This crate owns operations, completions and the I/O engine of a core. It never sees a SCSI command, a ring or a
 //! guest address: its caller hands it byte ranges of a device and [`Segment`]s of host memory.
 
+mod admission;
 pub mod channel;
 mod errno;
 pub mod error;

@@ -82,13 +82,15 @@ pub fn create_disk(config: &CreateConfig) -> Result<(), CreateError> {
 
 fn open_backend(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
     let block_size = config.block_size.unwrap_or(DEFAULT_BLOCK_SIZE);
-    let nvme = |path: &Path| -> Result<Arc<dyn Bdev>, OpenError> {
-        let options = NvmeOptions { block_size: config.block_size, read_only: config.read_only };
-        Ok(Arc::new(NvmeBdev::open(path, options)?))
+    let nvme = |path: &Path, iopoll: config::Iopoll| -> Result<Arc<dyn Bdev>, OpenError> {
+        let (block_size, read_only, iopoll) = (config.block_size, config.read_only, iopoll_of(iopoll));
+        Ok(Arc::new(NvmeBdev::open(path, NvmeOptions { block_size, read_only, iopoll })?))
     };
     Ok(match &config.backend {
-        BackendConfig::Nvme { path } => nvme(path)?,
-        BackendConfig::File { path, engine: config::Engine::Auto, .. } if is_generic(path) => nvme(path)?,
+        BackendConfig::Nvme { path, iopoll } => nvme(path, *iopoll)?,
+        BackendConfig::File { path, engine: config::Engine::Auto, iopoll, .. } if is_generic(path) => {
+            nvme(path, *iopoll)?
+        }
         BackendConfig::File { path, direct, engine, iopoll } => {
             let direct = match direct {
                 DirectMode::Auto => Direct::Auto,
@@ -100,17 +102,20 @@ fn open_backend(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
                 config::Engine::Uring => Engine::Uring,
                 config::Engine::Threads => Engine::Threads,
             };
-            let iopoll = match iopoll {
-                config::Iopoll::Auto => Iopoll::Auto,
-                config::Iopoll::On => Iopoll::On,
-                config::Iopoll::Off => Iopoll::Off,
-            };
-            let (block_size, read_only) = (config.block_size, config.read_only);
+            let (block_size, read_only, iopoll) = (config.block_size, config.read_only, iopoll_of(*iopoll));
             Arc::new(FileBdev::open(path, FileOptions { block_size, read_only, direct, engine, iopoll })?)
         }
         BackendConfig::Null { size } => Arc::new(NullBdev::new(*size, block_size)?),
         BackendConfig::Mem { size } => Arc::new(MemBdev::new(*size, block_size)?),
     })
+}
+
+fn iopoll_of(config: config::Iopoll) -> Iopoll {
+    match config {
+        config::Iopoll::Auto => Iopoll::Auto,
+        config::Iopoll::On => Iopoll::On,
+        config::Iopoll::Off => Iopoll::Off,
+    }
 }
 
 /// Puts the wrappers around `bdev`, from the inside out.

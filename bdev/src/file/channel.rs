@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::admission::Admission;
 use crate::channel::{Channel, ChannelId, Completion, Io, SubmitError, Tag};
 use crate::file::{Alignment, FileBdev};
-use crate::info::{Atomic, Info};
 use crate::op::{IoError, Op, OpKind};
 use crate::pool::{Job, Lane, Served};
 use crate::segment::Segment;
@@ -17,41 +17,13 @@ const THREADS: usize = 8;
 
 /// What is known of the file whichever way it is served.
 struct Terms {
-    id: ChannelId,
-    size: u64,
-    read_only: bool,
+    admission: Admission,
     ways: Ways,
-    atomic: Option<Atomic>,
 }
 
 impl Terms {
     fn of(bdev: &FileBdev, id: ChannelId, io: &Io) -> Self {
-        let Info { read_only, atomic, .. } = bdev.info;
-        let atomic = atomic.map(|atomic| atomic.up_to(io.bounce_bytes()));
-        Self { id, size: bdev.info.size(), read_only, ways: bdev.ways, atomic }
-    }
-
-    /// What can be said without asking the file.
-    fn answer_at_once(&self, op: &Op) -> Option<Result<(), IoError>> {
-        match op.kind {
-            OpKind::Flush => None,
-            kind if kind.is_change() && self.read_only => Some(Err(IoError::ReadOnly)),
-            _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
-            OpKind::WriteAtomic { .. } if op.len > 0 => Atomic::admit(self.atomic, op).err().map(Err),
-            _ if op.len == 0 => Some(Ok(())),
-            OpKind::Verify | OpKind::Compare => Some(Err(IoError::Unsupported)),
-            _ => None,
-        }
-    }
-
-    /// Counts an operation in. Whether that was all: what can be said of it at once has been said.
-    fn admit(&self, io: &mut Io, op: &Op, tag: Tag) -> Result<bool, SubmitError> {
-        io.admit(self.id)?;
-        let answer = self.answer_at_once(op);
-        if let Some(result) = answer {
-            io.complete(self.id, Completion { tag, result });
-        }
-        Ok(answer.is_some())
+        Self { admission: Admission::new(id, &bdev.info, io), ways: bdev.ways }
     }
 
     /// How an operation on space is done, on which range; or what can be said of it at once.
@@ -79,8 +51,9 @@ pub(super) fn through_ring(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dyn C
     let alignment = bdev.alignment.unwrap_or(Alignment::NONE);
     io.open_ring()?;
     let id = io.register()?;
+    let offset_mask = u64::from(alignment.offset) - 1;
     let opened =
-        lane(bdev, io, id, 1, 0).and_then(|lane| Ok((lane, io.ring_mut().add_file(id, &bdev.file, alignment.offset)?)));
+        lane(bdev, io, id, 1, 0).and_then(|lane| Ok((lane, io.ring_mut().add_file(id, &bdev.file, offset_mask)?)));
     let (lane, file) = opened.inspect_err(|_| io.unregister(id))?;
     if bdev.polled {
         io.ring_mut().poll_for(file, &bdev.file);
@@ -131,12 +104,12 @@ impl RingChannel {
             }
             Ok((op, plan)) => {
                 let started = io.ring_mut().start_space(self.file, &op, tag, plan);
-                return started.inspect_err(|_| io.release(self.terms.id));
+                return started.inspect_err(|_| io.release(self.terms.admission.id));
             }
             Err(result) => Err(result),
         };
         if let Err(result) = result {
-            io.complete(self.terms.id, Completion { tag, result });
+            io.complete(self.terms.admission.id, Completion { tag, result });
         }
         Ok(())
     }
@@ -144,7 +117,7 @@ impl RingChannel {
 
 impl Channel for RingChannel {
     fn id(&self) -> ChannelId {
-        self.terms.id
+        self.terms.admission.id
     }
 
     fn has_timers(&self) -> bool {
@@ -152,13 +125,13 @@ impl Channel for RingChannel {
     }
 
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        if self.terms.admit(io, op, tag)? {
+        if self.terms.admission.admit(io, op, tag)? {
             return Ok(());
         }
         match op.kind {
             OpKind::Unmap | OpKind::WriteZeroes { .. } => return self.submit_space(io, op, tag),
             OpKind::Extents => {
-                hand_over(&mut self.lane, io, self.terms.id, Job { tag, op: *op, plan: None });
+                hand_over(&mut self.lane, io, self.terms.admission.id, Job { tag, op: *op, plan: None });
                 return Ok(());
             }
             _ => {}
@@ -169,22 +142,22 @@ impl Channel for RingChannel {
         let through_bounce = op.kind.moves_data() && (self.needs_bounce(segments, op.len) || in_pieces);
         let started = io.ring_mut().start(self.file, op, tag, through_bounce);
         if started.is_err() {
-            io.release(self.terms.id);
+            io.release(self.terms.admission.id);
         }
         started
     }
 
     fn cancel(&mut self, io: &mut Io, tag: Tag) {
         if let Some(completion) = io.ring_mut().cancel(self.file, tag) {
-            io.complete(self.terms.id, completion);
+            io.complete(self.terms.admission.id, completion);
         } else if self.lane.cancel(tag) {
-            io.complete(self.terms.id, Completion { tag, result: Err(IoError::Cancelled) });
+            io.complete(self.terms.admission.id, Completion { tag, result: Err(IoError::Cancelled) });
         }
     }
 
     fn close(&mut self, io: &mut Io) {
         io.ring_mut().remove_file(self.file);
-        io.unregister(self.terms.id);
+        io.unregister(self.terms.admission.id);
     }
 }
 
@@ -195,7 +168,7 @@ struct ThreadChannel {
 
 impl Channel for ThreadChannel {
     fn id(&self) -> ChannelId {
-        self.terms.id
+        self.terms.admission.id
     }
 
     fn has_timers(&self) -> bool {
@@ -203,27 +176,27 @@ impl Channel for ThreadChannel {
     }
 
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
-        if self.terms.admit(io, op, tag)? {
+        if self.terms.admission.admit(io, op, tag)? {
             return Ok(());
         }
         let job = match op.kind {
             OpKind::Unmap | OpKind::WriteZeroes { .. } => match self.terms.plan(op) {
                 Ok((op, plan)) => Job { tag, op, plan: Some(plan) },
                 Err(result) => {
-                    io.complete(self.terms.id, Completion { tag, result });
+                    io.complete(self.terms.admission.id, Completion { tag, result });
                     return Ok(());
                 }
             },
             _ => Job { tag, op: *op, plan: None },
         };
-        hand_over(&mut self.lane, io, self.terms.id, job);
+        hand_over(&mut self.lane, io, self.terms.admission.id, job);
         Ok(())
     }
 
     /// What a thread has in hand cannot be called back.
     fn cancel(&mut self, io: &mut Io, tag: Tag) {
         if self.lane.cancel(tag) {
-            io.complete(self.terms.id, Completion { tag, result: Err(IoError::Cancelled) });
+            io.complete(self.terms.admission.id, Completion { tag, result: Err(IoError::Cancelled) });
         }
     }
 }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
+use crate::file::Iopoll;
 use crate::info::{Info, Names};
 
 pub(crate) use ring::NvmeRing;
@@ -36,6 +37,8 @@ pub struct NvmeOptions {
     pub block_size: Option<u32>,
     /// Refuse writes.
     pub read_only: bool,
+    /// Whether to look for results in the device's own queues.
+    pub iopoll: Iopoll,
 }
 
 /// A namespace.
@@ -44,6 +47,8 @@ pub struct NvmeBdev {
     info: Info,
     names: Names,
     terms: Terms,
+    /// Results of reads and writes are looked for in the device's own queues.
+    polled: bool,
     file: Arc<File>,
     /// The block device of the same namespace, claimed so that nobody mounts it meanwhile.
     claim: Option<Arc<File>>,
@@ -77,9 +82,10 @@ impl Bdev for NvmeBdev {
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
-        let Self { names, terms, file, claim, size_file, .. } = self;
+        let &Self { terms, polled, .. } = self;
+        let Self { names, file, claim, size_file, .. } = self;
         let (names, file, claim, size_file) = (names.clone(), file.clone(), claim.clone(), size_file.clone());
-        Ok(Some(Arc::new(Self { info, names, terms: *terms, file, claim, size_file })))
+        Ok(Some(Arc::new(Self { info, names, terms, polled, file, claim, size_file })))
     }
 
     fn names(&self) -> Option<&Names> {

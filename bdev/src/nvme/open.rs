@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::OpenError;
-use crate::file::{claim, failed};
+use crate::file::{Iopoll, claim, failed};
 use crate::info::{Discard, Info, MAX_TRANSFER, Names, WriteCache, blocks_of, bytes_for_people};
 use crate::mapping::Mapping;
 use crate::op::IoError;
+use crate::uring::Kind;
 
 use super::command::{Command, Data};
 use super::identify::{Controller, Namespace, uuid};
@@ -62,18 +63,28 @@ pub(super) fn open(path: &Path, options: NvmeOptions) -> Result<NvmeBdev, OpenEr
     let namespace = parse_namespace(path, &*identify(CNS_NAMESPACE)?)?;
     let uuid = identify(CNS_DESCRIPTORS).ok().and_then(|page| uuid(&page));
     check(path, &namespace, options)?;
-    let limits = Limits::read(&PathBuf::from(format!("/sys/block/{sibling}/queue")), namespace.block_size);
+    let queue = PathBuf::from(format!("/sys/block/{sibling}/queue"));
+    let limits = Limits::read(&queue, namespace.block_size);
     let block_size = namespace.block_size as u32;
     let zeroes_deallocate = namespace.zeroes_deallocate;
     let terms = Terms { nsid, block_size, limits, zeroes_deallocate };
     try_command(path, &file, &terms)?;
+    let polling = match options.iopoll {
+        Iopoll::Off => None,
+        _ => Some(try_polling(&queue, &file, &terms)),
+    };
+    if let (Iopoll::On, Some(Err(reason))) = (options.iopoll, polling) {
+        return Err(OpenError::NoPoll { path: path.to_owned(), reason });
+    }
     let names = names(&controller, &namespace, nsid, uuid);
     let blocks = blocks_of(|| path.display().to_string(), namespace.blocks * namespace.block_size, block_size)?;
     let mut info = info_of(&controller, &namespace, blocks, &terms);
     info.read_only |= options.read_only;
     info.description = describe(path, &controller, &info, &limits);
+    info.description += &polling_for_people(polling);
     let size_file = PathBuf::from(format!("/sys/block/{sibling}/size"));
-    Ok(NvmeBdev { info, names, terms, file: Arc::new(file), claim: claim.map(Arc::new), size_file })
+    let (claim, polled) = (claim.map(Arc::new), polling == Some(Ok(())));
+    Ok(NvmeBdev { info, names, terms, polled, file: Arc::new(file), claim, size_file })
 }
 
 fn refused(path: &Path, why: String) -> OpenError {
@@ -150,12 +161,49 @@ fn check(path: &Path, namespace: &Namespace, options: NvmeOptions) -> Result<(),
 
 /// Reads the first block the way it is going to be served, to learn early whether the kernel lets us.
 fn try_command(path: &Path, file: &File, terms: &Terms) -> Result<(), OpenError> {
-    let buffer = Mapping::new(4096).map_err(|source| failed(path, "get memory to read", source))?;
-    let part = buffer.part(0, terms.block_size as usize);
-    let data = Data { address: part.as_ptr().addr() as u64, len: terms.block_size };
-    let answer = ring::ask(file, URING_CMD_IO, Command::read(terms.nsid, 0, 1, data));
+    let answer = read_first(file, terms, Kind::Interrupt);
     let answer = answer.map_err(|source| failed(path, "send commands to", source))?;
     judge(answer).map_err(|why| refused(path, why))
+}
+
+/// Reads it once more the way in which nothing interrupts; else why that is no way. `queue` is the folder of the queue of the
+/// namespace's block device.
+fn try_polling(queue: &Path, file: &File, terms: &Terms) -> Result<(), &'static str> {
+    if std::fs::read_to_string(queue.join("io_poll")).is_ok_and(|flag| flag.trim() != "0") {
+        judge_polling(read_first(file, terms, Kind::Poll))
+    } else {
+        Err("the device has no poll queues")
+    }
+}
+
+fn judge_polling(answer: io::Result<i32>) -> Result<(), &'static str> {
+    match answer {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Err("nothing came out of the device's poll queues"),
+        Err(_) => Err("this kernel has no ring for it"),
+        // Of a sick block that it is one can be said either way.
+        Ok(answer) if answer != -libc::EOPNOTSUPP => Ok(()),
+        Ok(_) => Err("this kernel does not poll for commands to it"),
+    }
+}
+
+/// What a read of the first block answers through a ring of this kind.
+fn read_first(file: &File, terms: &Terms, kind: Kind) -> io::Result<i32> {
+    let buffer = Mapping::new(4096)?;
+    let part = buffer.part(0, terms.block_size as usize);
+    let data = Data { address: part.as_ptr().addr() as u64, len: terms.block_size };
+    let answer = ring::ask(file, URING_CMD_IO, Command::read(terms.nsid, 0, 1, data), kind);
+    if answer.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        std::mem::forget(buffer);
+    }
+    answer
+}
+
+fn polling_for_people(polling: Option<Result<(), &'static str>>) -> String {
+    match polling {
+        None => String::new(),
+        Some(Ok(())) => ", iopoll".to_owned(),
+        Some(Err(reason)) => format!(", no iopoll: {reason}"),
+    }
 }
 
 fn judge(answer: i32) -> Result<(), String> {

@@ -107,6 +107,26 @@ fn what_the_first_command_says_is_understood() {
 }
 
 #[test]
+fn it_is_polled_for_results_where_the_device_and_the_kernel_can() {
+    let queue = tempfile::tempdir().unwrap();
+    let null = File::options().read(true).open("/dev/null").unwrap();
+    let none = Err("the device has no poll queues");
+    assert_eq!(try_polling(queue.path(), &null, &terms()), none);
+    std::fs::write(queue.path().join("io_poll"), "0\n").unwrap();
+    assert_eq!(try_polling(queue.path(), &null, &terms()), none);
+    std::fs::write(queue.path().join("io_poll"), "1\n").unwrap();
+    let said = try_polling(queue.path(), &null, &terms());
+    assert_eq!(said, Err("this kernel does not poll for commands to it"), "/dev/null takes commands and has no queues");
+    for (answer, can) in [(Ok(0), true), (Ok(0x281), true), (Ok(-libc::EOPNOTSUPP), false)] {
+        assert_eq!(judge_polling(answer).is_ok(), can);
+    }
+    assert!(judge_polling(Err(io::ErrorKind::TimedOut.into())).unwrap_err().contains("nothing came"));
+    assert_eq!(polling_for_people(None), "");
+    assert_eq!(polling_for_people(Some(Ok(()))), ", iopoll");
+    assert_eq!(polling_for_people(Some(none)), ", no iopoll: the device has no poll queues");
+}
+
+#[test]
 fn other_things_are_no_namespaces() {
     for path in ["/dev/null", "/", "/nowhere"] {
         assert!(generic_name(Path::new(path)).is_none(), "{path}");

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 
-use crate::uring::Uring;
+use crate::uring::ledger::Work;
+use crate::uring::rings::Rings;
 use crate::uring::setup::Kind;
 
 /// How long a ring that is dropped waits for what is still in flight.
@@ -14,7 +15,7 @@ const DROP_WAIT: Duration = Duration::from_secs(2);
 /// A cancel request of a ring that is dropped does not wait for what cannot be cancelled.
 const NO_WAIT: Timespec = Timespec::new().nsec(1);
 
-impl Uring {
+impl<W: Work> Rings<W> {
     /// Ends everything in flight, early where the kernel can. Returns whether all came back within [`DROP_WAIT`].
     pub(super) fn recall(&mut self) -> bool {
         if self.in_flight() == 0 {
@@ -46,14 +47,14 @@ impl Uring {
     }
 }
 
-impl Drop for Uring {
+impl<W: Work> Drop for Rings<W> {
     /// The kernel writes into the buffers of what is in flight even after the ring is closed. So this waits for it; what
     /// takes too long keeps its bounce buffers for ever. (Segments are their maker's to keep.)
     fn drop(&mut self) {
         tracing::debug!(stats = ?self.stats(), "io_uring closed");
         if !self.recall() {
             tracing::warn!(in_flight = self.in_flight(), "io_uring is closed before the disks have answered");
-            self.ops.abandon_buffers();
+            self.ops.abandon_memory();
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) enum Target {
 
 /// What is known of a file.
 #[derive(Debug)]
-pub(crate) struct FileSlot {
+pub(crate) struct FileSlot<T> {
     file: Arc<File>,
     /// Whose it is.
     pub(crate) channel: ChannelId,
@@ -46,15 +46,15 @@ pub(crate) struct FileSlot {
     registered: [bool; 2],
     /// Its reads and writes go to the ring that polls.
     pub(crate) polled: bool,
-    /// Progress of an operation is a multiple of this plus one: what direct I/O demands of an offset. 0 if buffered.
-    pub(crate) offset_mask: u64,
+    /// What operations have to heed.
+    pub(crate) terms: T,
     /// Operations accepted and not completed.
     pub(crate) in_flight: u32,
     /// Bounce buffers held.
     pub(crate) bounced: u32,
 }
 
-impl FileSlot {
+impl<T> FileSlot<T> {
     /// What the failure of an operation that ends at byte `end` means.
     pub(crate) fn judge(&self, end: u64, error: IoError) -> IoError {
         extents::look_again(&self.file, end, error)
@@ -74,21 +74,21 @@ impl FileSlot {
 
 /// The files of a ring.
 #[derive(Debug)]
-pub(crate) struct FileTable {
-    slots: Box<[Option<FileSlot>]>,
+pub(crate) struct FileTable<T> {
+    slots: Box<[Option<FileSlot<T>>]>,
 }
 
-impl FileTable {
+impl<T> FileTable<T> {
     /// Room for `count` files.
     pub(crate) fn new(count: u32) -> Self {
         Self { slots: (0..count).map(|_| None).collect() }
     }
 
     /// Takes a file up, if there is room.
-    pub(crate) fn insert(&mut self, channel: ChannelId, file: Arc<File>, offset_mask: u64) -> Option<FileId> {
+    pub(crate) fn insert(&mut self, channel: ChannelId, file: Arc<File>, terms: T) -> Option<FileId> {
         let index = self.slots.iter().position(Option::is_none)?;
         let (registered, polled, in_flight, bounced) = ([false; 2], false, 0, 0);
-        self.slots[index] = Some(FileSlot { file, channel, registered, polled, offset_mask, in_flight, bounced });
+        self.slots[index] = Some(FileSlot { file, channel, registered, polled, terms, in_flight, bounced });
         Some(FileId(index as u32))
     }
 
@@ -107,11 +107,11 @@ impl FileTable {
         slot.registered
     }
 
-    pub(crate) fn get(&self, id: FileId) -> &FileSlot {
+    pub(crate) fn get(&self, id: FileId) -> &FileSlot<T> {
         self.slots[id.0 as usize].as_ref().expect("a file is there until its channel is closed")
     }
 
-    pub(crate) fn get_mut(&mut self, id: FileId) -> &mut FileSlot {
+    pub(crate) fn get_mut(&mut self, id: FileId) -> &mut FileSlot<T> {
         self.slots[id.0 as usize].as_mut().expect("a file is there until its channel is closed")
     }
 

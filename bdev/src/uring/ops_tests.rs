@@ -6,8 +6,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::*;
-use crate::io::ChannelId;
+use crate::channel::Completion;
+use crate::io::{ChannelId, Done};
 use crate::segment::SegmentSlice;
+use crate::uring::buffers::BufferTable;
+use crate::uring::ledger::Next;
+use crate::uring::setup::Kind;
 
 /// Memory cut into segments, and their list.
 struct Memory {
@@ -254,7 +258,7 @@ fn a_part_names_the_registered_buffer_that_holds_all_of_it() {
 #[test]
 fn without_the_vectored_kind_several_segments_go_as_they_are() {
     let (mut ops, file) = ops(4, 0);
-    ops.vectored_fixed = false;
+    ops.work.vectored_fixed = false;
     let memory = Memory::new(&[512, 512]);
     // SAFETY: the two segments lie one behind the other.
     let whole = unsafe { Segment::new(NonNull::new(memory.list[0].as_ptr()).unwrap(), 1024) };

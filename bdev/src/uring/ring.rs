@@ -1,14 +1,13 @@
 //! One of a core's rings in the kernel: its two queues, the files and the memory that are registered with it.
 //!
 //! A core has one that is interrupted for results, and makes another one, which polls, when the first disk wants that. Both
-//! serve the same operations and files, which [`Uring`](super::Uring) owns and gives out.
+//! serve the same operations and files, which [`Rings`](super::Rings) owns and gives out.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use io_uring::IoUring;
-use io_uring::squeue::Entry;
+use io_uring::{IoUring, cqueue, squeue};
 
 use crate::io::IoConfig;
 use crate::uring::Registrar;
@@ -17,10 +16,10 @@ use crate::uring::enter::Enter;
 use crate::uring::files::FileId;
 use crate::uring::setup::{self, Kind};
 
-pub(crate) struct Ring {
+pub(crate) struct Ring<S: squeue::EntryMarker, C: cqueue::EntryMarker> {
     // Before the ring: it is given back first.
     enter: Enter,
-    pub(crate) ring: IoUring,
+    pub(crate) ring: IoUring<S, C>,
     pub(crate) kind: Kind,
     description: String,
     /// The kernel takes several segments of a registered buffer.
@@ -30,7 +29,7 @@ pub(crate) struct Ring {
     pub(crate) registered: Option<Registered>,
 }
 
-impl Ring {
+impl<S: squeue::EntryMarker, C: cqueue::EntryMarker> Ring<S, C> {
     /// A ring for the calling thread. `bell` wakes the core when memory comes or goes.
     pub(crate) fn new(
         kind: Kind,
@@ -105,7 +104,7 @@ impl Ring {
     /// # Safety
     /// What the entry points to stays until its completion.
     #[inline]
-    pub(crate) unsafe fn push(&mut self, entry: &Entry) -> bool {
+    pub(crate) unsafe fn push(&mut self, entry: &S) -> bool {
         // SAFETY: as the caller promises.
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 use io_uring::types::Fd;
-use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
+use io_uring::{IoUring, Probe, Submitter, cqueue, opcode, squeue};
 
 use crate::uring::sqe;
 
@@ -46,14 +46,14 @@ pub(crate) enum Kind {
 }
 
 /// A ring, and what it can do.
-pub(crate) struct Made {
-    pub(crate) ring: IoUring,
+pub(crate) struct Made<S: squeue::EntryMarker, C: cqueue::EntryMarker> {
+    pub(crate) ring: IoUring<S, C>,
     pub(crate) step: Step,
     /// Linux 6.15: `READV_FIXED` and `WRITEV_FIXED`.
     pub(crate) vectored_fixed: bool,
 }
 
-impl Made {
+impl<S: squeue::EntryMarker, C: cqueue::EntryMarker> Made<S, C> {
     /// What it is like, for people.
     pub(crate) fn description(&self, ring_registered: bool, files_registered: bool) -> String {
         let registered = match (ring_registered, files_registered) {
@@ -72,23 +72,15 @@ impl Made {
 ///
 /// # Errors
 /// What the kernel says, with a hint for people.
-pub(crate) fn ring(entries: u32, kind: Kind) -> io::Result<Made> {
+pub(crate) fn ring<S: squeue::EntryMarker, C: cqueue::EntryMarker>(entries: u32, kind: Kind) -> io::Result<Made<S, C>> {
     let (ring, step) = best(entries, kind)?;
-    let vectored_fixed = check_opcodes(&ring)?;
+    let vectored_fixed = check_opcodes(&ring.submitter())?;
     tracing::debug!(?step, ?kind, entries, vectored_fixed, "io_uring set up");
     Ok(Made { ring, step, vectored_fixed })
 }
 
-/// A ring whose entries have room for a device's own commands, and whose results for their answers.
+/// A ring whose entries have room for a device's own commands, and whose results for their answers: Linux 5.19.
 pub(crate) type CommandRing = IoUring<squeue::Entry128, cqueue::Entry32>;
-
-/// As [`ring`], for a device's own commands: Linux 5.19.
-///
-/// # Errors
-/// As those of [`ring`].
-pub(crate) fn command_ring(entries: u32) -> io::Result<CommandRing> {
-    best(entries, Kind::Interrupt).map(|(ring, _)| ring)
-}
 
 fn best<S: squeue::EntryMarker, C: cqueue::EntryMarker>(entries: u32, kind: Kind) -> io::Result<(IoUring<S, C>, Step)> {
     let mut refusal = io::Error::from_raw_os_error(libc::EINVAL);
@@ -108,14 +100,14 @@ fn best<S: squeue::EntryMarker, C: cqueue::EntryMarker>(entries: u32, kind: Kind
 /// # Errors
 /// As those of [`ring`].
 pub(crate) fn check() -> io::Result<()> {
-    ring(1, Kind::Interrupt).map(drop)
+    ring::<squeue::Entry, cqueue::Entry>(1, Kind::Interrupt).map(drop)
 }
 
 /// Whether the ring can discard on the block device `file`: Linux 6.12.
 pub(crate) fn can_discard(file: &File) -> bool {
     // A length of 0 is refused by kernels that know the command, and by the others the command is.
     let ask = || {
-        let mut ring = ring(1, Kind::Interrupt)?.ring;
+        let mut ring: IoUring = ring(1, Kind::Interrupt)?.ring;
         let entry = sqe::discard(Fd(file.as_raw_fd()), 0, 0);
         // SAFETY: the entry points to no memory, and the file is open until the answer has come.
         unsafe { ring.submission().push(&entry) }.map_err(io::Error::other)?;
@@ -154,9 +146,9 @@ fn build<S: squeue::EntryMarker, C: cqueue::EntryMarker>(
 }
 
 /// Refuses a ring that cannot do what every operation needs. Tells whether it takes several segments of a registered buffer.
-fn check_opcodes(ring: &IoUring) -> io::Result<bool> {
+fn check_opcodes(ring: &Submitter<'_>) -> io::Result<bool> {
     let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(explain)?;
+    ring.register_probe(&mut probe).map_err(explain)?;
     let needed = [
         ("READ", opcode::Read::CODE),
         ("WRITE", opcode::Write::CODE),
@@ -199,7 +191,10 @@ mod tests {
             assert_eq!((ring.params().sq_entries(), ring.params().cq_entries()), (8, 16), "{step:?}");
             assert_eq!(ring.params().is_setup_iopoll(), kind == Kind::Poll);
         }
-        assert!(ring(8, Kind::Interrupt).is_ok() && ring(8, Kind::Poll).is_ok());
+        for kind in [Kind::Interrupt, Kind::Poll] {
+            assert!(ring::<squeue::Entry, cqueue::Entry>(8, kind).is_ok());
+            assert!(ring::<squeue::Entry128, cqueue::Entry32>(8, kind).is_ok());
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The operations that the ring has accepted: preallocated entries, named towards the kernel by index and generation.
 //!
-//! Owns the entries and who is free. It does not know what an entry's operation needs next: that is `ops`, or `jobs` of the
-//! NVMe room, which keeps entries of its own kind.
+//! Owns the entries and who is free. It does not know what an entry's operation needs next: that is the
+//! [work](super::ledger::Work) of a ledger.
 
 use crate::channel::Tag;
 use crate::op::Op;
@@ -67,8 +67,10 @@ pub(crate) struct Entry {
     pub(crate) tag: Tag,
     pub(crate) op: Op,
     pub(crate) file: FileId,
-    /// Bytes moved so far.
+    /// Bytes done so far.
     pub(crate) done: u64,
+    /// Bytes of the part that is in flight, where its result does not tell.
+    pub(crate) part: u64,
     pub(crate) cursor: Cursor,
     /// The buffer that stands in for segments which the file does not take.
     pub(crate) bounce: Option<BounceId>,
@@ -176,6 +178,7 @@ mod tests {
             op: Op::FLUSH,
             file: FileId::for_test(1),
             done: 0,
+            part: 0,
             cursor: Cursor::default(),
             bounce: None,
             plan: None,

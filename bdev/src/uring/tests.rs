@@ -1,14 +1,18 @@
 //! The ring on a real kernel, with a pipe as the file: it answers when the test says so, and in pieces.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::*;
-use crate::op::OpKind;
+use crate::channel::Completion;
+use crate::io::{ChannelId, Done, IoConfig};
+use crate::op::{IoError, OpKind};
 use crate::segment::{Segment, SegmentSlice};
 
 /// Whose the pipe is.
@@ -26,7 +30,7 @@ fn pipe() -> Pipe {
     let (reader, writer) = std::io::pipe().unwrap();
     let config = IoConfig { entries: 4, channels: 2, reserve: 2, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
     let mut ring = Uring::new(&config, None, crate::pool::new_bell().unwrap()).unwrap();
-    let file = ring.add_file(CHANNEL, &Arc::new(File::from(OwnedFd::from(reader))), 1).unwrap();
+    let file = ring.add_file(CHANNEL, &Arc::new(File::from(OwnedFd::from(reader))), 0).unwrap();
     Pipe { ring, file, writer: File::from(OwnedFd::from(writer)), done: VecDeque::new() }
 }
 
@@ -327,9 +331,9 @@ fn a_file_that_was_removed_is_closed_and_its_place_is_free() {
     assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     let other = Arc::new(File::from(reader.as_fd().try_clone_to_owned().unwrap()));
     for _ in 0..2 {
-        pipe.ring.add_file(CHANNEL, &other, 1).unwrap();
+        pipe.ring.add_file(CHANNEL, &other, 0).unwrap();
     }
-    assert!(pipe.ring.add_file(CHANNEL, &other, 1).is_err(), "there are two places");
+    assert!(pipe.ring.add_file(CHANNEL, &other, 0).is_err(), "there are two places");
 }
 
 #[test]
@@ -337,7 +341,7 @@ fn what_the_kernel_does_not_poll_for_is_done_the_usual_way() {
     let mut pipe = pipe();
     let (reader, writer) = std::io::pipe().unwrap();
     let file = Arc::new(File::from(OwnedFd::from(reader)));
-    pipe.file = pipe.ring.add_file(CHANNEL, &file, 1).unwrap();
+    pipe.file = pipe.ring.add_file(CHANNEL, &file, 0).unwrap();
     pipe.writer = File::from(OwnedFd::from(writer));
     pipe.ring.poll_for(pipe.file, &file);
     let mut bytes = [0; 2];
@@ -363,16 +367,22 @@ fn what_the_kernel_does_not_poll_for_is_done_the_usual_way() {
     assert_eq!(pipe.ring.stats().polled, 2, "nor asked again");
 }
 
-#[test]
-fn what_is_polled_for_is_cancelled_when_the_kernel_gives_it_back() {
+/// A read of the whole of `segments` is in the ring that polls.
+fn polled(segments: &[Segment]) -> Pipe {
     let mut pipe = pipe();
     let file = Arc::new(File::open("/dev/null").unwrap());
-    let id = pipe.ring.add_file(CHANNEL, &file, 1).unwrap();
-    pipe.ring.poll_for(id, &file);
+    pipe.file = pipe.ring.add_file(CHANNEL, &file, 0).unwrap();
+    pipe.ring.poll_for(pipe.file, &file);
+    pipe.ring.start(pipe.file, &read(segments), Tag(3), false).unwrap();
+    pipe
+}
+
+#[test]
+fn what_is_polled_for_is_cancelled_when_the_kernel_gives_it_back() {
     let mut bytes = [0; 1];
     let list = [segment(&mut bytes)];
-    pipe.ring.start(id, &read(&list), Tag(3), false).unwrap();
-    assert_eq!(pipe.ring.cancel(id, Tag(3)), None);
+    let mut pipe = polled(&list);
+    assert_eq!(pipe.ring.cancel(pipe.file, Tag(3)), None);
     pipe.ring.submit();
     pipe.ring.reap(&mut pipe.done);
     pipe.expect(3, Err(IoError::Cancelled));
@@ -381,13 +391,9 @@ fn what_is_polled_for_is_cancelled_when_the_kernel_gives_it_back() {
 
 #[test]
 fn a_ring_that_polls_is_dropped_with_what_is_in_it() {
-    let mut pipe = pipe();
-    let file = Arc::new(File::open("/dev/null").unwrap());
-    let id = pipe.ring.add_file(CHANNEL, &file, 1).unwrap();
-    pipe.ring.poll_for(id, &file);
     let mut bytes = [0; 1];
     let list = [segment(&mut bytes)];
-    pipe.ring.start(id, &read(&list), Tag(3), false).unwrap();
+    let mut pipe = polled(&list);
     assert!(pipe.ring.recall());
     assert_eq!((pipe.ring.in_flight(), pipe.ring.ops.polled()), (0, 0));
 }

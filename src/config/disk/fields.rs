@@ -51,7 +51,7 @@ impl Fields {
         }
     }
 
-    fn iopoll(&mut self) -> Result<Iopoll, String> {
+    pub(super) fn iopoll(&mut self) -> Result<Iopoll, String> {
         match self.take("iopoll").as_deref() {
             None | Some("auto") => Ok(Iopoll::Auto),
             Some("on") => Ok(Iopoll::On),

@@ -31,7 +31,7 @@ pub(super) const KINDS: &[Kind] = &[
         name: "nvme",
         takes_path: true,
         example: "nvme:/dev/ng0n1",
-        read: |fields| Ok(BackendConfig::Nvme { path: fields.path()? }),
+        read: |fields| Ok(BackendConfig::Nvme { path: fields.path()?, iopoll: fields.iopoll()? }),
     },
     Kind {
         name: "null",

@@ -64,6 +64,8 @@ pub enum BackendConfig {
     Nvme {
         /// Where it is.
         path: PathBuf,
+        /// Whether results are looked for in the device's own queues.
+        iopoll: Iopoll,
     },
     /// Nothing: writes vanish.
     Null {
@@ -153,7 +155,7 @@ impl DiskConfig {
     /// A string that stays the same across restarts and names the disk's data, for identifiers made from it.
     pub fn stable_name(&self) -> String {
         let whole = match &self.backend {
-            BackendConfig::File { path, .. } | BackendConfig::Nvme { path } => {
+            BackendConfig::File { path, .. } | BackendConfig::Nvme { path, .. } => {
                 let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
                 format!("file:{}", path.display())
             }
@@ -232,7 +234,9 @@ mod tests {
         {
             assert!(matches!(parse(text).backend, BackendConfig::File { iopoll, .. } if iopoll == wanted), "{text}");
         }
-        assert_eq!(parse("nvme:/dev/ng0n1,ro").backend, BackendConfig::Nvme { path: "/dev/ng0n1".into() });
+        for (text, iopoll) in [("nvme:/dev/ng0n1,ro", Iopoll::Auto), ("nvme:/dev/ng0n1,iopoll=on", Iopoll::On)] {
+            assert_eq!(parse(text).backend, BackendConfig::Nvme { path: "/dev/ng0n1".into(), iopoll });
+        }
         for kind in kinds::KINDS {
             parse(kind.example);
         }

@@ -164,7 +164,7 @@ fn all(controllers: &[ControllerConfig]) -> impl Iterator<Item = Placed<'_>> {
 /// The file or device that is opened.
 fn file(backend: &BackendConfig) -> Option<&Path> {
     match backend {
-        BackendConfig::File { path, .. } | BackendConfig::Nvme { path } => Some(path),
+        BackendConfig::File { path, .. } | BackendConfig::Nvme { path, .. } => Some(path),
         BackendConfig::Null { .. } | BackendConfig::Mem { .. } => None,
     }
 }

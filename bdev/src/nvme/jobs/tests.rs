@@ -1,17 +1,29 @@
+use std::fs::File;
+use std::sync::Arc;
+
 use super::*;
+use crate::channel::{SubmitError, Tag};
+use crate::io::ChannelId;
 use crate::mapping::Mapping;
 use crate::nvme::command::Data;
+use crate::op::IoError;
 use crate::segment::{Segment, SegmentSlice};
+use crate::uring::{BufferTable, FileId, Kind, Next};
 
 const LIMITS: Limits = Limits { transfer_bytes: 8192, pages: 3, zeroes_bytes: 16384, deallocate_bytes: 32768 };
 const TERMS: Terms = Terms { nsid: 7, block_size: 512, limits: LIMITS, zeroes_deallocate: true };
 
-fn jobs(terms: Terms) -> (Jobs, DeviceId) {
+fn jobs(terms: Terms) -> (Jobs, FileId) {
     let config = IoConfig { entries: 4, channels: 1, reserve: 1, bounce_buffers: 1, bounce_buffer_bytes: 4096 };
-    let mut jobs = Jobs::new(&config).unwrap();
+    let mut jobs = Jobs::new(&config, false).unwrap();
     let file = Arc::new(File::open("/dev/null").unwrap());
-    let device = jobs.add(ChannelId::for_test(3), &file, terms).unwrap();
+    let device = jobs.files.insert(ChannelId::for_test(3), file, terms).unwrap();
     (jobs, device)
+}
+
+/// As the channel does it.
+fn accept(jobs: &mut Jobs, device: FileId, op: &Op) -> Result<EntryId, SubmitError> {
+    jobs.accept(device, op, Tag(5), TERMS.need_buffer(op))
 }
 
 fn op(kind: OpKind, offset: u64, len: u64, segments: &[Segment]) -> Op {
@@ -40,7 +52,7 @@ fn an_operation_goes_command_by_command() {
     let (mut jobs, device) = jobs(TERMS);
     let memory = Mapping::new(65536).unwrap();
     let list = [memory.part(0, 20480)];
-    let id = jobs.accept(device, &op(OpKind::Write { fua: true }, 1024, 20480, &list), Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &op(OpKind::Write { fua: true }, 1024, 20480, &list)).unwrap();
     for (at, len) in [(0, 8192), (8192, 8192), (16384, 4096)] {
         let part = jobs.part(id);
         let lba = 2 + at as u64 / 512;
@@ -59,7 +71,7 @@ fn several_segments_are_a_list() {
     let (mut jobs, device) = jobs(TERMS);
     let memory = Mapping::new(65536).unwrap();
     let list = [memory.part(0, 4096), memory.part(8192, 4096), memory.part(20480, 4096)];
-    let id = jobs.accept(device, &op(OpKind::Read, 0, 12288, &list), Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &op(OpKind::Read, 0, 12288, &list)).unwrap();
     let part = jobs.part(id);
     let whole = Data { address: list.as_ptr().addr() as u64, len: 2 };
     assert_eq!((part.request, part.command), (URING_CMD_IO_VEC, Command::read(7, 0, 16, whole)));
@@ -78,7 +90,7 @@ fn what_cannot_be_cut_goes_through_a_buffer() {
     memory.part(0, 8100).fill(1);
     memory.part(12288, 604).fill(2);
     let write = op(OpKind::Write { fua: false }, 0, 8704, &list);
-    let id = jobs.accept(device, &write, Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &write).unwrap();
     let mut seen = Vec::new();
     loop {
         let part = jobs.part(id);
@@ -94,7 +106,7 @@ fn what_cannot_be_cut_goes_through_a_buffer() {
     assert_eq!((seen.len(), seen[8099], seen[8100], seen[8703]), (8704, 1, 2, 2));
 
     let read = op(OpKind::Read, 0, 8704, &list);
-    let id = jobs.accept(device, &read, Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &read).unwrap();
     for fill in [7, 8, 9] {
         let part = jobs.part(id);
         jobs.bounce.segment(jobs.slab.get_mut(id).bounce.unwrap(), 4096).fill(fill);
@@ -106,7 +118,7 @@ fn what_cannot_be_cut_goes_through_a_buffer() {
         assert_eq!(byte, [expected; 4], "{at}");
     }
     // Both buffers are free again: one of its own, one that all share.
-    let taken = [(); 3].map(|()| jobs.accept(device, &read, Tag(6)).is_ok());
+    let taken = [(); 3].map(|()| accept(&mut jobs, device, &read).is_ok());
     assert_eq!(taken, [true, true, false]);
 }
 
@@ -116,7 +128,7 @@ fn what_is_promised_to_be_whole_is_one_command() {
     let memory = Mapping::new(65536).unwrap();
     let list: Vec<_> = (0..8).map(|index| memory.part(index * 8192 + 3840, 512)).collect();
     for (kind, bytes) in [(OpKind::WriteAtomic { fua: true }, 4096), (OpKind::Write { fua: true }, 512)] {
-        let id = jobs.accept(device, &op(kind, 0, 4096, &list), Tag(5)).unwrap();
+        let id = accept(&mut jobs, device, &op(kind, 0, 4096, &list)).unwrap();
         let part = jobs.part(id);
         let entry = jobs.slab.get_mut(id);
         assert_eq!(entry.part, bytes, "{kind:?}: each piece touches two pages");
@@ -133,9 +145,9 @@ fn what_is_promised_to_be_whole_is_one_command() {
 fn registered_memory_is_named_until_the_kernel_refuses_it() {
     let (mut jobs, device) = jobs(TERMS);
     let memory = Mapping::new(65536).unwrap();
-    jobs.buffers = BufferTable::for_test(memory.part(0, 32768), 4);
+    jobs.buffers[Kind::Interrupt as usize] = BufferTable::for_test(memory.part(0, 32768), 4);
     let (inside, outside) = ([memory.part(0, 12288)], [memory.part(30720, 4096)]);
-    let id = jobs.accept(device, &op(OpKind::Read, 0, 12288, &inside), Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &op(OpKind::Read, 0, 12288, &inside)).unwrap();
     let part = jobs.part(id);
     assert_eq!((part.registered, part.command), (Some(4), Command::read(7, 0, 16, data(&memory.part(0, 8192)))));
     assert_eq!(jobs.finish_part(part.user_data, 0), Next::Again(id));
@@ -145,11 +157,11 @@ fn registered_memory_is_named_until_the_kernel_refuses_it() {
     let part = jobs.part(id);
     assert_eq!((part.registered, part.command), (None, Command::read(7, 16, 8, data(&memory.part(8192, 4096)))));
     assert_eq!(completion(jobs.finish_part(part.user_data, -libc::EINVAL)), Err(IoError::Unsupported));
-    assert_eq!(jobs.fixed, 2);
+    assert_eq!(jobs.stats.fixed, 2);
     let lists: [&[Segment]; 2] = [&outside, &[memory.part(0, 512), memory.part(4096, 512)]];
     for list in lists {
         let len = crate::segment::total_len(list);
-        let id = jobs.accept(device, &op(OpKind::Write { fua: false }, 0, len, list), Tag(5)).unwrap();
+        let id = accept(&mut jobs, device, &op(OpKind::Write { fua: false }, 0, len, list)).unwrap();
         assert_eq!(jobs.part(id).registered, None);
         jobs.end(id, Ok(()));
     }
@@ -159,7 +171,7 @@ fn registered_memory_is_named_until_the_kernel_refuses_it() {
 fn the_device_itself_verifies_and_compares() {
     let (mut jobs, device) = jobs(TERMS);
     let memory = Mapping::new(65536).unwrap();
-    let id = jobs.accept(device, &op(OpKind::Verify, 512, 12288, &[]), Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &op(OpKind::Verify, 512, 12288, &[])).unwrap();
     for (lba, blocks) in [(1, 16), (17, 8)] {
         let part = jobs.part(id);
         assert_eq!((part.request, part.command), (URING_CMD_IO, Command::verify(7, lba, blocks)));
@@ -172,7 +184,7 @@ fn the_device_itself_verifies_and_compares() {
     memory.part(12288, 604).fill(2);
     for list in [vec![memory.part(0, 4096)], vec![memory.part(0, 8100), memory.part(12288, 604)]] {
         let len = crate::segment::total_len(&list);
-        let id = jobs.accept(device, &op(OpKind::Compare, 0, len, &list), Tag(5)).unwrap();
+        let id = accept(&mut jobs, device, &op(OpKind::Compare, 0, len, &list)).unwrap();
         let part = jobs.part(id);
         let entry = jobs.slab.get_mut(id);
         let sent = match entry.bounce {
@@ -188,12 +200,12 @@ fn the_device_itself_verifies_and_compares() {
 #[test]
 fn space_goes_in_parts_and_a_range_stays_where_it_is() {
     let (mut jobs, device) = jobs(TERMS);
-    let id = jobs.accept(device, &op(OpKind::Unmap, 512, 40960, &[]), Tag(5)).unwrap();
-    let address = jobs.ranges[id.index()].as_ptr().addr() as u64;
+    let id = accept(&mut jobs, device, &op(OpKind::Unmap, 512, 40960, &[])).unwrap();
+    let address = jobs.work.ranges[id.index()].as_ptr().addr() as u64;
     for (lba, blocks) in [(1, 64), (65, 16)] {
         let part = jobs.part(id);
         assert_eq!(part.command, Command::deallocate(7, address));
-        assert_eq!(jobs.ranges[id.index()], range(lba, blocks));
+        assert_eq!(jobs.work.ranges[id.index()], range(lba, blocks));
         jobs.finish_part(part.user_data, 0);
     }
     assert_eq!(jobs.in_flight(), 0);
@@ -202,7 +214,7 @@ fn space_goes_in_parts_and_a_range_stays_where_it_is() {
     {
         let (mut jobs, device) = self::jobs(terms);
         let zero = op(OpKind::WriteZeroes { unmap, fua: true }, 0, 16896, &[]);
-        let id = jobs.accept(device, &zero, Tag(5)).unwrap();
+        let id = accept(&mut jobs, device, &zero).unwrap();
         let part = jobs.part(id);
         assert_eq!(part.command, Command::write_zeroes(7, 0, 32, deallocates, true));
         assert_eq!(jobs.finish_part(part.user_data, 0), Next::Again(id));
@@ -210,7 +222,7 @@ fn space_goes_in_parts_and_a_range_stays_where_it_is() {
         assert_eq!(part.command, Command::write_zeroes(7, 32, 1, deallocates, true));
         assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
     }
-    let id = jobs.accept(device, &Op::FLUSH, Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &Op::FLUSH).unwrap();
     let part = jobs.part(id);
     assert_eq!(part.command, Command::flush(7));
     assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
@@ -221,7 +233,7 @@ fn a_cancelled_operation_goes_no_further_than_its_command() {
     let (mut jobs, device) = jobs(TERMS);
     let memory = Mapping::new(65536).unwrap();
     let list = [memory.part(0, 16384)];
-    let id = jobs.accept(device, &op(OpKind::Read, 0, 16384, &list), Tag(5)).unwrap();
+    let id = accept(&mut jobs, device, &op(OpKind::Read, 0, 16384, &list)).unwrap();
     let part = jobs.part(id);
     assert_eq!(jobs.mark_cancelled(device, Tag(4)), None);
     assert_eq!(jobs.mark_cancelled(device, Tag(5)), Some(id));
@@ -231,16 +243,41 @@ fn a_cancelled_operation_goes_no_further_than_its_command() {
 }
 
 #[test]
-fn a_namespace_that_has_gone_says_so_and_makes_room() {
+fn a_namespace_that_has_gone_says_so() {
     let (mut jobs, device) = jobs(TERMS);
     for result in [-libc::ENODEV, -libc::ENXIO, 0x301] {
-        let id = jobs.accept(device, &Op::FLUSH, Tag(5)).unwrap();
+        let id = accept(&mut jobs, device, &Op::FLUSH).unwrap();
         let part = jobs.part(id);
-        jobs.remove(device);
         assert_eq!(completion(jobs.finish_part(part.user_data, result)), Err(IoError::Gone));
     }
-    let file = Arc::new(File::open("/dev/null").unwrap());
-    assert_eq!(jobs.add(ChannelId::for_test(0), &file, TERMS), None, "it is still there");
-    jobs.remove(device);
-    assert!(jobs.add(ChannelId::for_test(0), &file, TERMS).is_some());
+}
+
+#[test]
+fn only_plain_reads_and_writes_are_polled_for() {
+    let (mut jobs, device) = jobs(TERMS);
+    jobs.files.get_mut(device).polled = true;
+    let memory = Mapping::new(4096).unwrap();
+    let list = [memory.part(0, 512)];
+    let (write, last) = (OpKind::Write { fua: false }, OpKind::Write { fua: true });
+    for (kind, ring) in
+        [(OpKind::Read, Kind::Poll), (write, Kind::Poll), (last, Kind::Interrupt), (OpKind::Compare, Kind::Interrupt)]
+    {
+        let id = accept(&mut jobs, device, &op(kind, 0, 512, &list)).unwrap();
+        assert_eq!(jobs.kind(id), ring, "{kind:?}");
+        let part = jobs.part(id);
+        assert_eq!(jobs.polled(), usize::from(ring == Kind::Poll));
+        assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
+        assert_eq!(jobs.polled(), 0);
+    }
+    for cold in [Op::FLUSH, op(OpKind::Unmap, 0, 512, &[]), op(OpKind::Verify, 0, 512, &[])] {
+        let id = accept(&mut jobs, device, &cold).unwrap();
+        assert_eq!(jobs.kind(id), Kind::Interrupt, "{:?}", cold.kind);
+        jobs.end(id, Ok(()));
+    }
+    // A kernel that does not poll for the commands of a device after all is asked the usual way from then on.
+    let id = accept(&mut jobs, device, &op(write, 0, 512, &list)).unwrap();
+    let part = jobs.part(id);
+    assert_eq!(jobs.finish_part(part.user_data, -libc::EOPNOTSUPP), Next::Again(id));
+    assert_eq!(jobs.kind(id), Kind::Interrupt);
+    assert_eq!(completion(jobs.finish_part(part.user_data, 0)), Ok(()));
 }
