@@ -1,5 +1,6 @@
 # Instructions for each I/O, from two callgrind files of a reactor's thread: idle passes, then load.
-# Neither strings nor positions are compressed. Variables: top, lines, tree (the start of our own paths).
+# Neither strings nor positions are compressed. Variables: ios (of the load), top, lines, tree (the start
+# of our own paths).
 
 FNR == 1 { run++ }
 
@@ -56,8 +57,6 @@ END {
     # Each pass hands completions over twice, and takes from the ring if there is something to take.
     for (r = 1; r <= 2; r++) passes[r] = calls_of(r, "target::core::Core::deliver") / 2
     busy = calls_of(2, "RequestQueue>?::take")
-    # Each read or write is offered to its channel once, if it is there to be run at once.
-    ios = calls_of(2, "Channel>?::run")
     idle_passes = passes[2] - busy
     printf "%9.1f  instructions for each I/O\n", share(total[2], total[1])
     printf "%9.1f  I/Os in each busy pass\n", ios / busy

@@ -11,7 +11,7 @@ use annulus::config::{self, CliError, Command, ConfigFile, CreateConfig, ServeCo
 use annulus::target::{self, Change, Target};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 }
 
 /// Serves until the first SIGINT or SIGTERM, and then ends in order. A second one ends at once. SIGHUP applies what has
-/// changed.
+/// changed, SIGUSR1 tells what was done.
 fn serve(config: &ServeConfig) -> anyhow::Result<()> {
     let again = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -56,7 +56,7 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, again.clone())?;
         signal_hook::flag::register(signal, again.clone())?;
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
     let mut target = Target::start(config)?;
     // Nobody may be reading: that is no reason to stop.
     let _ = writeln!(std::io::stdout(), "{}ready", target.summary());
@@ -66,6 +66,7 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
     loop {
         match caught.recv_timeout(LOOK) {
             Ok(SIGHUP) => reload(&mut target, config.file.as_ref()),
+            Ok(SIGUSR1) => _ = writeln!(std::io::stdout(), "{}counted", target.activity()),
             Err(RecvTimeoutError::Timeout) => tell(target.follow_growth().map_err(anyhow::Error::new)),
             Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
         }

@@ -6,6 +6,7 @@ use annulus_bench::guest::scsi::Command;
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, good, settle};
 use common::{Target, cpumask, directory, image};
+use rustix::process::Signal;
 
 /// Counters of a log page, by code of their parameter, each of 8 bytes.
 fn counters(guest: &mut Guest, page: u8) -> Vec<(u16, Vec<u64>)> {
@@ -78,4 +79,26 @@ fn failures_are_counted() {
         assert_eq!([errors(&mut guest, 0x03), errors(&mut guest, 0x02), errors(&mut guest, 0x05)], [2, 1, 0], "{disk}");
         target.stop();
     }
+}
+
+#[test]
+fn a_signal_has_the_work_of_each_disk_told() {
+    let dir = directory();
+    image(dir.path(), "disk.img", 1 << 20);
+    let target = Target::start_in(dir, &["--disk", "disk.img", "--disk", "mem:size=1M,target=1"]);
+    let told = || {
+        let before = target.output().len();
+        target.signal(Signal::USR1);
+        target.until("what was done", || target.output()[before..].contains("counted\n"));
+        target.output()[before..].to_owned()
+    };
+    assert_eq!(told().matches(": 0 reads of 0 B, 0 writes of 0 B, 0 B verified\n").count(), 2);
+    let mut guest = target.guest();
+    settle(&mut guest, LUN);
+    good(&mut guest, &Command::write(LUN, 0, 512, vec![1; 8 * 512]));
+    (0..3).for_each(|lba| _ = good(&mut guest, &Command::read(LUN, lba, 2, 512)));
+    let told = told();
+    assert!(told.contains("disk disk.img: 3 reads of 3 KiB, 1 writes of 4 KiB, 0 B verified\n"), "{told}");
+    assert!(told.contains("disk mem:size=1M,target=1: 0 reads of 0 B"), "{told}");
+    target.stop();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bdev::{Bdev, Names, OpenError};
 
 use crate::config::{BackendConfig, DiskConfig};
-use crate::scsi::{Eui64, Identity, IdentityError, LogicalUnit, Naa, Port, Threshold};
+use crate::scsi::{Eui64, Identity, IdentityError, IoStatistics, LogicalUnit, Naa, Port, Threshold};
 
 use super::backend::Backends;
 use super::job::Hold;
@@ -130,6 +130,11 @@ impl Disk {
     /// Whether they are one disk, if perhaps in different sizes.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.hold, &other.hold)
+    }
+
+    /// What was read, written and verified, through all controllers.
+    pub(crate) fn done(&self) -> IoStatistics {
+        self.tallies.sum(self.bdev.info().block_size)
     }
 
     /// A disk on a device that a test has made, with a clerk of its own who works when the test says so.

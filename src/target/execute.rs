@@ -357,7 +357,7 @@ fn take_begun(begun: &mut Vec<(u16, Command)>, chain: u16, command: &Command) ->
 /// Starts a command that wants to know more than others.
 #[cold]
 fn ask(luns: &LunMap, entry: &Entry, command: &Command, condition: Condition<'_>, reply: &mut Reply) -> Step {
-    let io = entry.disk.as_ref().map(|disk| disk.tallies.sum(disk.bdev.info().block_size)).unwrap_or_default();
+    let io = entry.disk.as_ref().map(|disk| disk.done()).unwrap_or_default();
     let mut ask = |shared: Option<&Shared>| {
         entry.standing.notes.facts(shared, io, |facts| {
             let condition = Condition { luns: luns.report(entry), facts: Some(facts), ..condition };

@@ -11,11 +11,12 @@
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
 //! On the thread of whoever manages it all: `plan`, `manage` and `apply`, what changes while guests work; `shelf`: the disks
-//! that are open.
+//! that are open; `summary` and `activity`: what is told about them.
 //!
 //! `adapter`, `lun_map`, `standing`, `news` and `disk` are shared and read-mostly; `sharing` is what the controllers that show
 //! one disk share of it, `target_port` a controller as they see each other; `message` is all that goes between.
 
+mod activity;
 mod adapter;
 mod apply;
 mod at_once;
@@ -66,6 +67,7 @@ mod tests;
 mod ticket;
 mod worker;
 
+pub use activity::Activity;
 pub use backend::create_disk;
 pub use disk::DiskError;
 pub use manage::{Change, ChangeError};

@@ -106,7 +106,7 @@ fn qemu_device(socket: &Path) -> String {
 }
 
 /// A size in the largest unit that leaves a whole number or two digits behind the point.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let unit = (bytes.max(1).ilog2() as usize / 10).min(units.len() - 1);
     let step = 1_u64 << (10 * unit);
