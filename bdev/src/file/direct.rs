@@ -48,7 +48,7 @@ fn ask_alignment(file: &File, sector: Option<u32>) -> Option<Alignment> {
     let answer = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN).ok();
     let said = answer.filter(|answer| answer.stx_mask & StatxFlags::DIOALIGN.bits() != 0);
     let (memory, offset) = match (said, sector) {
-        (Some(answer), _) => (answer.stx_dio_mem_align, answer.stx_dio_offset_align),
+        (Some(answer), _) => (careful(answer.stx_dio_mem_align, sector), answer.stx_dio_offset_align),
         // A block device of a kernel that does not answer: its sectors are always enough.
         (None, Some(sector)) => (sector, sector),
         (None, None) => return None,
@@ -57,9 +57,29 @@ fn ask_alignment(file: &File, sector: Option<u32>) -> Option<Alignment> {
     (memory.is_power_of_two() && offset.is_power_of_two()).then_some(Alignment { memory, offset })
 }
 
+/// The alignment of memory for a device with such sectors, of what the kernel tells. It tells 512 of a driver that states
+/// nothing, which need not mean that this is enough: null_blk with larger blocks goes past the end of its pages.
+fn careful(told: u32, sector: Option<u32>) -> u32 {
+    match sector {
+        Some(sector) if told == 512 => told.max(sector),
+        _ => told,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_for_drivers_that_state_nothing_is_aligned_like_blocks() {
+        assert_eq!(careful(512, Some(4096)), 4096);
+        assert_eq!((careful(512, Some(512)), careful(512, None)), (512, 512));
+        assert_eq!(
+            (careful(4, Some(4096)), careful(0, Some(4096))),
+            (4, 0),
+            "what is stated, or cannot be had, stands"
+        );
+    }
 
     #[test]
     fn atomic_writes_are_those_that_the_disk_can_name() {

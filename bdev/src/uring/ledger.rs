@@ -97,10 +97,11 @@ impl<W: Work> Ledger<W> {
     }
 
     /// The ring for the next part of an operation. A write that is to last goes where its end can be told by the file
-    /// system or a flush, which are not polled for; so does all that moves no data.
+    /// system or a flush, which are not polled for; so does all that moves no data, and what is to be tried again: a request that
+    /// the kernel has to split, as a disk of the device mapper does, can wait there and cannot be polled for.
     pub(crate) fn kind(&self, id: EntryId) -> Kind {
         let entry = self.slab.get(id);
-        let can = matches!(entry.op.kind, OpKind::Read | OpKind::Write { fua: false });
+        let can = matches!(entry.op.kind, OpKind::Read | OpKind::Write { fua: false }) && entry.retries == 0;
         if can && self.files.get(entry.file).polled { Kind::Poll } else { Kind::Interrupt }
     }
 

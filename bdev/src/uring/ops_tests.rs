@@ -333,6 +333,25 @@ fn a_way_that_the_file_does_not_have_is_left_for_the_other() {
 }
 
 #[test]
+fn what_is_tried_again_is_not_polled_for_until_it_gets_on() {
+    let (mut ops, file) = ops(4, 0);
+    ops.files.get_mut(file).polled = true;
+    let memory = Memory::new(&[4096, 4096]);
+    let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
+    let mut goes_to = |result: Option<i32>| {
+        if let Some(result) = result {
+            assert_eq!(ops.finish_part(ops.user_data(id), result), Next::Again(id));
+        }
+        ops.part(id);
+        (ops.kind(id), ops.polled())
+    };
+    assert_eq!(goes_to(None), (Kind::Poll, 1));
+    assert_eq!(goes_to(Some(-libc::EAGAIN)), (Kind::Interrupt, 0));
+    assert_eq!(goes_to(Some(-libc::EAGAIN)), (Kind::Interrupt, 0));
+    assert_eq!(goes_to(Some(4096)), (Kind::Poll, 1));
+}
+
+#[test]
 fn only_plain_reads_and_writes_are_polled_for() {
     let mut bytes = [0_u8; 512];
     // SAFETY: the kernel never sees it.
