@@ -117,28 +117,6 @@ fn a_sick_disk_fails_where_it_is_told_and_its_neighbour_is_well() {
     assert_eq!(sense(well, 128), (None, None));
 }
 
-#[test]
-fn a_file_that_is_cut_off_ends_reads_with_errors_and_its_neighbour_goes_on() {
-    let dir = directory();
-    let path = image(dir.path(), "disk.img", MIB);
-    let whole = pattern(5, MIB as usize);
-    std::fs::write(&path, &whole).unwrap();
-    let target = Target::start_in(dir, &["--disk", "disk.img", "--disk", "mem:size=1M"]);
-    let mut guest = target.guest();
-    let (cut, well) = (Lun::new(0, 0), Lun::new(1, 0));
-    settle(&mut guest, cut);
-    settle(&mut guest, well);
-    assert!(good(&mut guest, &Command::read(cut, 2040, 8, 512)).data == whole[2040 * 512..]);
-    std::fs::File::options().write(true).open(&path).unwrap().set_len(MIB / 2).unwrap();
-    for lba in [1020, 1024, 2040] {
-        let read = guest.execute(0, &Command::read(cut, lba, 8, 512)).unwrap();
-        assert_eq!(read.sense_code(), Some((5, 0x21, 0)), "{lba}: zeroes would be a lie");
-    }
-    assert!(good(&mut guest, &Command::read(cut, 1016, 8, 512)).data == whole[1016 * 512..1024 * 512]);
-    good(&mut guest, &Command::write(well, 0, 512, pattern(6, 512)));
-    assert!(good(&mut guest, &Command::read(well, 0, 1, 512)).data == pattern(6, 512));
-}
-
 /// UNMAP of one range (SBC-4, UNMAP command).
 fn unmap(lun: Lun, lba: u64, blocks: u32) -> Command {
     let mut list = vec![0, 22, 0, 16, 0, 0, 0, 0];

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, StatxFlags};
 
@@ -70,6 +70,8 @@ pub fn may(what: &str) -> bool {
 pub struct Loop {
     pub backing: Place,
     pub path: PathBuf,
+    /// Its number may be somebody else's soon.
+    is_pulled: AtomicBool,
 }
 
 impl Loop {
@@ -77,7 +79,7 @@ impl Loop {
         let backing = Place::on_tmpfs(size);
         let sector = sector.to_string();
         let path = output("losetup", &["--find", "--show", "--sector-size", &sector], &backing.path);
-        Self { backing, path: PathBuf::from(path.trim()) }
+        Self { backing, path: PathBuf::from(path.trim()), is_pulled: AtomicBool::new(false) }
     }
 }
 
@@ -91,13 +93,15 @@ impl Loop {
     /// Detaches it from its file, under whoever uses it.
     pub fn pull(&self) {
         output("losetup", &["--detach"], &self.path);
+        self.is_pulled.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // Who pulled it before has done so already.
-        let _ = Command::new("losetup").arg("--detach").arg(&self.path).output();
+        if !self.is_pulled.load(Ordering::Relaxed) {
+            let _ = Command::new("losetup").arg("--detach").arg(&self.path).output();
+        }
     }
 }
 

@@ -1,0 +1,119 @@
+//! Devices and files that are taken away while guests work on them: what is gone is an error, what is left is right, and the
+//! neighbours go on.
+
+mod common;
+
+use std::fs::File;
+
+use annulus_bench::Guest;
+use annulus_bench::guest::framing::Shape;
+use annulus_bench::guest::scsi::{Command, Lun};
+use common::io::{LUN, good, pattern, settle};
+use common::loops::Loop;
+use common::{Target, directory, image, until};
+
+const MIB: u64 = 1 << 20;
+const BLOCKS: u64 = MIB / 512;
+/// Requests in flight while something is taken away.
+const DEPTH: u64 = 32;
+const NEIGHBOUR: Lun = Lun::new(1, 0);
+/// UNRECOVERED READ ERROR and LOGICAL BLOCK ADDRESS OUT OF RANGE, as key, code and qualifier.
+const READ_ERROR: (u8, u8, u8) = (3, 0x11, 0);
+const OUT_OF_RANGE: (u8, u8, u8) = (5, 0x21, 0);
+
+/// Reads all over the disk, many at a time; `pull` is done while they are on their way. Each ends once, with its own data or
+/// with `error`. Gives how many have failed.
+fn read_while(guest: &mut Guest, whole: &[u8], error: (u8, u8, u8), pull: impl FnOnce()) -> usize {
+    let mut pull = Some(pull);
+    let (mut failed, mut started) = (0, Vec::new());
+    for number in 0..DEPTH * 8 {
+        if number == DEPTH * 4 {
+            pull.take().expect("it is done once")();
+        }
+        let lba = (number * 8 * 37) % BLOCKS;
+        let id = guest.submit(0, &Command::read(LUN, lba, 8, 512), &Shape::default()).expect("a place in the queue");
+        started.push((id, lba));
+        if number + 1 >= DEPTH {
+            failed += usize::from(ends_well(guest, &mut started, whole, error).is_none());
+        }
+    }
+    while !started.is_empty() {
+        failed += usize::from(ends_well(guest, &mut started, whole, error).is_none());
+    }
+    failed
+}
+
+/// Waits for one of the reads: `Some` if it has brought its data, `None` if it has failed as it may.
+fn ends_well(guest: &mut Guest, started: &mut Vec<(u64, u64)>, whole: &[u8], error: (u8, u8, u8)) -> Option<()> {
+    let ended = guest.wait(0).expect("nothing hangs");
+    let place = started.iter().position(|(id, _)| *id == ended.id).expect("each ends once");
+    let (_, lba) = started.swap_remove(place);
+    match ended.response.sense_code() {
+        None => {
+            let start = lba as usize * 512;
+            assert!(ended.response.data == whole[start..start + 8 * 512], "{lba}: other data");
+            Some(())
+        }
+        Some(code) => {
+            assert_eq!(code, error, "{lba}");
+            None
+        }
+    }
+}
+
+fn neighbour_is_well(guest: &mut Guest) {
+    good(guest, &Command::write(NEIGHBOUR, 0, 512, pattern(6, 512)));
+    assert!(good(guest, &Command::read(NEIGHBOUR, 0, 1, 512)).data == pattern(6, 512));
+}
+
+fn guest_of(target: &Target) -> Guest {
+    let mut guest = target.guest();
+    settle(&mut guest, LUN);
+    settle(&mut guest, NEIGHBOUR);
+    guest
+}
+
+#[test]
+fn a_file_that_is_cut_off_ends_reads_with_errors_and_its_neighbour_goes_on() {
+    let dir = directory();
+    let path = image(dir.path(), "disk.img", MIB);
+    let whole = pattern(5, MIB as usize);
+    std::fs::write(&path, &whole).unwrap();
+    let target = Target::start_in(dir, &["--disk", "disk.img", "--disk", "mem:size=1M"]);
+    let mut guest = guest_of(&target);
+    assert_eq!(read_while(&mut guest, &whole, OUT_OF_RANGE, || {}), 0);
+    let cut = || File::options().write(true).open(&path).unwrap().set_len(MIB / 2).unwrap();
+    assert!(read_while(&mut guest, &whole, OUT_OF_RANGE, cut) > 0);
+    for lba in [1020, 1024, 2040] {
+        let read = guest.execute(0, &Command::read(LUN, lba, 8, 512)).unwrap();
+        assert_eq!(read.sense_code(), Some(OUT_OF_RANGE), "{lba}: zeroes would be a lie");
+    }
+    assert!(good(&mut guest, &Command::read(LUN, 1016, 8, 512)).data == whole[1016 * 512..1024 * 512]);
+    neighbour_is_well(&mut guest);
+}
+
+/// The kernel takes a loop device away when its last user has gone: until then it serves on, however often it is told.
+#[test]
+fn a_loop_device_that_is_detached_under_load_serves_on_and_goes_with_the_target() {
+    let dir = directory();
+    let path = image(dir.path(), "disk.img", MIB);
+    let whole = pattern(5, MIB as usize);
+    std::fs::write(&path, &whole).unwrap();
+    let Some(device) = Loop::over(&path) else {
+        eprintln!("skipped: a loop device needs root");
+        return;
+    };
+    let target = Target::start_in(dir.clone(), &["--disk", device.path(), "--disk", "mem:size=1M"]);
+    let mut guest = guest_of(&target);
+    assert_eq!(read_while(&mut guest, &whole, READ_ERROR, || device.detach()), 0, "it has an owner");
+    // What its file loses, it loses.
+    let empty = || File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+    assert!(read_while(&mut guest, &whole, READ_ERROR, empty) > 0);
+    let read = guest.execute(0, &Command::read(LUN, 1024, 8, 512)).unwrap();
+    assert_eq!(read.sense_code(), Some(READ_ERROR), "zeroes would be a lie");
+    neighbour_is_well(&mut guest);
+    drop(guest);
+    target.stop();
+    // The kernel puts the end of it off.
+    until("the end of the device", || !device.is_there());
+}
