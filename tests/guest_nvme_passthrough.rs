@@ -59,11 +59,13 @@ nodes() {
 # One after the other: they share namespaces, and the first wants them as they are.
 {
     ANNULUS_TEST_NVME=$(nodes ng 1 2) ./suite --exact namespaces --nocapture &&
+        ANNULUS_TEST_WRAPPED=/dev/ng$(node POLLED 3) ./suite --exact wrapped_namespaces --nocapture &&
         ANNULUS_TEST_ATOMIC=$(nodes nvme 1) ./suite --exact atomic_block_devices --nocapture
 } >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
 cat /tmp/suite
 result suite "$(grep -c '^NVMe namespace' /tmp/suite)"
 result polled "$(grep -c '^NVMe namespace.*, iopoll$' /tmp/suite)"
+result wrapped "$(grep -c '^wrapped: .*NVMe namespace' /tmp/suite)"
 result atomic "$(grep -c '^block device .* atomic writes of up to ' /tmp/suite)"
 
 # serve DISK: on a socket, until stop.
@@ -156,6 +158,7 @@ fn namespaces_are_served_by_their_own_commands() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let guest = lab.boot(&target, "nvme", SCRIPT, &args).finish();
     assert_eq!((guest.results("suite"), guest.results("polled")), (vec!["4".to_owned()], vec!["2".to_owned()]));
+    assert_eq!(guest.results("wrapped"), ["3"]);
     assert_eq!(guest.results("atomic"), ["4"], "two disks, served by both engines");
     assert_eq!(guest.results("refused"), ["1"; 4]);
     assert_eq!(guest.results("atomic_blocks"), ["16"; 4]);

@@ -1,13 +1,19 @@
 //! The suite on NVMe namespaces. It overwrites them: only on those that `ANNULUS_TEST_NVME` names, paths with commas between
 //! them, each of the size that the suite wants and full of zeroes. All write atomically, and so do the block devices that
-//! `ANNULUS_TEST_ATOMIC` names, of that size, too. Every second one is tested with registered memory.
+//! `ANNULUS_TEST_ATOMIC` names, of that size, too. Every second one is tested with registered memory. Those that
+//! `ANNULUS_TEST_WRAPPED` names hold several times that size, for one wrapper beside the other.
 //! `tests/guest_nvme_passthrough.rs` has such.
 
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use bdev::{Bdev, Engine, FileBdev, FileOptions, NvmeBdev, NvmeOptions};
+use bdev::{
+    Bdev, DelayBdev, Delays, Engine, ErrorBdev, Errors, FileBdev, FileOptions, IoError, NvmeBdev, NvmeOptions,
+    SplitBdev,
+};
 use support::arena::with_registered_memory;
 use support::atomic::writes_whole_or_not_at_all;
 use support::promises::{SIZE, keeps_its_promises, read_all_as, whole};
@@ -36,6 +42,25 @@ fn namespaces() {
             assert!(fixed > 2_000, "{fixed} commands used it");
         } else {
             keeps_its_promises(&bdev);
+        }
+    }
+}
+
+/// A part each, so that each wrapper finds zeroes: alone, and around the part.
+#[test]
+fn wrapped_namespaces() {
+    for path in paths("ANNULUS_TEST_WRAPPED") {
+        let inner: Arc<dyn Bdev> = Arc::new(NvmeBdev::open(Path::new(&path), NvmeOptions::default()).unwrap());
+        let part = |index: u64| SplitBdev::new(inner.clone(), index * SIZE, SIZE).unwrap();
+        let never = Errors { rate: 0.0, ..Errors::all(IoError::Medium) };
+        let wrapped: [Box<dyn Bdev>; 3] = [
+            Box::new(part(1)),
+            Box::new(ErrorBdev::new(Arc::new(part(2)), never)),
+            Box::new(DelayBdev::new(Arc::new(part(3)), Delays::all(Duration::from_millis(1)))),
+        ];
+        for bdev in wrapped {
+            println!("wrapped: {}", bdev.info().description);
+            keeps_its_promises(bdev.as_ref());
         }
     }
 }
