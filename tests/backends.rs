@@ -3,13 +3,19 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use annulus_bench::Guest;
 use annulus_bench::guest::scsi::{Command, Lun};
 use common::io::{good, pattern, settle};
+use common::loops::{Loop, Mounted};
 use common::{Target, directory, image};
+use tempfile::TempDir;
 
 const SIZE: usize = 2 << 20;
 const COMMANDS: usize = 400;
+/// Enough for the least that any of them wants to be on.
+const FILE_SYSTEM: u64 = 512 << 20;
 /// Most blocks of a command; COMPARE AND WRITE takes as many.
 const BLOCKS_MAX: u64 = 60;
 
@@ -135,17 +141,12 @@ impl Subject<'_> {
     }
 }
 
-#[test]
-fn each_kind_of_disk_with_each_wrapper_does_what_it_is_told() {
-    let dir = directory();
-    // What only a part is served of is larger.
-    for (number, size) in [2, 2, 2, 2, 2, 4, 2, 4].into_iter().enumerate() {
-        image(dir.path(), &format!("{number}.img"), size << 20);
-    }
-    let args: Vec<&str> = DISKS.iter().flat_map(|(disk, _)| ["--disk", disk]).collect();
+/// Serves all of them at once, and compares each with its model at the end.
+fn do_what_they_are_told(dir: Arc<TempDir>, disks: &[(&str, usize)]) {
+    let args: Vec<&str> = disks.iter().flat_map(|(disk, _)| ["--disk", disk]).collect();
     let target = Target::start_in(dir, &args);
     let mut guest = target.guest();
-    for (number, (name, block)) in DISKS.into_iter().enumerate() {
+    for (number, &(name, block)) in disks.iter().enumerate() {
         let lun = Lun::new(number as u8, 0);
         settle(&mut guest, lun);
         let mut subject = Subject { guest: &mut guest, lun, block, name, model: vec![0; SIZE] };
@@ -158,4 +159,43 @@ fn each_kind_of_disk_with_each_wrapper_does_what_it_is_told() {
         assert!(whole == subject.model, "{name} differs from the model");
     }
     target.stop();
+}
+
+#[test]
+fn each_kind_of_disk_with_each_wrapper_does_what_it_is_told() {
+    let dir = directory();
+    // What only a part is served of is larger.
+    for (number, size) in [2, 2, 2, 2, 2, 4, 2, 4].into_iter().enumerate() {
+        image(dir.path(), &format!("{number}.img"), size << 20);
+    }
+    do_what_they_are_told(dir, &DISKS);
+}
+
+#[test]
+fn loop_devices_and_files_on_file_systems_do_what_they_are_told() {
+    let dir = directory();
+    let loops: Vec<_> = [512, 4096]
+        .into_iter()
+        .filter_map(|sector| {
+            let file = image(dir.path(), &format!("{sector}.img"), SIZE as u64);
+            let device = Loop::with_sectors(&file, sector)?;
+            Some((device.path().to_owned(), sector as usize, device))
+        })
+        .collect();
+    let mounts: Vec<_> = ["ext4", "xfs", "btrfs"]
+        .into_iter()
+        .filter_map(|kind| {
+            let mounted = Mounted::on(&image(dir.path(), &format!("{kind}.img"), FILE_SYSTEM), kind)?;
+            let disk = image(mounted.path(), "disk.img", SIZE as u64);
+            Some((disk.to_str()?.to_owned(), 512, mounted))
+        })
+        .collect();
+    let paths = loops.iter().map(|(path, block, _)| (path.as_str(), *block));
+    let disks: Vec<_> = paths.chain(mounts.iter().map(|(path, block, _)| (path.as_str(), *block))).collect();
+    if disks.len() < 5 {
+        eprintln!("skipped in part: {disks:?} are all that can be made here");
+    }
+    if !disks.is_empty() {
+        do_what_they_are_told(dir, &disks);
+    }
 }
