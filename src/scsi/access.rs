@@ -89,7 +89,7 @@ impl Query {
             }
             Self::SupportedOpcodes(_) | Self::SupportedTaskFunctions { .. } => Access::Read,
             Self::PersistentIn { .. } => Access::Persistent,
-            Self::CopyParameters { .. } => Access::Write,
+            Self::Copy { .. } => Access::Write,
         }
     }
 }

@@ -99,6 +99,11 @@ impl Attention {
         }
     }
 
+    /// Whether it says "you start anew".
+    pub const fn is_new_start(self) -> bool {
+        self.bit() & Self::RESETS != 0
+    }
+
     /// Whether the nexus, or the port that it was with, began anew.
     pub const fn ends_nexus(self) -> bool {
         matches!(self, Self::PowerOn | Self::HardReset | Self::NexusLoss)

@@ -15,6 +15,7 @@ use super::provisioning::Threshold;
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey};
+use super::third_party_copy::Copies;
 use super::{capacity, diagnostics, inquiry, luns, mode, query, vpd};
 
 /// A disk.
@@ -40,8 +41,10 @@ pub struct LogicalUnit {
     /// Most bytes that the device makes zero by itself in one operation, 0 if it does not.
     pub(super) write_zeroes_max: u64,
     pub(super) limits: Limits,
-    /// What WRITE BUFFER has left: the one thing here that changes.
+    /// What WRITE BUFFER has left: with what follows the one thing here that changes.
     pub(super) buffers: Buffers,
+    /// The copies that the initiator has named.
+    pub(super) copies: Copies,
     /// The target port through which commands come.
     pub(super) port: Port,
     /// There is a place where mode pages outlive a loss of power.
@@ -81,6 +84,7 @@ impl LogicalUnit {
             write_zeroes_max: info.write_zeroes_max,
             limits: Limits::new(info),
             buffers: Buffers::default(),
+            copies: Copies::default(),
             port: Port::derive(1, ""),
             saves_modes: false,
             removable: false,
@@ -106,6 +110,11 @@ impl LogicalUnit {
     /// The same disk with a soft threshold, which means something where it can give space back; or without.
     pub fn with_threshold(self, threshold: Option<Threshold>) -> Self {
         Self { threshold: threshold.filter(|_| self.discard.is_some()), ..self }
+    }
+
+    /// The same disk for an initiator that has `copies`.
+    pub fn with_copies(self, copies: Copies) -> Self {
+        Self { copies, ..self }
     }
 
     /// What the mode pages have to know.

@@ -10,16 +10,26 @@ use super::sense::Sense;
 /// REPORT SUPPORTED OPERATION CODES.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SupportedOpcodes {
-    /// RCTD: with timeouts.
-    pub rctd: bool,
-    /// REPORTING OPTIONS.
-    pub options: u8,
+    /// RCTD, with timeouts, and REPORTING OPTIONS, as they stand in the CDB.
+    pub wanted: u8,
     /// REQUESTED OPERATION CODE.
     pub opcode: u8,
     /// REQUESTED SERVICE ACTION.
     pub service_action: u16,
     /// Bytes that the initiator has room for.
     pub allocation_length: u32,
+}
+
+impl SupportedOpcodes {
+    /// RCTD: with timeouts.
+    fn rctd(&self) -> bool {
+        self.wanted & 0x80 != 0
+    }
+
+    /// REPORTING OPTIONS.
+    fn options(&self) -> u8 {
+        self.wanted & 0x07
+    }
 }
 
 /// REPORTING OPTIONS: all commands.
@@ -34,12 +44,12 @@ const EITHER: u8 = 0x03;
 /// Answers REPORT SUPPORTED OPERATION CODES.
 pub(super) fn report(unit: &LogicalUnit, request: &SupportedOpcodes, reply: &mut Reply) -> Result<(), Sense> {
     reply.begin(request.allocation_length);
-    if request.options == ALL {
-        report_all(unit, request.rctd, reply);
+    if request.options() == ALL {
+        report_all(unit, request.rctd(), reply);
         return Ok(());
     }
     let command = find(request)?.filter(|command| unit.supports(&command.sample()));
-    report_one(command, request.rctd, reply);
+    report_one(command, request.rctd(), reply);
     Ok(())
 }
 
@@ -48,7 +58,7 @@ fn find(request: &SupportedOpcodes) -> Result<Option<Supported>, Sense> {
     let mut commands = supported().filter(|command| command.opcode().0 == request.opcode).peekable();
     let has_actions = commands.peek().is_some_and(|command| command.service_action.is_some());
     let is_known = commands.peek().is_some();
-    match request.options {
+    match request.options() {
         WITHOUT_SERVICE_ACTION if has_actions => return Err(Sense::invalid_field(2, Some(2))),
         WITH_SERVICE_ACTION if is_known && !has_actions => return Err(Sense::invalid_field(2, Some(2))),
         WITHOUT_SERVICE_ACTION | WITH_SERVICE_ACTION | EITHER => {}
@@ -57,7 +67,7 @@ fn find(request: &SupportedOpcodes) -> Result<Option<Supported>, Sense> {
     let wanted = request.service_action;
     let matches = |command: &Supported| match command.service_action {
         Some(action) => u16::from(action) == wanted,
-        None => request.options == WITHOUT_SERVICE_ACTION || wanted == 0,
+        None => request.options() == WITHOUT_SERVICE_ACTION || wanted == 0,
     };
     Ok(commands.find(matches))
 }

@@ -28,8 +28,12 @@ pub enum Query {
         /// Bytes that the initiator has room for.
         allocation_length: u32,
     },
-    /// RECEIVE COPY RESULTS with OPERATING PARAMETERS.
-    CopyParameters {
+    /// RECEIVE COPY STATUS and its like.
+    Copy {
+        /// What is asked.
+        what: CopyResult,
+        /// LIST IDENTIFIER, where one is.
+        list_id: u32,
         /// Bytes that the initiator has room for.
         allocation_length: u32,
     },
@@ -54,6 +58,21 @@ pub enum Query {
         /// Bytes that the initiator has room for.
         allocation_length: u32,
     },
+}
+
+/// What is asked of third-party copies (SPC-5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyResult {
+    /// RECEIVE COPY STATUS (LID1).
+    Status,
+    /// RECEIVE COPY DATA (LID1).
+    Data,
+    /// RECEIVE COPY OPERATING PARAMETERS.
+    OperatingParameters,
+    /// RECEIVE COPY FAILURE DETAILS (LID1).
+    FailureDetails,
+    /// RECEIVE COPY STATUS (LID4).
+    Status4,
 }
 
 /// What the caller knows of a logical unit beside its device and its [`Condition`].
@@ -90,10 +109,8 @@ pub(super) fn answer(
             opcodes::report_task_functions(repd, reply);
             Ok(())
         }
-        Query::CopyParameters { allocation_length } => {
-            reply.begin(allocation_length);
-            third_party_copy::operating_parameters(unit, reply);
-            Ok(())
+        Query::Copy { what, list_id, allocation_length } => {
+            third_party_copy::answer(unit, (what, list_id), allocation_length, reply)
         }
         Query::Timestamp { allocation_length } => {
             reply.begin(allocation_length);

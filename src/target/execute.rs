@@ -15,7 +15,7 @@ use super::job::Owner;
 use super::lun_map::{Entry, LunMap};
 use super::request_queue::RequestQueue;
 use super::slots::{Marks, Phase, Verdict};
-use super::tag::SlotIndex;
+use super::tag::{RequestName, SlotIndex};
 use super::tally::Kind;
 
 /// Long commands of one queue that go on in one pass: each may copy or compare a piece of its data.
@@ -65,6 +65,7 @@ impl RequestQueue {
             state.entry = entry;
         }
         self.start(slot, cx);
+        self.forget_begun();
     }
 
     /// A CDB was refused with `outcome`, perhaps for its NACA alone, which disks know.
@@ -111,8 +112,8 @@ impl RequestQueue {
         let entry = luns.entry(state.entry);
         let asker = command.begins_work().then_some(Owner { life: self.queue.life, id: state.id });
         let mut condition: Condition<'_> = entry.condition(asker);
-        let is_begun = !self.begun.is_empty() && take_begun(&mut self.begun, state.chain(), &command);
-        if !is_begun && entry.standing.is_in_the_way() {
+        let name = || RequestName { worker: self.index, slot, generation: state.generation };
+        if entry.standing.is_in_the_way() && !self.begun.has(name(), &command, &entry.standing) {
             match entry.standing.check(&command, state.marks.contains(Marks::ACA)) {
                 Ok(attention) => condition.attention = attention,
                 Err(outcome) => return self.end(slot, &outcome, 0),
@@ -345,13 +346,6 @@ impl RequestQueue {
         let (channel, io) = cx.channel(disk);
         channel.cancel(io, tag);
     }
-}
-
-/// Whether the command of this chain is one that was put back, which is forgotten with this.
-#[cold]
-fn take_begun(begun: &mut Vec<(u16, Command)>, chain: u16, command: &Command) -> bool {
-    let place = begun.iter().position(|(its, _)| *its == chain);
-    place.is_some_and(|place| begun.swap_remove(place).1 == *command)
 }
 
 /// Starts a command that wants to know more than others.

@@ -6,8 +6,9 @@
 //! memory, for its lock, or for room in its channel.
 //!
 //! A queue that is about to rest does not wait for the end of a command that may be long: between two steps it is forgotten
-//! but for its head, and begins again after the rest. One that has a range of blocks to itself goes on, for others wait for
-//! it and it has but a few steps left; and so does one whose demand on what the disk's ports share is being carried out.
+//! but for its head, and begins again after the rest; or it keeps its task, without memory, and goes on where it was (see
+//! [`begun`](super::begun)). One that has a range of blocks to itself goes on, for others wait for it and it has but a few
+//! steps left; so does one whose demand on what the disk's ports share is being carried out, or whose operation has failed.
 
 use std::sync::Arc;
 
@@ -16,13 +17,14 @@ use bdev::{IoError, Op, Segment, SubmitError};
 use crate::scsi::{Background, BlockOp, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
 use crate::virtio_scsi::ResponseCode;
 
+use super::begun::{PutBack, Rested};
 use super::cx::Cx;
 use super::disk::{Disk, DiskIndex};
 use super::job::{Job, Owner};
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::slots::Phase;
-use super::tag::SlotIndex;
+use super::tag::{RequestName, SlotIndex};
 use super::tally::Kind;
 use super::ticket::Ticket;
 
@@ -126,7 +128,7 @@ impl Longs {
 }
 
 impl Long {
-    fn new(task: Box<dyn LongTask>, disk: Arc<Disk>) -> Self {
+    fn new(Rested { task, used }: Rested, disk: Arc<Disk>) -> Self {
         Self {
             task,
             at: disk.clone(),
@@ -137,12 +139,12 @@ impl Long {
             ticket: None,
             op: BlockOp::FLUSH,
             is_counted: false,
-            used: 0,
+            used,
         }
     }
 
-    fn may_restart(&self) -> bool {
-        self.lock.is_none() && !matches!(self.wants, Wants::Answer) && self.task.may_restart()
+    fn may_rest(&self) -> bool {
+        self.lock.is_none() && !matches!(self.wants, Wants::Answer | Wants::Failed(_))
     }
 
     /// Gets its memory, if there is some.
@@ -188,15 +190,18 @@ impl RequestQueue {
         let (command, room) = (state.command, if state.data_out { state.data_len } else { 0 });
         let entry = self.queue.luns.entry(state.entry);
         let owner = Owner { life: self.queue.life, id: state.id };
-        let task = match entry.unit.begin(&command, &entry.condition(Some(owner))) {
-            Ok(task) => task,
+        let name = RequestName { worker: self.index, slot, generation: state.generation };
+        let rested = self.begun.take(name, &command, self.queue.luns.place(state.entry));
+        let begin = || entry.unit.begin(&command, &entry.condition(Some(owner)));
+        let rested = match rested.map_or_else(|| begin().map(|task| Rested { task, used: 0 }), Ok) {
+            Ok(rested) => rested,
             Err(outcome) => return self.end_long(slot, &outcome),
         };
-        if task.data_out_len() > room {
+        if rested.task.data_out_len() > room {
             return self.refuse(slot, ResponseCode::OVERRUN);
         }
         let disk = entry.disk.as_ref().expect("only a disk has long commands").clone();
-        self.longs.0[usize::from(slot.0)] = Some(Box::new(Long::new(task, disk)));
+        self.longs.0[usize::from(slot.0)] = Some(Box::new(Long::new(rested, disk)));
         self.slots.get(slot).phase = Phase::Waiting;
         if !self.advance(slot, cx) {
             self.stand_by(slot, cx);
@@ -228,7 +233,7 @@ impl RequestQueue {
     #[cold]
     pub(super) fn advance(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
         // What others wait for goes on, or it would come after them.
-        if self.queue.is_draining() && cx.privileged.is_empty() && self.longs.get(slot).may_restart() {
+        if self.queue.is_draining() && cx.privileged.is_empty() && self.longs.get(slot).may_rest() {
             self.put_back_long(slot);
             return true;
         }
@@ -375,15 +380,18 @@ impl RequestQueue {
         self.end(slot, outcome, used);
     }
 
-    /// The queue is about to rest: the command is forgotten but for its head.
+    /// The queue is about to rest: the command is forgotten but for its head, and its task if that goes on where it was.
     fn put_back_long(&mut self, slot: SlotIndex) {
-        self.longs.forget(slot);
+        let Long { mut task, wants, used, .. } = *self.longs.0[usize::from(slot.0)].take().expect("it is long");
+        let rested = task.rest(!matches!(wants, Wants::Room)).then_some(Rested { task, used });
         if let Some(stood_in) = self.slots.get(slot).stood_in.take() {
             self.queue.release(&stood_in);
         }
-        let command = self.slots.get(slot).command;
+        let (state, luns) = (self.slots.get(slot), &self.queue.luns);
+        let (command, place) = (state.command, luns.place(state.entry));
+        let standing = luns.entry(state.entry).standing.clone();
         let head = self.slots.give_back(slot);
-        self.begun.push((head.id(), command));
+        self.begun.add(PutBack { chain: head.id(), command, place, standing, rested, name: None });
         self.queue.put_back(vec![head]);
     }
 }

@@ -6,11 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::scsi::reservations::Access;
-use crate::scsi::{
-    Attention, Condition, Designator, Hindrance, MissingUnit, ModeValues, Neighbour, Neighbours, Place, Unit,
-    WellKnownUnit,
-};
+use crate::scsi::{Attention, Condition, Hindrance, MissingUnit, Unit, WellKnownUnit};
 use crate::virtio_scsi::lun::{WELL_KNOWN_LUN, encode_lun};
 use crate::virtio_scsi::{Address, LunAddress};
 
@@ -18,6 +14,8 @@ use super::disk::Disk;
 use super::job::Owner;
 use super::standing::Standing;
 use super::target_port::TargetPort;
+
+mod neighbours;
 
 /// Place of an [`Entry`] in its map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,7 +119,8 @@ impl LunMap {
             let (luns, report) = (Vec::new(), Vec::new());
             self.targets[number] = Some(Target { luns, report, missing_zero, missing, well_known });
         }
-        let entry = self.entry_of(disk.clone(), address);
+        let standing = Arc::new(Standing::new(self.port.stir.clone()));
+        let entry = self.entry_of(disk.clone(), address, standing);
         if let Some(saved) = disk.sharing.saved_mode(self.port.nexus) {
             entry.standing.update_mode(|_| saved);
         }
@@ -137,7 +136,7 @@ impl LunMap {
 
     /// Takes the logical unit at `address` out of the map; with the last one its target goes. False if there is none.
     pub(crate) fn remove(&mut self, address: Address) -> bool {
-        let Some((number, place)) = self.place(address) else { return false };
+        let Some((number, place)) = self.position_of(address) else { return false };
         let Some(target) = &mut self.targets[number] else { return false };
         let (_, index) = target.luns.remove(place);
         target.report.remove(place);
@@ -161,9 +160,9 @@ impl LunMap {
     /// Gives the logical unit at an address another disk, which is the same one to its driver but for what `disk` says of
     /// it. False if there is none.
     pub(crate) fn replace(&mut self, Placement { address, disk }: Placement) -> bool {
-        let Some((number, place)) = self.place(address) else { return false };
+        let Some((number, place)) = self.position_of(address) else { return false };
         let Some((_, before)) = self.targets[number].as_ref().map(|target| target.luns[place]) else { return false };
-        let entry = Entry { standing: self.entry(before).standing.clone(), ..self.entry_of(disk, address) };
+        let entry = self.entry_of(disk, address, self.entry(before).standing.clone());
         let index = self.put(entry);
         self.leaving.push((before, Leaving::Replaced));
         if let Some(target) = &mut self.targets[number] {
@@ -191,15 +190,15 @@ impl LunMap {
     }
 
     /// Target and place of the logical unit at `address`.
-    fn place(&self, address: Address) -> Option<(usize, usize)> {
+    fn position_of(&self, address: Address) -> Option<(usize, usize)> {
         let number = usize::from(address.target);
         let target = self.targets.get(number)?.as_ref()?;
         target.luns.binary_search_by_key(&address.lun, |&(lun, _)| lun).ok().map(|place| (number, place))
     }
 
-    fn entry_of(&self, disk: Arc<Disk>, address: Address) -> Entry {
-        let standing = Arc::new(Standing::new(self.port.stir.clone()));
-        Entry { standing, ..Entry::new(Unit::Disk(disk.unit(self.port.port)), Some(disk), Some(address.target)) }
+    fn entry_of(&self, disk: Arc<Disk>, address: Address, standing: Arc<Standing>) -> Entry {
+        let unit = disk.unit(self.port.port).with_copies(standing.notes.copies.clone());
+        Entry { standing, ..Entry::new(Unit::Disk(unit), Some(disk), Some(address.target)) }
     }
 
     fn put(&mut self, entry: Entry) -> EntryIndex {
@@ -286,15 +285,6 @@ impl LunMap {
         self.entries.iter().filter(shows).for_each(|entry| entry.standing.set_hindered(hindered));
     }
 
-    /// The disk at a place that [`Neighbours::find`] has given, if the driver may read it now, or change it.
-    pub(crate) fn disk_at(&self, Place(at): Place, is_change: bool) -> Option<&Arc<Disk>> {
-        let (index, number) = (EntryIndex(at as u32), (at >> 32) as u32);
-        let entry = self.entries.get(index.0 as usize).filter(|entry| entry.number == number)?;
-        let may = entry.standing.may(if is_change { Access::Write } else { Access::Read });
-        let can = self.leaving(index).is_none() && !entry.standing.is_stopped() && entry.hindrance(None).is_none();
-        entry.disk.as_ref().filter(|_| may && can)
-    }
-
     /// The disks, each once for each address that it has.
     pub(crate) fn disks(&self) -> impl Iterator<Item = &Arc<Disk>> {
         self.standings().map(|(disk, _)| disk)
@@ -304,18 +294,6 @@ impl LunMap {
     pub(crate) fn standings(&self) -> impl Iterator<Item = (&Arc<Disk>, &Standing)> {
         let entries = self.addressed().map(|(_, index)| self.entry(index));
         entries.filter_map(|entry| Some((entry.disk.as_ref()?, &*entry.standing)))
-    }
-}
-
-impl Neighbours for LunMap {
-    fn find(&self, designator: &Designator<'_>) -> Option<Neighbour> {
-        let mut disks = self.addressed().filter_map(|(_, at)| Some((at, self.entry(at), self.entry(at).unit.disk()?)));
-        let (at, entry, unit) = disks.find(|(_, _, unit)| unit.is_designated(designator))?;
-        let place = Place(u64::from(entry.number) << 32 | u64::from(at.0));
-        let neighbour = unit.neighbour(place, entry.hindrance(None));
-        let standing = &entry.standing;
-        let protected = standing.mode().current.has(ModeValues::SWP);
-        (!standing.is_stopped()).then_some(Neighbour { writable: neighbour.writable && !protected, ..neighbour })
     }
 }
 

@@ -22,6 +22,7 @@ mod apply;
 mod at_once;
 mod backend;
 mod batch;
+mod begun;
 mod control_queue;
 mod controller;
 mod core;

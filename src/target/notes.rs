@@ -1,16 +1,18 @@
 //! What a logical unit of a controller keeps beside its medium and looks at in cold commands alone: its clock, what a host
-//! calls it, and what was counted.
+//! calls it, what was counted, and what became of copies.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::scsi::{Clock, Facts, Identifying, IoStatistics, Shared, Statistics};
+use crate::scsi::{Clock, Copies, Facts, Identifying, IoStatistics, Shared, Statistics};
 
 /// The notes of one unit.
 #[derive(Debug)]
 pub(crate) struct Notes {
     since: Instant,
     kept: Mutex<Kept>,
+    /// What became of copies that its driver has named.
+    pub(crate) copies: Copies,
 }
 
 #[derive(Debug, Default)]
@@ -23,7 +25,7 @@ struct Kept {
 
 impl Notes {
     pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), kept: Mutex::default() }
+        Self { since: Instant::now(), kept: Mutex::default(), copies: Copies::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

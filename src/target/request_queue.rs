@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 
-use crate::scsi::{Attention, Command, ModeValues};
+use crate::scsi::{Attention, ModeValues};
 use crate::virtio::ring::{Chain, Head, UsualChain};
 use crate::virtio_scsi::{CommandRequest, CommandResponse, DataLayout, Direction, Framing, ResponseCode};
 use crate::virtio_scsi::{SENSE_SIZE_MAX, write_command_response};
 
 use super::batch::BATCH;
+use super::begun::Begun;
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::disk::Disk;
@@ -43,8 +44,8 @@ pub(crate) struct RequestQueue {
     pub(crate) waiting: VecDeque<SlotIndex>,
     /// Requests that task management or other commands hold back, in order.
     pub(crate) held_back: VecDeque<Held>,
-    /// Long commands that were put back after they had been started, by their chains: what was allowed then still is.
-    pub(super) begun: Vec<(u16, Command)>,
+    /// Long commands that were put back after they had been started.
+    pub(super) begun: Begun,
     pub(crate) crew: Crew,
     pub(super) known: KnownUnits,
     /// The chain that was popped last.
@@ -66,7 +67,7 @@ impl RequestQueue {
             longs: Longs::new(size),
             waiting: VecDeque::with_capacity(size.into()),
             held_back: VecDeque::new(),
-            begun: Vec::new(),
+            begun: Begun::default(),
             crew,
             known: KnownUnits::new(),
             chain: Chain::new(),
@@ -112,7 +113,12 @@ impl RequestQueue {
         if stood_in.is_some() {
             self.slots.get(slot).stood_in = stood_in;
         }
+        if !self.begun.is_empty() {
+            let name = self.name(slot);
+            self.begun.recognize(self.slots.get(slot).chain(), name);
+        }
         self.execute(slot, &request, cx);
+        self.forget_begun();
     }
 
     /// Moves the chain's segments to a slot: those of the response, then those of the data.
@@ -273,6 +279,13 @@ impl RequestQueue {
         let Self { slots, waiting, held_back, .. } = self;
         waiting.retain(|&index| slots.get(index).phase == Phase::Waiting);
         held_back.retain(|held| slots.get(held.slot).phase == Phase::Barred);
+        self.forget_begun();
+    }
+
+    /// Of commands that were put back, and ended before they went on, nothing is left.
+    pub(super) fn forget_begun(&mut self) {
+        let Self { slots, begun, .. } = self;
+        begun.forget(|name| slots.holds(name.slot, name.generation));
     }
 
     /// How another initiator ends the commands in `scope`. TAS of the control mode page says whether each of those that are
@@ -302,6 +315,8 @@ impl RequestQueue {
     pub(crate) fn put_back(&mut self) {
         let mut heads = Vec::new();
         for Held { slot, .. } in self.held_back.drain(..) {
+            let generation = self.slots.get(slot).generation;
+            self.begun.put_back(RequestName { worker: self.index, slot, generation });
             if let Some(stood_in) = self.slots.get(slot).stood_in.take() {
                 self.queue.release(&stood_in);
             }

@@ -320,6 +320,9 @@ impl Standing {
             self.update_mode(ModeState::restored);
             self.notes.reset();
         }
+        if attention.is_new_start() {
+            self.notes.copies.forget_ended();
+        }
         let mut attentions = self.attentions.lock().unwrap_or_else(PoisonError::into_inner);
         attentions.raise(attention);
         self.put(ATTENTION, ATTENTION);

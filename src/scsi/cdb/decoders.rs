@@ -9,10 +9,10 @@ use super::super::log::{LogControl, LogSelect, LogSense};
 use super::super::long::{FormatUnit, LongCommand, Sanitize, SanitizeAction};
 use super::super::mode::ModeSelect;
 use super::super::opcodes::SupportedOpcodes;
-use super::super::query::Query;
+use super::super::query::{CopyResult, Query};
 use super::super::setting::Setting;
 use super::super::sharing::Sharing;
-use super::super::spec::sanitize as action;
+use super::super::spec::{copy_out, sanitize as action};
 use super::Cdb;
 
 fn be16(cdb: &Cdb, at: usize) -> u16 {
@@ -156,11 +156,31 @@ pub(super) fn unmap(cdb: &Cdb) -> Command {
 }
 
 pub(super) fn extended_copy(cdb: &Cdb) -> Command {
-    Command::Long(LongCommand::ExtendedCopy { parameter_list_length: be32(cdb, 10) })
+    let (lid4, parameter_list_length) = (cdb[1] & 0x1f == copy_out::EXTENDED_COPY_LID4, be32(cdb, 10));
+    Command::Long(LongCommand::ExtendedCopy { lid4, parameter_list_length })
 }
 
-pub(super) fn copy_parameters(cdb: &Cdb) -> Command {
-    Command::Query(Query::CopyParameters { allocation_length: be32(cdb, 10) })
+pub(super) fn copy_abort(cdb: &Cdb) -> Command {
+    Command::Long(LongCommand::CopyAbort { list_id: be32(cdb, 2) })
+}
+
+fn copy_result(cdb: &Cdb, what: CopyResult, list_id: u32) -> Command {
+    Command::Query(Query::Copy { what, list_id, allocation_length: be32(cdb, 10) })
+}
+
+/// What asks about no copy in particular.
+pub(super) fn copy_result_0(cdb: &Cdb, what: CopyResult) -> Command {
+    copy_result(cdb, what, 0)
+}
+
+/// What asks by a list identifier of one byte.
+pub(super) fn copy_result_1(cdb: &Cdb, what: CopyResult) -> Command {
+    copy_result(cdb, what, cdb[2].into())
+}
+
+/// What asks by a list identifier of four bytes.
+pub(super) fn copy_result_4(cdb: &Cdb, what: CopyResult) -> Command {
+    copy_result(cdb, what, be32(cdb, 2))
 }
 
 pub(super) fn format_unit(cdb: &Cdb) -> Command {
@@ -305,8 +325,7 @@ pub(super) fn log_sense(cdb: &Cdb) -> Command {
 
 pub(super) fn report_opcodes(cdb: &Cdb) -> Command {
     Command::Query(Query::SupportedOpcodes(SupportedOpcodes {
-        rctd: bit(cdb[2], 7),
-        options: cdb[2] & 0x07,
+        wanted: cdb[2] & 0x87,
         opcode: cdb[3],
         service_action: be16(cdb, 4),
         allocation_length: be32(cdb, 6),

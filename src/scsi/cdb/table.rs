@@ -1,10 +1,11 @@
 //! The table of commands: what may be in each CDB, and what reads it.
 
 use super::super::command::{CdbForm, Command};
+use super::super::query::CopyResult;
 use super::super::sharing::Sharing;
 use super::super::spec::{
-    NACA, Opcode, SERVICE_ACTION_EXTENDED_COPY_LID1, SERVICE_ACTION_GET_LBA_STATUS_16,
-    SERVICE_ACTION_OPERATING_PARAMETERS, SERVICE_ACTION_READ_CAPACITY_16, maintenance_in, maintenance_out, sanitize,
+    NACA, Opcode, SERVICE_ACTION_GET_LBA_STATUS_16, SERVICE_ACTION_READ_CAPACITY_16, copy_in, copy_out, maintenance_in,
+    maintenance_out, sanitize,
 };
 use super::{Cdb, decoders as d};
 
@@ -141,10 +142,22 @@ pub(super) static TABLE: &[Entry] = &[
     service_action(&[Opcode::PERSISTENT_RESERVE_OUT.0, 6, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, CONTROL], d::persistent_out),
     service_action(&[Opcode::PERSISTENT_RESERVE_OUT.0, 7, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, CONTROL], d::persistent_out),
     service_action(&[Opcode::PERSISTENT_RESERVE_OUT.0, 8, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, CONTROL], d::persistent_out),
-    lasting(service_action(&[Opcode::THIRD_PARTY_COPY_OUT.0, SERVICE_ACTION_EXTENDED_COPY_LID1, 0, 0, 0, 0, 0, 0, 0, 0,
+    lasting(service_action(&[Opcode::THIRD_PARTY_COPY_OUT.0, copy_out::EXTENDED_COPY_LID1, 0, 0, 0, 0, 0, 0, 0, 0,
         0xff, 0xff, 0xff, 0xff, 0, CONTROL], d::extended_copy)),
-    service_action(&[Opcode::THIRD_PARTY_COPY_IN.0, SERVICE_ACTION_OPERATING_PARAMETERS, 0, 0, 0, 0, 0, 0, 0, 0,
-        0xff, 0xff, 0xff, 0xff, 0, CONTROL], d::copy_parameters),
+    lasting(service_action(&[Opcode::THIRD_PARTY_COPY_OUT.0, copy_out::EXTENDED_COPY_LID4, 0, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, CONTROL], d::extended_copy)),
+    service_action(&[Opcode::THIRD_PARTY_COPY_OUT.0, copy_out::COPY_OPERATION_ABORT, 0xff, 0xff, 0xff, 0xff,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, CONTROL], d::copy_abort),
+    service_action(&[Opcode::THIRD_PARTY_COPY_IN.0, copy_in::COPY_STATUS_LID1, 0xff, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, CONTROL], |cdb| d::copy_result_1(cdb, CopyResult::Status)),
+    service_action(&[Opcode::THIRD_PARTY_COPY_IN.0, copy_in::COPY_DATA_LID1, 0xff, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, CONTROL], |cdb| d::copy_result_1(cdb, CopyResult::Data)),
+    service_action(&[Opcode::THIRD_PARTY_COPY_IN.0, copy_in::OPERATING_PARAMETERS, 0, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, CONTROL], |cdb| d::copy_result_0(cdb, CopyResult::OperatingParameters)),
+    service_action(&[Opcode::THIRD_PARTY_COPY_IN.0, copy_in::FAILURE_DETAILS_LID1, 0xff, 0, 0, 0, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, CONTROL], |cdb| d::copy_result_1(cdb, CopyResult::FailureDetails)),
+    service_action(&[Opcode::THIRD_PARTY_COPY_IN.0, copy_in::COPY_STATUS_LID4, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+        0xff, 0xff, 0xff, 0xff, 0, CONTROL], |cdb| d::copy_result_4(cdb, CopyResult::Status4)),
     refusing(entry(&[Opcode::READ_16.0, 0x1c, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
         0xff, 0xff, 0xff, 0xff, 0x3f, CONTROL], |cdb| d::read(cdb, CdbForm::Sixteen)), PROTECT),
     refusing(entry(&[Opcode::COMPARE_AND_WRITE.0, 0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,

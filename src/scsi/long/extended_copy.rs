@@ -1,21 +1,24 @@
-//! EXTENDED COPY with a list identifier of one byte, LID1 (SPC-5): blocks from one logical unit to another of the same device.
+//! EXTENDED COPY with a list identifier of one byte or of four, LID1 and LID4 (SPC-5): blocks from one logical unit to another
+//! of the same device.
 //!
 //! The whole parameter list is taken apart before the first block is copied. A segment that turns out to name what cannot be
 //! copied ends the command when its turn comes: those before it have been copied then, as its number in the sense data says.
 //! Only logical units of the initiator's own device can be named, by what their device identification page says.
 
-use bdev::{IoError, OpKind};
+use bdev::IoError;
 
 use super::super::hindrance::Hindrance;
 use super::super::outcome::{BlockOp, Outcome};
 use super::super::sense::Sense;
-use super::super::spec::{Asc, SenseKey};
-use super::{CHUNK_BYTES, Desk, LogicalUnit, LongStep, LongTask, OpMemory};
+use super::super::spec::Asc;
+use super::super::third_party_copy::Copies;
+use super::copying::Copying;
+use super::{CHUNK_BYTES, Desk, LogicalUnit, LongStep, LongTask};
 
 mod list;
 
 pub(in super::super) use list::{BLOCK_TO_BLOCK, BLOCK_TO_BLOCK_OFFSET, IDENTIFICATION};
-use list::{List, Segment};
+use list::{Form, List};
 
 /// Most descriptors of copy sources and copy destinations in one list.
 pub(in super::super) const CSCD_MAX: u16 = 16;
@@ -67,67 +70,41 @@ pub trait Neighbours {
 
 /// An EXTENDED COPY in progress.
 #[derive(Debug)]
-pub(super) struct ExtendedCopy {
+struct ExtendedCopy {
+    form: Form,
     list_len: usize,
-    segments: Vec<Segment>,
-    /// Why the segment behind them cannot be copied, if there is one.
-    fails: Option<Sense>,
-    stage: Stage,
-    /// The segment that is being copied, and the bytes of it that have been.
-    segment: usize,
-    done: u64,
-    doing: u64,
-    has_written: bool,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Stage {
-    Parse,
-    Read,
-    Write,
+    copies: Copies,
+    /// There once the list was read.
+    copying: Option<Copying>,
 }
 
 /// Begins an EXTENDED COPY.
-pub(super) fn begin(parameter_list_length: u32) -> Result<Box<dyn LongTask>, Outcome> {
+pub(super) fn begin(unit: &LogicalUnit, lid4: bool, parameter_list_length: u32) -> Result<Box<dyn LongTask>, Outcome> {
+    let form = if lid4 { Form::Four } else { Form::One };
     // A length of 0 is no error (SPC-5, EXTENDED COPY command), nor is it a list.
     if parameter_list_length == 0 {
         return Err(Outcome::GOOD);
     }
-    if parameter_list_length < list::HEADER_LEN as u32 {
+    if parameter_list_length < form.header_len() as u32 {
         return Err(Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR).into());
     }
-    let list_len = parameter_list_length.min(list::LEN_MAX as u32) as usize;
-    let stage = Stage::Parse;
-    let (segments, fails, segment, done, doing, has_written) = (Vec::new(), None, 0, 0, 0, false);
-    Ok(Box::new(ExtendedCopy { list_len, segments, fails, stage, segment, done, doing, has_written }))
+    let list_len = parameter_list_length.min(form.len_max() as u32) as usize;
+    Ok(Box::new(ExtendedCopy { form, list_len, copies: unit.copies.clone(), copying: None }))
+}
+
+/// COPY OPERATION ABORT.
+pub(super) fn abort(unit: &LogicalUnit, list_id: u32) -> Outcome {
+    if unit.copies.abort(list_id) { Outcome::GOOD } else { Sense::invalid_field(2, None).into() }
 }
 
 impl ExtendedCopy {
-    /// Reads the next piece, of this segment or of the next one that has some.
-    fn read(&mut self) -> LongStep {
-        while let Some(segment) = self.segments.get(self.segment) {
-            let left = segment.len - self.done;
-            if left == 0 {
-                (self.segment, self.done) = (self.segment + 1, 0);
-                continue;
-            }
-            self.doing = left.min(segment.piece_max);
-            self.stage = Stage::Write;
-            return self.step(OpKind::Read, segment.from);
-        }
-        self.fails.map_or(LongStep::GOOD, LongStep::from)
-    }
-
-    fn write(&mut self) -> LongStep {
-        let to = self.segments[self.segment].to;
-        self.has_written = true;
-        self.stage = Stage::Read;
-        self.step(OpKind::Write { fua: false }, to)
-    }
-
-    fn step(&self, kind: OpKind, (place, offset): (Place, u64)) -> LongStep {
-        let op = BlockOp { kind, offset: offset + self.done, len: self.doing };
-        LongStep::Elsewhere(place, op, OpMemory::Own { at: 0, len: self.doing as usize })
+    /// Reads the list, and finds out what it is about.
+    fn read(&self, bytes: &[u8], neighbours: &dyn Neighbours) -> Result<Copying, Sense> {
+        let list = List::parse(bytes, self.form)?;
+        let begin = |id| self.copies.begin(id, self.form.service_action());
+        let running = list.id.map(begin).transpose()?;
+        let (segments, fails) = list.resolve(neighbours);
+        Ok(Copying::new(segments, fails, running))
     }
 }
 
@@ -137,45 +114,28 @@ impl LongTask for ExtendedCopy {
     }
 
     fn memory_len(&self) -> usize {
-        const { assert!(list::LEN_MAX <= CHUNK_BYTES as usize) };
+        const { assert!(Form::Four.len_max() <= CHUNK_BYTES as usize) };
         CHUNK_BYTES as usize
     }
 
-    /// One that reads what another segment of it has written would not come to the same.
-    fn may_restart(&self) -> bool {
-        let overlap = |(a, at): (Place, u64), a_len: u64, (b, b_at): (Place, u64), b_len: u64| {
-            a == b && at < b_at + b_len && b_at < at + a_len
-        };
-        let feeds = |one: &Segment| self.segments.iter().any(|other| overlap(one.to, one.len, other.from, other.len));
-        !(self.has_written && self.segments.iter().any(feeds))
+    fn rest(&mut self, is_done: bool) -> bool {
+        self.copying.as_mut().map(|copying| copying.rest(is_done)).is_some()
     }
 
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
-        match self.stage {
-            Stage::Parse => {
-                let bytes = &mut desk.memory[..self.list_len];
-                desk.data.take(0, bytes);
-                match List::parse(bytes) {
-                    Ok(list) => (self.segments, self.fails) = list.resolve(desk.neighbours),
-                    Err(sense) => return sense.into(),
-                }
-                self.read()
+        if self.copying.is_none() {
+            let bytes = &mut desk.memory[..self.list_len];
+            desk.data.take(0, bytes);
+            match self.read(bytes, desk.neighbours) {
+                Ok(copying) => self.copying = Some(copying),
+                Err(sense) => return sense.into(),
             }
-            Stage::Read => {
-                self.done += self.doing;
-                self.read()
-            }
-            Stage::Write => self.write(),
         }
+        self.copying.as_mut().expect("the list was read").go_on()
     }
 
-    /// The segment is told that failed (SPC-5, errors detected during processing of segment descriptors).
     fn failed(&mut self, _op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
-        if error == IoError::Busy {
-            return LongStep::Done(Outcome::BUSY);
-        }
-        let sense = Sense::new(SenseKey::COPY_ABORTED, Asc::THIRD_PARTY_DEVICE_FAILURE);
-        sense.with_command_specific(self.segment as u64).into()
+        self.copying.as_mut().expect("it had an operation").failed(error)
     }
 }
 

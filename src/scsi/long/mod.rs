@@ -29,6 +29,7 @@ use super::spec::{Asc, SenseKey};
 
 pub(super) mod buffers;
 mod compare_and_write;
+mod copying;
 mod erase;
 pub mod extended_copy;
 mod format_unit;
@@ -74,10 +75,17 @@ pub enum LongCommand {
     WriteBuffer(BufferAccess),
     /// One whose parameter list changes settings.
     Setting(Setting),
-    /// EXTENDED COPY (LID1).
+    /// EXTENDED COPY (LID1) and (LID4).
     ExtendedCopy {
+        /// Its list identifier has four bytes.
+        lid4: bool,
         /// Bytes of parameter list.
         parameter_list_length: u32,
+    },
+    /// COPY OPERATION ABORT.
+    CopyAbort {
+        /// LIST IDENTIFIER.
+        list_id: u32,
     },
     /// FORMAT UNIT.
     FormatUnit(FormatUnit),
@@ -103,7 +111,7 @@ impl LongCommand {
             Self::Unmap { parameter_list_length: 0 } | Self::WriteBuffer(BufferAccess { len: Be24([0, 0, 0]), .. }) => {
                 DataDirection::None
             }
-            Self::ExtendedCopy { parameter_list_length: 0 } => DataDirection::None,
+            Self::ExtendedCopy { parameter_list_length: 0, .. } | Self::CopyAbort { .. } => DataDirection::None,
             Self::ExtendedCopy { .. } => DataDirection::Out,
             Self::FormatUnit(cdb) => cdb.direction(),
             Self::Sanitize(cdb) => cdb.direction(),
@@ -126,10 +134,11 @@ pub trait LongTask: Debug + Send {
         0
     }
 
-    /// Whether it may be dropped between two steps and begun again, which must come to the same as if it had not. Asked when
-    /// the queue is about to rest. One that is not is expected to have few steps left, whatever was asked of it.
-    fn may_restart(&self) -> bool {
-        true
+    /// Between two steps it is to let go of its memory, and of the initiator's data buffer, until its queue has rested; what it
+    /// gets then is zeroed. `is_done`: the operation of its last step was done. True if it goes on after that with
+    /// [`next`](Self::next). If not it is dropped and begun again, which must come to the same as if it had not.
+    fn rest(&mut self, _is_done: bool) -> bool {
+        false
     }
 
     /// The first step, or the next one after a step that succeeded.
@@ -280,9 +289,10 @@ impl LogicalUnit {
             Command::Long(LongCommand::ReassignBlocks { long_lba, long_list }) => {
                 reassign::begin(self, long_lba, long_list)
             }
-            Command::Long(LongCommand::ExtendedCopy { parameter_list_length }) => {
-                extended_copy::begin(parameter_list_length)
+            Command::Long(LongCommand::ExtendedCopy { lid4, parameter_list_length }) => {
+                extended_copy::begin(self, lid4, parameter_list_length)
             }
+            Command::Long(LongCommand::CopyAbort { list_id }) => Err(extended_copy::abort(self, list_id)),
             Command::Long(LongCommand::FormatUnit(cdb)) => format_unit::begin(self, cdb),
             Command::Long(LongCommand::Sanitize(cdb)) => sanitize::begin(self, cdb, condition),
             Command::Long(LongCommand::WriteBuffer(access)) => buffers::begin_write(self, access),

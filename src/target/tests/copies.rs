@@ -1,15 +1,19 @@
 //! EXTENDED COPY: operations on the disks of several logical units.
 
 use super::bed::Bed;
-use super::guest::Data;
+use super::guest::{Data, Ended};
+use super::live_luns::{change, open};
 use super::sim_disk::SimDisk;
+use crate::scsi::Attention;
+use crate::target::lun_map::Placement;
+use crate::virtio_scsi::Address;
 use crate::virtio_scsi::spec::TMF_ABORT_TASK;
 
 const OK: u8 = 0;
 const ABORTED: u8 = 2;
 
 /// EXTENDED COPY of a block, from disk to disk.
-fn copy(bed: &Bed, from: (usize, u8), to: (usize, u8)) -> Vec<u8> {
+pub(super) fn copy(bed: &Bed, from: (usize, u8), to: (usize, u8)) -> Vec<u8> {
     let mut list = vec![0; 16 + 2 * 32 + 28];
     (list[3], list[11]) = (64, 28);
     for (at, disk) in [(16, from.0), (48, to.0)] {
@@ -23,10 +27,17 @@ fn copy(bed: &Bed, from: (usize, u8), to: (usize, u8)) -> Vec<u8> {
 }
 
 /// EXTENDED COPY with such a list.
-const COPY: [u8; 16] = [0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0];
+pub(super) const COPY: [u8; 16] = [0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 108, 0, 0];
+
+/// Sends a command, and waits for its end.
+pub(super) fn execute(bed: &mut Bed, target: u8, cdb: &[u8], data: Data<'_>) -> Ended {
+    bed.guest().send(0, target, cdb, data);
+    bed.run();
+    bed.guest().take_one()
+}
 
 /// One core, one guest, and two disks that answer when they are told.
-fn two_disks() -> (Bed, SimDisk, SimDisk) {
+pub(super) fn two_disks() -> (Bed, SimDisk, SimDisk) {
     let (mut bed, mut disks) = Bed::simulated(1, 1, 2);
     let (second, first) = (disks.pop().expect("two"), disks.pop().expect("two"));
     bed.guest().write(0, 0, 3, 7);
@@ -93,23 +104,6 @@ fn a_copy_has_no_more_rights_to_a_disk_than_its_guest() {
 }
 
 #[test]
-fn a_copy_begins_again_after_a_rest() {
-    let (mut bed, first, second) = two_disks();
-    let list = copy(&bed, (0, 3), (1, 5));
-    let id = bed.guest().send(0, 0, &COPY, Data::Out(&list));
-    bed.run();
-    let gate = bed.rest();
-    first.answer(0, Ok(()));
-    bed.run();
-    assert!(gate.is_open() && second.held() == 0);
-    bed.guest().go_on();
-    first.go();
-    second.go();
-    bed.run();
-    assert_eq!((bed.guest().take_ended(), second.block(5)), (vec![(id, OK)], vec![7; 512]));
-}
-
-#[test]
 fn a_copy_and_work_on_a_whole_disk_keep_out_of_each_others_way() {
     let (mut bed, first, second) = two_disks();
     let list = copy(&bed, (0, 3), (1, 5));
@@ -141,4 +135,93 @@ fn a_disk_of_another_device_is_not_reachable() {
     bed.guest().send(0, 0, &COPY, Data::Out(&list));
     bed.run();
     assert_eq!(bed.guest().take_one().sense, Some((0xa, 0x0d02)));
+}
+
+/// The list of LID4 with the same content, and a name.
+fn with_name(name: u8, list: &[u8]) -> Vec<u8> {
+    let mut header = [0; 48];
+    (header[0], header[3], header[16], header[23]) = (1, 32, 0xff, name);
+    (header[43], header[45]) = (list[3], list[11]);
+    [&header[..], &list[16..]].concat()
+}
+
+/// EXTENDED COPY (LID4) of so many bytes of list.
+fn copy_4(len: usize) -> [u8; 16] {
+    [0x83, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, len as u8, 0, 0]
+}
+
+/// RECEIVE COPY STATUS (LID4) of the name 9.
+const STATUS: [u8; 16] = [0x84, 5, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0];
+const UNKNOWN: Option<(u8, u16)> = Some((5, 0x2400));
+
+#[test]
+fn a_copy_with_a_name_can_be_asked_about_and_aborted() {
+    let (mut bed, first, second) = two_disks();
+    let list = with_name(9, &copy(&bed, (0, 3), (1, 5)));
+    let id = bed.guest().send(0, 0, &copy_4(list.len()), Data::Out(&list));
+    bed.run();
+    let told = execute(&mut bed, 0, &STATUS, Data::In(64)).data;
+    assert_eq!((&told[..8], &told[8..16]), (&[0, 0, 0, 28, 1, 0x11, 0, 0][..], &[0, 0, 0, 100, 0, 0, 0, 0][..]));
+    assert_eq!((&told[16..24], &told[24..26]), (&[0; 8][..], &[0, 1][..]), "a segment has begun");
+    assert_eq!(execute(&mut bed, 1, &STATUS, Data::In(64)).sense, UNKNOWN, "it was asked of the other unit");
+    let again = execute(&mut bed, 0, &copy_4(list.len()), Data::Out(&list));
+    assert_eq!(again.sense, Some((5, 0x0016)), "its name is taken");
+    let abort = [0x83, 0x1c, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(execute(&mut bed, 0, &abort, Data::Without).status, 0);
+    first.answer(0, Ok(()));
+    bed.run();
+    let ended = bed.guest().take_one();
+    assert_eq!((ended.id, ended.sense, second.held()), (id, Some((0xa, 0x2f02)), 0));
+    let told = execute(&mut bed, 0, &STATUS, Data::In(64)).data;
+    assert_eq!(told[4..16], [1, 0x60, 0, 1, 0xff, 0xff, 0xff, 0xfe, 0x40, 0, 0, 0], "TASK ABORTED");
+    assert_eq!(execute(&mut bed, 0, &abort, Data::Without).sense, UNKNOWN);
+}
+
+#[test]
+fn what_became_of_a_copy_is_known_until_the_unit_is_reset_or_the_nexus_lost() {
+    for (attention, target, is_known) in [
+        (Attention::LogicalUnitReset, 0, false),
+        (Attention::HardReset, 0, false),
+        (Attention::NexusLoss, 0, false),
+        (Attention::LogicalUnitReset, 1, true),
+        (Attention::CapacityChanged, 0, true),
+    ] {
+        let (mut bed, first, second) = two_disks();
+        first.go();
+        second.go();
+        let list = with_name(9, &copy(&bed, (0, 3), (1, 5)));
+        assert_eq!(execute(&mut bed, 0, &copy_4(list.len()), Data::Out(&list)).status, 0);
+        bed.guest().adapter.luns().raise(attention, |address| address.target == target);
+        let status = execute(&mut bed, 0, &STATUS, Data::In(64));
+        let status = if target == 0 { execute(&mut bed, 0, &STATUS, Data::In(64)) } else { status };
+        assert_eq!(status.sense, if is_known { None } else { UNKNOWN }, "{attention:?}");
+        assert!(!is_known || status.data[4..6] == [1, 1]);
+    }
+}
+
+#[test]
+fn a_copy_that_task_management_ends_is_known_as_aborted() {
+    let (mut bed, first, _) = two_disks();
+    let list = with_name(9, &copy(&bed, (0, 3), (1, 5)));
+    let id = bed.guest().send(0, 0, &copy_4(list.len()), Data::Out(&list));
+    bed.run();
+    bed.guest().manage(TMF_ABORT_TASK, 0, id);
+    bed.run();
+    assert_eq!((bed.guest().take_ended().len(), first.cancelled()), (2, 1));
+    assert_eq!(execute(&mut bed, 0, &STATUS, Data::In(64)).data[5], 0x60);
+}
+
+#[test]
+fn what_became_of_a_copy_is_known_when_its_disk_has_another_size() {
+    let (mut bed, first, second) = two_disks();
+    first.go();
+    second.go();
+    let list = with_name(9, &copy(&bed, (0, 3), (1, 5)));
+    assert_eq!(execute(&mut bed, 0, &copy_4(list.len()), Data::Out(&list)).status, 0);
+    let larger = SimDisk::new(200);
+    let disk = open(&mut bed, 1, 2, &larger);
+    let address = Address { target: 0, lun: 0 };
+    let left = change(&mut bed, |luns| assert!(luns.replace(Placement { address, disk })));
+    assert!(left.is_open());
+    assert_eq!(execute(&mut bed, 0, &STATUS, Data::In(64)).data[4..6], [1, 1]);
 }

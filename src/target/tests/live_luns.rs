@@ -33,7 +33,7 @@ pub(super) fn change(bed: &mut Bed, edit: impl FnOnce(&mut LunMap)) -> Gate {
 }
 
 /// A disk that is new on all of `cores` cores.
-fn open(bed: &mut Bed, cores: usize, index: usize, disk: &SimDisk) -> Arc<Disk> {
+pub(super) fn open(bed: &mut Bed, cores: usize, index: usize, disk: &SimDisk) -> Arc<Disk> {
     let disk = Arc::new(Disk::of(Arc::new(disk.clone()), DiskIndex(index)));
     for core in 0..cores {
         let (reply, answer) = mpsc::channel();

@@ -14,6 +14,7 @@ mod jobs;
 mod live_luns;
 mod long;
 mod model;
+mod put_back;
 mod queues;
 mod remote;
 mod requests;

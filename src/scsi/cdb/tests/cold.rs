@@ -6,7 +6,7 @@ use crate::scsi::log::{LogControl, LogSelect, LogSense};
 use crate::scsi::long::{FormatUnit, Sanitize, SanitizeAction};
 use crate::scsi::mode::ModeSelect;
 use crate::scsi::opcodes::SupportedOpcodes;
-use crate::scsi::query::Query;
+use crate::scsi::query::{CopyResult, Query};
 use crate::scsi::sharing::Sharing;
 
 fn long(command: LongCommand) -> Command {
@@ -87,10 +87,22 @@ fn reservations() {
 
 #[test]
 fn copies() {
-    let list = LongCommand::ExtendedCopy { parameter_list_length: 0x0102_0304 };
-    decodes(&[0x83, 0x00, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0], long(list));
-    let parameters = Command::Query(Query::CopyParameters { allocation_length: 0x0102_0304 });
-    decodes(&[0x84, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0], parameters);
+    let out = |service_action: u8| [0x83, service_action, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0];
+    let copy = |lid4| Command::Long(LongCommand::ExtendedCopy { lid4, parameter_list_length: 0x0102_0304 });
+    decodes(&out(0), copy(false));
+    decodes(&out(1), copy(true));
+    let list_id = 0x0506_0708;
+    let abort = [0x83, 0x1c, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    decodes(&abort, Command::Long(LongCommand::CopyAbort { list_id }));
+    let asks = |what, list_id| Command::Query(Query::Copy { what, list_id, allocation_length: 0x0102_0304 });
+    let one = |service_action: u8| [0x84, service_action, 9, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0];
+    decodes(&one(0), asks(CopyResult::Status, 9));
+    decodes(&one(1), asks(CopyResult::Data, 9));
+    decodes(&one(4), asks(CopyResult::FailureDetails, 9));
+    let four = |service_action: u8| [0x84, service_action, 5, 6, 7, 8, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0];
+    decodes(&four(5), asks(CopyResult::Status4, list_id));
+    let none = |service_action: u8| [0x84, service_action, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0];
+    decodes(&none(3), asks(CopyResult::OperatingParameters, 0));
 }
 
 #[test]
@@ -100,7 +112,7 @@ fn maintenance() {
     let identifying = ReportIdentifying { information_type: 0x7f, allocation_length };
     decodes(&[0xa3, 0x05, 0, 0, 0, 0, 1, 2, 3, 4, 0xfe, 0], report(Query::Identifying(identifying)));
     decodes(&[0xa3, 0x2a, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0], report(Query::PortGroups { format: 1, allocation_length }));
-    let opcodes = SupportedOpcodes { rctd: true, options: 3, opcode: 0x93, service_action: 0x0506, allocation_length };
+    let opcodes = SupportedOpcodes { wanted: 0x83, opcode: 0x93, service_action: 0x0506, allocation_length };
     decodes(&[0xa3, 0x0c, 0x83, 0x93, 5, 6, 1, 2, 3, 4, 0, 0], report(Query::SupportedOpcodes(opcodes)));
     let functions = Query::SupportedTaskFunctions { repd: true, allocation_length };
     decodes(&[0xa3, 0x0d, 0x80, 0, 0, 0, 1, 2, 3, 4, 0, 0], report(functions));

@@ -1,18 +1,32 @@
-//! The parameter list of EXTENDED COPY (LID1): header, descriptors of copy sources and destinations (CSCD), segments.
+//! The parameter list of EXTENDED COPY (LID1) and (LID4): header, descriptors of copy sources and destinations (CSCD), segments.
 
 use super::super::super::sense::{FieldPointer, Sense, SenseKeySpecific};
-use super::super::super::spec::{Asc, SenseKey};
-use super::super::CHUNK_BYTES;
-use super::{CSCD_MAX, DESCRIPTORS_LEN_MAX, Designator, Neighbour, Neighbours, Place, SEGMENT_BYTES_MAX, SEGMENTS_MAX};
+use super::super::super::spec::{Asc, SenseKey, copy_out};
+use super::super::copying::{Segment, piece_max};
+use super::{CSCD_MAX, DESCRIPTORS_LEN_MAX, Designator, Neighbour, Neighbours, SEGMENT_BYTES_MAX, SEGMENTS_MAX};
 
-/// Bytes of the header.
-pub(super) const HEADER_LEN: usize = 16;
 /// Bytes of a CSCD descriptor.
 pub(super) const CSCD_LEN: usize = 32;
 /// Bytes of the longest segment descriptor that is known.
 pub(super) const SEGMENT_LEN_MAX: usize = 32;
-/// Bytes of a list that can be right. There is no inline data.
-pub(super) const LEN_MAX: usize = HEADER_LEN + DESCRIPTORS_LEN_MAX as usize;
+/// Which of the two lists it is: of LID1, or of LID4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    One,
+    Four,
+}
+
+/// What the header of a list says.
+#[derive(Debug)]
+struct Header {
+    id: Option<u32>,
+    /// Bytes of CSCD descriptors and of segment descriptors, and where these numbers stand.
+    cscds_len: usize,
+    cscds_len_at: u16,
+    segments_len: usize,
+    segments_len_at: u16,
+    inline_len: u32,
+}
 
 /// Descriptor type of an identification descriptor.
 pub(in super::super::super) const IDENTIFICATION: u8 = 0xe4;
@@ -37,6 +51,9 @@ fn aborted_at(asc: Asc, at: usize) -> Sense {
 /// A list whose lengths fit, and of which every descriptor is known.
 #[derive(Debug)]
 pub(super) struct List<'a> {
+    /// Its name, if it has one.
+    pub(super) id: Option<u32>,
+    header_len: usize,
     cscds: &'a [[u8; CSCD_LEN]],
     segments: Vec<Descriptor<'a>>,
 }
@@ -46,16 +63,6 @@ pub(super) struct List<'a> {
 struct Descriptor<'a> {
     at: usize,
     bytes: &'a [u8],
-}
-
-/// What is to be copied, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) from: (Place, u64),
-    pub(super) to: (Place, u64),
-    pub(super) len: u64,
-    /// Most of it in one operation: whole blocks of both.
-    pub(super) piece_max: u64,
 }
 
 /// What a segment descriptor says.
@@ -83,26 +90,104 @@ fn be64(bytes: &[u8], at: usize) -> u64 {
     u64::from(be32(bytes, at)) << 32 | u64::from(be32(bytes, at + 4))
 }
 
+impl Form {
+    /// Bytes of the header.
+    pub(super) const fn header_len(self) -> usize {
+        match self {
+            Self::One => 16,
+            Self::Four => 48,
+        }
+    }
+
+    /// Bytes of a list that can be right. There is no inline data.
+    pub(super) const fn len_max(self) -> usize {
+        self.header_len() + DESCRIPTORS_LEN_MAX as usize
+    }
+
+    pub(super) const fn service_action(self) -> u8 {
+        match self {
+            Self::One => copy_out::EXTENDED_COPY_LID1,
+            Self::Four => copy_out::EXTENDED_COPY_LID4,
+        }
+    }
+
+    /// Reads a header that is there.
+    fn header(self, bytes: &[u8]) -> Result<Header, Sense> {
+        Ok(match self {
+            Self::One => Header {
+                id: list_id(bytes, bytes[0].into(), 0)?,
+                cscds_len: be16(bytes, 2).into(),
+                cscds_len_at: 2,
+                segments_len: be32(bytes, 8) as usize,
+                segments_len_at: 8,
+                inline_len: be32(bytes, 12),
+            },
+            Self::Four => {
+                check_header_4(bytes)?;
+                Header {
+                    id: list_id(bytes, be32(bytes, 20), 20)?,
+                    cscds_len: be16(bytes, 42).into(),
+                    cscds_len_at: 42,
+                    segments_len: be16(bytes, 44).into(),
+                    segments_len_at: 44,
+                    inline_len: be16(bytes, 46).into(),
+                }
+            }
+        })
+    }
+}
+
+/// The name of a list whose LIST IDENTIFIER, `id`, stands at byte `at`. LIST ID USAGE says whether it has one.
+fn list_id(bytes: &[u8], id: u32, at: u16) -> Result<Option<u32>, Sense> {
+    match bytes[1] >> 3 & 3 {
+        0b00 | 0b10 => Ok(Some(id)),
+        0b11 if id == 0 => Ok(None),
+        0b11 => Err(Sense::invalid_parameter(at, None)),
+        _ => Err(Sense::invalid_parameter(1, Some(4))),
+    }
+}
+
+/// What a header of LID4 says of itself. Its command does not end before the copy (IMMED), and has no sense data that says that
+/// all is well (G_SENSE).
+fn check_header_4(bytes: &[u8]) -> Result<(), Sense> {
+    const FORMAT: u8 = 0x01;
+    const HEADER_CSCD: u8 = 0xff;
+    if bytes[0] != FORMAT {
+        return Err(Sense::invalid_parameter(0, None));
+    }
+    if usize::from(be16(bytes, 2)) != CSCD_LEN {
+        return Err(Sense::invalid_parameter(2, None));
+    }
+    match bytes[15] {
+        0 => {}
+        flags => return Err(Sense::invalid_parameter(15, Some(7 - flags.leading_zeros() as u8))),
+    }
+    if bytes[16] != HEADER_CSCD {
+        return Err(Sense::invalid_parameter(16, None));
+    }
+    Ok(())
+}
+
 impl<'a> List<'a> {
     /// Takes a list apart that has at least its header.
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Sense> {
+    pub(super) fn parse(bytes: &'a [u8], form: Form) -> Result<Self, Sense> {
         const LENGTH_ERROR: Sense = Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR);
-        let (cscds_len, segments_len) = (usize::from(be16(bytes, 2)), be32(bytes, 8) as usize);
-        if be32(bytes, 12) > 0 {
+        let (header_len, header) = (form.header_len(), form.header(bytes)?);
+        if header.inline_len > 0 {
             return Err(Sense::illegal(Asc::INLINE_DATA_LENGTH_EXCEEDED));
         }
-        if cscds_len.saturating_add(segments_len) > DESCRIPTORS_LEN_MAX as usize {
+        if header.cscds_len.saturating_add(header.segments_len) > DESCRIPTORS_LEN_MAX as usize {
             return Err(LENGTH_ERROR);
         }
-        if cscds_len > usize::from(CSCD_MAX) * CSCD_LEN {
+        if header.cscds_len > usize::from(CSCD_MAX) * CSCD_LEN {
             return Err(Sense::illegal(Asc::TOO_MANY_TARGET_DESCRIPTORS));
         }
-        let (cscds, rest) = bytes[HEADER_LEN..].split_at_checked(cscds_len).ok_or(LENGTH_ERROR)?;
-        let segments = rest.get(..segments_len).ok_or(LENGTH_ERROR)?;
-        let (cscds, []) = cscds.as_chunks() else { return Err(Sense::invalid_parameter(2, None)) };
-        cscds.iter().enumerate().try_for_each(|(index, cscd)| check_cscd(cscd, HEADER_LEN + index * CSCD_LEN))?;
-        let segments = segment_descriptors(segments, HEADER_LEN + cscds_len)?;
-        Ok(Self { cscds, segments })
+        let (cscds, rest) = bytes[header_len..].split_at_checked(header.cscds_len).ok_or(LENGTH_ERROR)?;
+        let segments = rest.get(..header.segments_len).ok_or(LENGTH_ERROR)?;
+        let (cscds, []) = cscds.as_chunks() else { return Err(Sense::invalid_parameter(header.cscds_len_at, None)) };
+        cscds.iter().enumerate().try_for_each(|(index, cscd)| check_cscd(cscd, header_len + index * CSCD_LEN))?;
+        let segments = segment_descriptors(segments, header_len + header.cscds_len, header.segments_len_at)?;
+        Ok(Self { id: header.id, header_len, cscds, segments })
     }
 
     /// Finds out what all of it is about, up to the first segment that cannot be copied, and why that cannot: those before it
@@ -130,16 +215,14 @@ impl<'a> List<'a> {
         }
         let from = offset(&source, wanted.from, wanted.len).map_err(|asc| aborted_at(asc, wanted.from_at))?;
         let to = offset(&destination, wanted.to, wanted.len).map_err(|asc| aborted_at(asc, wanted.to_at))?;
-        let block_size = u64::from(source.block_size.max(destination.block_size));
-        let most = u64::from(CHUNK_BYTES).min(source.transfer_bytes_max).min(destination.transfer_bytes_max);
-        let piece_max = (most / block_size).max(1) * block_size;
+        let piece_max = piece_max(&source, &destination);
         Ok(Segment { from: (source.place, from), to: (destination.place, to), len: wanted.len, piece_max })
     }
 
     /// The logical unit that a descriptor names.
     fn cscd(&self, id: u16, neighbours: &dyn Neighbours) -> Result<Neighbour, Sense> {
         let cscd = self.cscds.get(usize::from(id)).ok_or(NOT_REACHABLE)?;
-        let at = HEADER_LEN + usize::from(id) * CSCD_LEN;
+        let at = self.header_len + usize::from(id) * CSCD_LEN;
         // No NUL, and no designator that is that of a port.
         if cscd[1] & 0x20 != 0 || cscd[5] & 0x30 != 0 {
             return Err(NOT_REACHABLE);
@@ -174,8 +257,8 @@ fn check_cscd(cscd: &[u8; CSCD_LEN], at: usize) -> Result<(), Sense> {
     Ok(())
 }
 
-/// The segment descriptors in `bytes`, which begin at byte `at` of the list.
-fn segment_descriptors(mut bytes: &[u8], mut at: usize) -> Result<Vec<Descriptor<'_>>, Sense> {
+/// The segment descriptors in `bytes`, which begin at byte `at` of the list and whose length it tells at `len_at`.
+fn segment_descriptors(mut bytes: &[u8], mut at: usize, len_at: u16) -> Result<Vec<Descriptor<'_>>, Sense> {
     let mut segments = Vec::new();
     while let Some(&kind) = bytes.first() {
         let len = match kind {
@@ -186,7 +269,7 @@ fn segment_descriptors(mut bytes: &[u8], mut at: usize) -> Result<Vec<Descriptor
         if segments.len() == usize::from(SEGMENTS_MAX) {
             return Err(Sense::illegal(Asc::TOO_MANY_SEGMENT_DESCRIPTORS));
         }
-        let (one, rest) = bytes.split_at_checked(len).ok_or(Sense::invalid_parameter(8, None))?;
+        let (one, rest) = bytes.split_at_checked(len).ok_or(Sense::invalid_parameter(len_at, None))?;
         if usize::from(be16(one, 2)) != len - 4 {
             return Err(Sense::invalid_parameter(at as u16 + 2, None));
         }

@@ -4,6 +4,7 @@ use bdev::{Info, IoError, OpKind};
 
 use super::super::testing::Rig;
 use super::*;
+use crate::scsi::SenseKey;
 use crate::scsi::sense::{FieldPointer, SenseKeySpecific};
 use crate::scsi::testing::{disk, info};
 
@@ -178,4 +179,106 @@ fn segments_that_count_bytes() {
     let mut far = with_offset(512, (0, 512), (0, 0));
     far[12..20].fill(0xff);
     assert_eq!(refused(&list(far)), aborted_at(0x0000, 0, at + 12));
+}
+
+/// The same list for LID4, with a list identifier.
+fn list_4(id: u8, cscds: &[[u8; 32]], segments: &[[u8; 28]]) -> Vec<u8> {
+    let mut header = [0; 48];
+    (header[0], header[3], header[16], header[23]) = (1, 32, 0xff, id);
+    (header[43], header[45]) = (cscds.len() as u8 * 32, segments.len() as u8 * 28);
+    [&header[..], cscds.as_flattened(), segments.as_flattened()].concat()
+}
+
+fn cdb_4(len: usize) -> [u8; 16] {
+    let mut cdb = cdb(len);
+    cdb[1] = 1;
+    cdb
+}
+
+/// RECEIVE COPY STATUS and its like.
+fn result(service_action: u8, id: [u8; 4]) -> [u8; 16] {
+    let [a, b, c, d] = id;
+    [0x84, service_action, a, b, c, d, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]
+}
+
+#[test]
+fn results_of_lid1() {
+    let mut rig = Rig::plain();
+    let mut list = list(&[cscd()], &[segment(0, 0, 3, 10, 20), segment(0, 0, 1, 10, 30)]);
+    list[0] = 7;
+    let unknown = Sense::invalid_field(2, None);
+    assert_eq!(rig.refused(&result(0, [7, 0, 0, 0]), &[]), unknown);
+    rig.good(&cdb(list.len()), &list);
+    assert_eq!(rig.good(&result(1, [7, 0, 0, 0]), &[]), [0; 4], "no data is held");
+    assert_eq!(rig.good(&result(4, [7, 0, 0, 0]), &[]), [0; 4], "nothing has failed");
+    let told = rig.good(&result(5, [0, 0, 0, 7]), &[]);
+    assert_eq!((told[4], told[5], told.len()), (0, 1, 32), "names are the same with one byte and with four");
+    assert_eq!(rig.good(&result(0, [7, 0, 0, 0]), &[]), [0, 0, 0, 8, 1, 0, 2, 0, 0, 0, 0x08, 0]);
+    assert_eq!(rig.refused(&result(0, [7, 0, 0, 0]), &[]), unknown, "it was forgotten with that");
+    list[1] = 0x18;
+    assert_eq!(rig.refused(&cdb(list.len()), &list), Sense::invalid_parameter(0, None));
+    list[1] = 0x08;
+    assert_eq!(rig.refused(&cdb(list.len()), &list), Sense::invalid_parameter(1, Some(4)));
+    (list[0], list[1]) = (0, 0x18);
+    rig.good(&cdb(list.len()), &list);
+    assert_eq!(rig.refused(&result(0, [0; 4]), &[]), unknown, "it had no name");
+}
+
+#[test]
+fn failure_details() {
+    let mut rig = Rig::plain();
+    rig.fails = |op| (op.offset == 500 * 512).then_some(IoError::Medium);
+    let list = list(&[cscd()], &[segment(0, 0, 1, 10, 20), segment(0, 0, 1, 500, 20)]);
+    let sense = rig.refused(&cdb(list.len()), &list);
+    assert_eq!(rig.good(&result(0, [0; 4]), &[]), [0, 0, 0, 8, 2, 0, 2, 0, 0, 0, 2, 0]);
+    let told = rig.good(&result(5, [0; 4]), &[]);
+    assert_eq!(told[..16], [0, 0, 0, 48, 0, 2, 0, 2, 0xff, 0xff, 0xff, 0xfe, 2, 20, 18, 0], "two operations were done");
+    assert_eq!((&told[32..50], &told[50..]), (sense.encode(false).as_bytes(), &[0, 0][..]));
+    let mut short = result(4, [0; 4]);
+    (short[12], short[13]) = (0, 77);
+    assert_eq!(rig.good(&short, &[])[..4], [0, 0, 0, 74], "not all of it was told");
+    let details = rig.good(&result(4, [0; 4]), &[]);
+    assert_eq!((&details[..4], &details[56..60]), (&[0, 0, 0, 74][..], &[2, 0, 0, 18][..]));
+    assert_eq!(&details[60..], sense.encode(false).as_bytes());
+    assert_eq!(rig.refused(&result(4, [0; 4]), &[]), Sense::invalid_field(2, None), "all has been told");
+    // Who has no room for them does not want them.
+    rig.refused(&cdb(list.len()), &list);
+    short[13] = 0;
+    assert!(rig.good(&short, &[]).is_empty());
+    assert_eq!(rig.good(&result(4, [0; 4]), &[]), [0; 4]);
+}
+
+#[test]
+fn lid4() {
+    let mut rig = Rig::plain();
+    let good = list_4(9, &[cscd()], &[segment(0, 0, 3, 10, 20)]);
+    rig.good(&cdb_4(good.len()), &good);
+    assert_eq!(rig.done(), [(OpKind::Read, 10, 3), (WRITE, 20, 3)]);
+    let status = rig.good(&result(5, [0, 0, 0, 9]), &[]);
+    assert_eq!(status[..16], [0, 0, 0, 28, 1, 1, 0, 2, 0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0]);
+    assert_eq!(status[16..], [0, 0, 0, 0, 0, 0, 0x06, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    let mut with = |at: usize, byte: u8| {
+        let mut list = good.clone();
+        list[at] = byte;
+        rig.refused(&cdb_4(list.len()), &list)
+    };
+    assert_eq!(with(0, 0), Sense::invalid_parameter(0, None));
+    assert_eq!(with(3, 0), Sense::invalid_parameter(2, None));
+    assert_eq!(with(15, 1), Sense::invalid_parameter(15, Some(0)), "IMMED");
+    assert_eq!(with(15, 2), Sense::invalid_parameter(15, Some(1)), "G_SENSE");
+    assert_eq!(with(16, 0), Sense::invalid_parameter(16, None));
+    assert_eq!(with(47, 1), Sense::illegal(Asc(0x260b)));
+    assert_eq!(with(43, 33), Sense::illegal(Asc(0x1a00)));
+    assert_eq!(rig.refused(&cdb_4(47), &good[..47]), Sense::illegal(Asc(0x1a00)));
+    rig.good(&cdb_4(0), &[]);
+    let out = list_4(9, &[cscd()], &[segment(0, 0, 1, 999, 20), segment(0, 0, 2, 999, 20)]);
+    assert_eq!(rig.refused(&cdb_4(out.len()), &out), aborted_at(0x0000, 1, 48 + 32 + 28 + 12));
+    assert_eq!(rig.good(&result(5, [0, 0, 0, 9]), &[])[5], 2);
+    let mut nameless = out.clone();
+    nameless[1] = 0x18;
+    assert_eq!(rig.refused(&cdb_4(out.len()), &nameless), Sense::invalid_parameter(20, None));
+    nameless[1] = 0x08;
+    assert_eq!(rig.refused(&cdb_4(out.len()), &nameless), Sense::invalid_parameter(1, Some(4)));
+    let abort = [0x83, 0x1c, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(rig.refused(&abort, &[]), Sense::invalid_field(2, None), "there is none in progress");
 }
