@@ -65,13 +65,11 @@ fn serve_devices(name: &'static str, block: &str) {
 }
 
 #[test]
-#[ignore = "takes long, and has not been seen to its end yet: cargo test --test guest_block -- --ignored"]
 fn block_devices_of_every_kind_are_served() {
     serve_devices("block", "512");
 }
 
 #[test]
-#[ignore = "takes long, and has not been seen to its end yet: cargo test --test guest_block -- --ignored"]
 fn block_devices_with_large_blocks_are_served() {
     serve_devices("block-4k", "4096");
 }

@@ -12,6 +12,7 @@ BLOCK=${BLOCK:-512}
 : >/tmp/ublk
 modprobe null_blk nr_devices=0
 modprobe ublk_drv
+modprobe dm_mod
 mount -t configfs configfs /sys/kernel/config
 
 # await COMMAND: until it says yes.
@@ -19,7 +20,7 @@ await() {
     tenths=0
     until eval "$1"; do
         tenths=$((tenths + 1))
-        [ "$tenths" -lt 600 ] || fail "waited for: $1"
+        [ "$tenths" -lt 1200 ] || fail "waited for: $1"
         sleep 0.1
     done
 }
@@ -54,8 +55,13 @@ scsi_debug_device() {
     await "[ -b $disk ]"
 }
 
-# The columns of stat: reads, writes, discards, flushes that the device has ended.
-count() { awk -v column="$1" '{ print $column }' "/sys/block/${disk#/dev/}/stat"; }
+# The columns of stat: reads, writes, discards, flushes that the device has ended. What stands for another does not count its
+# flushes: then that one, $lower, is asked.
+lower=
+count() {
+    counted=${lower:-$disk}
+    awk -v column="$1" '{ print $column }' "/sys/block/${counted#/dev/}/stat"
+}
 
 # serve DISK...
 serve() {
@@ -111,6 +117,7 @@ try() {
 part_of_another() {
     echo "0 $(((MIB << 11) - 16)) linear $disk 16" | dmsetup create lin
     refused claimed null_blk "$disk"
+    lower=$disk
     # The only one that there is.
     for dm in /sys/block/dm-*; do disk=/dev/${dm##*/}; done
     await "[ -b $disk ]"
