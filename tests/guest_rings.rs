@@ -7,9 +7,11 @@ mod guest;
 use common::{SOCKET, Target, cpumask, directory, image};
 use guest::Lab;
 
-/// The bit of RING_PACKED, counted from 1 as `cut` does, among those that the driver accepted.
+/// The bits of RING_PACKED, and of ACCESS_PLATFORM, NOTIFICATION_DATA and RING_RESET, counted from 1 as `cut` does, among those
+/// that the driver accepted.
 const JOB: &str = "
 result packed $(cut -c 35 /sys/bus/virtio/devices/virtio0/features)
+result others $(cut -c 34,39,41 /sys/bus/virtio/devices/virtio0/features)
 sh /job/jobs/verify";
 
 #[test]
@@ -24,6 +26,7 @@ fn linux_takes_the_ring_that_is_offered() {
         let args = ["--socket", SOCKET, "--cpus", "2", "--fail-on-warnings"];
         let machine = lab.boot(&target, name, JOB, &args).finish();
         assert_eq!(machine.results("packed"), [packed], "--ring {ring}");
+        assert_eq!(machine.results("others"), ["111"]);
         target.stop();
     }
 }
