@@ -29,6 +29,7 @@ impl Command {
             | Self::ReadBuffer(_)
             | Self::ReceiveDiagnosticResults { .. }
             | Self::ModeSense(_)
+            | Self::Long(LongCommand::PopulateToken { .. })
             | Self::OnRange { what: RangeCommand::Verify(_), .. } => Access::Read,
             Self::Write { .. }
             | Self::SynchronizeCache { .. }

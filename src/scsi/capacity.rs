@@ -29,13 +29,18 @@ pub(super) fn read_capacity_16(unit: &LogicalUnit, reply: &mut Reply) -> Result<
     data[0..8].copy_from_slice(&last_lba(unit).to_be_bytes());
     data[8..12].copy_from_slice(&unit.block_size.to_be_bytes());
     data[13] = unit.physical_exponent;
-    data[14] = match unit.discard {
+    data[14] = provisioning(unit);
+    reply.put(&data);
+    Ok(())
+}
+
+/// LBPME and LBPRZ, as READ CAPACITY (16) has them.
+pub(super) fn provisioning(unit: &LogicalUnit) -> u8 {
+    match unit.discard {
         Some(discard) if discard.zeroes => LBPME | LBPRZ,
         Some(_) => LBPME,
         None => 0,
-    };
-    reply.put(&data);
-    Ok(())
+    }
 }
 
 #[cfg(test)]

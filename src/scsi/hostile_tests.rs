@@ -62,6 +62,10 @@ impl Neighbours for Nobody {
     fn find(&self, _: &Designator<'_>) -> Option<Neighbour> {
         None
     }
+
+    fn random(&self, into: &mut [u8]) {
+        into.fill(0x5a);
+    }
 }
 
 /// Takes a long command to its end, on a disk whose blocks hold whatever is in memory.

@@ -15,7 +15,7 @@ use super::provisioning::Threshold;
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey};
-use super::third_party_copy::Copies;
+use super::third_party_copy::{Copies, Rods};
 use super::{capacity, diagnostics, inquiry, luns, mode, query, vpd};
 
 /// A disk.
@@ -45,6 +45,8 @@ pub struct LogicalUnit {
     pub(super) buffers: Buffers,
     /// The copies that the initiator has named.
     pub(super) copies: Copies,
+    /// The tokens that stand for blocks of this disk.
+    pub(super) rods: Rods,
     /// The target port through which commands come.
     pub(super) port: Port,
     /// There is a place where mode pages outlive a loss of power.
@@ -85,6 +87,7 @@ impl LogicalUnit {
             limits: Limits::new(info),
             buffers: Buffers::default(),
             copies: Copies::default(),
+            rods: Rods::default(),
             port: Port::derive(1, ""),
             saves_modes: false,
             removable: false,
@@ -112,9 +115,9 @@ impl LogicalUnit {
         Self { threshold: threshold.filter(|_| self.discard.is_some()), ..self }
     }
 
-    /// The same disk for an initiator that has `copies`.
-    pub fn with_copies(self, copies: Copies) -> Self {
-        Self { copies, ..self }
+    /// The same disk for an initiator that has `copies` and tokens.
+    pub fn with_copies(self, copies: Copies, rods: Rods) -> Self {
+        Self { copies, rods, ..self }
     }
 
     /// What the mode pages have to know.

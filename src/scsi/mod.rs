@@ -69,7 +69,8 @@ pub use limits::Limits;
 pub use log::{IoStatistics, LogControl, LogSelect, LogSense, Statistics};
 pub use logical_unit::LogicalUnit;
 pub use long::{
-    Background, DataBuffer, Designator, Desk, LongCommand, LongStep, LongTask, Neighbour, Neighbours, OpMemory, Place,
+    Background, DataBuffer, Designator, Desk, Found, LongCommand, LongStep, LongTask, Neighbour, Neighbours, OpMemory,
+    Place,
 };
 pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
@@ -84,6 +85,6 @@ pub use sense::{FieldPointer, Sense};
 pub use setting::Setting;
 pub use sharing::{Consequences, Demand, Shared, Sharing};
 pub use spec::{Asc, Opcode, SenseKey, Status};
-pub use third_party_copy::Copies;
+pub use third_party_copy::{Copies, Range, Rod, Rods, TOKEN_LEN};
 pub use timestamp::Clock;
 pub use unit::Unit;

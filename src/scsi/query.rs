@@ -60,7 +60,7 @@ pub enum Query {
     },
 }
 
-/// What is asked of third-party copies (SPC-5).
+/// What is asked of third-party copies (SPC-5, SBC-4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyResult {
     /// RECEIVE COPY STATUS (LID1).
@@ -73,6 +73,10 @@ pub enum CopyResult {
     FailureDetails,
     /// RECEIVE COPY STATUS (LID4).
     Status4,
+    /// RECEIVE ROD TOKEN INFORMATION.
+    RodToken,
+    /// REPORT ALL ROD TOKENS.
+    RodTokens,
 }
 
 /// What the caller knows of a logical unit beside its device and its [`Condition`].
@@ -110,7 +114,7 @@ pub(super) fn answer(
             Ok(())
         }
         Query::Copy { what, list_id, allocation_length } => {
-            third_party_copy::answer(unit, (what, list_id), allocation_length, reply)
+            third_party_copy::answer(unit, (what, list_id), allocation_length, facts.clock.host_ms, reply)
         }
         Query::Timestamp { allocation_length } => {
             reply.begin(allocation_length);

@@ -146,6 +146,10 @@ impl Neighbours for NoData {
     fn find(&self, _: &Designator<'_>) -> Option<Neighbour> {
         None
     }
+
+    fn random(&self, _into: &mut [u8]) {
+        unreachable!("a job makes no tokens");
+    }
 }
 
 impl Job {
@@ -168,6 +172,7 @@ impl Job {
         held.running = Some((owner, ticket.clone()));
         // Before anybody is asked: who has answered begins nothing new.
         held.hinder(disk, Some(Hindrance::During(work, 0)));
+        disk.sharing.change(0, u64::MAX);
         let all: Vec<_> = held.shown_by.iter().flat_map(|(_, reactors)| reactors.iter().cloned()).collect();
         let (gate, passes) = Gate::new(all.len());
         let stage = Stage::Alone(all.into_iter().zip(passes).collect(), gate);

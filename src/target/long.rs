@@ -355,6 +355,9 @@ impl RequestQueue {
         let long = self.longs.get(slot);
         let BlockOp { kind, offset, len } = long.op;
         let space = long.space.as_mut().expect("it has its memory");
+        if kind.is_change() {
+            long.at.sharing.change(offset, len);
+        }
         let (channel, io) = cx.channel(long.at.index);
         match channel.submit(io, &Op { kind, offset, len, segments: space.lend() }, tag) {
             Ok(()) => {

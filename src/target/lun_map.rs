@@ -197,7 +197,8 @@ impl LunMap {
     }
 
     fn entry_of(&self, disk: Arc<Disk>, address: Address, standing: Arc<Standing>) -> Entry {
-        let unit = disk.unit(self.port.port).with_copies(standing.notes.copies.clone());
+        let notes = &standing.notes;
+        let unit = disk.unit(self.port.port).with_copies(notes.copies.clone(), notes.rods.clone());
         Entry { standing, ..Entry::new(Unit::Disk(unit), Some(disk), Some(address.target)) }
     }
 

@@ -1,10 +1,10 @@
 //! What a logical unit of a controller keeps beside its medium and looks at in cold commands alone: its clock, what a host
-//! calls it, what was counted, and what became of copies.
+//! calls it, what was counted, what became of copies, and tokens.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::scsi::{Clock, Copies, Facts, Identifying, IoStatistics, Shared, Statistics};
+use crate::scsi::{Clock, Copies, Facts, Identifying, IoStatistics, Rods, Shared, Statistics};
 
 /// The notes of one unit.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub(crate) struct Notes {
     kept: Mutex<Kept>,
     /// What became of copies that its driver has named.
     pub(crate) copies: Copies,
+    /// Tokens that stand for blocks of the unit.
+    pub(crate) rods: Rods,
 }
 
 #[derive(Debug, Default)]
@@ -25,7 +27,7 @@ struct Kept {
 
 impl Notes {
     pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), kept: Mutex::default(), copies: Copies::default() }
+        Self { since: Instant::now(), kept: Mutex::default(), copies: Copies::default(), rods: Rods::default() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -68,7 +70,8 @@ impl Notes {
     }
 }
 
-fn host_ms() -> u64 {
+/// The host's clock, in milliseconds since 1970 UTC.
+pub(crate) fn host_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

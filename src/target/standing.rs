@@ -69,13 +69,15 @@ const ACA: u64 = 1 << 55;
 const EJECTED: u64 = 1 << 54;
 /// The medium has to stay in: PREVENT ALLOW MEDIUM REMOVAL.
 const PREVENTED: u64 = 1 << 53;
+/// There are tokens that stand for blocks of the disk.
+const WATCHED: u64 = 1 << 52;
 /// All that is no [`ModeState`].
-const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED;
+const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED | WATCHED;
 
 /// What keeps a command off the short way, of all that is in the state: modes that are saved do not.
 const UNUSUAL: u64 = OWN & !PREVENTED | u32::MAX as u64;
-/// What may end a command before it begins.
-const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA;
+/// What may end a command before it begins, or wants to be told of it.
+const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA | WATCHED;
 
 impl Standing {
     /// With a logical unit of the controller that has this `stir`.
@@ -111,7 +113,7 @@ impl Standing {
         self.bits() & UNUSUAL == 0
     }
 
-    /// Whether [`Standing::check`] has to be asked.
+    /// Whether [`Entry::admit`](super::lun_map::Entry::admit) has to be asked.
     #[inline]
     pub(crate) fn is_in_the_way(&self) -> bool {
         self.bits() & IN_THE_WAY != 0
@@ -292,6 +294,15 @@ impl Standing {
         self.put(HINDERED, if hindered { HINDERED } else { 0 });
     }
 
+    /// Whether there are tokens that stand for blocks of the disk.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.bits() & WATCHED != 0
+    }
+
+    pub(crate) fn set_watched(&self, watched: bool) {
+        self.put(WATCHED, if watched { WATCHED } else { 0 });
+    }
+
     /// Takes the attention to report next. Of two that ask at the same time only one gets it.
     pub(crate) fn take_attention(&self) -> Option<Attention> {
         self.take(Attentions::take)
@@ -322,6 +333,10 @@ impl Standing {
         }
         if attention.is_new_start() {
             self.notes.copies.forget_ended();
+        }
+        // A token outlives the reset of a unit, and the nexus.
+        if matches!(attention, Attention::PowerOn | Attention::HardReset) {
+            self.notes.rods.cancel_all();
         }
         let mut attentions = self.attentions.lock().unwrap_or_else(PoisonError::into_inner);
         attentions.raise(attention);

@@ -160,6 +160,14 @@ pub(super) fn extended_copy(cdb: &Cdb) -> Command {
     Command::Long(LongCommand::ExtendedCopy { lid4, parameter_list_length })
 }
 
+pub(super) fn populate_token(cdb: &Cdb) -> Command {
+    Command::Long(LongCommand::PopulateToken { list_id: be32(cdb, 6), parameter_list_length: be32(cdb, 10) })
+}
+
+pub(super) fn write_using_token(cdb: &Cdb) -> Command {
+    Command::Long(LongCommand::WriteUsingToken { list_id: be32(cdb, 6), parameter_list_length: be32(cdb, 10) })
+}
+
 pub(super) fn copy_abort(cdb: &Cdb) -> Command {
     Command::Long(LongCommand::CopyAbort { list_id: be32(cdb, 2) })
 }

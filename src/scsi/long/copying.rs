@@ -1,4 +1,5 @@
-//! Bytes from disk to disk of one device, piece by piece: what EXTENDED COPY comes to once its list is read.
+//! Bytes from disk to disk of one device, piece by piece: what EXTENDED COPY and WRITE USING TOKEN come to once their lists are
+//! read.
 
 use bdev::{IoError, OpKind};
 
@@ -56,6 +57,11 @@ impl Copying {
     pub(super) fn new(segments: Vec<Segment>, fails: Option<Sense>, running: Option<Running>) -> Self {
         let progress = Progress::default();
         Self { segments, fails, running, stage: Stage::Between, segment: 0, done: 0, doing: 0, progress }
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress
     }
 
     /// It lets go of its memory: the piece that it has read is read again. `is_done`: its last operation was done.

@@ -5,13 +5,15 @@
 //! copied ends the command when its turn comes: those before it have been copied then, as its number in the sense data says.
 //! Only logical units of the initiator's own device can be named, by what their device identification page says.
 
+use std::sync::Arc;
+
 use bdev::IoError;
 
 use super::super::hindrance::Hindrance;
 use super::super::outcome::{BlockOp, Outcome};
 use super::super::sense::Sense;
 use super::super::spec::Asc;
-use super::super::third_party_copy::Copies;
+use super::super::third_party_copy::{Copies, Rod, Rods, TOKEN_LEN};
 use super::copying::Copying;
 use super::{CHUNK_BYTES, Desk, LogicalUnit, LongStep, LongTask};
 
@@ -62,10 +64,41 @@ pub struct Neighbour {
     pub hindered: Option<Hindrance>,
 }
 
+/// What a token stands for.
+#[derive(Debug)]
+pub struct Found {
+    /// The logical unit with its blocks.
+    pub neighbour: Neighbour,
+    /// Its blocks.
+    pub rod: Arc<Rod>,
+    /// The tokens of that unit.
+    pub rods: Rods,
+}
+
 /// The logical units of a device.
 pub trait Neighbours {
     /// The disk with this designator.
     fn find(&self, designator: &Designator<'_>) -> Option<Neighbour>;
+
+    /// What a token stands for, if it is that of one of the units: it is used with that.
+    ///
+    /// # Errors
+    /// It is of no use any more.
+    fn rod(&self, _token: &[u8; TOKEN_LEN]) -> Option<Result<Found, Sense>> {
+        None
+    }
+
+    /// From now on whoever changes one of its blocks on the disk with this designator cancels a token before, as long as it is in
+    /// use.
+    fn watch(&self, _designator: &Designator<'_>, _rod: &Arc<Rod>) {}
+
+    /// Random bytes that nobody can guess.
+    fn random(&self, into: &mut [u8]);
+
+    /// The host's clock, in milliseconds since 1970 UTC.
+    fn now_ms(&self) -> u64 {
+        0
+    }
 }
 
 /// An EXTENDED COPY in progress.
@@ -152,6 +185,16 @@ impl LogicalUnit {
             writable: !self.read_only,
             hindered,
         }
+    }
+
+    /// What a token stands for, if it is one of its own, and is here at `place`.
+    pub fn rod(&self, token: &[u8; TOKEN_LEN], now_ms: u64) -> Option<Result<Arc<Rod>, Sense>> {
+        self.rods.find(token, now_ms)
+    }
+
+    /// Its tokens.
+    pub fn rods(&self) -> &Rods {
+        &self.rods
     }
 
     /// Whether a designator is one of its own.

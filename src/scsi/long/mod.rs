@@ -37,12 +37,13 @@ mod lba_status;
 mod or_write;
 mod reassign;
 mod sanitize;
+mod tokens;
 mod unmap;
 mod verify;
 mod write;
 mod write_same;
 
-pub use extended_copy::{Designator, Neighbour, Neighbours, Place};
+pub use extended_copy::{Designator, Found, Neighbour, Neighbours, Place};
 pub use format_unit::FormatUnit;
 pub use sanitize::{Sanitize, SanitizeAction};
 
@@ -82,6 +83,20 @@ pub enum LongCommand {
         /// Bytes of parameter list.
         parameter_list_length: u32,
     },
+    /// POPULATE TOKEN.
+    PopulateToken {
+        /// LIST IDENTIFIER.
+        list_id: u32,
+        /// Bytes of parameter list.
+        parameter_list_length: u32,
+    },
+    /// WRITE USING TOKEN.
+    WriteUsingToken {
+        /// LIST IDENTIFIER.
+        list_id: u32,
+        /// Bytes of parameter list.
+        parameter_list_length: u32,
+    },
     /// COPY OPERATION ABORT.
     CopyAbort {
         /// LIST IDENTIFIER.
@@ -99,7 +114,7 @@ impl LongCommand {
     /// Whether it writes to the medium.
     pub(super) const fn writes(self) -> bool {
         match self {
-            Self::Unmap { .. } | Self::FormatUnit(_) => true,
+            Self::Unmap { .. } | Self::FormatUnit(_) | Self::WriteUsingToken { .. } => true,
             Self::Sanitize(Sanitize { action, .. }) => !matches!(action, SanitizeAction::ExitFailureMode),
             _ => false,
         }
@@ -111,8 +126,11 @@ impl LongCommand {
             Self::Unmap { parameter_list_length: 0 } | Self::WriteBuffer(BufferAccess { len: Be24([0, 0, 0]), .. }) => {
                 DataDirection::None
             }
-            Self::ExtendedCopy { parameter_list_length: 0, .. } | Self::CopyAbort { .. } => DataDirection::None,
-            Self::ExtendedCopy { .. } => DataDirection::Out,
+            Self::ExtendedCopy { parameter_list_length: 0, .. }
+            | Self::PopulateToken { parameter_list_length: 0, .. }
+            | Self::WriteUsingToken { parameter_list_length: 0, .. }
+            | Self::CopyAbort { .. } => DataDirection::None,
+            Self::ExtendedCopy { .. } | Self::PopulateToken { .. } | Self::WriteUsingToken { .. } => DataDirection::Out,
             Self::FormatUnit(cdb) => cdb.direction(),
             Self::Sanitize(cdb) => cdb.direction(),
             Self::Unmap { .. } | Self::ReassignBlocks { .. } | Self::WriteBuffer(_) => DataDirection::Out,
@@ -291,6 +309,12 @@ impl LogicalUnit {
             }
             Command::Long(LongCommand::ExtendedCopy { lid4, parameter_list_length }) => {
                 extended_copy::begin(self, lid4, parameter_list_length)
+            }
+            Command::Long(LongCommand::PopulateToken { list_id, parameter_list_length }) => {
+                tokens::begin_populate(self, list_id, parameter_list_length)
+            }
+            Command::Long(LongCommand::WriteUsingToken { list_id, parameter_list_length }) => {
+                tokens::begin_write(self, list_id, parameter_list_length)
             }
             Command::Long(LongCommand::CopyAbort { list_id }) => Err(extended_copy::abort(self, list_id)),
             Command::Long(LongCommand::FormatUnit(cdb)) => format_unit::begin(self, cdb),

@@ -1,12 +1,14 @@
 //! A small disk in memory on which the tests of this room run commands from their first byte to their last.
 
+use std::sync::Arc;
+
 use bdev::{Extent, Info, IoError, OpKind};
 
 use crate::scsi::testing::{disk, info};
 use crate::scsi::{
-    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Demand, Designator, Desk, Effect, LogicalUnit,
-    LongStep, LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Port, Reply, Sense, Status, Step, Work,
-    decode,
+    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Demand, Designator, Desk, Effect, Found,
+    LogicalUnit, LongStep, LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Port, Reply, Rod, Sense, Status,
+    Step, TOKEN_LEN, Work, decode,
 };
 
 /// Steps after which a command that has not ended is broken.
@@ -29,6 +31,8 @@ pub struct Rig {
     pub demands: Vec<Demand>,
     /// What becomes of an operation instead.
     pub fails: fn(&BlockOp) -> Option<IoError>,
+    /// What the clock shows.
+    pub now_ms: u64,
 }
 
 /// How a command ended.
@@ -61,17 +65,37 @@ impl DataBuffer for Data<'_> {
 }
 
 /// A device with one logical unit.
-struct Alone(LogicalUnit);
+struct Alone<'a> {
+    unit: &'a LogicalUnit,
+    now_ms: u64,
+}
 
-impl Neighbours for Alone {
+impl Neighbours for Alone<'_> {
     fn find(&self, designator: &Designator<'_>) -> Option<Neighbour> {
-        self.0.is_designated(designator).then(|| self.0.neighbour(Place(0), None))
+        self.unit.is_designated(designator).then(|| self.unit.neighbour(Place(0), None))
+    }
+
+    fn rod(&self, token: &[u8; TOKEN_LEN]) -> Option<Result<Found, Sense>> {
+        let (neighbour, rods) = (self.unit.neighbour(Place(0), None), self.unit.rods().clone());
+        Some(self.unit.rod(token, self.now_ms)?.map(|rod| Found { neighbour, rod, rods }))
+    }
+
+    fn watch(&self, designator: &Designator<'_>, rod: &Arc<Rod>) {
+        assert!(self.unit.is_designated(designator) && !rod.is_cancelled());
+    }
+
+    fn random(&self, into: &mut [u8]) {
+        into.fill(0x5a);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now_ms
     }
 }
 
 impl Rig {
-    fn alone(&self) -> Alone {
-        Alone(disk(&self.info))
+    fn alone(&self) -> Alone<'_> {
+        Alone { unit: &self.unit, now_ms: self.now_ms }
     }
 
     /// On a disk with `info`, whose blocks hold their own number in every byte: the first ones, those of a huge disk.
@@ -88,6 +112,7 @@ impl Rig {
             works: Vec::new(),
             demands: Vec::new(),
             fails: |_| None,
+            now_ms: 0,
         }
     }
 

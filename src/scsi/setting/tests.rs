@@ -131,6 +131,10 @@ impl Neighbours for Nothing {
     fn find(&self, _: &Designator<'_>) -> Option<Neighbour> {
         None
     }
+
+    fn random(&self, _into: &mut [u8]) {
+        unreachable!("it makes no tokens");
+    }
 }
 
 impl crate::scsi::DataBuffer for Nothing {

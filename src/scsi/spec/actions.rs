@@ -6,6 +6,10 @@ pub mod copy_out {
     pub const EXTENDED_COPY_LID1: u8 = 0x00;
     /// EXTENDED COPY (LID4).
     pub const EXTENDED_COPY_LID4: u8 = 0x01;
+    /// POPULATE TOKEN.
+    pub const POPULATE_TOKEN: u8 = 0x10;
+    /// WRITE USING TOKEN.
+    pub const WRITE_USING_TOKEN: u8 = 0x11;
     /// COPY OPERATION ABORT.
     pub const COPY_OPERATION_ABORT: u8 = 0x1c;
 }
@@ -22,6 +26,10 @@ pub mod copy_in {
     pub const FAILURE_DETAILS_LID1: u8 = 0x04;
     /// RECEIVE COPY STATUS (LID4).
     pub const COPY_STATUS_LID4: u8 = 0x05;
+    /// RECEIVE ROD TOKEN INFORMATION.
+    pub const ROD_TOKEN_INFORMATION: u8 = 0x07;
+    /// REPORT ALL ROD TOKENS.
+    pub const REPORT_ALL_ROD_TOKENS: u8 = 0x08;
 }
 
 /// Service actions of SANITIZE (SBC-4).

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::sense::Sense;
 use super::super::spec::{Asc, copy_out};
+use super::token::Token;
 
 /// Copies that are remembered at a time. One that has ended makes room for a new one.
 pub(super) const RECORDS_MAX: usize = 64;
@@ -15,6 +16,8 @@ pub(super) enum Status {
     Good,
     /// It has failed, and its command has told so.
     Failed(Sense),
+    /// The same, but something has been written.
+    Short(Sense),
     /// It was ended by COPY OPERATION ABORT, or by task management.
     Aborted,
 }
@@ -39,6 +42,8 @@ pub(super) struct Record {
     pub(super) service_action: u8,
     pub(super) status: Status,
     pub(super) progress: Progress,
+    /// What it has made, until that is told.
+    pub(super) token: Option<Token>,
     /// RECEIVE COPY STATUS (LID1) has told how it ended, which it does once.
     status_told: bool,
     /// And RECEIVE COPY FAILURE DETAILS (LID1) why.
@@ -116,6 +121,7 @@ impl Copies {
             service_action,
             status: Status::Running,
             progress: Progress::default(),
+            token: None,
             status_told: false,
             details_told: false,
             wants_abort: false,
@@ -144,6 +150,11 @@ impl Copies {
         let mut contents = self.contents();
         contents.records.iter_mut().filter(|record| record.id == id).for_each(|record| record.details_told = true);
         contents.records.retain(|record| !record.is_told());
+    }
+
+    /// The token of a copy has been told.
+    pub(super) fn token_is_told(&self, id: u32) {
+        self.contents().records.iter_mut().filter(|record| record.id == id).for_each(|record| record.token = None);
     }
 
     /// Forgets all that have ended: the logical unit was reset, or the nexus lost.
@@ -182,6 +193,16 @@ impl Running {
     /// It has ended well.
     pub(in super::super) fn end(&self) {
         self.update(|record| record.status = Status::Good);
+    }
+
+    /// It has ended well, with a token.
+    pub(in super::super) fn end_with(&self, token: Token) {
+        self.update(|record| (record.status, record.token) = (Status::Good, Some(token)));
+    }
+
+    /// It has written less than it was to, and its command tells that.
+    pub(in super::super) fn end_short(&self, sense: Sense) {
+        self.update(|record| record.status = Status::Short(sense));
     }
 
     /// It has failed.

@@ -5,7 +5,7 @@ use crate::scsi::testing::{data, disk, info, refused};
 use crate::scsi::{Eui64, Identity, Naa, Port};
 
 fn vpd(unit: &LogicalUnit, page: u8) -> Vec<u8> {
-    data(unit, &[0x12, 0x01, page, 0x01, 0x00, 0])
+    data(unit, &[0x12, 0x01, page, 0x04, 0x00, 0])
 }
 
 fn padded_to(len: usize, head: &[u8]) -> Vec<u8> {

@@ -4,6 +4,7 @@
 //! here before a command that changed it is answered. Changes are carried out one after the other by the [`clerk`].
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -12,7 +13,7 @@ use reactor::Gate;
 use crate::scsi::port_groups::AccessState;
 use crate::scsi::reservations::{Changes, Nexus, Registry};
 use crate::scsi::{
-    Asc, Attention, Consequences, Demand, ModeChange, ModeState, Naa, Outcome, SavedModes, Sense, SenseKey, Shared,
+    Asc, Attention, Consequences, Demand, ModeChange, ModeState, Naa, Outcome, Rod, SavedModes, Sense, SenseKey, Shared,
 };
 use crate::virtio_scsi::Address;
 
@@ -25,6 +26,7 @@ use super::ticket::Ticket;
 pub(crate) mod clerk;
 pub(crate) mod store;
 pub(crate) mod surveyor;
+mod watch;
 
 use clerk::Order;
 use store::Store;
@@ -56,12 +58,16 @@ pub(crate) struct Sharing {
     /// What its ports have saved of their mode pages.
     modes: Mutex<SavedModes>,
     gauge: Gauge,
+    /// Until when tokens are watched that stand for its blocks, by the host's clock; 0 if there are none.
+    watched_until_ms: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State {
     shared: Shared,
     members: Vec<Member>,
+    /// What tokens stand for that are in use.
+    watched: Vec<Weak<Rod>>,
 }
 
 /// A logical unit of a controller that is this disk.
@@ -95,10 +101,11 @@ impl Office {
         }
         let registry = self.store.as_ref().map_or_else(Registry::default, |store| store.load(naa));
         let shared = Shared { registry, keeps: self.store.is_some(), ..Shared::default() };
-        let state = Mutex::new(State { shared, members: Vec::new() });
+        let state = Mutex::new(State { shared, members: Vec::new(), watched: Vec::new() });
         let modes = Mutex::new(self.store.as_ref().map_or_else(SavedModes::default, |store| store.load_modes(naa)));
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
-        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes, gauge: Gauge::default() });
+        let (gauge, watched_until_ms) = (Gauge::default(), AtomicU64::new(0));
+        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes, gauge, watched_until_ms });
         known.add(naa, &sharing);
         sharing
     }
@@ -122,6 +129,7 @@ impl Sharing {
     /// A controller shows the disk at `address`, for as long as `standing` lives.
     pub(crate) fn join(&self, port: &Arc<TargetPort>, address: Address, standing: &Arc<Standing>) {
         let mut state = self.state();
+        standing.set_watched(!state.watched.is_empty());
         let standing = Arc::downgrade(standing);
         state.members.push(Member { port: port.clone(), address, standing, is_warned: false });
         if let Some(group) = port.port.group {
@@ -285,7 +293,7 @@ impl State {
 
     /// Forgets who does not show the disk any more.
     fn prune(&mut self) {
-        let Self { shared, members } = self;
+        let Self { shared, members, .. } = self;
         members.retain(|member| member.standing.strong_count() > 0);
         let mut ports: Vec<_> = members.iter().map(|member| member.port.port).collect();
         ports.sort_unstable_by_key(|port| port.relative);

@@ -27,3 +27,4 @@ mod sim_disk;
 mod simulation;
 mod tasks;
 mod thresholds;
+mod tokens;

@@ -91,7 +91,10 @@ fn copies() {
     let copy = |lid4| Command::Long(LongCommand::ExtendedCopy { lid4, parameter_list_length: 0x0102_0304 });
     decodes(&out(0), copy(false));
     decodes(&out(1), copy(true));
-    let list_id = 0x0506_0708;
+    let (list_id, parameter_list_length) = (0x0506_0708, 0x0102_0304);
+    let with_id = |service_action: u8| [0x83, service_action, 0, 0, 0, 0, 5, 6, 7, 8, 1, 2, 3, 4, 0x3f, 0];
+    decodes(&with_id(0x10), Command::Long(LongCommand::PopulateToken { list_id, parameter_list_length }));
+    decodes(&with_id(0x11), Command::Long(LongCommand::WriteUsingToken { list_id, parameter_list_length }));
     let abort = [0x83, 0x1c, 5, 6, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     decodes(&abort, Command::Long(LongCommand::CopyAbort { list_id }));
     let asks = |what, list_id| Command::Query(Query::Copy { what, list_id, allocation_length: 0x0102_0304 });
@@ -101,8 +104,10 @@ fn copies() {
     decodes(&one(4), asks(CopyResult::FailureDetails, 9));
     let four = |service_action: u8| [0x84, service_action, 5, 6, 7, 8, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0];
     decodes(&four(5), asks(CopyResult::Status4, list_id));
+    decodes(&four(7), asks(CopyResult::RodToken, list_id));
     let none = |service_action: u8| [0x84, service_action, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0, 0];
     decodes(&none(3), asks(CopyResult::OperatingParameters, 0));
+    decodes(&none(8), asks(CopyResult::RodTokens, 0));
 }
 
 #[test]
