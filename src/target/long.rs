@@ -14,13 +14,13 @@ use std::sync::Arc;
 
 use bdev::{IoError, Op, Segment, SubmitError};
 
-use crate::scsi::{Background, BlockOp, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
+use crate::scsi::{BlockOp, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
 use crate::virtio_scsi::ResponseCode;
 
 use super::begun::{PutBack, Rested};
 use super::cx::Cx;
 use super::disk::{Disk, DiskIndex};
-use super::job::{Job, Owner};
+use super::job::Owner;
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::slots::Phase;
@@ -28,6 +28,7 @@ use super::tag::{RequestName, SlotIndex};
 use super::tally::Kind;
 use super::ticket::Ticket;
 
+mod asked;
 pub(crate) mod claims;
 mod data;
 pub(crate) mod space;
@@ -99,11 +100,6 @@ impl Longs {
     /// Whether the one in a slot, if there is one, has its operation on a disk, in whatever size.
     pub(crate) fn is_at(&self, slot: SlotIndex, disk: &Disk) -> bool {
         self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.at.is_same(disk))
-    }
-
-    /// Whether the request in a slot waits for work on a whole disk.
-    pub(crate) fn waits_for_work(&self, slot: SlotIndex) -> bool {
-        self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.ticket.is_some())
     }
 
     /// Disks for which `has_left` holds cannot be reached any more: if the one in a slot waits for room at such a disk, which is
@@ -232,6 +228,9 @@ impl RequestQueue {
     /// Goes on with the long command in `slot` until its next operation or its end. False if it has to wait on.
     #[cold]
     pub(super) fn advance(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
+        if self.slots.get(slot).verdict.is_some() {
+            return self.give_up(slot);
+        }
         // What others wait for goes on, or it would come after them.
         if self.queue.is_draining() && cx.privileged.is_empty() && self.longs.get(slot).may_rest() {
             self.put_back_long(slot);
@@ -292,32 +291,6 @@ impl RequestQueue {
                 self.refuse(slot, ResponseCode::OVERRUN);
             }
         }
-        true
-    }
-
-    /// Begins work on the whole disk, or finds that it has begun it before. True if the command has ended with that.
-    fn begin_work(&mut self, slot: SlotIndex, Background { work, wait }: Background, cx: &mut Cx) -> bool {
-        let owner = wait.then_some(Owner { life: self.queue.life, id: self.slots.get(slot).id });
-        let long = self.longs.get(slot);
-        match Job::begin(&long.disk, work, owner, || long.task.background()) {
-            Err(hindrance) => self.end_long(slot, &hindrance.sense().into()),
-            Ok((ticket, job)) => {
-                cx.jobs.extend(job);
-                if wait {
-                    (long.ticket, long.wants) = (Some(ticket), Wants::Work);
-                    return false;
-                }
-                self.end_long(slot, &Outcome::GOOD);
-            }
-        }
-        true
-    }
-
-    /// Ends with the work that it has begun, or with what came of its demand. False if that goes on.
-    fn end_with_ticket(&mut self, slot: SlotIndex) -> bool {
-        let ticket = self.longs.get(slot).ticket.as_ref().expect("it has begun some");
-        let Some(outcome) = ticket.answer() else { return false };
-        self.end_long(slot, &outcome);
         true
     }
 

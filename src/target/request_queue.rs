@@ -266,7 +266,9 @@ impl RequestQueue {
         let (phase, is_first) = (slot.phase, slot.verdict.is_none());
         slot.verdict.get_or_insert(verdict);
         match phase {
-            Phase::Barred | Phase::Waiting => self.end_with_verdict(index),
+            // One that asked for what is being done just now ends when that is done.
+            Phase::Barred | Phase::Waiting if self.longs.gives_up(index) => self.end_with_verdict(index),
+            Phase::Barred | Phase::Waiting => {}
             // To ask its channel once is enough, however many want it.
             Phase::InFlight if is_first => self.cancel(index, cx),
             Phase::InFlight => {}
@@ -333,10 +335,10 @@ impl RequestQueue {
             match phase {
                 Phase::InFlight if is_first => self.cancel(index, cx),
                 Phase::InFlight => {}
-                _ => self.end_with_verdict(index),
+                _ if self.longs.gives_up(index) => self.end_with_verdict(index),
+                _ => {}
             }
         }
-        self.waiting.clear();
-        self.held_back.clear();
+        self.forget_ended();
     }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Order {
         nexus: Nexus,
         /// What.
         demand: Box<Demand>,
-        /// Where the answer is waited for. Nobody else has it: the command has ended.
+        /// Where the answer is waited for, unless it is given up.
         ticket: Ticket,
     },
     /// Change mode pages of a target port, and keep them.
@@ -41,7 +41,7 @@ pub(crate) enum Order {
         standing: Arc<Standing>,
         /// What.
         change: ModeChange,
-        /// Where the answer is waited for. Nobody else has it: the command has ended.
+        /// Where the answer is waited for, unless it is given up.
         ticket: Ticket,
     },
     /// End.
@@ -54,13 +54,32 @@ pub(crate) struct Clerk {
     orders: Receiver<Order>,
     /// Changes that are made, and wait for the end of commands of others.
     open: Vec<(Gate, Ticket)>,
+    /// What was begun, and not done.
+    #[cfg(test)]
+    begun: Vec<Order>,
+}
+
+impl Order {
+    /// Whether it is wanted still. If it is, whoever ends its command from now on waits until it is done.
+    fn begin(&self) -> bool {
+        match self {
+            Self::Change { ticket, .. } | Self::SaveMode { ticket, .. } => ticket.begin(),
+            Self::Stop => true,
+        }
+    }
 }
 
 impl Clerk {
     /// A clerk, and the way to it.
     pub(crate) fn new() -> (Sender<Order>, Self) {
         let (sender, orders) = channel();
-        (sender, Self { orders, open: Vec::new() })
+        let clerk = Self {
+            orders,
+            open: Vec::new(),
+            #[cfg(test)]
+            begun: Vec::new(),
+        };
+        (sender, clerk)
     }
 
     /// Works until it is told to stop.
@@ -82,22 +101,42 @@ impl Clerk {
     /// Does all that can be done now. Whether that was anything.
     #[cfg(test)]
     pub(crate) fn pass(&mut self) -> bool {
-        let orders: Vec<_> = self.orders.try_iter().collect();
-        let (count, open) = (orders.len(), self.open.len());
+        let (begun, orders): (_, Vec<_>) = (std::mem::take(&mut self.begun), self.orders.try_iter().collect());
+        let (count, open) = (begun.len() + orders.len(), self.open.len());
+        begun.into_iter().for_each(|order| self.finish(order));
         orders.into_iter().for_each(|order| self.carry_out(order));
         self.settle();
         count > 0 || self.open.len() < open
     }
 
+    /// Begins all that there is, and does none of it: [`pass`](Self::pass) does. How many there were.
+    #[cfg(test)]
+    pub(crate) fn begin(&mut self) -> usize {
+        let begun = self.orders.try_iter().filter(Order::begin);
+        self.begun.extend(begun);
+        self.begun.len()
+    }
+
     fn carry_out(&mut self, order: Order) {
+        // If not, the command has been ended by others.
+        if order.begin() {
+            self.finish(order);
+        }
+    }
+
+    fn finish(&mut self, order: Order) {
         match order {
-            Order::Change { ticket, .. } | Order::SaveMode { ticket, .. } if ticket.is_abandoned() => {}
-            Order::Change { sharing, nexus, demand, ticket } => match sharing.carry_out(nexus, &demand) {
-                Ok(gate) => self.open.push((gate, ticket)),
-                Err(outcome) => ticket.settle(outcome),
-            },
+            Order::Change { sharing, nexus, demand, ticket } => {
+                let made = sharing.carry_out(nexus, &demand);
+                ticket.done();
+                match made {
+                    Ok(gate) => self.open.push((gate, ticket)),
+                    Err(outcome) => ticket.settle(outcome),
+                }
+            }
             Order::SaveMode { sharing, nexus, standing, change, ticket } => {
                 let saved = sharing.carry_out_save(nexus, &standing, change);
+                ticket.done();
                 ticket.settle(saved.map_or_else(|outcome| outcome, |()| Outcome::GOOD));
             }
             Order::Stop => {}

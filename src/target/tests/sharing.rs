@@ -8,7 +8,7 @@ use super::bed::Bed;
 use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::scsi::port_groups::AccessState;
-use crate::virtio_scsi::spec::{TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
+use crate::virtio_scsi::spec::{TMF_ABORT_TASK, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
 
 const GOOD: u8 = 0;
 const CONFLICT: u8 = 0x18;
@@ -298,4 +298,26 @@ fn what_cannot_be_kept_is_not_promised() {
     assert_eq!(capabilities.data[2] & 1, 0);
     let keys = execute(&mut bed, 0, &[0x5e, 0, 0, 0, 0, 0, 0, 0, 8, 0], Data::In(8));
     assert_eq!(keys.data, [0; 8], "nothing has changed");
+}
+
+#[test]
+fn nothing_comes_of_a_change_after_its_command_was_aborted() {
+    for has_begun in [false, true] {
+        let (mut bed, _) = bed();
+        let disk = bed.disks[0].clone();
+        let mut clerk = disk.clerk.lock().expect("no test poisons it").take().expect("it has one");
+        let (cdb, list) = out(REGISTER, 0, 0, 1);
+        let id = bed.guests[0].send(1, 0, &cdb, Data::Out(&list));
+        bed.run();
+        assert!(bed.guests[0].is_open(id));
+        assert!(!has_begun || clerk.begin() == 1);
+        let tmf = bed.guests[0].manage(TMF_ABORT_TASK, 0, id);
+        bed.run();
+        assert_eq!(bed.guests[0].is_open(id), has_begun, "what is being done is waited for");
+        clerk.pass();
+        bed.run();
+        assert_eq!(bed.guests[0].take_ended(), [(id, ABORTED), (tmf, OK)]);
+        let keys = execute(&mut bed, 0, &[0x5e, 0, 0, 0, 0, 0, 0, 0, 8, 0], Data::In(8)).data;
+        assert_eq!(keys[7], if has_begun { 8 } else { 0 }, "bytes of keys");
+    }
 }

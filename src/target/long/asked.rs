@@ -1,0 +1,62 @@
+//! What a long command has asked of others, and waits for: work on the whole disk, or a change of what its ports share.
+//!
+//! Who gives a command up that has asked for a change waits as long as that is being made: nothing comes of a command after its
+//! end.
+
+use super::{Longs, Wants};
+use crate::scsi::{Background, Outcome};
+use crate::target::cx::Cx;
+use crate::target::job::{Job, Owner};
+use crate::target::request_queue::RequestQueue;
+use crate::target::tag::SlotIndex;
+use crate::target::ticket::Ticket;
+
+impl Longs {
+    /// Whether the request in a slot waits for work on a whole disk.
+    pub(crate) fn waits_for_work(&self, slot: SlotIndex) -> bool {
+        self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.ticket.is_some())
+    }
+
+    /// The request in a slot is to end early: whether it can now. What it has asked for may be being done, which is soon over.
+    pub(crate) fn gives_up(&self, slot: SlotIndex) -> bool {
+        let ticket = self.0[usize::from(slot.0)].as_ref().and_then(|long| long.ticket.as_ref());
+        ticket.is_none_or(Ticket::give_up)
+    }
+}
+
+impl RequestQueue {
+    /// Ends the long command in `slot` as others want it. False if what it has asked for is still being done.
+    pub(super) fn give_up(&mut self, slot: SlotIndex) -> bool {
+        let ends = self.longs.gives_up(slot);
+        if ends {
+            self.end_with_verdict(slot);
+        }
+        ends
+    }
+
+    /// Begins work on the whole disk, or finds that it has begun it before. True if the command has ended with that.
+    pub(super) fn begin_work(&mut self, slot: SlotIndex, Background { work, wait }: Background, cx: &mut Cx) -> bool {
+        let owner = wait.then_some(Owner { life: self.queue.life, id: self.slots.get(slot).id });
+        let long = self.longs.get(slot);
+        match Job::begin(&long.disk, work, owner, || long.task.background()) {
+            Err(hindrance) => self.end_long(slot, &hindrance.sense().into()),
+            Ok((ticket, job)) => {
+                cx.jobs.extend(job);
+                if wait {
+                    (long.ticket, long.wants) = (Some(ticket), Wants::Work);
+                    return false;
+                }
+                self.end_long(slot, &Outcome::GOOD);
+            }
+        }
+        true
+    }
+
+    /// Ends with the work that it has begun, or with what came of its demand. False if that goes on.
+    pub(super) fn end_with_ticket(&mut self, slot: SlotIndex) -> bool {
+        let ticket = self.longs.get(slot).ticket.as_ref().expect("it has begun some");
+        let Some(outcome) = ticket.answer() else { return false };
+        self.end_long(slot, &outcome);
+        true
+    }
+}
