@@ -218,6 +218,7 @@ fn byte_check(cdb: &Cdb) -> ByteCheck {
     ByteCheck(cdb[1] >> 1 & 3)
 }
 
+/// SYNC_NV asks for less than is done.
 pub(super) fn synchronize_cache_10(cdb: &Cdb) -> Command {
     Command::SynchronizeCache { lba: be32(cdb, 2).into(), blocks: be16(cdb, 7).into(), immed: bit(cdb[1], 1) }
 }

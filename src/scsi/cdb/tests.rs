@@ -184,7 +184,10 @@ fn pre_fetch() {
 
 #[test]
 fn synchronize_cache() {
-    decodes(&[0x35, 0x02, 0, 1, 0, 0, 0, 0, 8, 0], Command::SynchronizeCache { lba: 0x1_0000, blocks: 8, immed: true });
+    for flags in [0x02, 0x06] {
+        let cache = Command::SynchronizeCache { lba: 0x1_0000, blocks: 8, immed: true };
+        decodes(&[0x35, flags, 0, 1, 0, 0, 0, 0, 8, 0], cache);
+    }
     decodes(
         &[0x91, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0],
         Command::SynchronizeCache { lba: 0x1_0000_0002, blocks: 0x1_0000, immed: false },

@@ -93,7 +93,7 @@ const IGNORED: [(Opcode, usize, u8); 4] = [
 ];
 
 /// Where bits may stand that may be set and change nothing, for they are hints to functions that this disk does not have:
-/// DPO, RARC of READ, and GROUP NUMBER.
+/// DPO, RARC of READ, SYNC_NV, and GROUP NUMBER.
 fn may_be_hint(entry: &table::Entry, byte: usize, bit: usize) -> bool {
     let group_number = match entry.usage.len() {
         10 => 6,
