@@ -1,7 +1,8 @@
 //! POPULATE TOKEN and WRITE USING TOKEN (SBC-4): a token for blocks of this disk, and blocks of this disk from what a token of the
 //! same device stands for, or zeroes.
 //!
-//! Both end when all is done, with IMMED, too: what one of them may be about is bounded for that.
+//! Both end when all is done, with IMMED, too: what one of them may be about is bounded for that. With IMMED the status says that
+//! the list was right, and RECEIVE ROD TOKEN INFORMATION alone what came of it.
 
 use bdev::IoError;
 
@@ -131,6 +132,7 @@ struct WriteUsing {
     device: Maker,
     naa: Naa,
     copies: Copies,
+    immed: bool,
     doing: Option<Doing>,
 }
 
@@ -152,6 +154,7 @@ pub(super) fn begin_write(unit: &LogicalUnit, list_id: u32, len: u32) -> Result<
         device: Maker::of(unit),
         naa: unit.identity.naa(),
         copies: unit.copies.clone(),
+        immed: false,
         doing: None,
     }))
 }
@@ -177,6 +180,14 @@ impl WriteUsing {
                 Ok(Doing::Copy(Using::new(plan, (found.rod, last), begin()?)))
             }
             _ => Err(Sense::illegal(Asc::UNSUPPORTED_TOKEN_TYPE)),
+        }
+    }
+
+    /// A step, or the end as the status tells it.
+    fn told(&self, step: LongStep) -> LongStep {
+        match step {
+            LongStep::Done(outcome) if self.immed && outcome.sense.is_some() => LongStep::GOOD,
+            step => step,
         }
     }
 
@@ -206,26 +217,29 @@ impl LongTask for WriteUsing {
     }
 
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
+        const IMMED: u8 = 0x01;
         if self.doing.is_none() {
             let list = &mut desk.memory[..self.list_len];
             desk.data.take(0, list);
             match self.read(list, desk.neighbours) {
-                Ok(doing) => self.doing = Some(doing),
+                Ok(doing) => (self.immed, self.doing) = (list[2] & IMMED != 0, Some(doing)),
                 Err(sense) => return sense.into(),
             }
             desk.memory.fill(0);
         }
-        match self.doing.as_mut().expect("the list was read") {
+        let step = match self.doing.as_mut().expect("the list was read") {
             Doing::Zero(zeroing) => zeroing.go_on(),
             Doing::Copy(using) => using.go_on(),
-        }
+        };
+        self.told(step)
     }
 
     fn failed(&mut self, op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
-        match self.doing.as_mut().expect("it had an operation") {
+        let step = match self.doing.as_mut().expect("it had an operation") {
             Doing::Copy(using) => using.failed(op, error),
             Doing::Zero(zeroing) => zeroing.failed(op, error),
-        }
+        };
+        self.told(step)
     }
 }
 

@@ -281,3 +281,28 @@ fn a_failure_is_told_with_the_result() {
     let zeroes = write_list(&zero_token(), 0, &[(10, 3), (600, 1)]);
     assert_eq!(rig.refused(&cdb(0x11, 2, zeroes.len()), &zeroes), underrun(3));
 }
+
+#[test]
+fn with_immed_only_the_result_tells_of_a_failure() {
+    let mut rig = Rig::plain();
+    let token = token(&mut rig, &[(10, 5), (100, 5)]);
+    let immed = |token: &[u8], ranges: &[(u16, u16)]| {
+        let mut list = write_list(token, 0, ranges);
+        list[2] = 0x01;
+        list
+    };
+    let list = immed(&token, &[(1000, 1)]);
+    assert_eq!(rig.refused(&cdb(0x11, 2, list.len()), &list), Sense::lba_out_of_range(1000), "the list first");
+    rig.fails = |op| (op.kind.is_change() && op.offset >= 600 * 512).then_some(IoError::NoSpace);
+    for (list, status, blocks) in [
+        (immed(&token, &[(500, 1)]), 0x01, 1),
+        (immed(&token, &[(600, 1)]), 0x02, 0),
+        (immed(&token, &[(500, 5), (600, 5)]), 0x03, 5),
+        (immed(&token, &[(500, 11)]), 0x03, 10),
+        (immed(&zero_token(), &[(500, 2), (600, 1)]), 0x03, 2),
+    ] {
+        rig.good(&cdb(0x11, 2, list.len()), &list);
+        let told = information(&mut rig, 2);
+        assert_eq!((told[5], told[23], told[14] > 0), (status, blocks, status != 0x01));
+    }
+}
