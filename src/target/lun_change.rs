@@ -60,7 +60,7 @@ impl Orders {
 
 impl LunChange {
     /// The map after the change, and what the driver has to be told.
-    fn apply(&self, before: &LunMap) -> (LunMap, Vec<Event>) {
+    pub(super) fn apply(&self, before: &LunMap) -> (LunMap, Vec<Event>) {
         let (mut luns, mut events) = (before.clone(), Vec::new());
         if self.forget {
             luns.forget_leaving();
@@ -77,6 +77,9 @@ impl LunChange {
             luns.add(placement.clone());
             events.push(Event::Added(placement.address));
         }
+        // Before anybody finds them: with this attention goes what their nexus has reserved.
+        let new: BTreeSet<_> = self.add.iter().map(|placement| placement.address).collect();
+        luns.raise(Attention::PowerOn, |unit| new.contains(&unit));
         (luns, events)
     }
 }
@@ -121,9 +124,9 @@ impl Controller {
     }
 }
 
-/// Raises the unit attentions that belong to `events` (SPC-5, SBC-4): a unit that is new has been switched on, its
-/// neighbours at the same target report that there are others now, and one that changed its capacity says so.
-fn raise(luns: &LunMap, events: &[Event]) {
+/// Raises the unit attentions that belong to `events` (SPC-5, SBC-4): the neighbours of a unit that is new, at the same target,
+/// report that there are others now, and one that changed its capacity says so.
+pub(super) fn raise(luns: &LunMap, events: &[Event]) {
     let (mut new, mut changed, mut targets) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for &event in events {
         match event {
@@ -136,7 +139,6 @@ fn raise(luns: &LunMap, events: &[Event]) {
             Event::Reset(_) | Event::Notify { .. } | Event::None => {}
         }
     }
-    luns.raise(Attention::PowerOn, |unit| new.contains(&unit));
     luns.raise(Attention::ReportedLunsChanged, |unit| targets.contains(&unit.target) && !new.contains(&unit));
     luns.raise(Attention::CapacityChanged, |unit| changed.contains(&unit));
 }
@@ -151,5 +153,23 @@ pub(super) fn limits(luns: &LunMap, queues: u16) -> Limits {
         cmd_per_lun: QUEUE_SIZE_MAX.into(),
         max_target: luns.max_target().into(),
         max_lun: LUN_MAX.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::{Disk, DiskIndex};
+    use super::*;
+
+    #[test]
+    fn a_unit_that_comes_has_been_switched_on_before_anybody_finds_it() {
+        let disk = Arc::new(Disk::of(Arc::new(bdev::NullBdev::new(1 << 20, 512).unwrap()), DiskIndex(0)));
+        let [old, new] = [0, 1].map(|lun| Address { target: 0, lun });
+        let before = LunMap::new(vec![Placement { address: old, disk: disk.clone() }]);
+        let add = vec![Placement { address: new, disk }];
+        let (after, events) = LunChange { add, ..LunChange::default() }.apply(&before);
+        assert_eq!(events, [Event::Added(new)]);
+        let attention = |address| after.entry(after.find(address).unwrap()).standing.take_attention();
+        assert_eq!([old, new].map(attention), [None, Some(Attention::PowerOn)]);
     }
 }
