@@ -32,7 +32,7 @@ impl RequestQueue {
             Err(invalid) => return self.refuse(slot, invalid.response()),
         };
         let Some(entry) = entry else {
-            return self.refuse(slot, ResponseCode::BAD_TARGET);
+            return self.refuse_absent(slot, request.id, address);
         };
         let state = self.slots.get(slot);
         (state.id, state.address, state.entry) = (request.id, address, entry);
@@ -54,6 +54,14 @@ impl RequestQueue {
             return self.enter(slot, request.task_attr, cx);
         }
         self.start(slot, cx);
+    }
+
+    /// Ends a request to a target that is not there: as long as its answer is on the way, task management finds it.
+    #[cold]
+    fn refuse_absent(&mut self, slot: SlotIndex, id: u64, address: Address) {
+        let state = self.slots.get(slot);
+        (state.id, state.address) = (id, address);
+        self.refuse(slot, ResponseCode::BAD_TARGET);
     }
 
     /// Starts a command that was held back: its address may lead elsewhere by now.

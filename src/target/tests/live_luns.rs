@@ -5,13 +5,13 @@ use std::sync::{Arc, mpsc};
 use reactor::{Context, Gate};
 
 use super::bed::Bed;
-use super::guest::Data;
+use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::disk::{Disk, DiskIndex};
 use crate::target::lun_map::{LunMap, Placement};
 use crate::target::message::Message;
 use crate::virtio_scsi::Address;
-use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
+use crate::virtio_scsi::spec::{TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
 
 const OK: u8 = 0;
 const BAD_TARGET: u8 = 3;
@@ -178,4 +178,31 @@ fn a_life_that_has_ended_keeps_its_disk_until_that_answers() {
     disks[1].go();
     bed.run();
     assert!(retired.is_open() && closed.is_open());
+}
+
+#[test]
+fn a_function_waits_for_the_answer_of_a_command_that_found_no_target() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 2);
+    let _ = bed.guest().retire();
+    bed.run();
+    bed.guest().share_no_data();
+    bed.guest().start();
+    bed.run();
+    let _ = change(&mut bed, |luns| assert!(luns.remove(UNIT)));
+    let late = bed.guest().send(0, 1, &TEST_UNIT_READY, Data::Without);
+    // Its request is fetched, and its answer is not stored.
+    bed.step(0);
+    bed.step(0);
+    bed.guest().far().client.waits = true;
+    bed.run();
+    let disk = bed.disks[1].clone();
+    let _ = change(&mut bed, |luns| luns.add(Placement { address: UNIT, disk }));
+    bed.guest().share_next();
+    let function = bed.guest().manage(TMF_I_T_NEXUS_RESET, 1, 0);
+    bed.run();
+    assert!(bed.guest().take_ended().is_empty(), "the command is open");
+    bed.guest().far().client.waits = false;
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(late, BAD_TARGET), (function, OK)]);
+    drop(disks);
 }
