@@ -200,16 +200,15 @@ impl RequestQueue {
     pub(super) fn enter(&mut self, slot: SlotIndex, task_attr: u8, cx: &mut Cx) {
         let state = self.slots.get(slot);
         let entry = self.queue.luns.entry(state.entry);
-        let is_disk = entry.disk.is_some();
         let mut held = Held::new(slot, Attribute::Simple);
         match task_attr {
             TASK_ATTR_SIMPLE | TASK_ATTR_ORDERED | TASK_ATTR_HEAD if entry.standing.has_aca() => {
                 return self.end(slot, &Outcome::ACA_ACTIVE, 0);
             }
             TASK_ATTR_SIMPLE => {}
-            TASK_ATTR_ORDERED if is_disk => held = self.queue_up(slot, cx),
-            TASK_ATTR_HEAD if is_disk => held.attribute = Attribute::Head,
-            TASK_ATTR_ORDERED | TASK_ATTR_HEAD => {}
+            // Where there is no disk, too: one may come before it starts.
+            TASK_ATTR_ORDERED => held = self.queue_up(slot, cx),
+            TASK_ATTR_HEAD => held.attribute = Attribute::Head,
             TASK_ATTR_ACA => held.attribute = Attribute::Aca,
             _ => return self.refuse(slot, ResponseCode::FAILURE),
         }

@@ -11,7 +11,7 @@ use crate::target::disk::{Disk, DiskIndex};
 use crate::target::lun_map::{LunMap, Placement};
 use crate::target::message::Message;
 use crate::virtio_scsi::Address;
-use crate::virtio_scsi::spec::{TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
+use crate::virtio_scsi::spec::{TASK_ATTR_ORDERED, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
 
 const OK: u8 = 0;
 const BAD_TARGET: u8 = 3;
@@ -205,4 +205,33 @@ fn a_function_waits_for_the_answer_of_a_command_that_found_no_target() {
     bed.run();
     assert_eq!(bed.guest().take_ended(), [(late, BAD_TARGET), (function, OK)]);
     drop(disks);
+}
+
+#[test]
+fn an_ordered_command_is_one_on_a_unit_that_came_while_it_was_held_back() {
+    const HERE: Address = Address { target: 0, lun: 0 };
+    let (mut bed, disks) = Bed::simulated(1, 2, 1);
+    let neighbour = open(&mut bed, 1, 1, &SimDisk::new(8));
+    let _ = change(&mut bed, |luns| luns.add(Placement { address: Address { target: 0, lun: 1 }, disk: neighbour }));
+    disks[0].hold();
+    disks[0].set_cancels(Cancels::Fail);
+    // A reset that waits for a disk holds back what comes for the target, whose unit goes and comes.
+    let first = bed.guest().read(0, 0, 0);
+    bed.run();
+    let reset = bed.guest().manage(TMF_I_T_NEXUS_RESET, 0, 0);
+    bed.run();
+    let _ = change(&mut bed, |luns| assert!(luns.remove(HERE)));
+    // The first one hears of the reset.
+    let [told, ordered] = [1, 1].map(|lba| bed.guest().read_as(TASK_ATTR_ORDERED, 0, 0, lba));
+    let behind = bed.guest().read(0, 0, 2);
+    bed.run();
+    let disk = bed.disks[0].clone();
+    let _ = change(&mut bed, |luns| luns.add(Placement { address: HERE, disk }));
+    disks[0].answer(0, Ok(()));
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(first, RESET), (reset, OK), (told, OK)]);
+    assert_eq!(disks[0].accepted(), [0, 1], "what is behind it waits");
+    disks[0].go();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(ordered, OK), (behind, OK)]);
 }
