@@ -17,6 +17,10 @@ pub(super) struct Book {
     may_be: Vec<Rights>,
     /// The open operation, and whether the other guest may have ended it.
     open: Option<(Operation, bool)>,
+    /// Since it was sent the first guest's way to the disk went or came: nobody can say which was first.
+    is_unsure: bool,
+    /// What may have held when the first guest lost its way to the disk, as long as not every core knows: some may still serve it.
+    stale: Vec<Rights>,
     /// Operations of lives that are over and not gone: they may be done at any time.
     haunting: Vec<(usize, Deed)>,
     /// Functions of guest 0 that end the reservation of RESERVE (6): whether of everyone, and of lives that are over.
@@ -55,6 +59,8 @@ impl Book {
         Self {
             may_be: vec![Rights::default()],
             open: None,
+            is_unsure: false,
+            stale: Vec::new(),
             haunting: Vec::new(),
             resets: BTreeMap::new(),
             haunting_resets: Vec::new(),
@@ -79,6 +85,34 @@ impl Book {
     /// A guest sent an operation on what is shared.
     pub(super) fn sent_deed(&mut self, guest: usize, id: u64, deed: Deed) {
         self.open = Some(((guest, id, deed), false));
+        self.is_unsure = !self.stale.is_empty();
+        self.note();
+    }
+
+    /// The first guest has no way to the disk any more.
+    pub(super) fn left(&mut self) {
+        self.stale = self.now();
+        self.change(Rights::left);
+    }
+
+    /// Every core knows that.
+    pub(super) fn is_gone(&mut self) {
+        self.stale.clear();
+    }
+
+    /// It has one again.
+    pub(super) fn came(&mut self) {
+        self.change(Rights::came);
+    }
+
+    fn change(&mut self, change: impl Fn(&Rights) -> Rights) {
+        self.is_unsure = true;
+        if let Some(((guest, _, deed), _)) = self.open {
+            let afterwards = self.may_be.iter().map(|rights| rights.after(guest, deed).1).collect::<Vec<_>>();
+            afterwards.into_iter().for_each(|rights| add(&mut self.may_be, rights));
+        }
+        let before = std::mem::take(&mut self.may_be);
+        before.iter().for_each(|rights| add(&mut self.may_be, change(rights)));
         self.note();
     }
 
@@ -113,18 +147,25 @@ impl Book {
         states
     }
 
-    /// Something may hold that did not: finds out all that may, and how commands may end now.
-    fn note(&mut self) {
-        let may_be = std::mem::take(&mut self.may_be);
-        self.may_be = self.closed(may_be);
+    /// All that may hold, whether the open operation was done or not.
+    fn now(&self) -> Vec<Rights> {
         let mut now = self.may_be.clone();
         if let Some(((guest, _, deed), _)) = self.open {
             self.may_be.iter().for_each(|rights| add(&mut now, rights.after(guest, deed).1));
             now = self.closed(now);
         }
+        now
+    }
+
+    /// Something may hold that did not: finds out all that may, and how commands may end now.
+    fn note(&mut self) {
+        let may_be = std::mem::take(&mut self.may_be);
+        self.may_be = self.closed(may_be);
+        let now = self.now();
         let risks = [0, 1].map(|guest| self.is_at_risk(guest));
         for (&(guest, _), watched) in &mut self.commands {
-            now.iter().for_each(|rights| add(&mut watched.fates, rights.fate(guest, watched.need)));
+            let stale = self.stale.iter().filter(|_| guest == 0);
+            now.iter().chain(stale).for_each(|rights| add(&mut watched.fates, rights.fate(guest, watched.need)));
             watched.at_risk |= risks[guest];
         }
         if let Some(((guest, ..), at_risk)) = &mut self.open {
@@ -155,7 +196,7 @@ impl Book {
     fn deed_ended(&mut self, guest: usize, deed: Deed, ended: &Ended) {
         self.open = None;
         let afterwards = self.may_be.iter().map(|rights| rights.after(guest, deed)).collect::<Vec<_>>();
-        let is_sure = self.haunting.is_empty() && self.all_resets().next().is_none();
+        let is_sure = !self.is_unsure && self.haunting.is_empty() && self.all_resets().next().is_none();
         match fate(ended) {
             Some(fate) if is_sure => {
                 let fits = afterwards.into_iter().filter(|(its, _)| *its == fate);
@@ -164,7 +205,7 @@ impl Book {
                 assert!(!next.is_empty(), "{deed:?} of guest {guest}: {ended:?}, {self:#?}");
                 self.may_be = next;
             }
-            None if ended.response == 0 => {}
+            None if matches!(ended.response, 0 | BAD_TARGET) => {}
             _ => {
                 afterwards.into_iter().for_each(|(_, rights)| add(&mut self.may_be, rights));
                 self.grace = if deed.aborts() { GRACE } else { self.grace };
@@ -214,12 +255,16 @@ impl Book {
     }
 }
 
+/// The target has no logical unit.
+const BAD_TARGET: u8 = 3;
+
 /// What the end of a request says of reservations and access states; none if it says nothing.
 fn fate(ended: &Ended) -> Option<Fate> {
     const CONFLICT: u8 = 0x18;
     match (ended.response, ended.status, ended.sense) {
         (0, CONFLICT, _) => Some(Fate::Conflict),
         (0, _, Some((2, 0x040b | 0x040c))) => Some(Fate::NotReady),
+        (0, _, Some((5, 0x2500))) => None,
         (0, _, Some((5, _))) => Some(Fate::Refused),
         (0, _, Some((6, _))) => None,
         (0, ..) => Some(Fate::Done),

@@ -79,7 +79,13 @@ struct Sent {
     what: What,
     /// Requests are counted in the order in which they were made available.
     order: u64,
+    /// Changes of the logical units that had been made by then.
+    changes: u32,
     attribute: u8,
+    /// One that had to wait for it was carried out before: it may only be aborted.
+    passed_by: Option<u64>,
+    /// When the last ORDERED one before it in its queue came back: how many had been sent by then.
+    freed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +143,7 @@ pub(super) struct Guest {
     sent: HashMap<(usize, u16), Sent>,
     free: Vec<u64>,
     next_id: u64,
+    changes: u32,
 }
 
 impl Guest {
@@ -191,6 +198,7 @@ impl Guest {
             sent: HashMap::new(),
             free: Vec::new(),
             next_id: 0,
+            changes: 0,
         }
     }
 
@@ -308,6 +316,11 @@ impl Guest {
         self.send_to(queue, lun.0, cdb, data)
     }
 
+    /// From now on other logical units than before may be meant by the same address.
+    pub(super) fn luns_changed(&mut self) {
+        self.changes += 1;
+    }
+
     /// The same with any eight bytes of address.
     pub(super) fn send_to(&mut self, queue: usize, lun: [u8; 8], cdb: &[u8], data: Data<'_>) -> u64 {
         let mut header = [0; 51];
@@ -393,10 +406,16 @@ impl Guest {
             driver.add(&buffers)
         };
         let head = head.expect("room in the ring");
-        let sent = Sent { id, block, data_in, what, order: id, attribute: self.attribute };
+        let sent = self.note(id, block, data_in, what);
         let before = self.sent.insert((queue, head), sent);
         assert!(before.is_none(), "a free head has no request");
         id
+    }
+
+    /// What is remembered of a request that is sent now.
+    fn note(&self, id: u64, block: u64, data_in: u32, what: What) -> Sent {
+        let (changes, attribute) = (self.changes, self.attribute);
+        Sent { id, block, data_in, what, order: id, changes, attribute, passed_by: None, freed: 0 }
     }
 
     /// A read of block `lba` of target 0 through queue 0, in an indirect table: its readable and its writable part cut into
@@ -419,14 +438,7 @@ impl Guest {
         let mut buffers = pieces(block, readable, Buffer::readable);
         buffers.extend(pieces(block + RESPONSE_AT, writable, Buffer::writable));
         let head = driver.add_indirect(TABLE_AT, &[], &buffers).expect("room in the ring");
-        let sent = Sent {
-            id,
-            block,
-            data_in: 0,
-            what: What::Command(Address { target: 0, lun: 0 }),
-            order: id,
-            attribute: self.attribute,
-        };
+        let sent = self.note(id, block, 0, What::Command(Address { target: 0, lun: 0 }));
         self.sent.insert((2, head), sent);
         (id, block + RESPONSE_AT + u64::from(RESPONSE_LEN))
     }
@@ -451,14 +463,7 @@ impl Guest {
         buffers.push(Buffer::writable(data, 512));
         buffers.extend((0..extra).map(|_| Buffer::writable(DATA_AT, DATA_LEN as u32)));
         let head = driver.add_indirect(TABLE_AT + (block - DATA_AT) / 2, &[], &buffers).expect("room in the ring");
-        let sent = Sent {
-            id,
-            block,
-            data_in: 512,
-            what: What::Command(Address { target: 0, lun: 0 }),
-            order: id,
-            attribute: self.attribute,
-        };
+        let sent = self.note(id, block, 512, What::Command(Address { target: 0, lun: 0 }));
         self.sent.insert((2, head), sent);
         id
     }
@@ -470,12 +475,15 @@ impl Guest {
             while let Some((head, written)) = self.drivers[queue].take_used() {
                 let sent = self.sent.remove(&(queue, head));
                 let sent = sent.unwrap_or_else(|| panic!("head {head} of queue {queue} was given back twice"));
-                if let What::Ends(scope) = sent.what {
+                let ended = self.parse(queue, &sent, written);
+                self.free_those_behind(queue, &sent);
+                if let What::Ends(scope) = sent.what
+                    && ended.response == 0
+                {
                     self.check_ended(scope, sent.order);
                 }
-                let ended = self.parse(queue, &sent, written);
                 if ended.response == 0 && ended.status != ACA_ACTIVE {
-                    self.check_order(queue, &sent);
+                    self.check_order(queue, &sent, &ended);
                 }
                 self.free.push(sent.block);
                 self.ended.push(ended);

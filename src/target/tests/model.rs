@@ -9,6 +9,12 @@ pub(super) type Place = (u8, u8);
 
 /// MISCOMPARE DURING VERIFY OPERATION.
 const MISCOMPARE: (u8, u16) = (0xe, 0x1d00);
+/// LOGICAL UNIT NOT SUPPORTED.
+const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
+/// The target has no logical unit.
+const BAD_TARGET: u8 = 3;
+/// The logical unit went while the command was with it.
+const TRANSPORT_FAILURE: u8 = 6;
 
 /// A command on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +38,14 @@ pub(super) struct Model {
     haunting: BTreeMap<usize, Vec<(Place, u64)>>,
     /// Writes of former lives that ended while a command of this life met them: it may have been done before or after.
     met: BTreeMap<Place, BTreeSet<u64>>,
-    under_way: BTreeMap<u64, Command>,
+    /// With their targets.
+    under_way: BTreeMap<u64, (u8, Command)>,
+    /// Commands whose unit was away while they were under way.
+    may_vanish: BTreeSet<u64>,
+    /// Those that were found by nobody, or had not ended when every core knew that their unit had gone.
+    must_vanish: BTreeSet<u64>,
+    /// Those that nobody can have begun: every core knew that their unit had gone when they were sent, and it has not come again.
+    never_begun: BTreeSet<u64>,
     /// Commands that its own guest does not end early.
     is_left_alone: bool,
 }
@@ -44,13 +57,44 @@ impl Model {
     }
 
     /// A command was sent.
-    pub(super) fn sent(&mut self, id: u64, command: Command) {
-        self.under_way.insert(id, command);
+    pub(super) fn sent(&mut self, target: u8, id: u64, command: Command) {
+        self.under_way.insert(id, (target, command));
+    }
+
+    /// It was sent to a unit that is away, as every core knows or not.
+    pub(super) fn sent_to_nobody(&mut self, id: u64, is_gone: bool) {
+        self.may_vanish.insert(id);
+        if is_gone {
+            self.must_vanish.insert(id);
+            self.never_begun.insert(id);
+        }
+    }
+
+    fn of_target(&self, target: u8) -> Vec<u64> {
+        self.under_way.iter().filter(|(_, (its, _))| *its == target).map(|(&id, _)| id).collect()
+    }
+
+    /// The unit of a target went, with all that is under way to it.
+    pub(super) fn unit_went(&mut self, target: u8) {
+        self.may_vanish.extend(self.of_target(target));
+    }
+
+    /// Every core knows it.
+    pub(super) fn unit_is_gone(&mut self, target: u8) {
+        self.must_vanish.extend(self.of_target(target));
+    }
+
+    /// It came again: what was not taken before finds it.
+    pub(super) fn unit_came(&mut self, target: u8) {
+        for id in self.of_target(target) {
+            self.must_vanish.remove(&id);
+            self.never_begun.remove(&id);
+        }
     }
 
     /// Whether a write to `place` could meet another command there, or a read a write.
     pub(super) fn is_in_use(&self, place: Place, by_write: bool) -> bool {
-        self.under_way.values().any(|command| match *command {
+        self.under_way.values().any(|(_, command)| match *command {
             Command::Write(its, _) | Command::Compare(its, _, Some(_)) => its == place,
             Command::Read(its) | Command::Compare(its, _, None) => by_write && its == place,
             Command::Other => false,
@@ -69,12 +113,19 @@ impl Model {
 
     /// A request has ended, which another guest may have brought about or not; one that is no command is none of ours.
     pub(super) fn ended(&mut self, ended: &Ended, at_risk: bool) {
-        let Some(command) = self.under_way.remove(&ended.id) else { return };
+        let Some((_, command)) = self.under_way.remove(&ended.id) else { return };
         let is_good = ended.response == 0 && ended.status == 0;
         let is_conflict = ended.status == 0x18;
-        let was_not_begun =
-            ended.response == 0 && (is_conflict || ended.sense.is_some_and(|(key, _)| matches!(key, 2 | 6)));
-        assert!(matches!(ended.response, 0 | 2 | 4), "{command:?}: {ended:?}");
+        let found_nobody = ended.response == BAD_TARGET || ended.sense == Some(NOT_SUPPORTED);
+        let attention_or_not_ready = ended.sense.is_some_and(|(key, _)| matches!(key, 2 | 6));
+        let (may, must) = (self.may_vanish.remove(&ended.id), self.must_vanish.remove(&ended.id));
+        // One that a rest put back may have been done in part before its unit went.
+        let is_sure = self.never_begun.remove(&ended.id) || !may;
+        let was_not_begun = is_sure && (found_nobody || ended.response == 0 && (is_conflict || attention_or_not_ready));
+        let has_vanished = found_nobody || ended.response == TRANSPORT_FAILURE;
+        assert!(may || !has_vanished, "{command:?} is served: {ended:?}");
+        assert!(!must || has_vanished || ended.response != 0, "{command:?} is served by nobody: {ended:?}");
+        assert!(matches!(ended.response, 0 | 2 | 4) || has_vanished, "{command:?}: {ended:?}");
         assert!(!self.is_left_alone || ended.response == 0 || at_risk, "{command:?}: {ended:?}");
         assert!(is_good || is_conflict || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
         match command {
@@ -132,7 +183,8 @@ impl Model {
 
     /// All that is under way is forgotten by the guest, and not by the disks.
     pub(super) fn life_ended(&mut self, life: usize) {
-        let writes = std::mem::take(&mut self.under_way).into_values().filter_map(|command| match command {
+        (self.may_vanish, self.must_vanish, self.never_begun) = Default::default();
+        let writes = std::mem::take(&mut self.under_way).into_values().filter_map(|(_, command)| match command {
             Command::Write(place, stamp) | Command::Compare(place, _, Some(stamp)) => Some((place, stamp)),
             Command::Read(_) | Command::Compare(..) | Command::Other => None,
         });

@@ -47,6 +47,8 @@ pub(super) struct Rights {
     pub(super) unit: Option<usize>,
     /// By guest: access state of its port group.
     states: [u8; 2],
+    /// The first guest has no way to the disk, so that its port group is not there.
+    is_away: bool,
 }
 
 const STANDBY: u8 = 2;
@@ -85,6 +87,17 @@ impl Rights {
     /// After the end of the reservation of RESERVE (6).
     pub(super) fn without_unit(&self) -> Self {
         Self { unit: None, ..self.clone() }
+    }
+
+    /// After the first guest has lost its way to the disk: with it go its port group and what RESERVE (6) gave it.
+    pub(super) fn left(&self) -> Self {
+        let states = [0, self.states[1]];
+        Self { unit: self.unit.filter(|&holder| holder != 0), states, is_away: true, ..self.clone() }
+    }
+
+    /// After it has found one again.
+    pub(super) fn came(&self) -> Self {
+        Self { is_away: false, ..self.clone() }
     }
 
     fn holds(&self, guest: usize) -> bool {
@@ -137,6 +150,7 @@ impl Rights {
     fn carry_out(&mut self, guest: usize, deed: Deed) -> Fate {
         let own = self.keys[guest];
         match deed {
+            Deed::SetState { group: 0, .. } if self.is_away => return Fate::Refused,
             Deed::SetState { group, state } => self.states[usize::from(group)] = state,
             Deed::ReserveUnit | Deed::ReleaseUnit if self.keys != [0, 0] => {
                 let is_so = self.holds(guest) || own != 0 && self.held.is_some_and(|(_, kind)| kind >= 5);

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// LOGICAL UNIT NOT SUPPORTED: the command found nobody whom it could wait for.
+const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
+
 impl Guest {
     /// A function was answered: no command that it is about may be open.
     pub(super) fn check_ended(&self, scope: Scope, order: u64) {
@@ -12,25 +15,40 @@ impl Guest {
         }
     }
 
-    /// A command was carried out: none may be open that it had to wait for.
-    pub(super) fn check_order(&self, queue: usize, ended: &Sent) {
-        let What::Command(address) = ended.what else { return };
-        let of_unit = || self.sent.iter().filter(move |(_, sent)| sent.what == What::Command(address));
-        let before = || of_unit().filter(|(_, sent)| sent.order < ended.order);
-        let privileged = |sent: &Sent| matches!(sent.attribute, TASK_ATTR_ORDERED | TASK_ATTR_HEAD);
-        if !matches!(ended.attribute, TASK_ATTR_HEAD | TASK_ATTR_ACA) {
-            let mut same = before().filter(|((number, _), _)| *number == queue);
-            let passed = same.find(|(_, sent)| privileged(sent));
-            assert!(passed.is_none(), "{} was before {passed:?} of its queue", ended.id);
-        }
+    /// What is behind an ORDERED command in its queue can come to the task set.
+    pub(super) fn free_those_behind(&mut self, queue: usize, ended: &Sent) {
+        let is_behind = |sent: &Sent| sent.what == ended.what && sent.order > ended.order;
         if ended.attribute == TASK_ATTR_ORDERED {
-            // Another ORDERED one may have come later although it was sent before, and what is behind that.
-            let ordered = |other: &Sent| other.attribute == TASK_ATTR_ORDERED;
-            let is_behind = |number: usize, order: u64| {
-                of_unit().any(|(&(its, _), other)| its == number && ordered(other) && other.order <= order)
-            };
-            let passed = before().find(|((number, _), sent)| !is_behind(*number, sent.order));
-            assert!(passed.is_none(), "{} was before {passed:?}", ended.id);
+            let own = self.sent.iter_mut().filter(|((number, _), sent)| *number == queue && is_behind(sent));
+            own.for_each(|(_, sent)| sent.freed = self.next_id);
+        }
+    }
+
+    /// A command was carried out: those that are open and that it had to wait for must not be.
+    pub(super) fn check_order(&mut self, queue: usize, ended: &Sent, how: &Ended) {
+        let What::Command(address) = ended.what else { return };
+        if how.sense == Some(NOT_SUPPORTED) {
+            return;
+        }
+        if let Some(by) = ended.passed_by {
+            panic!("{ended:?} was carried out after {by}, which had to wait for it");
+        }
+        let is_to_it = move |sent: &Sent| sent.what == What::Command(address);
+        // What was sent before the units changed may be with another one.
+        let is_before = move |sent: &Sent| is_to_it(sent) && sent.changes == ended.changes && sent.order < ended.order;
+        let is_ordered = |sent: &Sent| sent.attribute == TASK_ATTR_ORDERED;
+        let is_privileged = |sent: &Sent| is_ordered(sent) || sent.attribute == TASK_ATTR_HEAD;
+        let waits_for_queue = !matches!(ended.attribute, TASK_ATTR_HEAD | TASK_ATTR_ACA);
+        // Another ORDERED one may have come later although it was sent before, and what is behind that.
+        let ordered: Vec<_> = self.sent.iter().filter(|(_, sent)| is_to_it(sent) && is_ordered(sent)).collect();
+        let ordered: Vec<_> = ordered.into_iter().map(|(&(number, _), sent)| (number, sent.order)).collect();
+        let is_behind = |number, order| ordered.iter().any(|&(its, other)| its == number && other <= order);
+        // Or was there before it could come itself.
+        let is_behind = |number, sent: &Sent| sent.freed > ended.order || is_behind(number, sent.order);
+        for (&(number, _), sent) in self.sent.iter_mut().filter(|(_, sent)| is_before(sent)) {
+            let is_passed = waits_for_queue && number == queue && is_privileged(sent)
+                || is_ordered(ended) && !is_behind(number, sent);
+            sent.passed_by = sent.passed_by.or(is_passed.then_some(ended.id));
         }
     }
 

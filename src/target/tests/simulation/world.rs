@@ -1,0 +1,99 @@
+//! What happens to guests and disks.
+
+use super::*;
+
+impl Simulation {
+    pub(super) fn answer(&mut self) {
+        let disk = &self.disks[self.random.below(DISKS) as usize];
+        let held = disk.held() as u64;
+        if held > 0 {
+            let result = if self.random.one_in(12) { Err(IoError::Medium) } else { Ok(()) };
+            disk.answer(self.random.below(held) as usize, result);
+        }
+    }
+
+    pub(super) fn change_disk(&mut self) {
+        let disk = &self.disks[self.random.below(DISKS) as usize];
+        match self.random.below(5) {
+            0 | 1 => disk.hold(),
+            2 => disk.go(),
+            3 => disk.set_room([0, 1, 3, usize::MAX][self.random.below(4) as usize]),
+            _ => disk.set_cancels([Cancels::Work, Cancels::Fail][self.random.below(2) as usize]),
+        }
+    }
+
+    pub(super) fn change_client(&mut self) {
+        let waits = self.random.one_in(2);
+        if let Some(far) = &mut self.bed.guest().far {
+            far.client.waits = waits;
+        }
+    }
+
+    /// Takes memory away, whole or in part, and gives it back.
+    pub(super) fn change_memory(&mut self) {
+        let guest = &mut self.bed.guests[0];
+        self.memory = match &self.memory {
+            Memory::Whole => Memory::Closing(guest.rest(Part::Control)),
+            Memory::Closing(_) | Memory::Leaving(_) => return,
+            Memory::Gone if self.random.one_in(3) => {
+                let map = guest.show(false, true);
+                guest.live.as_mut().expect("it lives").go_on(&map);
+                Memory::Partial
+            }
+            Memory::Gone => {
+                guest.go_on();
+                Memory::Whole
+            }
+            Memory::Partial if self.random.one_in(2) => Memory::Closing(guest.rest(Part::Control)),
+            Memory::Partial => {
+                let map = guest.show(true, true);
+                guest.live.as_ref().expect("it lives").add_memory(&map);
+                Memory::Whole
+            }
+        };
+    }
+
+    /// A logical unit of the first guest goes, comes again, or gets another disk with the same blocks.
+    pub(super) fn change_units(&mut self) {
+        let (target, replace) = (self.random.below(DISKS) as usize, self.random.one_in(2));
+        match self.units.turn(&mut self.bed, target, &self.disks[target], replace) {
+            Some(Turn::Went) => {
+                self.models[0].unit_went(target as u8);
+                self.books[target].left();
+            }
+            Some(Turn::Came) => {
+                self.models[0].unit_came(target as u8);
+                self.books[target].came();
+            }
+            Some(Turn::Replaced) | None => {}
+        }
+    }
+
+    /// Ends the first guest's life, at whatever point it is, and begins a new one.
+    pub(super) fn reset(&mut self) {
+        let guest = &mut self.bed.guests[0];
+        let (gate, left) = (guest.retire(), guest.leave());
+        self.models[0].life_ended(self.lives);
+        self.books.iter_mut().for_each(|book| book.life_ended(self.lives));
+        self.former.push(Former { guest: 0, number: self.lives, gate, left, steps: Default::default(), told: None });
+        self.lives += 1;
+        guest.start();
+        self.memory = Memory::Whole;
+    }
+
+    /// A third controller comes, or goes with all that is under way.
+    pub(super) fn visit(&mut self) {
+        if self.bed.guests.len() == VISITOR {
+            let mut guest = Guest::new(VISITOR as u16 + 1, 1, &self.bed.disks, self.bed.handles());
+            guest.start();
+            self.bed.guests.push(guest);
+            return;
+        }
+        let mut guest = self.bed.guests.remove(VISITOR);
+        let (gate, left) = (guest.retire(), guest.leave());
+        self.models[VISITOR].life_ended(self.lives);
+        let (number, steps) = (self.lives, Default::default());
+        self.former.push(Former { guest: VISITOR, number, gate, left, steps, told: None });
+        self.lives += 1;
+    }
+}
