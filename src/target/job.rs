@@ -20,6 +20,7 @@ use super::disk::{Disk, DiskIndex};
 use super::long::claims::Lease;
 use super::long::space::Space;
 use super::message::{Life, Message};
+use super::standing::Standing;
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex};
 use super::ticket::Ticket;
 use super::worker::Worker;
@@ -103,6 +104,8 @@ pub(crate) struct Job {
     disk: Arc<Disk>,
     work: Work,
     ticket: Ticket,
+    /// The nexus whose command has ended with GOOD long ago.
+    behind: Option<Arc<Standing>>,
     task: Box<dyn LongTask>,
     space: Option<Space>,
     op: BlockOp,
@@ -154,7 +157,7 @@ impl Neighbours for NoData {
 
 impl Job {
     /// Begins `work` on a disk. `owner` is the command that waits for its end, if one does: should it have begun it before, it
-    /// goes on. The job is there if it is new.
+    /// goes on. If none does, the nexus of `standing` is told of a failure later. The job is there if it is new.
     ///
     /// # Errors
     /// Other work goes on.
@@ -162,6 +165,7 @@ impl Job {
         disk: &Arc<Disk>,
         work: Work,
         owner: Option<Owner>,
+        standing: &Arc<Standing>,
         task: impl FnOnce() -> Box<dyn LongTask>,
     ) -> Result<(Ticket, Option<Self>), Hindrance> {
         let mut held = disk.hold.held();
@@ -180,6 +184,7 @@ impl Job {
             disk: disk.clone(),
             work,
             ticket: ticket.clone(),
+            behind: owner.is_none().then(|| standing.clone()),
             task: task(),
             space: None,
             op: BlockOp::FLUSH,
@@ -297,6 +302,9 @@ impl Job {
         drop(held);
         let told = if failed { self.work.failure() } else { outcome };
         self.ticket.settle(told);
+        if let (Some(standing), Some(sense)) = (&self.behind, told.sense) {
+            standing.defer(sense);
+        }
         if failed {
             let (disk, work) = (&self.disk.config.text, self.work);
             tracing::error!(disk, ?work, sense = ?outcome.sense, "work on a whole disk has failed");

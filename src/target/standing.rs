@@ -21,12 +21,20 @@ use super::slots::Marks;
 pub(crate) struct Standing {
     /// What MODE SELECT has set, [`ModeState::to_bits`], and the bits below, which no [`ModeState`] has.
     state: AtomicU64,
-    /// What the driver has not been told yet. Locked only where [`ATTENTION`] is set.
-    attentions: Mutex<Attentions>,
+    /// Locked only where [`ATTENTION`] is set, or is to be.
+    untold: Mutex<Untold>,
     /// The auto contingent allegiance of the nexus. Locked only where [`ACA`] is set, or is to be.
     aca: Mutex<Option<Aca>>,
     pub(crate) notes: Notes,
     stir: Arc<Stir>,
+}
+
+/// What the driver has not been told yet.
+#[derive(Debug, Default)]
+struct Untold {
+    attentions: Attentions,
+    /// The error of a command that ended with GOOD before its work did.
+    deferred: Option<Sense>,
 }
 
 /// Counts the changes of what stands in the way of usual commands, at all logical units of one controller: whoever remembers
@@ -53,7 +61,7 @@ struct Aca {
 
 /// START STOP UNIT has stopped the unit.
 const STOPPED: u64 = 1 << 63;
-/// An attention is pending.
+/// An attention is pending, or a deferred error.
 const ATTENTION: u64 = 1 << 62;
 /// Where the [`AccessState`] of the port is, in two bits.
 const ACCESS_AT: u32 = 60;
@@ -82,8 +90,8 @@ const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA | WATCHED;
 impl Standing {
     /// With a logical unit of the controller that has this `stir`.
     pub(crate) fn new(stir: Arc<Stir>) -> Self {
-        let (state, attentions, aca) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
-        Self { state, attentions, aca, notes: Notes::new(), stir }
+        let (state, untold, aca) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        Self { state, untold, aca, notes: Notes::new(), stir }
     }
 
     #[inline]
@@ -120,8 +128,8 @@ impl Standing {
     }
 
     /// Whether a command may begin, and the attention that it is to return as data. In the order of SAM-5, status
-    /// precedence: an auto contingent allegiance, unless this is its own command, attentions of resets, a conflict with a
-    /// reservation, other attentions, and what else there is.
+    /// precedence: an auto contingent allegiance, unless this is its own command, attentions of resets, a deferred error, a conflict
+    /// with a reservation, other attentions, and what else there is.
     ///
     /// # Errors
     /// How the command ends.
@@ -134,7 +142,8 @@ impl Standing {
         let report =
             |attention: Option<Attention>| attention.map_or(Ok(()), |taken| Err(Outcome::check(taken.sense())));
         if rule == AttentionRule::Report {
-            report(self.take(Attentions::take_reset))?;
+            report(self.take(|untold| untold.attentions.take_reset()))?;
+            self.take(|untold| untold.deferred.take()).map_or(Ok(()), |sense| Err(Outcome::check(sense)))?;
         }
         self.check_rights(command)?;
         let attention = match rule {
@@ -305,42 +314,49 @@ impl Standing {
 
     /// Takes the attention to report next. Of two that ask at the same time only one gets it.
     pub(crate) fn take_attention(&self) -> Option<Attention> {
-        self.take(Attentions::take)
+        self.take(|untold| untold.attentions.take())
     }
 
-    fn take(&self, take: impl Fn(&mut Attentions) -> Option<Attention>) -> Option<Attention> {
-        let mut attentions = self.attentions.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = take(&mut attentions);
-        self.put(ATTENTION, if attentions.is_empty() { 0 } else { ATTENTION });
+    fn take<T>(&self, take: impl FnOnce(&mut Untold) -> Option<T>) -> Option<T> {
+        let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = take(&mut untold);
+        let is_empty = untold.attentions.is_empty() && untold.deferred.is_none();
+        self.put(ATTENTION, if is_empty { 0 } else { ATTENTION });
         taken
     }
 
+    /// The work of a command that has ended with GOOD came to this error: the next command tells it, and is not done (SPC-5,
+    /// deferred errors).
+    pub(crate) fn defer(&self, error: Sense) {
+        self.take(|untold| {
+            untold.deferred = Some(error.deferred());
+            None::<()>
+        });
+    }
+
     /// Adds an attention. A unit that was reset is a started one, with the mode pages that were saved; an auto contingent
-    /// allegiance ends with its nexus, too.
+    /// allegiance ends with its nexus, too, and nobody asks for the errors of what was before.
     pub(crate) fn raise(&self, attention: Attention) {
-        if attention.ends_nexus() || attention == Attention::LogicalUnitReset {
+        if attention.is_new_start() {
             self.clear_aca();
             self.set_prevented(false);
+            self.notes.copies.forget_ended();
         }
         if matches!(attention, Attention::PowerOn | Attention::HardReset) {
             // A guest that starts anew finds its disk.
             self.set_ejected(false);
+            // A token outlives the reset of a unit, and the nexus.
+            self.notes.rods.cancel_all();
         }
         if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
             self.set_stopped(false);
             self.update_mode(ModeState::restored);
             self.notes.reset();
         }
-        if attention.is_new_start() {
-            self.notes.copies.forget_ended();
-        }
-        // A token outlives the reset of a unit, and the nexus.
-        if matches!(attention, Attention::PowerOn | Attention::HardReset) {
-            self.notes.rods.cancel_all();
-        }
-        let mut attentions = self.attentions.lock().unwrap_or_else(PoisonError::into_inner);
-        attentions.raise(attention);
-        self.put(ATTENTION, ATTENTION);
+        self.take(|untold| {
+            untold.attentions.raise(attention);
+            untold.deferred.take_if(|_| attention.is_new_start())
+        });
     }
 }
 

@@ -37,8 +37,9 @@ impl RequestQueue {
     /// Begins work on the whole disk, or finds that it has begun it before. True if the command has ended with that.
     pub(super) fn begin_work(&mut self, slot: SlotIndex, Background { work, wait }: Background, cx: &mut Cx) -> bool {
         let owner = wait.then_some(Owner { life: self.queue.life, id: self.slots.get(slot).id });
-        let long = self.longs.get(slot);
-        match Job::begin(&long.disk, work, owner, || long.task.background()) {
+        let (long, entry) = (self.longs.get(slot), self.slots.get(slot).entry);
+        let standing = &self.queue.luns.entry(entry).standing;
+        match Job::begin(&long.disk, work, owner, standing, || long.task.background()) {
             Err(hindrance) => self.end_long(slot, &hindrance.sense().into()),
             Ok((ticket, job)) => {
                 cx.jobs.extend(job);

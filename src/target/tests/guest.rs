@@ -107,6 +107,7 @@ pub(super) struct Ended {
     pub(super) resid: u32,
     /// Key and additional sense code with its qualifier.
     pub(super) sense: Option<(u8, u16)>,
+    pub(super) sense_bytes: Vec<u8>,
     /// The sense data came in descriptor format.
     pub(super) descriptors: bool,
     /// The whole data buffer.

@@ -194,6 +194,7 @@ fn a_sanitize_that_fails_is_left_only_by_who_may() {
         disk.answer(0, Err(IoError::Medium));
         bed.run();
         disk.go();
+        assert_eq!(sense_bytes(&mut bed, 0, &ERASE_AT_ONCE), DEFERRED_SANITIZE, "and nothing is begun");
         assert_eq!([sense(&mut bed, 0, &TEST_UNIT_READY), sense(&mut bed, 1, &FORMAT)], [Some((3, 0x3103)); 2]);
         assert_eq!(requested(&mut bed, 1), (3, 0x3103, None));
         let (exit, then) = if may_exit { (None, None) } else { (Some((5, 0x2400)), Some((3, 0x3103))) };
@@ -202,6 +203,76 @@ fn a_sanitize_that_fails_is_left_only_by_who_may() {
         bed.run();
         assert_eq!((sense(&mut bed, 0, &TEST_UNIT_READY), is_zero(&disk)), (None, true));
     }
+}
+
+/// Fixed format sense data of SANITIZE COMMAND FAILED, as a deferred error and a current one: 71h and 70h, MEDIUM ERROR, 10
+/// bytes more, 31h/03h.
+const DEFERRED_SANITIZE: [u8; 18] = [0x71, 0, 3, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x31, 3, 0, 0, 0, 0];
+const FAILED_SANITIZE: [u8; 18] = [0x70, 0, 3, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x31, 3, 0, 0, 0, 0];
+
+/// The sense data of a command that fails.
+fn sense_bytes<const LEN: usize>(bed: &mut Bed, guest: usize, cdb: &[u8]) -> [u8; LEN] {
+    bed.guests[guest].send(0, 0, cdb, Data::Without);
+    bed.run();
+    let ended = bed.guests[guest].take_one();
+    assert_eq!((ended.response, ended.status), (OK, 2));
+    ended.sense_bytes.try_into().expect("as many as expected")
+}
+
+/// MODE SELECT (6) of the control page with this for its third byte, where D_SENSE is.
+fn select_control(bed: &mut Bed, byte: u8) {
+    let list = [0, 0, 0, 0, 0x0a, 0x0a, byte, 0x10, 0, 0, 0, 0, 0xff, 0xff, 0, 0];
+    bed.guests[0].send(0, 0, &[0x15, 0x10, 0, 0, 16, 0], Data::Out(&list));
+    bed.run();
+    assert_eq!(bed.guests[0].take_one().status, 0);
+}
+
+/// Work that guest 0 has begun and does not wait for has failed.
+fn failed_behind(control: u8) -> (Bed, SimDisk) {
+    let (mut bed, disk) = bed();
+    select_control(&mut bed, control);
+    disk.hold();
+    assert_eq!(sense(&mut bed, 0, &ERASE_AT_ONCE), None);
+    disk.answer(0, Err(IoError::Medium));
+    bed.run();
+    disk.go();
+    (bed, disk)
+}
+
+#[test]
+fn who_did_not_wait_is_told_of_a_failure_once_by_the_next_command() {
+    let (mut bed, _disk) = failed_behind(0x22);
+    // These say nothing of it, and leave it for the next one.
+    for cdb in [[0x12, 0, 0, 0, 36, 0], REQUEST_SENSE] {
+        bed.guests[0].send(1, 0, &cdb, Data::In(36));
+        bed.run();
+        assert_eq!(bed.guests[0].take_one().status, 0);
+    }
+    assert_eq!(sense_bytes(&mut bed, 0, &TEST_UNIT_READY), DEFERRED_SANITIZE);
+    assert_eq!(sense_bytes(&mut bed, 0, &TEST_UNIT_READY), FAILED_SANITIZE, "the medium is as it is");
+    assert_eq!(sense_bytes(&mut bed, 1, &TEST_UNIT_READY), FAILED_SANITIZE, "to the other it is no deferred error");
+    // With D_SENSE: 73h, MEDIUM ERROR, 31h/03h, no descriptors.
+    let (mut bed, _disk) = failed_behind(0x26);
+    assert_eq!(sense_bytes(&mut bed, 0, &TEST_UNIT_READY), [0x73, 3, 0x31, 3, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_reset_or_a_format_that_was_waited_for_leaves_no_deferred_error() {
+    let (mut bed, _disk) = failed_behind(0x22);
+    let tmf = bed.guests[0].manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    bed.run();
+    assert_eq!(bed.guests[0].take_ended(), [(tmf, OK)]);
+    assert_eq!(sense(&mut bed, 0, &TEST_UNIT_READY), Some((6, 0x2903)));
+    assert_eq!(sense_bytes(&mut bed, 0, &TEST_UNIT_READY), FAILED_SANITIZE);
+    let (mut bed, disk) = self::bed();
+    disk.hold();
+    bed.guests[0].send(0, 0, &FORMAT, Data::Without);
+    bed.run();
+    disk.answer(0, Err(IoError::Medium));
+    bed.run();
+    assert_eq!(bed.guests[0].take_one().sense, Some((3, 0x3101)));
+    disk.go();
+    assert_eq!(sense_bytes::<18>(&mut bed, 0, &TEST_UNIT_READY)[..3], [0x70, 0, 3]);
 }
 
 #[test]
