@@ -215,15 +215,16 @@ impl Io {
         self.done.push_back(Done { channel, completion });
     }
 
-    /// Hands everything queued to the kernel: at most one system call. Returns the number of operations handed over.
+    /// Hands everything queued to the kernel, and has it end what it has put off: at most one system call for each ring.
+    /// Returns the number of operations handed over.
     #[inline]
     pub fn submit(&mut self) -> usize {
         let handed_over = self.ring.as_mut().map_or(0, |ring| ring.submit());
         handed_over + self.commands.as_mut().map_or(0, |ring| ring.submit())
     }
 
-    /// Moves what the kernel has completed to where [`Io::next_completion`] finds it. No system call unless the kernel
-    /// asks for one.
+    /// Moves what the kernel has completed to where [`Io::next_completion`] finds it. No system call: what the kernel has put
+    /// off is done with the next [`Io::submit`], so that this goes behind it.
     #[inline]
     pub fn reap(&mut self) {
         if let Some(ring) = &mut self.ring {

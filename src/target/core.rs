@@ -291,7 +291,6 @@ impl Context for Core {
 
     fn poll(&mut self, now_ns: u64) -> Progress {
         self.cx.io.set_now_ns(now_ns);
-        self.cx.io.reap();
         let mut work = self.deliver();
         for &place in self.drives.timed() {
             work += self.cx.channels[place].channel.poll(&mut self.cx.io);
@@ -311,7 +310,8 @@ impl Context for Core {
             work += self.advance_privileged();
         }
         work += self.cx.io.submit();
-        // What a backend completed at once is answered in this pass.
+        // What a backend completed at once, and what came by that call, is answered in this pass.
+        self.cx.io.reap();
         work += self.deliver();
         work += self.finish_pass();
         if !self.endings.is_empty() {

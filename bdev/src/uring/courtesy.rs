@@ -2,7 +2,8 @@
 //!
 //! A device whose work is done by threads of the kernel, as a loop device or a file system that cannot start without waiting,
 //! may have no other CPU than that of the core which polls for it. Such threads are done soon. Whoever keeps the CPU for long
-//! is a stranger, to whom nothing is offered for a while: a core must not starve on its own CPU.
+//! twice in a row is a stranger, to whom nothing is offered for a while: a core must not starve on its own CPU. Once is no sign:
+//! in a virtual machine the CPU itself is gone at times.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ const SHARE: u32 = 50;
 pub(crate) struct Courtesy {
     vain_passes: u32,
     not_before: Option<Instant>,
+    /// The last offer was taken for long.
+    is_suspicious: bool,
 }
 
 impl Courtesy {
@@ -34,7 +37,9 @@ impl Courtesy {
     /// The CPU was gone from `began` to `ended`.
     pub(crate) fn took(&mut self, began: Instant, ended: Instant) {
         let gone = ended.saturating_duration_since(began);
-        self.not_before = (gone > STRANGER).then(|| ended + gone * SHARE);
+        let was_long = gone > STRANGER;
+        let again = std::mem::replace(&mut self.is_suspicious, was_long);
+        self.not_before = (was_long && again).then(|| ended + gone * SHARE);
     }
 }
 
@@ -61,10 +66,17 @@ mod tests {
         let (mut courtesy, now) = (Courtesy::default(), Instant::now());
         let (gone, one) = (STRANGER * 3, Duration::from_nanos(1));
         courtesy.took(now, now + gone);
-        let again = now + gone + gone * SHARE;
+        assert_eq!(offers(&mut courtesy, VAIN_PASSES_MAX, now + gone), 1, "once is no sign");
+        courtesy.took(now + gone, now + gone * 2);
+        let again = now + gone * 2 + gone * SHARE;
         assert_eq!(offers(&mut courtesy, 1000, again - one), 0);
         assert_eq!(offers(&mut courtesy, VAIN_PASSES_MAX, again), 1);
-        courtesy.took(again, again + one);
-        assert_eq!(offers(&mut courtesy, VAIN_PASSES_MAX, again + one), 1, "it has gone");
+        courtesy.took(again, again + gone);
+        assert_eq!(offers(&mut courtesy, 1000, again + gone), 0, "it is still there");
+        let later = again + gone + gone * SHARE;
+        courtesy.took(later, later + one);
+        assert_eq!(offers(&mut courtesy, VAIN_PASSES_MAX, later + one), 1, "it has gone");
+        courtesy.took(later, later + gone);
+        assert_eq!(offers(&mut courtesy, VAIN_PASSES_MAX, later + gone), 1, "and is forgotten");
     }
 }

@@ -155,7 +155,7 @@ impl<W: Work> Rings<W> {
         unsafe { ring.push(&entry) }
     }
 
-    /// Hands everything queued to the kernel. Returns how many entries it took.
+    /// Hands everything queued to the kernel, and has it run what it has put off. Returns how many entries it took.
     pub(crate) fn submit(&mut self) -> usize {
         self.push_cancels();
         while let Some(id) = self.waiting.front().copied() {
@@ -202,7 +202,8 @@ impl<W: Work> Rings<W> {
         self.usual.enter(queued, asked)
     }
 
-    /// Moves results to `done`: at most as many as the completion queue holds.
+    /// Moves results to `done`: at most as many as the completion queue holds. No system call: those that the kernel has put
+    /// off come with the next [`Rings::submit`].
     #[inline]
     pub(crate) fn reap(&mut self, done: &mut VecDeque<Done>) {
         let [usual, polling] = &mut self.ops.buffers;
@@ -215,13 +216,6 @@ impl<W: Work> Rings<W> {
         }
         if self.ops.polled() > 0 {
             self.collect(Kind::Poll, done);
-        }
-        if self.usual.ring.completion().is_empty() {
-            let (_, asked) = self.usual.queued_and_asked();
-            if !asked {
-                return;
-            }
-            self.enter(0, true);
         }
         self.collect(Kind::Interrupt, done);
     }

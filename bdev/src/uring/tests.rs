@@ -58,8 +58,21 @@ impl Pipe {
             assert!(is_readable(self.ring.bell(), 60), "nobody woke the sleeper");
         }
         self.ring.disarm();
-        self.ring.reap(&mut self.done);
+        self.take();
         self.ring.submit();
+    }
+
+    /// Sleeps until so many have ended that nobody has looked at.
+    fn wait_for(&mut self, count: usize) {
+        while self.done.len() < count {
+            self.sleep_and_reap();
+        }
+    }
+
+    /// What a pass does.
+    fn take(&mut self) {
+        self.ring.submit();
+        self.ring.reap(&mut self.done);
     }
 
     /// A read of the whole of `segments` is in the kernel.
@@ -69,9 +82,7 @@ impl Pipe {
     }
 
     fn wait_for_the_cancelled(&mut self, tag: u64) {
-        while self.done.is_empty() {
-            self.sleep_and_reap();
-        }
+        self.wait_for(1);
         self.expect(tag, Err(IoError::Cancelled));
     }
 
@@ -98,9 +109,7 @@ fn a_file_that_answers_in_pieces_fills_the_segments_in_order() {
             pipe.sleep_and_reap();
         }
     }
-    while pipe.done.is_empty() {
-        pipe.sleep_and_reap();
-    }
+    pipe.wait_for(1);
     pipe.expect(1, Ok(()));
     assert_eq!(&bytes, b"abcdefghi");
 }
@@ -150,9 +159,7 @@ fn many_operations_cost_one_system_call() {
     }
     assert_eq!((pipe.ring.submit(), pipe.ring.stats().enters), (3, 1));
     pipe.writer.write_all(b"abc").unwrap();
-    while pipe.done.len() < 3 {
-        pipe.sleep_and_reap();
-    }
+    pipe.wait_for(3);
 }
 
 #[test]
@@ -172,7 +179,7 @@ fn the_bell_rings_for_what_comes_after_the_core_has_looked_and_only_then() {
         assert!(!pipe.ring.arm().unwrap(), "something is there");
         pipe.ring.disarm();
         assert!(!is_readable(pipe.ring.bell(), 0));
-        pipe.ring.reap(&mut pipe.done);
+        pipe.take();
         pipe.expect(sleep, Ok(()));
     }
     // While the core is awake the bell is silent.
@@ -180,7 +187,7 @@ fn the_bell_rings_for_what_comes_after_the_core_has_looked_and_only_then() {
     pipe.ring.submit();
     pipe.writer.write_all(b"x").unwrap();
     while pipe.done.is_empty() {
-        pipe.ring.reap(&mut pipe.done);
+        pipe.take();
     }
     assert!(!is_readable(pipe.ring.bell(), 0));
 }
@@ -209,9 +216,7 @@ fn a_race_between_sleep_and_result_is_never_lost() {
         let mut writer = pipe.writer.try_clone().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(move || writer.write_all(b"x").unwrap());
-            while pipe.done.is_empty() {
-                pipe.sleep_and_reap();
-            }
+            pipe.wait_for(1);
         });
         pipe.expect(tag, Ok(()));
     }
@@ -230,9 +235,7 @@ fn a_cancelled_operation_ends_once_wherever_it_is() {
         assert_eq!(pipe.ring.cancel(pipe.file, Tag(8)), None, "nobody has this tag");
         assert_eq!(pipe.ring.cancel(pipe.file, Tag(9)), None, "the kernel answers");
         pipe.ring.submit();
-        while pipe.done.is_empty() {
-            pipe.sleep_and_reap();
-        }
+        pipe.wait_for(1);
         pipe.expect(9, Err(IoError::Cancelled));
     }
     assert_eq!(pipe.ring.cancel(pipe.file, Tag(9)), None);
@@ -254,7 +257,7 @@ fn an_operation_that_waits_for_its_next_part_is_cancelled_at_once() {
     if pipe.ring.arm().unwrap() {
         assert!(is_readable(pipe.ring.bell(), 60));
     }
-    pipe.ring.reap(&mut pipe.done);
+    pipe.take();
     let ended = pipe.ring.cancel(pipe.file, Tag(1));
     assert_eq!(ended, Some(Completion { tag: Tag(1), result: Err(IoError::Cancelled) }));
     assert_eq!((pipe.ring.in_flight(), pipe.ring.submit()), (0, 0));
@@ -358,9 +361,7 @@ fn what_the_kernel_does_not_poll_for_is_done_the_usual_way() {
     assert_eq!((pipe.ring.ops.polled(), pipe.ring.in_flight(), pipe.done.len()), (0, 2, 0), "no pipe is polled for");
     pipe.ring.submit();
     pipe.writer.write_all(b"xy").unwrap();
-    while pipe.done.len() < 2 {
-        pipe.sleep_and_reap();
-    }
+    pipe.wait_for(2);
     assert_eq!(pipe.done.iter().filter(|done| done.completion.result == Ok(())).count(), 2);
     bytes.sort_unstable();
     assert_eq!(&bytes, b"xy");
@@ -383,8 +384,7 @@ fn what_is_polled_for_is_cancelled_when_the_kernel_gives_it_back() {
     let list = [segment(&mut bytes)];
     let mut pipe = polled(&list);
     assert_eq!(pipe.ring.cancel(pipe.file, Tag(3)), None);
-    pipe.ring.submit();
-    pipe.ring.reap(&mut pipe.done);
+    pipe.take();
     pipe.expect(3, Err(IoError::Cancelled));
     assert_eq!(pipe.ring.cancels, 0, "such a ring takes no cancel requests, and none was sent");
 }
