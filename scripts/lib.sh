@@ -12,6 +12,7 @@
 #   scripts/guest      boots a small Linux guest in QEMU, by hand or with a job from scripts/jobs
 #   scripts/lab/qemu   prints a QEMU that has vfio-user-pci, fetched into the cache where the system's has not
 #   scripts/lab/image  prints a directory with the guest's kernel and initramfs, built once into the cache
+#   scripts/lab/multipath  prints a directory with a kernel, multipathd and udevd for guests with several paths, built once
 #   scripts/lab/firmware  prints a directory with OVMF and GRUB, fetched once into the cache
 #   scripts/lab/boot-disk  makes a disk from which firmware of either kind boots
 #   scripts/jobs/*     what a guest can be told to do; scripts/fio/* are the loads they run

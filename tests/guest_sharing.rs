@@ -4,8 +4,11 @@
 mod common;
 mod guest;
 
+use std::path::Path;
+
 use common::{Target, cpumask, directory};
 use guest::Lab;
+use rustix::process::Signal;
 
 /// Two guests take turns: each waits until the file `turn` on the second disk, which only carries messages, says so. The
 /// message disk has one block for each turn.
@@ -67,17 +70,21 @@ fn reservations_keep_the_wrong_guest_out() {
     target.stop();
 }
 
-/// The two ways to the disk.
+/// The two ways to the disk, told apart by their port groups: no other name of theirs stays the same.
 const WAYS: &str = r#"
+# way_of GROUP: the disk whose port is in it.
+way_of() {
+    for way in /sys/block/sd*; do
+        way=/dev/${way##*/}
+        if sg_vpd --page=di "$way" 2>/dev/null | grep -q "Target port group: 0x$1\$"; then echo "$way"; fi
+    done
+}
 tenths=0
-until ways=$(cd /sys/block && printf '/dev/%s ' sd*) && [ "$(printf '%s' "$ways" | wc -w)" -eq 2 ]; do
+until first=$(way_of 1) && second=$(way_of 2) && [ -n "$first" ] && [ -n "$second" ]; do
     tenths=$((tenths + 1))
-    [ "$tenths" -lt 300 ] || fail "there is one way: $ways"
+    [ "$tenths" -lt 600 ] || fail "one way is missing: $first $second"
     sleep 0.1
 done
-# shellcheck disable=SC2086
-set -- $ways
-first=$1 second=$2
 "#;
 
 /// The two ways as two initiators: every type of reservation, and every way to take one over.
@@ -135,60 +142,151 @@ result persist done
 result ports "$(sg_vpd --page=0x88 --raw "$first" | od -An -tu1 -j3 -N1 | tr -d ' ')"
 "#;
 
-/// Both ways to the disk under dm-multipath, and a load on it. Port states are set through the first way.
+/// Both ways to the disk under multipathd, with a load that reads back what it has written. The host changes the state of
+/// group 1 when it hears of it.
 const MULTIPATH: &str = r#"
-modprobe dm_multipath; modprobe dm_round_robin
 result groups "$(sg_rtpg --decode "$first" | grep -c 'target port group id')"
-sectors=$(blockdev --getsz "$first")
-dmsetup create both --table "0 $sectors multipath 1 queue_if_no_path 0 1 1 round-robin 0 2 1 $first 1 $second 1" ||
-    fail "no multipath"
-dm=$(cd /sys/block && printf '%s' dm-*)
-fio --name=both --filename="/dev/$dm" --rw=randrw --bs=4k --iodepth=8 --ioengine=io_uring --direct=1 \
-    --time_based --runtime=3600 --size=32m --verify=0 >/tmp/fio.txt 2>&1 &
-load=$!
-completed() {
-    read -r reads _ _ _ writes _ <"/sys/block/$dm/stat"
-    echo $((reads + writes))
+mkdir -p /etc/multipath /run/udev
+cat >/etc/multipath.conf <<CONFIGURATION
+defaults {
+    find_multipaths yes
+    path_grouping_policy group_by_prio
+    failback immediate
+    no_path_retry queue
+    polling_interval 1
+    max_polling_interval 1
 }
-await_progress() {
-    before=$(completed) tenths=0
-    until [ "$(completed)" -gt $((before + 200)) ]; do
+CONFIGURATION
+modprobe dm_multipath; modprobe dm_service_time; modprobe scsi_dh_alua
+/usr/lib/systemd/systemd-udevd --daemon
+udevadm trigger --action=add --subsystem-match=block
+udevadm settle --timeout=120 || fail "udevd does not settle"
+multipathd -d >/tmp/multipathd.txt 2>&1 &
+# What udevd knows the disk by is the name of the map.
+name_of() { udevadm info --query=property --property=ID_SERIAL --value "$1"; }
+wwid=$(name_of "$first")
+[ "$wwid" = "$(name_of "$second")" ] || fail "the ways have different names: $wwid, $(name_of "$second")"
+why() {
+    multipathd show topology; multipathd show paths; dmsetup status
+    tail -n 10 /tmp/multipathd.txt; tail -n 5 /tmp/fio.txt; dmesg | tail -n 20
+}
+# await WHAT COMMAND...: until it is so.
+await() {
+    what=$1 tenths=0
+    shift
+    until "$@"; do
         tenths=$((tenths + 1))
-        [ "$tenths" -lt 600 ] || fail "the load stands still: $(dmsetup status both)"
-        kill -0 "$load" || fail "the load ended: $(cat /tmp/fio.txt)"
+        [ "$tenths" -lt 1200 ] || fail "$what: $(why 2>&1)"
         sleep 0.1
     done
 }
-await_progress
-for state in 2 3; do
-    sg_stpg --tp=2 --state="$state" "$first" || fail "set the state $state"
-    await_progress
-    if sg_raw "$second" 00 00 00 00 00 00 >/dev/null 2>&1; then fail "the second way is ready in state $state"; fi
-    dmsetup status both | grep -q ' F ' || fail "no path failed: $(dmsetup status both)"
-    sg_stpg --tp=2 --state=0 "$first" || fail "set the state back"
-    sg_raw "$second" 00 00 00 00 00 00 >/dev/null 2>&1 || true
-    dmsetup message both 0 "reinstate_path $(cat "/sys/block/${second#/dev/}/dev")"
-    await_progress
+# What multipathd knows of a way: its priority follows from the state of its port group (50 optimized, 10 not), and whether it
+# is ready, standing by (ghost) or out of reach (faulty).
+knows() { multipathd show paths raw format "%d $2" | grep -Eq "^${1#/dev/} +$3 *\$"; }
+both_have() { knows "$first" %p "$1" && knows "$second" %p "$2"; }
+has_map() { [ -b "/dev/mapper/$wwid" ]; }
+await "the map" has_map
+await "the priorities" both_have 50 10
+# Both are with the kernel's handler for ALUA, which asks for a better state of the group that it turns to.
+for way in "$first" "$second"; do
+    result handler "$(cat "/sys/block/${way#/dev/}/device/dh_state")"
 done
-result states done
-pci=$(readlink -f "/sys/block/${second#/dev/}/device/../../../..")
+dm=$(readlink -f "/dev/mapper/$wwid")
+result paths "$(multipathd show paths raw format '%w' | grep -c "^$wwid *\$")"
+result path_groups "$(dmsetup table "$wwid" | grep -o 'service-time' | wc -l)"
+
+fio --name=both --filename="$dm" --rw=randwrite --bs=4k --iodepth=8 --ioengine=io_uring --direct=1 --size=16m \
+    --verify=crc32c --verify_backlog=256 --verify_fatal=1 --time_based --runtime=3600 >/tmp/fio.txt 2>&1 &
+load=$!
+completed() {
+    read -r reads _ _ _ writes _ <"/sys/block/${1#/dev/}/stat"
+    echo $((reads + writes))
+}
+# The load goes on, and its requests go this way.
+goes_through() {
+    before=$(completed "$1") whole=$(completed "$dm")
+    await "requests on $1" went_on "$1" $((before + 300))
+    await "the load" went_on "$dm" $((whole + 300))
+}
+went_on() {
+    kill -0 "$load" || fail "the load ended: $(why 2>&1)"
+    [ "$(completed "$1")" -gt "$2" ]
+}
+goes_through "$first"
+# set_state GROUP STATE: more than once, for a unit attention may be in the way.
+set_state() {
+    for _ in 1 2 3 4 5; do
+        if sg_stpg --tp="$1" --state="$2" "$second" >/tmp/stpg.txt 2>&1; then return; fi
+    done
+    fail "set the state $2 of group $1: $(cat /tmp/stpg.txt)"
+}
+# The handler makes the group optimized that it turns to, and may do so late: then it is told again which one is to be preferred.
+prefers_first() {
+    both_have 50 10 || { set_state 1 0; set_state 2 1; false; }
+}
+# An initiator takes a path away, and gives it back: standby, unavailable.
+for state in 2:ghost 3:faulty; do
+    set_state 1 "${state%:*}"
+    await "the first way to be ${state#*:}" knows "$first" %T "${state#*:}"
+    goes_through "$second"
+    await "the priorities again" prefers_first
+    goes_through "$first"
+done
+result initiator done
+# The user of the target does.
+result wanted standby
+await "the state that the host has set" knows "$first" %T ghost
+goes_through "$second"
+result wanted optimized
+await "the state that the host has set back" knows "$first" %T ready
+await "the priorities at last" prefers_first
+goes_through "$first"
+result told "$(dmesg | grep -c 'symmetric access state changed')"
+# The path itself goes.
+pci=$(readlink -f "/sys/block/${first#/dev/}/device/../../../..")
 echo 1 >"$pci/remove"
-await_progress
+goes_through "$second"
 kill "$load"; wait "$load" || true
 grep -q 'err= 0' /tmp/fio.txt || fail "the load saw an error: $(cat /tmp/fio.txt)"
 result multipath done
 "#;
 
+/// Writes the configuration of two ports of a disk, of which the first is in this state.
+fn configure(dir: &Path, state: &str) {
+    let text = format!(
+        "cpumask = \"{}\"\ndisks = [\"mem:size=64M\"]\n\
+         [[controller]]\nsocket = \"a.sock\"\nport-group = 1\naccess-state = \"{state}\"\n\
+         [[controller]]\nsocket = \"b.sock\"\nport-group = 2\naccess-state = \"non-optimized\"\n",
+        cpumask(2)
+    );
+    std::fs::write(dir.join(FILE), text).expect("write the configuration");
+}
+
+const FILE: &str = "annulus.toml";
+
 #[test]
 fn a_guest_with_two_ways_goes_on_with_one() {
     let lab = Lab::enter();
-    let mask = cpumask(2);
-    let args = ["--cpumask", &mask, "--disk", "mem:size=64M"];
-    let ports = ["--socket", "a.sock", "--port-group", "1", "--socket", "b.sock", "--port-group", "2"];
-    let target = Target::serve(directory(), &[&args[..], &ports].concat());
+    let dir = directory();
+    configure(dir.path(), "optimized");
+    let target = Target::serve(dir.clone(), &["--config", FILE]);
     let script = [WAYS, PERSIST, MULTIPATH].concat();
-    let guest = lab.boot(&target, "multipath", &script, &["--socket", "a.sock", "--socket", "b.sock"]).finish();
-    let results = ["persist", "ports", "groups", "multipath"].map(|key| guest.results(key).concat());
-    assert_eq!(results, ["done", "48", "2", "done"]);
+    let mut guest =
+        lab.boot(&target, "multipath", &script, &["--multipath", "--socket", "a.sock", "--socket", "b.sock"]);
+    // Each has its own time.
+    for result in ["persist", "paths", "initiator"] {
+        guest.await_result(result, |_| true);
+    }
+    for state in ["standby", "optimized"] {
+        guest.await_result("wanted", |wanted| wanted == state);
+        configure(dir.path(), state);
+        target.signal(Signal::HUP);
+    }
+    let guest = guest.finish();
+    let results = ["persist", "ports", "groups", "handler", "paths", "path_groups", "initiator", "multipath"];
+    let results = results.map(|key| guest.results(key).concat());
+    assert_eq!(results, ["done", "48", "2", "aluaalua", "2", "2", "done", "done"]);
+    let told: u32 = guest.results("told").concat().parse().expect("a count");
+    assert!(told > 0, "no unit attention told of a state");
     target.stop();
 }

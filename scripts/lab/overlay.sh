@@ -1,15 +1,15 @@
 # shellcheck shell=bash
 # What is laid over the guest's initramfs at each boot: init and the job with its parameters and files. So neither a new
 # job nor a changed init asks for a new image. Sourced, after lib.sh, never run.
-# shellcheck disable=SC2154  # job, variables and files are the caller's
+# shellcheck disable=SC2154  # job, variables, files and layers are the caller's
 
 # The last three: an emulated processor on a busy machine is late, and the kernel would warn of its clocks and workers.
 # shellcheck disable=SC2034 # for those that take this file in
 KERNEL_COMMAND_LINE=(console=ttyS0 quiet loglevel=1 panic=-1 oops=panic scsi_mod.scan=sync random.trust_cpu=on
     mitigations=off nokaslr 8250.nr_uarts=1 no_timer_check tsc=reliable workqueue.cpu_intensive_thresh_us=0)
 
-# make_initramfs IMAGE-DIR OUTPUT SCRIPTS-DIR: image and overlay, one archive after the other, which the kernel unpacks in
-# that order. Reads job, variables and files of the caller.
+# make_initramfs IMAGE-DIR OUTPUT SCRIPTS-DIR: image, layers and overlay, one archive after the other, which the kernel unpacks
+# in that order. Reads job, variables, files and layers of the caller.
 make_initramfs() {
     local image=$1 output=$2 scripts=$3 layer
     layer=$(mktemp -d "$output.XXXXXX")
@@ -22,7 +22,7 @@ make_initramfs() {
     write_environment >"$layer/job/env"
     [ ${#files[@]} -eq 0 ] || cp -r -- "${files[@]}" "$layer/job/files/"
     [ -z "$job" ] || cp -- "$job" "$layer/job/run"
-    cp -- "$image/initramfs" "$output"
+    cat -- "$image/initramfs" "${layers[@]}" >"$output"
     (cd "$layer" && find . -mindepth 1 -print0 | sort -z |
         cpio --null --create --format=newc --owner=0:0 --quiet) >>"$output"
     rm -rf "$layer"
