@@ -134,7 +134,8 @@ pub struct Identity {
     revision: [u8; 4],
     serial: String,
     naa: Naa,
-    eui64: Option<Eui64>,
+    /// A device may have one of 8 bytes and one of 16.
+    eui64: [Option<Eui64>; 2],
     uuid: Option<[u8; 16]>,
 }
 
@@ -148,7 +149,7 @@ impl Identity {
             revision: *b"1.0 ",
             serial: format!("{:016x}", hash(&["serial:", stable])),
             naa: Naa::local(hash(&["naa:", stable])),
-            eui64: None,
+            eui64: [None; 2],
             uuid: None,
         }
     }
@@ -179,9 +180,10 @@ impl Identity {
         Self { naa, ..self }
     }
 
-    /// Sets an EUI-64 based identifier, as NVMe devices have.
+    /// Adds an EUI-64 based identifier, as NVMe devices have one of 8 bytes and one of 16. There is room for these two.
     pub fn with_eui64(self, eui64: Eui64) -> Self {
-        Self { eui64: Some(eui64), ..self }
+        let [first, second] = self.eui64;
+        Self { eui64: [first.or(Some(eui64)), first.and(second.or(Some(eui64)))], ..self }
     }
 
     /// Sets a UUID (RFC 4122, in network order).
@@ -214,9 +216,9 @@ impl Identity {
         self.naa
     }
 
-    /// EUI-64 based identifier.
-    pub fn eui64(&self) -> Option<Eui64> {
-        self.eui64
+    /// EUI-64 based identifiers.
+    pub fn eui64(&self) -> impl Iterator<Item = Eui64> {
+        self.eui64.into_iter().flatten()
     }
 
     /// UUID.

@@ -205,7 +205,7 @@ fn named(mut identity: Identity, names: &Names) -> Identity {
     if let Some(named) = names.serial.as_deref().and_then(|serial| identity.clone().with_serial(serial).ok()) {
         identity = named;
     }
-    if let Some(id) = names.nguid.map(Eui64::from).or(names.eui64.map(Eui64::from)) {
+    for id in names.nguid.map(Eui64::from).into_iter().chain(names.eui64.map(Eui64::from)) {
         identity = identity.with_eui64(id);
     }
     match names.uuid {
@@ -252,11 +252,12 @@ mod tests {
         let identity = |text, index, names| identify(&disk(text), DiskIndex(index), Some(names)).unwrap();
         let one = identity("nvme:/dev/ng0n1", 0, &names);
         assert_eq!((one.serial(), one.uuid()), ("S123_1", Some([4; 16])));
-        assert_eq!(one.eui64().unwrap().as_bytes(), [3; 16]);
+        let eui64 = |identity: &Identity| -> Vec<_> { identity.eui64().map(|id| id.as_bytes().to_vec()).collect() };
+        assert_eq!(eui64(&one), [vec![3; 16], vec![2; 8]]);
         assert_eq!(identity("/dev/ng7n1", 1, &names).naa(), one.naa(), "wherever it is plugged in");
         let short = Names { nguid: None, uuid: None, serial: Some("x".repeat(99)), ..names.clone() };
         let other = identity("nvme:/dev/ng0n1", 0, &short);
-        assert_eq!((other.eui64().unwrap().as_bytes(), other.uuid()), (&[2; 8][..], None));
+        assert_eq!((eui64(&other), other.uuid()), (vec![vec![2; 8]], None));
         assert_eq!(other.serial(), Identity::derive("nvme:one").serial(), "SCSI has no room for the other");
         assert_eq!(identity("nvme:/dev/ng0n1,serial=A1", 0, &names).serial(), "A1");
     }

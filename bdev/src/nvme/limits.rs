@@ -20,30 +20,32 @@ pub(super) struct Limits {
     pub(super) transfer_bytes: u64,
     /// Pages that a Read or Write may touch.
     pub(super) pages: usize,
-    /// Bytes of a Write Zeroes.
+    /// Bytes of a Write Zeroes, 0 if there is to be none.
     pub(super) zeroes_bytes: u64,
-    /// Bytes of a range to deallocate.
+    /// Bytes of a range to deallocate, 0 if there is to be none.
     pub(super) deallocate_bytes: u64,
 }
 
 impl Limits {
     /// Of the queue in the folder `queue`, with blocks of `block_size`, 512 or 4096.
     pub(super) fn read(queue: &Path, block_size: u64) -> Self {
-        let number = |name: &str| -> Option<u64> {
-            let value = std::fs::read_to_string(queue.join(name)).ok()?.trim().parse().ok()?;
-            (value > 0).then_some(value)
-        };
+        let said = |name: &str| -> Option<u64> { std::fs::read_to_string(queue.join(name)).ok()?.trim().parse().ok() };
+        let number = |name: &str| said(name).filter(|value| *value > 0);
         let pages = number("max_segments").map_or(PIECES_UNKNOWN, |count| count.clamp(2, SEGMENTS_MAX as u64) as usize);
-        let said = number("max_hw_sectors_kb").map_or(TRANSFER_UNKNOWN, |kib| kib.saturating_mul(1024));
+        let transfer = number("max_hw_sectors_kb").map_or(TRANSFER_UNKNOWN, |kib| kib.saturating_mul(1024));
         // Memory that does not begin with a page touches one more.
         let anywhere = ((pages - 1) * PAGE) as u64;
         let blocks_max = BLOCKS_MAX * block_size;
-        let most = |name: &str, most: u64| number(name).unwrap_or(most).min(most) / block_size * block_size;
+        // The kernel says 0 of devices that it knows to do a command badly.
+        let most = |name: &str, most: u64| match said(name) {
+            Some(0) => 0,
+            said => (said.unwrap_or(most).min(most) / block_size * block_size).max(block_size),
+        };
         Self {
-            transfer_bytes: said.min(anywhere).min(blocks_max).max(PAGE as u64) / PAGE as u64 * PAGE as u64,
+            transfer_bytes: transfer.min(anywhere).min(blocks_max).max(PAGE as u64) / PAGE as u64 * PAGE as u64,
             pages,
-            zeroes_bytes: most("write_zeroes_max_bytes", blocks_max).max(block_size),
-            deallocate_bytes: most("discard_max_bytes", super::spec::RANGE_BLOCKS_MAX * block_size).max(block_size),
+            zeroes_bytes: most("write_zeroes_max_bytes", blocks_max),
+            deallocate_bytes: most("discard_max_bytes", super::spec::RANGE_BLOCKS_MAX * block_size),
         }
     }
 }
@@ -79,6 +81,14 @@ mod tests {
         assert_eq!((scattered.transfer_bytes, scattered.pages), (128 << 10, 33), "32 pages and the rest of one");
         let endless = read(&[("max_segments", "65535"), ("max_hw_sectors_kb", "2147483647")], 512);
         assert_eq!((endless.transfer_bytes, endless.pages), (1023 * 4096, 1024));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_ask_of_the_device_is_not_done() {
+        let limits = read(&[("write_zeroes_max_bytes", "0"), ("discard_max_bytes", "0")], 512);
+        assert_eq!((limits.zeroes_bytes, limits.deallocate_bytes), (0, 0));
+        let less_than_a_block = read(&[("write_zeroes_max_bytes", "512")], 4096);
+        assert_eq!(less_than_a_block.zeroes_bytes, 4096);
     }
 
     #[test]

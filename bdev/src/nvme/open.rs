@@ -249,12 +249,12 @@ fn info_of(controller: &Controller, namespace: &Namespace, blocks: u64, terms: &
         max_transfer: MAX_TRANSFER,
         optimal_transfer: bytes(namespace.optimal_write),
         solid_state: true,
-        discard: controller.dataset_management.then(|| Discard {
+        discard: (controller.dataset_management && terms.limits.deallocate_bytes > 0).then(|| Discard {
             granularity: bytes(namespace.deallocate_granularity).max(block_size),
             max: SPACE_MAX,
             zeroes: namespace.deallocated_zeroes,
         }),
-        write_zeroes_max: if controller.write_zeroes { SPACE_MAX } else { 0 },
+        write_zeroes_max: if controller.write_zeroes && terms.limits.zeroes_bytes > 0 { SPACE_MAX } else { 0 },
         verify_max: if controller.verify { VERIFY_MAX } else { 0 },
         compare: controller.compare,
         atomic: namespace.atomic(controller, terms.limits.transfer_bytes),

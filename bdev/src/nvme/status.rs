@@ -45,7 +45,8 @@ fn generic(code: i32) -> IoError {
         0x04 | 0x81 => IoError::Transfer,
         // Commands Aborted due to Power Loss Notification.
         0x05 => IoError::PowerLoss,
-        // Abort Requested, by deletion of the queue, by a failed or missing fused command, by preemption.
+        // Abort Requested, by deletion of the queue, by a failed or missing fused command, by preemption. TASK ABORTED is for
+        // what another initiator ended (SAM-5 5.5.4), which a device cannot know: ABORTED COMMAND has it sent again.
         0x07..=0x0a | 0x1b => IoError::Cancelled,
         // Invalid Namespace or Format, Operation Denied.
         0x0b | 0x15 => IoError::AccessDenied,
@@ -70,11 +71,11 @@ fn generic(code: i32) -> IoError {
 
 fn specific(code: i32) -> IoError {
     match code {
-        // Conflicting Attributes, Invalid Protection Information.
-        0x80 | 0x81 => IoError::InvalidField,
+        // Conflicting Attributes, Invalid Protection Information, Command Size Limit Exceeded.
+        0x80 | 0x81 | 0x83 => IoError::InvalidField,
         // Attempted Write to Read Only Range.
         0x82 => IoError::ReadOnly,
-        // Namespace Insufficient Capacity, Namespace Thin Provisioning Not Supported, and the like.
+        // Namespace Insufficient Capacity.
         0x15 => IoError::NoSpace,
         _ => IoError::Internal,
     }
@@ -145,6 +146,7 @@ mod tests {
             (0x180, IoError::InvalidField),
             (0x181, IoError::InvalidField),
             (0x182, IoError::ReadOnly),
+            (0x183, IoError::InvalidField),
             (0x280, IoError::WriteFault),
             (0x281, IoError::Medium),
             (0x282, IoError::GuardCheck),

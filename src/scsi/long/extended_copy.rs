@@ -203,7 +203,7 @@ impl LogicalUnit {
         let Designator { code_set, kind, bytes } = *designator;
         match (code_set, kind) {
             (BINARY, 0x03) => bytes == self.identity.naa().as_bytes(),
-            (BINARY, 0x02) => self.identity.eui64().is_some_and(|its| its.as_bytes() == bytes),
+            (BINARY, 0x02) => self.identity.eui64().any(|its| its.as_bytes() == bytes),
             _ => false,
         }
     }

@@ -41,7 +41,7 @@ pub(super) fn device_identification(unit: &LogicalUnit, reply: &mut Reply) {
     let identity = &unit.identity;
     put(reply, BINARY, NAA, &[identity.naa().as_bytes()]);
     put(reply, ASCII, T10_VENDOR, &[identity.vendor(), identity.product(), identity.serial().as_bytes()]);
-    if let Some(eui64) = identity.eui64() {
+    for eui64 in identity.eui64() {
         put(reply, BINARY, EUI_64, &[eui64.as_bytes()]);
     }
     if let Some(uuid) = identity.uuid() {

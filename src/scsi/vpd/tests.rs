@@ -68,12 +68,15 @@ fn device_identification() {
 #[test]
 fn names_that_not_every_disk_has() {
     let eui64 = Eui64::parse("0011223344556677").unwrap();
-    let identity = Identity::derive("x").with_serial("S1").unwrap().with_eui64(eui64).with_uuid([0xaa; 16]);
+    let nguid = Eui64::from([0x99; 16]);
+    let identity = Identity::derive("x").with_serial("S1").unwrap().with_eui64(nguid).with_eui64(eui64);
+    let identity = identity.with_uuid([0xaa; 16]);
     let bytes = vpd(&LogicalUnit::new(identity, &info()).at_port(Port { group: Some(3), ..port() }), 0x83);
     let eui64 = [0x01, 0x02, 0, 8, 0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77];
     let uuid = [&[0x01, 0x0a, 0, 18, 0x10, 0][..], &[0xaa; 16]].concat();
-    assert_eq!(bytes[46..80], [&eui64[..], &uuid].concat());
-    assert_eq!(bytes[108..], [&PORT_NAMES[..], &[0x01, 0x15, 0, 4, 0, 0, 0, 3]].concat());
+    let nguid = [&[0x01, 0x02, 0, 16][..], &[0x99; 16]].concat();
+    assert_eq!(bytes[46..100], [&nguid[..], &eui64, &uuid].concat());
+    assert_eq!(bytes[128..], [&PORT_NAMES[..], &[0x01, 0x15, 0, 4, 0, 0, 0, 3]].concat());
     assert_eq!(bytes[3] as usize, bytes.len() - 4);
 }
 
