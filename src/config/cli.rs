@@ -29,13 +29,16 @@ Examples:
 
 Disks:
   [KIND:]PATH or [KIND:]KEY=VALUE,...   a comma in a value is written twice
-  KIND is file (io_uring, or threads where that is forbidden), uring, threads, null or mem
+  KIND is file (io_uring, or threads where that is forbidden), uring, threads, nvme (/dev/ng0n1, by NVMe commands), null or
+  mem; without one it is found out
   path=FILE            the file (also: the first field alone)
   size=SIZE            size of a null or mem disk: 512M, 10G, 1T
   block-size=512|4096  logical block size (default 512)
   target=N, lun=N      address, 0 to 255 and 0 to 16383 (default: LUN 0 of the next free target)
   ro                   refuse writes
+  removable            the guest can eject the medium, and load it again
   direct=auto|on|off   go around the page cache (default: where the file system can)
+  iopoll=auto|on|off   look into the device's own queues for results (default: where it has queues for that)
   split=OFFSET+SIZE    only this part is the disk: 1G+512M
   error=KIND[@FROM-TO] operations fail, for tests: medium, no-space, gone, busy, read-only
   error-rate=RATE      as many of them, 0 to 1 (default: 1)
@@ -110,7 +113,7 @@ struct ServeArgs {
     #[arg(long, value_enum, value_name = "STATE")]
     access_state: Vec<AccessState>,
 
-    /// Directory in which reservations are kept over a restart [default: annulus in XDG_STATE_HOME]
+    /// Directory in which reservations and saved mode pages are kept over a restart [default: annulus in XDG_STATE_HOME]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 
@@ -209,6 +212,15 @@ mod tests {
         match parse(["annulus", "serve"].into_iter().chain(words.split_whitespace()))? {
             Command::Serve(config) => Ok(config),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn help_names_every_kind_and_key() {
+        for word in crate::config::disk::words() {
+            let names =
+                |line: &str| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|part| part == word);
+            assert!(EXAMPLES.lines().any(names), "{word}");
         }
     }
 

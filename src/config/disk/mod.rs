@@ -15,6 +15,12 @@ use fields::Fields;
 const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product, revision, naa, direct, iopoll, split, error, \
                     error-rate, error-ops, delay, cancel, ro, removable";
 
+/// All that help is to name.
+#[cfg(test)]
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    kinds::KINDS.iter().map(|kind| kind.name).chain(KEYS.split(", "))
+}
+
 /// A disk: its backend and what the guest is told about it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DiskConfig {
