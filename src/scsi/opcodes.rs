@@ -1,6 +1,7 @@
 //! REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5).
 //!
-//! Both read the table that decodes commands: what it has is supported, and nothing else.
+//! The former reads the table that decodes commands: what it has is supported, and nothing else. The latter names the functions
+//! that SAM has; which of them a request means is the business of the control queue.
 
 use super::cdb::{Supported, supported};
 use super::logical_unit::LogicalUnit;
