@@ -25,7 +25,7 @@ fn outcomes<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, &'a s
 
 /// Every disk is there by both ways before the first test begins.
 const SCRIPT: &str = r#"
-for place in 0:0 1:0 2:0 3:0; do
+for place in 0:0 1:0 2:0 3:0 4:0; do
     until [ "$(disk_at "$place" | wc -l)" = 2 ]; do sleep 0.1; done
 done
 sh /job/jobs/iscsi-tests
@@ -39,11 +39,12 @@ fn every_case_has_the_outcome_that_the_table_says() {
     image(dir.path(), "ro.img", 16 << 20);
     let mask = cpumask(1);
     // Few file systems have atomic writes; the disk that keeps nothing has them everywhere.
-    let disks = ["disk.img", "ro.img,ro", "null:size=256M", "mem:size=16M,removable"];
+    let disks = ["disk.img", "ro.img,ro", "null:size=256M", "mem:size=16M,removable", "mem:size=16M,block-size=4096"];
     let disks: Vec<_> = disks.iter().flat_map(|disk| ["--disk", disk]).collect();
     let ways = ["--socket", "a.sock", "--socket", "b.sock"];
     let target = Target::serve(dir, &[&["--cpumask", &mask][..], &disks, &ways].concat());
-    let args = [&ways[..], &["--env", "READ_ONLY=1:0", "--env", "ATOMIC=2:0", "--env", "REMOVABLE=3:0"]].concat();
+    let args = [&ways[..], &["--env", "READ_ONLY=1:0", "--env", "ATOMIC=2:0"]].concat();
+    let args = [&args[..], &["--env", "REMOVABLE=3:0", "--env", "WHOLE=4:0"]].concat();
     let guest = lab.boot(&target, "libiscsi", SCRIPT, &args).finish();
     let said = guest.results("case");
     let (found, expected) = (outcomes(said.iter().map(String::as_str)), outcomes(EXPECTED.lines()));
