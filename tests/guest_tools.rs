@@ -14,7 +14,7 @@ fn the_tools_of_users_work_as_they_say() {
     let dir = directory();
     let disk = image(dir.path(), "disk.img", 64 << 20);
     let mask = cpumask(1);
-    let disks = ["--disk", "disk.img", "--disk", "mem:size=16M"];
+    let disks = ["--disk", "disk.img", "--disk", "mem:size=16M", "--disk", "null:size=16M"];
     let target = Target::serve(dir, &[&["--cpumask", &mask, "--socket", SOCKET], &disks[..]].concat());
     let guest = lab.boot(&target, "tools", "sh /job/jobs/sg3-utils", &["--socket", SOCKET]).finish();
     let wrong = guest.results("wrong");
