@@ -58,7 +58,9 @@ fn a_disk_with_poll_queues_does_not_interrupt() {
 
 #[test]
 fn a_disk_without_poll_queues_interrupts_and_the_target_says_why() {
-    let (disks, interrupts) = run("interrupts", "512", "0");
-    assert!(disks[0].contains("direct, no iopoll: the device has no poll queues,"), "{disks:?}");
-    assert!(interrupts > 0);
+    for (name, block) in [("interrupts", "512"), ("interrupts-4k", "4096")] {
+        let (disks, interrupts) = run(name, block, "0");
+        assert!(disks[0].contains("direct, no iopoll: the device has no poll queues,"), "{disks:?}");
+        assert!(interrupts > 0);
+    }
 }
