@@ -6,7 +6,7 @@ mod guest;
 
 use common::{directory, image};
 use guest::Lab;
-use guest::programs::load_generator;
+use guest::programs::{integration_test, load_generator, provide};
 
 /// What each way of serving the disk needs to run there.
 const LIBRARY: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
@@ -17,21 +17,14 @@ fn run(name: &'static str, block: &str, poll_queues: &str) -> (Vec<String>, u64)
     let dir = directory();
     image(dir.path(), "nvme.img", 64 << 20);
     let bench = load_generator();
+    let inside = provide(dir.path(), &integration_test(&["--test", "inside"], "tests/inside.rs"), "inside");
     let words = format!("nvme.poll_queues={poll_queues}");
     let device = format!("nvme-ns,drive=disk,logical_block_size={block},physical_block_size={block}");
     let block = format!("BLOCK={block}");
-    let args = [
-        [
-            "--file",
-            env!("CARGO_BIN_EXE_annulus"),
-            "--file",
-            bench.to_str().expect("a path in UTF-8"),
-            "--file",
-            LIBRARY,
-        ],
-        ["--env", "DISK=/dev/nvme0n1", "--env", &block, "--append", &words],
-    ]
-    .concat();
+    let annulus = env!("CARGO_BIN_EXE_annulus");
+    let files =
+        [annulus, bench.to_str().expect("a path in UTF-8"), &inside, LIBRARY].map(|file| ["--file", file]).concat();
+    let args = [&files[..], &["--env", "DISK=/dev/nvme0n1", "--env", &block, "--append", &words]].concat();
     let machine = ["--memory", "1G", "--cpus", "2", "--fail-on-warnings", "--"];
     let disk = ["-drive", "file=nvme.img,if=none,id=disk,format=raw", "-device", "nvme,serial=S1", "-device", &device];
     let args = [&args[..], &machine, &disk].concat();
@@ -41,6 +34,9 @@ fn run(name: &'static str, block: &str, poll_queues: &str) -> (Vec<String>, u64)
     // 1,024 writes, some 512 of each, 64 writes, 64 reads.
     assert!(completed[0] >= 500 && completed[1] >= 1500, "reads, writes, flushes: {completed:?}");
     assert!(completed[2] > 0, "a target that stops flushes its disks: {completed:?}");
+    let changes: Vec<u64> =
+        machine.results("changes")[0].split(' ').map(|count| count.parse().expect("a count")).collect();
+    assert!(changes[2] > changes[0] && changes[3] > changes[1], "discards and flushes, before and after: {changes:?}");
     assert!(machine.results("refusal")[0].contains("only direct I/O can be polled for"));
     (machine.results("disk"), machine.results("interrupts")[0].parse().expect("a count"))
 }

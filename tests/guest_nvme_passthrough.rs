@@ -90,7 +90,7 @@ commands() { nvme smart-log "/dev/$1" | sed -n "s/^[Hh]ost[_ ]$2[_ ][Cc]ommands[
 # interrupts CONTROLLER: of its queues for I/O.
 interrupts() { awk -v queue="$1q[1-9]" '$0 ~ queue { for (i = 2; i <= 3; i++) n += $i } END { print n + 0 }' /proc/interrupts; }
 
-# try SERIAL NSID KIND: serves a namespace to a load, and to a test of atomic writes.
+# try SERIAL NSID KIND: serves a namespace to a load, and to tests of what else it does.
 try() {
     controller=$(controller "$1")
     node=$(node "$1" "$2")
@@ -104,8 +104,10 @@ try() {
     ./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/50:64k/30:1m/20 --size 32m --verify \
         --number-ios 200 --runtime 200s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load on $name"; }
     result interrupts "$(($(interrupts "$controller") - rings))"
-    ANNULUS_TEST_INSIDE=/tmp/n.sock ./inside --exact atomic_writes_reach_the_disk --nocapture >/tmp/inside 2>&1 ||
-        { cat /tmp/inside /tmp/serve; fail "atomic writes to $name"; }
+    for test in what_compares_and_changes_reaches_the_disk atomic_writes_reach_the_disk; do
+        ANNULUS_TEST_INSIDE=/tmp/n.sock ./inside --exact "$test" --nocapture >/tmp/inside 2>&1 ||
+            { cat /tmp/inside /tmp/serve; fail "$test: $name"; }
+    done
     grep '^ANNULUS-RESULT' /tmp/inside
     stop
     result blocks "$(blockdev --getss "/dev/$name")"

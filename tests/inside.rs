@@ -12,7 +12,7 @@ use annulus_bench::guest::cdb;
 use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Lun, Response};
 use annulus_bench::{Guest, Options};
-use common::io::{pattern, settle};
+use common::io::{good, pattern, settle};
 
 /// No step takes so long, on however busy a machine.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -227,14 +227,55 @@ fn write_atomic(lba: u64, block: u32, data: Vec<u8>) -> Command {
     Command::data_out(lun(0), cdb, data)
 }
 
+/// Bytes of a logical block, and whether what was unmapped reads as zeroes (LBPRZ).
+fn capacity(guest: &mut Guest) -> (u32, bool) {
+    let data = good(guest, &Command::data_in(lun(0), cdb::read_capacity_16(32), 32)).data;
+    (u32::from_be_bytes(data[8..12].try_into().unwrap()), data[14] & 0x40 != 0)
+}
+
+/// What becomes of a command with 16 bytes that takes `data` (SBC-4).
+fn send(guest: &mut Guest, opcode: u8, byte_1: u8, (lba, blocks): (u64, u32), data: Vec<u8>) -> Option<(u8, u8, u8)> {
+    let cdb = [&[opcode, byte_1][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0, 0]].concat();
+    guest.execute(0, &Command::data_out(lun(0), cdb, data)).unwrap().sense_code()
+}
+
+/// UNMAP of one range (SBC-4).
+fn unmap(guest: &mut Guest, lba: u64, blocks: u32) {
+    let list = [&[0, 22, 0, 16, 0, 0, 0, 0][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0; 4]].concat();
+    good(guest, &Command::data_out(lun(0), vec![0x42, 0, 0, 0, 0, 0, 0, 0, list.len() as u8, 0], list));
+}
+
+/// VERIFY, COMPARE AND WRITE, WRITE SAME, UNMAP and SYNCHRONIZE CACHE do on the disk what they say.
+#[test]
+fn what_compares_and_changes_reaches_the_disk() {
+    const MISCOMPARE: (u8, u8, u8) = (0xe, 0x1d, 0);
+    let Some(mut guest) = attach() else { return };
+    settle(&mut guest, lun(0));
+    let (block, reads_zeroes) = capacity(&mut guest);
+    let (start, blocks) = (u64::from((8 << 20) / block), (1 << 20) / block);
+    let place = (start, blocks);
+    let [old, new] = [1, 2].map(|seed| pattern(seed, 1 << 20));
+    good(&mut guest, &Command::write(lun(0), start, block, old.clone()));
+    assert_eq!(send(&mut guest, 0x8f, 0x02, place, old.clone()), None, "VERIFY, BYTCHK 01b");
+    assert_eq!(send(&mut guest, 0x8f, 0x02, place, new.clone()), Some(MISCOMPARE));
+    let (first, one) = ((start, 1), block as usize);
+    assert_eq!(send(&mut guest, 0x89, 0, first, [&new[..one], &new[..one]].concat()), Some(MISCOMPARE));
+    assert_eq!(send(&mut guest, 0x89, 0, first, [&old[..one], &new[..one]].concat()), None, "COMPARE AND WRITE");
+    assert!(good(&mut guest, &Command::read(lun(0), start, 1, block)).data == new[..one]);
+    assert_eq!(send(&mut guest, 0x93, 0, place, new[..one].to_vec()), None, "WRITE SAME");
+    assert!(good(&mut guest, &Command::read(lun(0), start, blocks, block)).data == new[..one].repeat(blocks as usize));
+    unmap(&mut guest, start, blocks);
+    let left = good(&mut guest, &Command::read(lun(0), start, blocks, block)).data;
+    assert!(!reads_zeroes || left == vec![0; 1 << 20], "LBPRZ");
+    good(&mut guest, &Command::new(lun(0), cdb::synchronize_cache_16(0, 0)));
+}
+
 /// The disk writes as much as the Block Limits page says, as a whole, and no more; its table of commands says that it can.
 #[test]
 fn atomic_writes_reach_the_disk() {
     let Some(mut guest) = attach() else { return };
     settle(&mut guest, lun(0));
-    let good = |guest: &mut Guest, command: &Command| guest.execute(0, command).and_then(Response::good).unwrap();
-    let capacity = good(&mut guest, &Command::data_in(lun(0), cdb::read_capacity_16(32), 32)).data;
-    let block = u32::from_be_bytes(capacity[8..12].try_into().unwrap());
+    let (block, _) = capacity(&mut guest);
     let limits = good(&mut guest, &Command::data_in(lun(0), cdb::inquiry(Some(0xb0), 64), 64)).data;
     let field = |at: usize| u32::from_be_bytes(limits[at..at + 4].try_into().unwrap());
     let (most, alignment, granularity) = (field(44), field(48), field(52));

@@ -47,7 +47,14 @@ result interrupts $(($(interrupts) - before))
 # Memory that the kernel has to cut into several requests: it does not poll for those.
 bench --rw randwrite --bs 64k --number-ios 64 --segments 3 --align-offset 20
 stop
+# Discards and flushes that the disk has completed.
+changes() { awk '{ print $12, $16 }' "/sys/block/${DISK#/dev/}/stat"; }
+
 serve ,iopoll=off
+before=$(changes)
+ANNULUS_TEST_INSIDE=/tmp/vm0.sock ./inside --exact what_compares_and_changes_reaches_the_disk --nocapture >/tmp/inside 2>&1 ||
+    { cat /tmp/inside /tmp/out; fail "what compares and changes"; }
+result changes "$before $(changes)"
 bench --rw read --bs 64k --number-ios 64
 stop
 result completed "$(completed)"
