@@ -120,10 +120,10 @@ impl RequestQueue {
         let entry = luns.entry(state.entry);
         let asker = command.begins_work().then_some(Owner { life: self.queue.life, id: state.id });
         let mut condition: Condition<'_> = entry.condition(asker);
-        let name = || RequestName { worker: self.index, slot, generation: state.generation };
         if entry.standing.is_in_the_way() {
-            let (has_begun, has_aca) =
-                (self.begun.has(name(), &command, &entry.standing), state.marks.contains(Marks::ACA));
+            let name = RequestName { worker: self.index, slot, generation: state.generation };
+            let has_begun = self.begun.has(name, &command, &entry.standing);
+            let has_aca = state.marks.contains(Marks::ACA);
             match entry.admit(&command, has_begun, has_aca) {
                 Ok(attention) => condition.attention = attention,
                 Err(outcome) => return self.end(slot, &outcome, 0),

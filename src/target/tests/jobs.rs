@@ -168,9 +168,8 @@ fn its_command_waits_on_after_a_rest_and_a_reset_leaves_it_alone() {
     assert!(gate.is_open() && bed.drained());
 }
 
-#[test]
-fn a_format_that_fails_leaves_a_medium_that_has_to_be_formatted() {
-    let (mut bed, disk) = bed();
+/// A FORMAT UNIT that the first guest waits for fails.
+fn fail_format(bed: &mut Bed, disk: &SimDisk) {
     disk.hold();
     bed.guests[0].send(0, 0, &FORMAT, Data::Without);
     bed.run();
@@ -178,6 +177,12 @@ fn a_format_that_fails_leaves_a_medium_that_has_to_be_formatted() {
     bed.run();
     assert_eq!(bed.guests[0].take_one().sense, Some((3, 0x3101)));
     disk.go();
+}
+
+#[test]
+fn a_format_that_fails_leaves_a_medium_that_has_to_be_formatted() {
+    let (mut bed, disk) = bed();
+    fail_format(&mut bed, &disk);
     assert_eq!([sense(&mut bed, 0, &TEST_UNIT_READY), sense(&mut bed, 1, &TEST_UNIT_READY)], [Some((3, 0x3100)); 2]);
     assert_eq!(sense(&mut bed, 1, &EXIT_FAILURE_MODE), None);
     assert_eq!(sense(&mut bed, 1, &TEST_UNIT_READY), Some((3, 0x3100)));
@@ -265,13 +270,7 @@ fn a_reset_or_a_format_that_was_waited_for_leaves_no_deferred_error() {
     assert_eq!(sense(&mut bed, 0, &TEST_UNIT_READY), Some((6, 0x2903)));
     assert_eq!(sense_bytes(&mut bed, 0, &TEST_UNIT_READY), FAILED_SANITIZE);
     let (mut bed, disk) = self::bed();
-    disk.hold();
-    bed.guests[0].send(0, 0, &FORMAT, Data::Without);
-    bed.run();
-    disk.answer(0, Err(IoError::Medium));
-    bed.run();
-    assert_eq!(bed.guests[0].take_one().sense, Some((3, 0x3101)));
-    disk.go();
+    fail_format(&mut bed, &disk);
     assert_eq!(sense_bytes::<18>(&mut bed, 0, &TEST_UNIT_READY)[..3], [0x70, 0, 3]);
 }
 

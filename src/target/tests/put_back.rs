@@ -20,12 +20,18 @@ fn put_back() -> (Bed, SimDisk, u64) {
     disk.hold();
     let id = bed.guest().send(0, 0, &write_same(1), Data::Out(&[7; 512]));
     bed.run();
+    come_to_rest(&mut bed, &disk);
+    assert!(bed.guest().is_open(id));
+    disk.go();
+    (bed, disk, id)
+}
+
+/// The memory goes while a command waits for the operation that `disk` holds: it is put back once that has ended.
+fn come_to_rest(bed: &mut Bed, disk: &SimDisk) {
     let gate = bed.rest();
     disk.answer(0, Ok(()));
     bed.run();
-    assert!(gate.is_open() && bed.guest().is_open(id));
-    disk.go();
-    (bed, disk, id)
+    assert!(gate.is_open());
 }
 
 fn reserve(bed: &mut Bed) {
@@ -72,10 +78,8 @@ fn one_that_is_put_back_twice_keeps_its_rights() {
     disk.hold();
     bed.guest().go_on();
     bed.run();
-    let gate = bed.rest();
-    disk.answer(0, Ok(()));
-    bed.run();
-    assert!(gate.is_open() && bed.guest().is_open(id));
+    come_to_rest(&mut bed, &disk);
+    assert!(bed.guest().is_open(id));
     disk.go();
     bed.guest().go_on();
     bed.run();
@@ -105,10 +109,7 @@ fn begin(bed: &mut Bed, list: &[u8]) -> u64 {
 
 /// The memory goes, `disk` answers meanwhile, and the memory comes again.
 fn rest(bed: &mut Bed, disk: &SimDisk) {
-    let gate = bed.rest();
-    disk.answer(0, Ok(()));
-    bed.run();
-    assert!(gate.is_open());
+    come_to_rest(bed, disk);
     bed.guest().go_on();
     bed.run();
 }
