@@ -112,6 +112,11 @@ impl<M> fmt::Debug for Handle<M> {
 }
 
 impl<M> Handle<M> {
+    /// Whether both reach the same reactor.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Posts a message, and wakes the reactor if it sleeps. Never blocks: this is for reactors.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use super::cx::{Cx, Order};
 use super::disk::Disk;
 use super::drives::{self, Drives};
 use super::ending::{Ending, Leave};
+use super::fenced::Flights;
 use super::job::{self, Job};
 use super::lookout::Lookout;
 use super::message::{Message, QueueName};
@@ -37,6 +38,7 @@ pub(crate) struct Core {
     turn: usize,
     endings: Vec<Ending>,
     leaves: Vec<Leave>,
+    flights: Vec<Flights>,
     drives: Drives,
     /// When the reactor was first asked to end.
     stop_since_ns: Option<u64>,
@@ -85,6 +87,7 @@ impl Core {
             turn: 0,
             endings: Vec::new(),
             leaves: Vec::new(),
+            flights: Vec::new(),
             drives,
             stop_since_ns: None,
             clean,
@@ -127,7 +130,7 @@ impl Core {
                     self.turn = place + 1;
                 }
                 taken += found_room;
-                self.cx.has_waiting |= !queue.waiting.is_empty();
+                self.cx.has_waiting |= queue.has_waiting();
                 // A long command may have ended.
                 touch(&mut self.touched, WorkerIndex(place as u16), worker);
             }
@@ -275,6 +278,9 @@ impl Context for Core {
             }
             Message::Lift { life, bar } => self.lift(life, bar),
             Message::Settle { disk, pass } => self.cx.settling.push((disk, pass)),
+            Message::Fence { sharing, stripes, pass } => {
+                self.flights.push(Flights::collect(sharing, stripes, pass, &mut self.workers));
+            }
             Message::Luns { life, luns, seen, left } => {
                 self.change_luns(life, &luns, left);
                 seen.arrive();
@@ -319,6 +325,9 @@ impl Context for Core {
         }
         if !self.leaves.is_empty() {
             self.settle_leaves();
+        }
+        if !self.flights.is_empty() {
+            self.settle_flights();
         }
         if self.drives.is_closing() {
             work += self.drives.go_on_closing(&mut self.cx);

@@ -120,7 +120,9 @@ impl RequestQueue {
         let entry = luns.entry(state.entry);
         let asker = command.begins_work().then_some(Owner { life: self.queue.life, id: state.id });
         let mut condition: Condition<'_> = entry.condition(asker);
+        let mut is_fenced = false;
         if entry.standing.is_in_the_way() {
+            is_fenced = entry.standing.is_fenced();
             let name = RequestName { worker: self.index, slot, generation: state.generation };
             let has_begun = self.begun.has(name, &command, &entry.standing);
             let has_aca = state.marks.contains(Marks::ACA);
@@ -141,26 +143,34 @@ impl RequestQueue {
             condition.attention.into_iter().for_each(|attention| entry.standing.raise(attention));
             return self.refuse(slot, ResponseCode::OVERRUN);
         }
+        if is_fenced {
+            return self.follow_fenced(slot, step, cx);
+        }
         self.follow(slot, step, cx);
     }
 
     /// Does what the SCSI room says comes next.
     #[inline]
-    fn follow(&mut self, slot: SlotIndex, step: Step, cx: &mut Cx) {
+    pub(super) fn follow(&mut self, slot: SlotIndex, step: Step, cx: &mut Cx) {
         match step {
             Step::Block(op) => {
-                let state = self.slots.get(slot);
-                let is_out = state.command.direction() == DataDirection::Out;
-                let room = if is_out == state.data_out { state.data_len } else { 0 };
-                if op.len > room {
+                if !self.has_room(slot, &op) {
                     return self.refuse(slot, ResponseCode::OVERRUN);
                 }
-                state.op = op;
+                self.slots.get(slot).op = op;
                 self.submit(slot, cx);
             }
             Step::Done(outcome) => self.reply(slot, &outcome, cx),
             Step::Long => self.begin_long(slot, cx),
         }
+    }
+
+    /// Whether the data buffer is large enough for an operation.
+    #[inline]
+    pub(super) fn has_room(&mut self, slot: SlotIndex, op: &BlockOp) -> bool {
+        let state = self.slots.get(slot);
+        let is_out = state.command.direction() == DataDirection::Out;
+        op.len <= if is_out == state.data_out { state.data_len } else { 0 }
     }
 
     /// A command has ended without an operation, with its data in the reply.
@@ -191,7 +201,7 @@ impl RequestQueue {
 
     /// Has the slot's operation done: at once if its device can do that, otherwise by its channel.
     #[inline]
-    fn submit(&mut self, slot: SlotIndex, cx: &mut Cx) {
+    pub(super) fn submit(&mut self, slot: SlotIndex, cx: &mut Cx) {
         let disk = self.disk_of(slot);
         let op = self.operation(slot);
         // A command of many operations gives others their turn in between.
@@ -210,7 +220,7 @@ impl RequestQueue {
     /// still full does not hold up those of other disks; once it was found full in this round it is not asked again. Long
     /// commands go on, so many of them.
     pub(crate) fn submit_waiting(&mut self, cx: &mut Cx) -> usize {
-        let (mut taken, mut steps) = (0, 0);
+        let (mut taken, mut steps) = (self.submit_fenced(cx), 0);
         for _ in 0..self.waiting.len() {
             let slot = self.waiting.pop_front().expect("counted");
             let is_taken = if self.longs.holds(slot) {
@@ -218,7 +228,7 @@ impl RequestQueue {
                 steps <= LONG_STEPS_MAX && self.advance(slot, cx)
             } else {
                 let disk = self.disk_of(slot);
-                !cx.full.contains(&disk) && self.try_submit(slot, cx)
+                self.stand_behind(slot, cx) || !cx.full.contains(&disk) && self.try_submit(slot, cx)
             };
             if is_taken {
                 taken += 1;
@@ -291,7 +301,7 @@ impl RequestQueue {
     #[inline(never)]
     fn follow_on(&mut self, slot: SlotIndex, step: Step, cx: &mut Cx) {
         self.slots.get(slot).is_late = true;
-        self.follow(slot, step, cx);
+        self.follow_fenced(slot, step, cx);
     }
 
     /// Ends a command with `moved` bytes of its data buffer used.

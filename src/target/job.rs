@@ -8,7 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bdev::{IoError, Op, SubmitError};
-use reactor::{Gate, Handle, Pass};
+use reactor::Handle;
 
 use crate::scsi::{
     BlockOp, DataBuffer, Designator, Desk, Hindrance, LongStep, LongTask, Neighbour, Neighbours, Outcome, Work,
@@ -20,6 +20,7 @@ use super::disk::{Disk, DiskIndex};
 use super::long::claims::Lease;
 use super::long::space::Space;
 use super::message::{Life, Message};
+use super::roll_call::RollCall;
 use super::standing::Standing;
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex};
 use super::ticket::Ticket;
@@ -115,8 +116,8 @@ pub(crate) struct Job {
 /// What it needs to go on.
 #[derive(Debug)]
 enum Stage {
-    /// That nobody has an operation any more. Those who are still to be asked, and the gate of those who were.
-    Alone(Vec<(Handle<Message>, Pass)>, Gate),
+    /// That nobody has an operation any more.
+    Alone(RollCall),
     Memory,
     /// The next step.
     Turn,
@@ -178,8 +179,7 @@ impl Job {
         held.hinder(disk, Some(Hindrance::During(work, 0)));
         disk.sharing.change(0, u64::MAX);
         let all: Vec<_> = held.shown_by.iter().flat_map(|(_, reactors)| reactors.iter().cloned()).collect();
-        let (gate, passes) = Gate::new(all.len());
-        let stage = Stage::Alone(all.into_iter().zip(passes).collect(), gate);
+        let stage = Stage::Alone(RollCall::new(&all, |pass| Message::Settle { disk: disk.clone(), pass }));
         let job = Self {
             disk: disk.clone(),
             work,
@@ -228,9 +228,8 @@ impl Job {
     fn advance(&mut self, cx: &mut Cx) -> bool {
         match &mut self.stage {
             Stage::Flight | Stage::Ended => return false,
-            Stage::Alone(posts, gate) => {
-                post(&self.disk, posts);
-                if !(posts.is_empty() && gate.is_open()) {
+            Stage::Alone(others) => {
+                if !others.is_over() {
                     return false;
                 }
                 self.stage = Stage::Memory;
@@ -354,17 +353,4 @@ pub(super) fn may_sleep(cx: &Cx) -> bool {
 #[cold]
 pub(super) fn settle(cx: &mut Cx, workers: &mut [Option<Box<Worker>>]) {
     cx.settling.retain(|(disk, _)| workers.iter_mut().flatten().any(|worker| worker.uses(disk)));
-}
-
-/// Asks those who are still to be asked, as far as there is room in their mailboxes.
-fn post(disk: &Arc<Disk>, posts: &mut Vec<(Handle<Message>, Pass)>) {
-    while let Some((handle, pass)) = posts.pop() {
-        if let Err(message) = handle.try_post(Message::Settle { disk: disk.clone(), pass }) {
-            let Message::Settle { pass, .. } = message else { unreachable!("it comes back as it was") };
-            // A reactor that has ended has no operations either.
-            if !handle.is_closed() {
-                return posts.push((handle, pass));
-            }
-        }
-    }
 }

@@ -23,6 +23,7 @@ use super::disk::{Disk, DiskIndex};
 use super::job::Owner;
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
+use super::sharing::fence::{Lock, Waiter};
 use super::slots::Phase;
 use super::tag::{RequestName, SlotIndex};
 use super::tally::Kind;
@@ -33,7 +34,7 @@ pub(crate) mod claims;
 mod data;
 pub(crate) mod space;
 
-use claims::{Lease, Lock};
+use claims::Lease;
 use data::Data;
 use space::Space;
 
@@ -51,6 +52,8 @@ struct Long {
     wants: Wants,
     space: Option<Space>,
     lock: Option<Lock>,
+    /// Its operation waits for what another one has for itself.
+    waiter: Option<Waiter>,
     /// The end of the work that it has begun, or the answer to its demand.
     ticket: Option<Ticket>,
     /// The operation that it waits for or has in flight.
@@ -97,6 +100,11 @@ impl Longs {
         self.0[usize::from(slot.0)].as_ref().map(|long| long.at.index)
     }
 
+    /// The operation of the one in a slot, if there is one, and whose disk it is for.
+    pub(crate) fn operation(&self, slot: SlotIndex) -> Option<(&Arc<Disk>, BlockOp)> {
+        self.0[usize::from(slot.0)].as_ref().map(|long| (&long.at, long.op))
+    }
+
     /// Whether the one in a slot, if there is one, has its operation on a disk, in whatever size.
     pub(crate) fn is_at(&self, slot: SlotIndex, disk: &Disk) -> bool {
         self.0[usize::from(slot.0)].as_ref().is_some_and(|long| long.at.is_same(disk))
@@ -132,6 +140,7 @@ impl Long {
             wants: Wants::Memory,
             space: None,
             lock: None,
+            waiter: None,
             ticket: None,
             op: BlockOp::FLUSH,
             is_counted: false,
@@ -156,11 +165,20 @@ impl Long {
         &self.space.as_mut().expect("it has its memory").bytes()[..len]
     }
 
-    /// Gets its range, if nobody has it.
+    /// Gets its range, if nobody has it, and nobody has an operation there any more.
     fn take_lock(&mut self, offset: u64, len: u64) -> bool {
-        assert!(self.lock.is_none(), "a command has one lock");
-        self.lock = Lock::take(&self.disk, offset, len);
-        self.lock.is_some()
+        if self.lock.is_none() {
+            self.lock = self.disk.sharing.lock(offset, len);
+        }
+        self.lock.as_mut().is_some_and(Lock::is_granted)
+    }
+
+    /// Whether its operation touches what another command has for itself.
+    fn is_fenced(&mut self) -> bool {
+        if self.lock.is_none() && self.waiter.as_ref().is_none_or(|waiter| !waiter.must_wait()) {
+            self.waiter = self.at.sharing.wait_for(self.op.offset, self.op.len);
+        }
+        self.waiter.is_some()
     }
 
     /// The next step; none if the data buffer is too small for the last one.
@@ -326,6 +344,9 @@ impl RequestQueue {
     fn submit_long(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
         let tag = self.name(slot).tag();
         let long = self.longs.get(slot);
+        if long.is_fenced() {
+            return false;
+        }
         let BlockOp { kind, offset, len } = long.op;
         let space = long.space.as_mut().expect("it has its memory");
         if kind.is_change() {

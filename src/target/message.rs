@@ -13,6 +13,8 @@ use crate::virtio_scsi::Address;
 use super::courier::{JobId, Piece};
 use super::disk::{Disk, DiskIndex};
 use super::lun_map::LunMap;
+use super::sharing::Sharing;
+use super::sharing::fence::Stripes;
 use super::slots::Verdict;
 use super::worker::Worker;
 
@@ -164,6 +166,15 @@ pub(crate) enum Message {
     Settle {
         /// Which disk.
         disk: Arc<Disk>,
+        /// Arrives then.
+        pass: Pass,
+    },
+    /// Tell when the operations on a part of a disk have ended that are in flight: nobody begins new ones there.
+    Fence {
+        /// Which disk.
+        sharing: Arc<Sharing>,
+        /// Which part.
+        stripes: Stripes,
         /// Arrives then.
         pass: Pass,
     },

@@ -7,7 +7,7 @@
 //! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue` |
 //! | `lun_change`: logical units that come and go | `event_queue`: telling the driver; `drives`: a core's disks |
 //! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `batch`: what is taken in a pass |
-//! | | `execute`: one command; `slots`: requests in progress |
+//! | | `execute`: one command; `slots`: requests in progress; `fenced`: those that wait for a range |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
 //! On the thread of whoever manages it all: `plan`, `manage` and `apply`, what changes while guests work; `shelf`: the disks
@@ -34,6 +34,7 @@ mod ending;
 mod engine;
 mod event_queue;
 mod execute;
+mod fenced;
 mod function;
 mod homes;
 mod job;
@@ -52,6 +53,7 @@ mod plan;
 mod registers;
 mod remote;
 mod request_queue;
+mod roll_call;
 mod serve;
 mod sharing;
 mod shelf;

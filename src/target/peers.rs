@@ -1,11 +1,11 @@
 //! The reactors of one controller, as one of its queues talks to them.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use reactor::Handle;
 
 use super::message::Message;
+use super::roll_call::Outbox;
 
 /// All reactors of a controller, and which of them is the queue's own.
 #[derive(Debug, Clone)]
@@ -18,12 +18,12 @@ pub(crate) struct Crew {
 #[derive(Debug)]
 pub(crate) struct Peers {
     pub(crate) crew: Crew,
-    outbox: VecDeque<(Handle<Message>, Message)>,
+    outbox: Outbox,
 }
 
 impl Peers {
     pub(crate) fn new(crew: Crew) -> Self {
-        Self { crew, outbox: VecDeque::new() }
+        Self { crew, outbox: Outbox::default() }
     }
 
     /// How many reactors there are.
@@ -43,19 +43,11 @@ impl Peers {
 
     /// The same to a reactor that may be none of the controller's own.
     pub(crate) fn post_to(&mut self, reactor: Handle<Message>, message: Message) {
-        self.outbox.push_back((reactor, message));
-        self.flush();
+        self.outbox.post(reactor, message);
     }
 
     /// Posts what there is room for.
     pub(crate) fn flush(&mut self) {
-        while let Some((reactor, message)) = self.outbox.pop_front() {
-            match reactor.try_post(message) {
-                Ok(()) => {}
-                // It has ended, so that it has no command any more; the message and its pass go with it.
-                Err(_) if reactor.is_closed() => {}
-                Err(message) => return self.outbox.push_front((reactor, message)),
-            }
-        }
+        self.outbox.flush();
     }
 }

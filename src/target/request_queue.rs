@@ -16,6 +16,7 @@ use super::begun::Begun;
 use super::courier::{JobId, Piece};
 use super::cx::Cx;
 use super::disk::Disk;
+use super::fenced::Fenced;
 use super::known::KnownUnits;
 use super::long::Longs;
 use super::lun_map::Leaving;
@@ -42,6 +43,8 @@ pub(crate) struct RequestQueue {
     pub(crate) longs: Longs,
     /// Operations that wait for room in their channel, and long commands between two steps, in order.
     pub(crate) waiting: VecDeque<SlotIndex>,
+    /// Operations that wait for the end of a command which has a range for itself.
+    pub(super) fenced: Fenced,
     /// Requests that task management or other commands hold back, in order.
     pub(crate) held_back: VecDeque<Held>,
     /// Long commands that were put back after they had been started.
@@ -66,6 +69,7 @@ impl RequestQueue {
             slots: Slots::new(size),
             longs: Longs::new(size),
             waiting: VecDeque::with_capacity(size.into()),
+            fenced: Fenced::new(),
             held_back: VecDeque::new(),
             begun: Begun::default(),
             crew,
@@ -214,6 +218,11 @@ impl RequestQueue {
         self.slots.holds(name.slot, name.generation) || self.queue.remote.is_storing(name)
     }
 
+    /// Whether there is something to be tried again.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty() || !self.fenced.is_empty()
+    }
+
     /// Whether nothing is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.slots.busy() == 0
@@ -278,8 +287,9 @@ impl RequestQueue {
 
     /// Requests that were ended no longer wait.
     fn forget_ended(&mut self) {
-        let Self { slots, waiting, held_back, .. } = self;
+        let Self { slots, waiting, fenced, held_back, .. } = self;
         waiting.retain(|&index| slots.get(index).phase == Phase::Waiting);
+        fenced.retain(|&(index, _)| slots.get(index).phase == Phase::Waiting);
         held_back.retain(|held| slots.get(held.slot).phase == Phase::Barred);
         self.forget_begun();
     }

@@ -79,13 +79,15 @@ const EJECTED: u64 = 1 << 54;
 const PREVENTED: u64 = 1 << 53;
 /// There are tokens that stand for blocks of the disk.
 const WATCHED: u64 = 1 << 52;
+/// A command has a range of the disk for itself.
+const FENCED: u64 = 1 << 51;
 /// All that is no [`ModeState`].
-const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED | WATCHED;
+const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED | WATCHED | FENCED;
 
 /// What keeps a command off the short way, of all that is in the state: modes that are saved do not.
 const UNUSUAL: u64 = OWN & !PREVENTED | u32::MAX as u64;
 /// What may end a command before it begins, or wants to be told of it.
-const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA | WATCHED;
+const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA | WATCHED | FENCED;
 
 impl Standing {
     /// With a logical unit of the controller that has this `stir`.
@@ -310,6 +312,15 @@ impl Standing {
 
     pub(crate) fn set_watched(&self, watched: bool) {
         self.put(WATCHED, if watched { WATCHED } else { 0 });
+    }
+
+    /// Whether a command has a range of the disk for itself.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.bits() & FENCED != 0
+    }
+
+    pub(crate) fn set_fenced(&self, fenced: bool) {
+        self.put(FENCED, if fenced { FENCED } else { 0 });
     }
 
     /// Takes the attention to report next. Of two that ask at the same time only one gets it.

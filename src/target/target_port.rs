@@ -66,6 +66,11 @@ impl TargetPort {
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
     }
 
+    /// Those that serve its queues.
+    pub(crate) fn reactors(&self) -> &[Handle<Message>] {
+        &self.reactors
+    }
+
     /// How many reactors [`ends`](Self::ends) wants a pass for.
     pub(crate) fn parties(&self) -> usize {
         self.reactors.len()

@@ -344,7 +344,7 @@ impl Worker {
         let retries = match self {
             // It works when there is news, which comes by message.
             Self::Event(_) => return false,
-            Self::Request(worker) => !worker.waiting.is_empty(),
+            Self::Request(worker) => worker.has_waiting(),
             Self::Control(worker) => worker.must_be_polled(),
         };
         retries || queue.is_accepting() && queue.adapter.is_polled(queue.number)

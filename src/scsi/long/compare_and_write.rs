@@ -1,5 +1,5 @@
-//! COMPARE AND WRITE (SBC-4): blocks are written only if they hold what the initiator thinks, and nobody else does the like
-//! with them meanwhile.
+//! COMPARE AND WRITE (SBC-4): blocks are written only if they hold what the initiator thinks, and nobody else reads or
+//! writes them meanwhile.
 //!
 //! Data-out is the blocks as they should be, and then those to write.
 

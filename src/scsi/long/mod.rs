@@ -208,8 +208,8 @@ pub enum LongStep {
     Block(BlockOp, OpMemory),
     /// An operation of the block device of another logical unit, or of this one, in memory of the task.
     Elsewhere(Place, BlockOp, OpMemory),
-    /// Have these bytes of the disk for itself, until its end: no other command that asks for any of them, of whatever
-    /// initiator, has them meanwhile. At most once.
+    /// Have these bytes of the disk for itself, until its end: no other command, of whatever initiator, reads or writes any of
+    /// them meanwhile. At most once.
     Lock {
         /// First byte on the device.
         offset: u64,

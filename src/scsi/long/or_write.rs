@@ -1,5 +1,5 @@
-//! ORWRITE (16) (SBC-4): the bits that the initiator sends are set, the others stay as they are. Nobody else does the like
-//! with the blocks meanwhile.
+//! ORWRITE (16) (SBC-4): the bits that the initiator sends are set, the others stay as they are. Nobody else reads or writes
+//! the blocks meanwhile.
 
 use bdev::OpKind;
 

@@ -52,6 +52,13 @@ impl Core {
         leaves.retain_mut(|leave| !leave.is_done(workers));
     }
 
+    /// Lets the passes arrive of commands that are to have a range for themselves, and whose turn has come here.
+    #[cold]
+    pub(super) fn settle_flights(&mut self) {
+        let Self { flights, workers, .. } = self;
+        flights.retain_mut(|flights| !flights.have_ended(workers));
+    }
+
     /// Goes on with task management that is also about what had to be fetched first.
     #[cold]
     pub(super) fn collect_late(&mut self) {

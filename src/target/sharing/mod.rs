@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use reactor::Gate;
+use reactor::{Gate, Handle};
 
 use crate::scsi::port_groups::AccessState;
 use crate::scsi::reservations::{Changes, Nexus, Registry};
@@ -17,6 +17,7 @@ use crate::scsi::{
 };
 use crate::virtio_scsi::Address;
 
+use super::message::Message;
 use super::news::event_of;
 use super::slots::Verdict;
 use super::standing::Standing;
@@ -24,11 +25,13 @@ use super::target_port::TargetPort;
 use super::ticket::Ticket;
 
 pub(crate) mod clerk;
+pub(crate) mod fence;
 pub(crate) mod store;
 pub(crate) mod surveyor;
 mod watch;
 
 use clerk::Order;
+use fence::Fence;
 use store::Store;
 use surveyor::Gauge;
 
@@ -60,6 +63,7 @@ pub(crate) struct Sharing {
     gauge: Gauge,
     /// Until when tokens are watched that stand for its blocks, by the host's clock; 0 if there are none.
     watched_until_ms: AtomicU64,
+    fence: Fence,
 }
 
 #[derive(Debug)]
@@ -68,6 +72,8 @@ struct State {
     members: Vec<Member>,
     /// What tokens stand for that are in use.
     watched: Vec<Weak<Rod>>,
+    /// All that have ever served a controller that shows it: they may have operations of former lives.
+    reactors: Vec<Handle<Message>>,
 }
 
 /// A logical unit of a controller that is this disk.
@@ -101,11 +107,11 @@ impl Office {
         }
         let registry = self.store.as_ref().map_or_else(Registry::default, |store| store.load(naa));
         let shared = Shared { registry, keeps: self.store.is_some(), ..Shared::default() };
-        let state = Mutex::new(State { shared, members: Vec::new(), watched: Vec::new() });
+        let state = Mutex::new(State { shared, members: Vec::new(), watched: Vec::new(), reactors: Vec::new() });
         let modes = Mutex::new(self.store.as_ref().map_or_else(SavedModes::default, |store| store.load_modes(naa)));
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
-        let (gauge, watched_until_ms) = (Gauge::default(), AtomicU64::new(0));
-        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes, gauge, watched_until_ms });
+        let (gauge, watched_until_ms, fence) = (Gauge::default(), AtomicU64::new(0), Fence::default());
+        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes, gauge, watched_until_ms, fence });
         known.add(naa, &sharing);
         sharing
     }
@@ -130,6 +136,8 @@ impl Sharing {
     pub(crate) fn join(&self, port: &Arc<TargetPort>, address: Address, standing: &Arc<Standing>) {
         let mut state = self.state();
         standing.set_watched(!state.watched.is_empty());
+        standing.set_fenced(self.fence.is_up());
+        Self::add_reactors(&mut state.reactors, port.reactors());
         let standing = Arc::downgrade(standing);
         state.members.push(Member { port: port.clone(), address, standing, is_warned: false });
         if let Some(group) = port.port.group {

@@ -32,6 +32,10 @@ fn fields_do_not_touch_each_other() {
     assert!(standing.is_usual() && !standing.is_prevented(), "with the reset");
     standing.set_prevented(true);
     assert!(standing.is_usual(), "that keeps nobody from the medium");
+    standing.set_fenced(true);
+    assert!(!standing.is_usual() && standing.is_in_the_way() && standing.is_prevented(), "operations may have to wait");
+    standing.set_fenced(false);
+    assert!(standing.is_usual() && !standing.is_fenced());
     standing.set_ejected(true);
     assert!(!standing.is_usual() && standing.is_hindered());
     standing.raise(Attention::LogicalUnitReset);

@@ -188,12 +188,12 @@ pub(super) fn compare_and_write(lba: u8) -> [u8; 16] {
 }
 
 /// Its data: a block that holds `from` becomes one that holds `to`.
-fn change(from: u8, to: u8) -> Vec<u8> {
+pub(super) fn change(from: u8, to: u8) -> Vec<u8> {
     [[from; 512], [to; 512]].concat()
 }
 
 /// Two cores with a guest on each, and one disk for both.
-fn shared() -> (Bed, SimDisk) {
+pub(super) fn shared() -> (Bed, SimDisk) {
     let (mut bed, mut disks) = Bed::simulated(2, 2, 1);
     bed.add_guest(2);
     (bed, disks.pop().expect("one"))

@@ -9,6 +9,7 @@ mod controller;
 mod copies;
 mod counted;
 mod far;
+mod fences;
 mod guest;
 mod jobs;
 mod live_luns;

@@ -1,0 +1,203 @@
+//! Ranges of a disk that a command has for itself: while it reads and writes there, nobody else does, on whatever controller
+//! (SBC-4, COMPARE AND WRITE: an uninterrupted series of actions).
+//!
+//! Who is granted a range first *fences* the disk: the word that each command looks at anyway says so at every logical unit
+//! that is this disk. Then each reactor is asked to tell when the operations have ended that it began in the range before it
+//! could know. An operation that begins later looks whether it touches a range that somebody has, and waits if so. So nobody
+//! pays for ranges that nobody has.
+//!
+//! No command waits for ever: as long as operations wait, no further range is granted, and none waits that is in no range.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use reactor::Handle;
+
+use super::super::message::Message;
+use super::super::roll_call::RollCall;
+use super::Sharing;
+
+/// Bytes of a stripe. A disk is cut into stripes, and the stripes are dealt to 64 bits in turn: one bit stands for every 64th
+/// stripe. Two ranges may share a bit and no byte; then one waits for the other without need.
+const STRIPE_BYTES: u64 = 64 << 10;
+
+/// A set of stripes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stripes(u64);
+
+/// Which ranges of one disk are somebody's, as everybody may look at it. Changed under the lock of the [`Sharing`].
+#[derive(Debug, Default)]
+pub(super) struct Fence {
+    locked: AtomicU64,
+    /// Operations that wait.
+    waiting: AtomicUsize,
+}
+
+/// A range that a command has for itself, as soon as it is granted: until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    sharing: Arc<Sharing>,
+    stripes: Stripes,
+    others: RollCall,
+}
+
+/// An operation that waits for the end of a [`Lock`].
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    sharing: Arc<Sharing>,
+    stripes: Stripes,
+}
+
+impl Stripes {
+    /// Those of a range of bytes.
+    pub(crate) fn of(offset: u64, len: u64) -> Self {
+        let Some(last_byte) = len.checked_sub(1) else { return Self(0) };
+        let (first, last) = (offset / STRIPE_BYTES, offset.saturating_add(last_byte) / STRIPE_BYTES);
+        let count = last - first + 1;
+        if count >= u64::BITS.into() {
+            return Self(u64::MAX);
+        }
+        Self(((1 << count) - 1_u64).rotate_left((first % u64::from(u64::BITS)) as u32))
+    }
+
+    /// Whether they have one in common.
+    pub(crate) fn touch(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl Fence {
+    fn locked(&self) -> Stripes {
+        Stripes(self.locked.load(Ordering::Acquire))
+    }
+
+    /// Whether somebody has a range.
+    pub(super) fn is_up(&self) -> bool {
+        self.locked().0 != 0
+    }
+}
+
+impl Sharing {
+    /// The `len` bytes at `offset`, for one command; none if somebody has any of them, or operations wait.
+    pub(crate) fn lock(self: &Arc<Self>, offset: u64, len: u64) -> Option<Lock> {
+        let stripes = Stripes::of(offset, len);
+        let state = self.state();
+        if self.fence.locked().touch(stripes) || self.fence.waiting.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let before = self.fence.locked.fetch_or(stripes.0, Ordering::AcqRel);
+        if before == 0 {
+            state.living().for_each(|(_, standing)| standing.set_fenced(self.fence.is_up()));
+        }
+        let reactors = state.reactors.clone();
+        drop(state);
+        // After the mark: who has answered begins nothing in the range.
+        let others = RollCall::new(&reactors, |pass| Message::Fence { sharing: self.clone(), stripes, pass });
+        Some(Lock { sharing: self.clone(), stripes, others })
+    }
+
+    /// A place among those who wait, for an operation on these bytes; none if it need not wait.
+    pub(crate) fn wait_for(self: &Arc<Self>, offset: u64, len: u64) -> Option<Waiter> {
+        let stripes = Stripes::of(offset, len);
+        self.fence.locked().touch(stripes).then(|| {
+            self.fence.waiting.fetch_add(1, Ordering::AcqRel);
+            Waiter { sharing: self.clone(), stripes }
+        })
+    }
+
+    /// A reactor that may have operations on the disk.
+    pub(super) fn add_reactors(known: &mut Vec<Handle<Message>>, reactors: &[Handle<Message>]) {
+        for reactor in reactors {
+            if !known.iter().any(|other| other.is_same(reactor)) {
+                known.push(reactor.clone());
+            }
+        }
+    }
+}
+
+impl Lock {
+    /// Whether nobody else has an operation in the range any more.
+    pub(crate) fn is_granted(&mut self) -> bool {
+        self.others.is_over()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let state = self.sharing.state();
+        let fence = &self.sharing.fence;
+        fence.locked.fetch_and(!self.stripes.0, Ordering::AcqRel);
+        if !fence.is_up() {
+            state.living().for_each(|(_, standing)| standing.set_fenced(false));
+        }
+    }
+}
+
+impl Waiter {
+    /// Whether it still has to wait.
+    pub(crate) fn must_wait(&self) -> bool {
+        self.sharing.fence.locked().touch(self.stripes)
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.sharing.fence.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::disk::{Disk, DiskIndex};
+    use super::*;
+
+    fn sharing() -> Arc<Sharing> {
+        let bdev = Arc::new(bdev::NullBdev::new(1 << 40, 512).unwrap());
+        Disk::of(bdev, DiskIndex(0)).sharing.clone()
+    }
+
+    #[test]
+    fn ranges_become_stripes() {
+        for (offset, len, expected) in [
+            (0, 0, 0),
+            (0, 1, 1),
+            (65535, 1, 1),
+            (65535, 2, 3),
+            (65536, 65536, 2),
+            (63 * 65536, 65537, 1 << 63 | 1),
+            (64 * 65536, 1, 1),
+            (5, 63 * 65536, u64::MAX),
+            (0, u64::MAX, u64::MAX),
+            (u64::MAX, 2, 1 << 63),
+        ] {
+            assert_eq!(Stripes::of(offset, len), Stripes(expected), "{len} at {offset}");
+        }
+    }
+
+    #[test]
+    fn a_range_has_one_owner() {
+        let sharing = sharing();
+        let lock = sharing.lock(0, 100_000).unwrap();
+        assert!(sharing.lock(65536, 512).is_none());
+        let other = sharing.lock(131_072, 512).expect("nobody has it");
+        drop(lock);
+        assert!(sharing.lock(65536, 512).is_some());
+        assert!(sharing.lock(0, 1 << 30).is_none(), "the other is still there");
+        drop(other);
+        assert!(sharing.lock(0, 1 << 30).is_some());
+    }
+
+    #[test]
+    fn operations_wait_for_their_range_alone_and_owners_to_be_for_operations() {
+        let sharing = sharing();
+        assert!(sharing.wait_for(0, 512).is_none());
+        let lock = sharing.lock(0, 512).unwrap();
+        assert!(sharing.wait_for(65536, 512).is_none() && sharing.wait_for(0, 0).is_none());
+        let waiter = sharing.wait_for(512, 512).expect("it is in the same stripe");
+        assert!(waiter.must_wait() && sharing.lock(65536, 512).is_none());
+        drop(lock);
+        assert!(!waiter.must_wait() && sharing.lock(0, 512).is_none(), "it is its turn");
+        drop(waiter);
+        assert!(sharing.lock(0, 512).is_some());
+    }
+}
