@@ -8,6 +8,7 @@
 #   scripts/bench      the target beside its limits: tables, JSON, plots
 #   scripts/instructions  what an I/O costs the target, counted by callgrind
 #   scripts/counts     what each step of an I/O costs, compared with what was recorded
+#   scripts/seeds      random lives of the target with seeds that nobody has seen
 #   scripts/lines      no cache line is written by one reactor and touched by another
 #   scripts/guest      boots a small Linux guest in QEMU, by hand or with a job from scripts/jobs
 #   scripts/lab/qemu   prints a QEMU that has vfio-user-pci, fetched into the cache where the system's has not

@@ -47,8 +47,18 @@ impl Bed {
 
     /// Simulated disks of 64 blocks behind one guest with so many request queues; disk `n` is target `n`, LUN 0.
     pub(super) fn simulated(cores: usize, queues: u16, disks: usize) -> (Self, Vec<SimDisk>) {
+        Self::wrapped(cores, queues, disks, |_, disk| Arc::new(disk))
+    }
+
+    /// The same with something around each disk.
+    pub(super) fn wrapped(
+        cores: usize,
+        queues: u16,
+        disks: usize,
+        wrap: impl Fn(usize, SimDisk) -> Arc<dyn Bdev>,
+    ) -> (Self, Vec<SimDisk>) {
         let disks: Vec<_> = (0..disks).map(|_| SimDisk::new(64)).collect();
-        let mut bed = Self::of(cores, disks.iter().map(|disk| Arc::new(disk.clone()) as Arc<dyn Bdev>).collect());
+        let mut bed = Self::of(cores, disks.iter().cloned().enumerate().map(|(n, disk)| wrap(n, disk)).collect());
         bed.add_guest(queues);
         (bed, disks)
     }
@@ -124,6 +134,22 @@ impl Bed {
         panic!("the cores do not come to rest");
     }
 
+    /// Steps the cores in turn until none has work, and lets the time come for which something waits.
+    pub(super) fn run_out(&mut self) {
+        for _ in 0..PASSES_MAX {
+            self.run();
+            let Some(due_ns) = self.due_ns() else { return };
+            assert!(due_ns > self.now_ns, "what is due is done");
+            self.now_ns = due_ns;
+        }
+        panic!("something is always due");
+    }
+
+    /// When a channel has something to do by itself.
+    fn due_ns(&self) -> Option<u64> {
+        self.cores.iter().filter_map(|(core, _)| core.next_deadline_ns()).min()
+    }
+
     /// So many passes of each core.
     pub(super) fn passes(&mut self, count: usize) {
         for pass in 0..count * self.cores.len() {
@@ -139,13 +165,15 @@ impl Bed {
         self.guest().rest(Part::Requests)
     }
 
-    /// Whether every core could end: no queue and no operation is left. Flushes the disks.
+    /// Whether every core could end: no queue and no operation is left. Flushes the disks, and lets the time come for that.
     pub(super) fn drained(&mut self) -> bool {
         (0..self.cores.len()).all(|place| {
-            let flushes = self.disks.len() + 1;
+            let flushes = 2 * self.disks.len() + 1;
             (0..=flushes).any(|_| {
                 self.step(place);
-                self.drain(place)
+                let is_drained = self.drain(place);
+                self.now_ns = self.due_ns().unwrap_or(self.now_ns);
+                is_drained
             })
         })
     }

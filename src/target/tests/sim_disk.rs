@@ -11,6 +11,9 @@ use bdev::{
 /// Bytes of a block.
 pub(super) const BLOCK: usize = 512;
 
+/// When an operation ends that waits for the test.
+const NEVER: u64 = u64::MAX;
+
 /// What becomes of an operation that is to end early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cancels {
@@ -18,6 +21,16 @@ pub(super) enum Cancels {
     Work,
     /// Nothing: the disk does not let it go.
     Fail,
+}
+
+/// When operations end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    AtOnce,
+    /// When the test says so.
+    Held,
+    /// So many nanoseconds later, unless the test says so before.
+    Late(u64),
 }
 
 /// A disk, and the test's hand on it: clones are the same disk.
@@ -30,8 +43,7 @@ pub(super) struct SimDisk {
 #[derive(Debug)]
 struct State {
     blocks: Vec<u8>,
-    /// Whether operations wait for the test.
-    holds: bool,
+    pace: Pace,
     cancels: Cancels,
     /// Operations that it holds at most.
     room: usize,
@@ -49,6 +61,8 @@ struct Held {
     channel: usize,
     op: Op,
     tag: Tag,
+    /// When it ends by itself.
+    due_ns: u64,
 }
 
 impl SimDisk {
@@ -73,7 +87,7 @@ impl SimDisk {
         };
         let state = State {
             blocks: vec![0; blocks as usize * BLOCK],
-            holds: false,
+            pace: Pace::AtOnce,
             cancels: Cancels::Work,
             room: usize::MAX,
             channels: 0,
@@ -93,12 +107,17 @@ impl SimDisk {
 
     /// From now on operations wait for the test.
     pub(super) fn hold(&self) {
-        self.state().holds = true;
+        self.state().pace = Pace::Held;
+    }
+
+    /// From now on operations end so many nanoseconds after they have come.
+    pub(super) fn be_late(&self, late_ns: u64) {
+        self.state().pace = Pace::Late(late_ns);
     }
 
     /// From now on operations end at once, those that wait included.
     pub(super) fn go(&self) {
-        self.state().holds = false;
+        self.state().pace = Pace::AtOnce;
         self.release_all();
     }
 
@@ -204,12 +223,16 @@ impl Channel for SimChannel {
         }
         io.admit(self.id)?;
         state.accepted.push(op.offset / BLOCK as u64);
-        if state.holds {
-            state.held.push_back(Held { channel: self.number, op: *op, tag });
-        } else {
-            state.run(op);
-            io.complete(self.id, Completion { tag, result: Ok(()) });
-        }
+        let due_ns = match state.pace {
+            Pace::AtOnce => {
+                state.run(op);
+                io.complete(self.id, Completion { tag, result: Ok(()) });
+                return Ok(());
+            }
+            Pace::Held => NEVER,
+            Pace::Late(late_ns) => io.now_ns() + late_ns,
+        };
+        state.held.push_back(Held { channel: self.number, op: *op, tag, due_ns });
         Ok(())
     }
 
@@ -227,6 +250,11 @@ impl Channel for SimChannel {
 
     fn poll(&mut self, io: &mut Io) -> usize {
         let mut state = self.disk.state();
+        let is_due = |held: &Held| held.channel == self.number && held.due_ns <= io.now_ns();
+        while let Some(due) = state.held.iter().position(is_due) {
+            let held = state.held.remove(due).expect("it was found");
+            state.answered.push((held, Ok(())));
+        }
         let all = std::mem::take(&mut state.answered);
         let (mine, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(held, _)| held.channel == self.number);
         state.answered = others;
@@ -237,5 +265,11 @@ impl Channel for SimChannel {
             io.complete(self.id, Completion { tag: held.tag, result: *result });
         }
         mine.len()
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        let state = self.disk.state();
+        let own = state.held.iter().filter(|held| held.channel == self.number && held.due_ns != NEVER);
+        own.map(|held| held.due_ns).min()
     }
 }

@@ -1,6 +1,6 @@
 //! A random life: two guests share disks, and a third one now and then, with commands of several attributes on several queues against task management,
 //! memory that is taken away and given back, resets, reservations, logical units that go, come again and get their disks anew,
-//! and disks that are slow, full, broken and out of order. With every other seed the first guest's requests lie in memory that
+//! and disks that are slow, late, full, broken and out of order, or behind a wrapper. Time is what the simulation says. With every other seed the first guest's requests lie in memory that
 //! is not shared, which its client serves when it likes. Everything comes from one seed, so that a failure can be had again.
 //!
 //! After each step: each request ends once, a task management function is answered after all that it is about, and commands
@@ -17,7 +17,7 @@ use super::guest::{Data, Gates, Guest, Left, TEST_UNIT_READY, read_10, write_10}
 use super::long::{UNMAP, compare_and_write, unmap_list, verify_block, write_same};
 use super::model::{Command, Model};
 use super::rights::{Deed, Need};
-use super::seed::{SEED_VARIABLE, TellSeed};
+use super::seed::with_seeds;
 use super::sim_disk::{Cancels, SimDisk};
 use units::{Turn, Units};
 
@@ -47,17 +47,13 @@ const BLOCKS: u64 = 6;
 
 #[test]
 fn every_life_comes_to_a_good_end() {
-    let given = std::env::var(SEED_VARIABLE).ok().map(|text| text.parse().expect("a seed is a number"));
-    let fresh = || std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
-    let seeds: Vec<u64> = given.map_or_else(|| (0..SEEDS).chain([fresh()]).collect(), |seed| vec![seed]);
-    for seed in seeds {
-        let _told = TellSeed(seed);
+    with_seeds(SEEDS, |seed| {
         let mut simulation = Simulation::new(seed);
         for _ in 0..STEPS {
             simulation.step();
         }
         simulation.end();
-    }
+    });
 }
 
 /// A generator of random numbers (SplitMix64).
@@ -123,7 +119,7 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        let (mut bed, disks) = Bed::simulated(CORES as usize, QUEUES as u16, DISKS as usize);
+        let (mut bed, disks) = Bed::wrapped(CORES as usize, QUEUES as u16, DISKS as usize, world::wrapper(seed));
         bed.add_guest(1);
         let units = Units::new(&mut bed, CORES as usize);
         if !seed.is_multiple_of(2) {
@@ -156,6 +152,7 @@ impl Simulation {
     }
 
     fn step_core(&mut self) {
+        self.let_time_pass();
         let place = self.random.below(CORES) as usize;
         self.bed.step(place);
         self.books.iter_mut().for_each(|book| book.stepped(place));
@@ -218,7 +215,7 @@ impl Simulation {
             far.client.waits = false;
         }
         for _ in 0..2 {
-            self.bed.run();
+            self.bed.run_out();
             self.look(None);
         }
         match &self.memory {
@@ -226,12 +223,12 @@ impl Simulation {
             Memory::Closing(_) | Memory::Leaving(_) => unreachable!("nothing is in flight"),
             Memory::Gone | Memory::Partial => self.bed.guests[0].go_on(),
         }
-        self.bed.run();
+        self.bed.run_out();
         self.look(None);
         assert!(self.former.is_empty(), "every former life has come to its end");
         for _ in 0..4 {
             self.units.settle(&mut self.bed);
-            self.bed.run();
+            self.bed.run_out();
             self.units.tell();
         }
         assert!(self.units.is_settled(), "nothing is on units that went, and their disks are closed");
@@ -240,7 +237,7 @@ impl Simulation {
         }
         for guest in 0..self.bed.guests.len() {
             let gate = self.bed.guests[guest].retire();
-            self.bed.run();
+            self.bed.run_out();
             assert!(gate.is_open() && !self.bed.guests[guest].memory_is_held());
         }
         assert!(self.bed.drained());

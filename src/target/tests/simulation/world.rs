@@ -1,8 +1,43 @@
 //! What happens to guests and disks.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use bdev::{Bdev, DelayBdev, Delays, ErrorBdev, Errors};
+
 use super::*;
 
+/// Part of the operations that fail on a disk that does not always work.
+const FAILING: f64 = 0.03;
+const MICROSECOND_NS: u64 = 1_000;
+/// How late a disk is at most.
+const LATE_MAX_NS: u64 = 40 * MICROSECOND_NS;
+
+/// What is around the disks of this seed: nothing, or what a user can put around a disk.
+pub(super) fn wrapper(seed: u64) -> impl Fn(usize, SimDisk) -> Arc<dyn Bdev> {
+    let micros = Duration::from_micros;
+    let delays = Delays { read: micros(3), write: micros(7), flush: micros(20) };
+    move |number, disk| {
+        let disk = Arc::new(disk);
+        match (seed / 4 + number as u64) % 4 {
+            0 => disk,
+            1 => Arc::new(DelayBdev::new(disk, delays)),
+            2 => Arc::new(DelayBdev::new(disk, delays).without_cancel()),
+            _ => {
+                let errors = Errors { rate: FAILING, ..Errors::all(IoError::Medium) };
+                Arc::new(ErrorBdev::new(Arc::new(DelayBdev::new(disk, delays)), errors))
+            }
+        }
+    }
+}
+
 impl Simulation {
+    /// Mostly less than a disk takes, now and then more than any.
+    pub(super) fn let_time_pass(&mut self) {
+        let most = if self.random.one_in(100) { 4 * LATE_MAX_NS } else { 2 * MICROSECOND_NS };
+        self.bed.now_ns += self.random.below(most);
+    }
+
     pub(super) fn answer(&mut self) {
         let disk = &self.disks[self.random.below(DISKS) as usize];
         let held = disk.held() as u64;
@@ -14,8 +49,9 @@ impl Simulation {
 
     pub(super) fn change_disk(&mut self) {
         let disk = &self.disks[self.random.below(DISKS) as usize];
-        match self.random.below(5) {
+        match self.random.below(7) {
             0 | 1 => disk.hold(),
+            5 | 6 => disk.be_late(self.random.below(LATE_MAX_NS)),
             2 => disk.go(),
             3 => disk.set_room([0, 1, 3, usize::MAX][self.random.below(4) as usize]),
             _ => disk.set_cancels([Cancels::Work, Cancels::Fail][self.random.below(2) as usize]),
