@@ -19,6 +19,7 @@ use crate::virtio_scsi::spec::TmfResponse;
 use crate::virtio_scsi::{Address, ControlRequest, Destination, LunAddress, ResponseCode, TmfFunction};
 
 use super::courier::{JobId, Piece};
+use super::disk::Disk;
 use super::lun_map::LunMap;
 use super::message::{BarId, Message, Purpose, Scope};
 use super::peers::{Crew, Peers};
@@ -70,6 +71,8 @@ struct Plan {
     scope: Scope,
     purpose: Purpose,
     effect: Effect,
+    /// The logical unit that it resets, and its disk: others show that, too, and do so if the unit has gone meanwhile.
+    reset: Option<(Address, Arc<Disk>)>,
 }
 
 /// What a function brings once its commands have ended.
@@ -204,11 +207,8 @@ impl ControlQueue {
 
     /// The other logical units that a function ends commands of: LOGICAL UNIT RESET is about the disk, whoever shows it.
     fn others(&self, function: &Plan) -> Vec<Seat> {
-        let luns = &self.queue.luns;
-        match function.reset() {
-            Some(address) => luns.disk(address).map_or(Vec::new(), |disk| disk.sharing.others(&luns.port, address)),
-            None => Vec::new(),
-        }
+        let port = &self.queue.luns.port;
+        function.reset.as_ref().map_or(Vec::new(), |(address, disk)| disk.sharing.others(port, *address))
     }
 
     fn broadcast(&mut self, head: Head, stood_in: Option<Box<StoodIn>>, function: Plan) {
@@ -288,26 +288,12 @@ impl ControlQueue {
                 luns.find(address).iter().for_each(|&entry| luns.entry(entry).standing.clear_aca());
             }
         }
-        if let Some(address) = function.reset()
-            && let Some(disk) = luns.disk(address)
-        {
-            disk.sharing.unit_reset(&luns.port, address);
-        }
+        function.reset.iter().for_each(|(address, disk)| disk.sharing.unit_reset(&luns.port, *address));
         let code = match &function.purpose {
             Purpose::Find(found) if found.load(Ordering::Relaxed) => ResponseCode::FUNCTION_SUCCEEDED,
             _ => ResponseCode::FUNCTION_COMPLETE,
         };
         write_tmf_response(response, code)
-    }
-}
-
-impl Plan {
-    /// The logical unit that it resets, if it does that.
-    fn reset(&self) -> Option<Address> {
-        match self.scope {
-            Scope::Unit(address) if self.effect == Effect::Attention(Attention::LogicalUnitReset) => Some(address),
-            _ => None,
-        }
     }
 }
 
@@ -341,7 +327,7 @@ fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Plan, R
     if function == TmfFunction::ItNexusReset {
         let (Address { target, .. }, _) = find(lun, luns)?;
         let (purpose, effect) = (end(Verdict::Reset), Effect::Attention(Attention::NexusLoss));
-        return Ok(Plan { scope: Scope::Target(target), purpose, effect });
+        return Ok(Plan { scope: Scope::Target(target), purpose, effect, reset: None });
     }
     let address = find_disk(lun, luns)?;
     let unit = Scope::Unit(address);
@@ -354,7 +340,9 @@ fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Plan, R
         TmfFunction::QueryTaskSet => (unit, look(), Effect::Nothing),
         TmfFunction::ItNexusReset | TmfFunction::Unknown(_) => return Err(ResponseCode::FUNCTION_REJECTED),
     };
-    Ok(Plan { scope, purpose, effect })
+    let is_reset = effect == Effect::Attention(Attention::LogicalUnitReset);
+    let reset = luns.disk(address).filter(|_| is_reset).map(|disk| (address, disk.clone()));
+    Ok(Plan { scope, purpose, effect, reset })
 }
 
 /// The command with the ACA attribute in the task set of a logical unit, which CLEAR ACA ends (SAM-5, CLEAR ACA).

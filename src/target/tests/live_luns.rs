@@ -235,3 +235,22 @@ fn an_ordered_command_is_one_on_a_unit_that_came_while_it_was_held_back() {
     bed.run();
     assert_eq!(bed.guest().take_ended(), [(ordered, OK), (behind, OK)]);
 }
+
+#[test]
+fn a_reset_reaches_those_who_share_the_disk_though_the_unit_goes_meanwhile() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 2);
+    let other = bed.add_guest(1);
+    disks[1].hold();
+    disks[1].set_cancels(Cancels::Fail);
+    let theirs = bed.guests[other].read(0, 1, 0);
+    bed.run();
+    let reset = bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 1, 0);
+    bed.run();
+    change(&mut bed, |luns| assert!(luns.remove(UNIT)));
+    disks[1].go();
+    bed.run();
+    assert_eq!((bed.guest().take_ended(), bed.guests[other].take_ended()), (vec![(reset, OK)], vec![(theirs, RESET)]));
+    bed.guests[other].send(0, 1, &TEST_UNIT_READY, Data::Without);
+    bed.run();
+    assert_eq!(bed.guests[other].take_one().sense, Some((6, 0x2903)), "its nexus is told why");
+}
