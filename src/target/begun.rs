@@ -1,7 +1,8 @@
 //! Long commands that were put back after they had been started, because their queue was about to rest.
 //!
 //! When the queue goes on and their chains are looked at again, what was allowed then still is: a reservation or an attention
-//! that came meanwhile is for commands behind them. Those that said so go on where they were; all others begin again.
+//! that came meanwhile is for commands behind them. Those that said so go on where they were; all others begin again. Where the
+//! logical unit was removed they are *lost*: nobody can say what they have done, whoever answers at its address now.
 //!
 //! Such a command is known by its chain, which nobody else can have as long as it has not ended, and from the moment at which
 //! its chain is a request again by the name of that. So it never is taken for another one, however it ends.
@@ -29,6 +30,7 @@ pub(crate) struct PutBack {
     pub(crate) rested: Option<Rested>,
     /// The request that its chain has become.
     pub(crate) name: Option<RequestName>,
+    pub(crate) is_lost: bool,
 }
 
 /// What is left of a command that goes on where it was.
@@ -60,6 +62,16 @@ impl Begun {
     /// A request is forgotten but for its chain once more.
     pub(crate) fn put_back(&mut self, name: RequestName) {
         self.0.iter_mut().filter(|it| it.name == Some(name)).for_each(|it| it.name = None);
+    }
+
+    /// Those are lost for whose logical unit `is_removed` holds.
+    pub(crate) fn lose(&mut self, is_removed: impl Fn(&Standing) -> bool) {
+        self.0.iter_mut().for_each(|it| it.is_lost |= is_removed(&it.standing));
+    }
+
+    /// Whether a request is one that is lost.
+    pub(crate) fn is_lost(&self, name: RequestName) -> bool {
+        self.0.iter().any(|it| it.is_lost && it.name == Some(name))
     }
 
     /// Whether a request is one of them. It is not if the driver has made another command of it, or its unit is another one.

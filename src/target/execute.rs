@@ -32,7 +32,7 @@ impl RequestQueue {
             Err(invalid) => return self.refuse(slot, invalid.response()),
         };
         let Some(entry) = entry else {
-            return self.refuse_absent(slot, request.id, address);
+            return self.refuse_unbegun(slot, (request.id, address), ResponseCode::BAD_TARGET);
         };
         let state = self.slots.get(slot);
         (state.id, state.address, state.entry) = (request.id, address, entry);
@@ -56,12 +56,23 @@ impl RequestQueue {
         self.start(slot, cx);
     }
 
-    /// Ends a request to a target that is not there: as long as its answer is on the way, task management finds it.
+    /// Ends a request that goes to no logical unit: as long as its answer is on the way, task management finds it.
     #[cold]
-    fn refuse_absent(&mut self, slot: SlotIndex, id: u64, address: Address) {
+    fn refuse_unbegun(&mut self, slot: SlotIndex, (id, address): (u64, Address), response: ResponseCode) {
         let state = self.slots.get(slot);
         (state.id, state.address) = (id, address);
-        self.refuse(slot, ResponseCode::BAD_TARGET);
+        self.refuse(slot, response);
+    }
+
+    /// Ends a request that was put back after it had begun, on a logical unit that was removed since.
+    #[cold]
+    pub(super) fn end_lost(&mut self, slot: SlotIndex, request: &CommandRequest) {
+        let address = match request.lun.parse() {
+            Ok(Destination::Unit(address)) => address,
+            Ok(Destination::ReportLuns) | Err(_) => Address::WHOLE_DEVICE,
+        };
+        self.refuse_unbegun(slot, (request.id, address), ResponseCode::TRANSPORT_FAILURE);
+        self.forget_begun();
     }
 
     /// Starts a command that was held back: its address may lead elsewhere by now.

@@ -388,7 +388,8 @@ impl RequestQueue {
         let (command, place) = (state.command, luns.place(state.entry));
         let standing = luns.entry(state.entry).standing.clone();
         let head = self.slots.give_back(slot);
-        self.begun.add(PutBack { chain: head.id(), command, place, standing, rested, name: None });
+        let put_back = PutBack { chain: head.id(), command, place, standing, rested, name: None, is_lost: false };
+        self.begun.add(put_back);
         self.queue.put_back(vec![head]);
     }
 }

@@ -184,6 +184,12 @@ impl LunMap {
         self.leaving.iter().find(|(other, _)| *other == index).map(|&(_, how)| how)
     }
 
+    /// Whether this is what the nexus had with a unit that was removed.
+    pub(crate) fn is_removed(&self, standing: &Standing) -> bool {
+        let removed = self.leaving.iter().filter(|(_, how)| *how == Leaving::Removed);
+        removed.into_iter().any(|&(index, _)| std::ptr::eq(&*self.entry(index).standing, standing))
+    }
+
     /// Whether a disk is only that of units that are leaving.
     pub(crate) fn has_left(&self, disk: &Disk) -> bool {
         !self.disks().any(|other| other.index == disk.index)

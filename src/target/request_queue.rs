@@ -120,6 +120,9 @@ impl RequestQueue {
         if !self.begun.is_empty() {
             let name = self.name(slot);
             self.begun.recognize(self.slots.get(slot).chain(), name);
+            if self.begun.is_lost(name) {
+                return self.end_lost(slot, &request);
+            }
         }
         self.execute(slot, &request, cx);
         self.forget_begun();
@@ -253,13 +256,16 @@ impl RequestQueue {
     }
 
     /// Ends the requests on logical units that were removed, as [`RequestQueue::end_tasks`] does. Those on units that were
-    /// replaced end in their own time. What is held back has not begun: it looks for its unit when it does.
+    /// replaced end in their own time. What is held back looks for its unit when it begins, unless a rest put it back after that.
     pub(crate) fn leave(&mut self, pending: &mut Vec<RequestName>, cx: &mut Cx) {
-        let Self { queue, slots, longs, waiting, .. } = self;
+        let Self { queue, slots, longs, waiting, begun, index: worker, .. } = self;
         let luns = &queue.luns;
         waiting.iter().for_each(|&slot| longs.lose(slot, |disk| luns.has_left(disk)));
-        let begun = slots.iter_busy().filter(|(_, slot)| slot.phase != Phase::Barred);
-        let found: Vec<_> = begun.filter_map(|(index, slot)| Some((index, luns.leaving(slot.entry)?))).collect();
+        begun.lose(|standing| luns.is_removed(standing));
+        let name = |slot, state: &Slot| RequestName { worker: *worker, slot, generation: state.generation };
+        let has_begun = |index, slot: &Slot| slot.phase != Phase::Barred || begun.is_lost(name(index, slot));
+        let on_units = slots.iter_busy().filter(|(index, slot)| has_begun(*index, slot));
+        let found: Vec<_> = on_units.filter_map(|(index, slot)| Some((index, luns.leaving(slot.entry)?))).collect();
         for (index, how) in found {
             pending.push(self.name(index));
             if how == Leaving::Removed {

@@ -3,12 +3,17 @@
 use super::bed::Bed;
 use super::copies::{COPY, copy, two_disks};
 use super::guest::Data;
+use super::live_luns::change;
 use super::long::write_same;
 use super::sim_disk::SimDisk;
-use crate::virtio_scsi::spec::TMF_ABORT_TASK;
+use crate::target::lun_map::Placement;
+use crate::virtio_scsi::Address;
+use crate::virtio_scsi::spec::{TASK_ATTR_HEAD, TMF_ABORT_TASK};
 
 const OK: u8 = 0;
 const ABORTED: u8 = 2;
+const TRANSPORT_FAILURE: u8 = 6;
+const UNIT: Address = Address { target: 0, lun: 0 };
 const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
 const RESERVATION_CONFLICT: u8 = 0x18;
 
@@ -84,6 +89,49 @@ fn one_that_is_put_back_twice_keeps_its_rights() {
     bed.guest().go_on();
     bed.run();
     assert_eq!(bed.guest().take_one().status, 0);
+}
+
+/// The logical unit goes, and comes again if it is to.
+fn unplug(bed: &mut Bed, comes_again: bool) {
+    change(bed, |luns| assert!(luns.remove(UNIT)));
+    if comes_again {
+        let disk = bed.disks[0].clone();
+        change(bed, |luns| luns.add(Placement { address: UNIT, disk }));
+    }
+}
+
+#[test]
+fn one_whose_unit_was_removed_meanwhile_is_lost_whoever_is_there_now() {
+    for comes_again in [false, true] {
+        let (mut bed, disk, id) = put_back();
+        unplug(&mut bed, comes_again);
+        bed.guest().go_on();
+        bed.run();
+        assert_eq!(bed.guest().take_ended(), [(id, TRANSPORT_FAILURE)], "nobody can say whether it was done");
+        assert_eq!(disk.block(1), [7; 512], "it was");
+    }
+}
+
+#[test]
+fn one_that_waits_for_its_turn_to_go_on_is_lost_with_its_unit() {
+    let (mut bed, mut disks) = Bed::simulated(2, 2, 1);
+    let disk = disks.pop().expect("one");
+    disk.hold();
+    let id = bed.guest().send(0, 0, &write_same(1), Data::Out(&[7; 512]));
+    bed.run();
+    come_to_rest(&mut bed, &disk);
+    bed.guest().go_on();
+    // This one starts on the other core before anybody looks at the chain that was put back.
+    let head = bed.guest().read_as(TASK_ATTR_HEAD, 1, 0, 0);
+    bed.step(1);
+    bed.run();
+    assert_eq!((disk.held(), bed.guest().open()), (1, 2), "it is held back");
+    unplug(&mut bed, true);
+    disk.go();
+    bed.run();
+    let mut ended = bed.guest().take_ended();
+    ended.sort_unstable();
+    assert_eq!(ended, [(id, TRANSPORT_FAILURE), (head, TRANSPORT_FAILURE)]);
 }
 
 /// A list of copies of a block from the first disk to one of both.
