@@ -23,12 +23,12 @@ pub(super) struct Book {
     stale: Vec<Rights>,
     /// Operations of lives that are over and not gone: they may be done at any time.
     haunting: Vec<(usize, Deed)>,
-    /// Functions of guest 0 that end the reservation of RESERVE (6): whether of everyone, and of lives that are over.
-    resets: BTreeMap<u64, bool>,
-    haunting_resets: Vec<(usize, bool)>,
+    /// Functions that end the reservation of RESERVE (6): of whom, everyone if of none; and those of lives that are over.
+    resets: BTreeMap<(usize, u64), Option<usize>>,
+    haunting_resets: Vec<(usize, Option<usize>)>,
     /// Functions that have ended, and lives that are gone. They are forgotten when no operation is open, for nobody can say
     /// which was first.
-    ended_resets: Vec<u64>,
+    ended_resets: Vec<(usize, u64)>,
     gone: Vec<usize>,
     /// Passes of each core for which commands may be ended by what was given up.
     grace: [u32; 2],
@@ -116,22 +116,21 @@ impl Book {
         self.note();
     }
 
-    /// Guest 0 sent a function that ends the reservation of RESERVE (6), its own or `everyone`'s.
-    pub(super) fn sent_reset(&mut self, id: u64, everyone: bool) {
-        self.resets.insert(id, everyone);
+    /// A guest sent a function that ends the reservation of RESERVE (6), its own or `everyone`'s.
+    pub(super) fn sent_reset(&mut self, guest: usize, id: u64, everyone: bool) {
+        self.resets.insert((guest, id), (!everyone).then_some(guest));
         self.note();
     }
 
-    fn all_resets(&self) -> impl Iterator<Item = bool> {
-        self.resets.values().copied().chain(self.haunting_resets.iter().map(|&(_, everyone)| everyone))
+    fn all_resets(&self) -> impl Iterator<Item = Option<usize>> {
+        self.resets.values().copied().chain(self.haunting_resets.iter().map(|&(_, of)| of))
     }
 
-    /// Whether commands of this guest may be ended by the other.
+    /// Whether commands of this guest may be aborted by the other.
     fn is_at_risk(&self, guest: usize) -> bool {
         let open = self.open.is_some_and(|((by, _, deed), _)| by != guest && deed.aborts());
         let haunts = guest == 1 && self.haunting.iter().any(|(_, deed)| deed.aborts());
-        let resets = guest == 1 && self.all_resets().any(|everyone| everyone);
-        open || haunts || resets || self.grace != [0; 2]
+        open || haunts || self.grace != [0; 2]
     }
 
     /// All that may come of `states` without an operation of a guest.
@@ -139,7 +138,7 @@ impl Book {
         let mut place = 0;
         while let Some(rights) = states.get(place).cloned() {
             self.haunting.iter().for_each(|&(_, deed)| add(&mut states, rights.after(0, deed).1));
-            if self.all_resets().any(|everyone| everyone || rights.unit == Some(0)) {
+            if self.all_resets().any(|of| of.is_none() || rights.unit == of) {
                 add(&mut states, rights.without_unit());
             }
             place += 1;
@@ -173,10 +172,10 @@ impl Book {
         }
     }
 
-    /// A request has ended. Whether it is a command, and the other guest may have ended it.
+    /// A request has ended. Whether it is a command, and the other guest may have aborted it.
     pub(super) fn ended(&mut self, guest: usize, ended: &Ended) -> bool {
-        if guest == 0 && self.resets.contains_key(&ended.id) {
-            self.ended_resets.push(ended.id);
+        if self.resets.contains_key(&(guest, ended.id)) {
+            self.ended_resets.push((guest, ended.id));
             self.forget();
         }
         if let Some(((by, id, deed), at_risk)) = self.open
@@ -222,7 +221,8 @@ impl Book {
     /// The first guest's life has ended.
     pub(super) fn life_ended(&mut self, life: usize) {
         self.commands.retain(|&(guest, _), _| guest != 0);
-        self.haunting_resets.extend(std::mem::take(&mut self.resets).into_values().map(|everyone| (life, everyone)));
+        let resets = self.resets.extract_if(.., |&(guest, _), _| guest == 0);
+        self.haunting_resets.extend(resets.map(|(_, of)| (life, of)));
         if let Some(((_, _, deed), _)) = self.open.take_if(|((guest, ..), _)| *guest == 0) {
             self.haunting.push((life, deed));
         }

@@ -44,18 +44,9 @@ pub(super) struct Model {
     may_vanish: BTreeSet<u64>,
     /// Those that were found by nobody, or had not ended when every core knew that their unit had gone.
     must_vanish: BTreeSet<u64>,
-    /// Those that nobody can have begun: every core knew that their unit had gone when they were sent, and it has not come again.
-    never_begun: BTreeSet<u64>,
-    /// Commands that its own guest does not end early.
-    is_left_alone: bool,
 }
 
 impl Model {
-    /// That of a guest that ends no command early.
-    pub(super) fn left_alone() -> Self {
-        Self { is_left_alone: true, ..Self::default() }
-    }
-
     /// A command was sent.
     pub(super) fn sent(&mut self, target: u8, id: u64, command: Command) {
         self.under_way.insert(id, (target, command));
@@ -66,7 +57,6 @@ impl Model {
         self.may_vanish.insert(id);
         if is_gone {
             self.must_vanish.insert(id);
-            self.never_begun.insert(id);
         }
     }
 
@@ -88,7 +78,6 @@ impl Model {
     pub(super) fn unit_came(&mut self, target: u8) {
         for id in self.of_target(target) {
             self.must_vanish.remove(&id);
-            self.never_begun.remove(&id);
         }
     }
 
@@ -111,22 +100,19 @@ impl Model {
         self.under_way.keys().copied().collect()
     }
 
-    /// A request has ended, which another guest may have brought about or not; one that is no command is none of ours.
-    pub(super) fn ended(&mut self, ended: &Ended, at_risk: bool) {
+    /// A request has ended; one that is no command is none of ours.
+    pub(super) fn ended(&mut self, ended: &Ended) {
         let Some((_, command)) = self.under_way.remove(&ended.id) else { return };
         let is_good = ended.response == 0 && ended.status == 0;
         let is_conflict = ended.status == 0x18;
         let found_nobody = ended.response == BAD_TARGET || ended.sense == Some(NOT_SUPPORTED);
         let attention_or_not_ready = ended.sense.is_some_and(|(key, _)| matches!(key, 2 | 6));
         let (may, must) = (self.may_vanish.remove(&ended.id), self.must_vanish.remove(&ended.id));
-        // One that a rest put back may have been done in part before its unit went.
-        let is_sure = self.never_begun.remove(&ended.id) || !may;
-        let was_not_begun = is_sure && (found_nobody || ended.response == 0 && (is_conflict || attention_or_not_ready));
+        let was_not_begun = found_nobody || ended.response == 0 && (is_conflict || attention_or_not_ready);
         let has_vanished = found_nobody || ended.response == TRANSPORT_FAILURE;
         assert!(may || !has_vanished, "{command:?} is served: {ended:?}");
         assert!(!must || has_vanished || ended.response != 0, "{command:?} is served by nobody: {ended:?}");
         assert!(matches!(ended.response, 0 | 2 | 4) || has_vanished, "{command:?}: {ended:?}");
-        assert!(!self.is_left_alone || ended.response == 0 || at_risk, "{command:?}: {ended:?}");
         assert!(is_good || is_conflict || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
         match command {
             Command::Write(place, stamp) if is_good => self.settle(place, stamp),
@@ -183,7 +169,7 @@ impl Model {
 
     /// All that is under way is forgotten by the guest, and not by the disks.
     pub(super) fn life_ended(&mut self, life: usize) {
-        (self.may_vanish, self.must_vanish, self.never_begun) = Default::default();
+        (self.may_vanish, self.must_vanish) = Default::default();
         let writes = std::mem::take(&mut self.under_way).into_values().filter_map(|(_, command)| match command {
             Command::Write(place, stamp) | Command::Compare(place, _, Some(stamp)) => Some((place, stamp)),
             Command::Read(_) | Command::Compare(..) | Command::Other => None,

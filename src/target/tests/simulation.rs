@@ -3,8 +3,8 @@
 //! and disks that are slow, late, full, broken and out of order, or behind a wrapper. Time is what the simulation says. With every other seed the first guest's requests lie in memory that
 //! is not shared, which its client serves when it likes. Everything comes from one seed, so that a failure can be had again.
 //!
-//! After each step: each request ends once, a task management function is answered after all that it is about, and commands
-//! wait for those that they have to (by the guest's book), reads fit the model, reservations and access states keep out whom
+//! After each step: each request ends once, none early but for a function that is about it, a task management function is answered
+//! after all that it is about, those of other guests included, and then each nexus is told; commands wait for those that they have to (by the guest's book), reads fit the model, reservations and access states keep out whom
 //! they have to and nobody else, nothing is served by a unit that has gone, memory is let go of when a gate opens, and nothing
 //! is written for a life that is over. At the end everything comes to its end.
 
@@ -19,8 +19,10 @@ use super::model::{Command, Model};
 use super::rights::{Deed, Need};
 use super::seed::with_seeds;
 use super::sim_disk::{Cancels, SimDisk};
+use functions::Functions;
 use units::{Turn, Units};
 
+mod functions;
 mod requests;
 mod units;
 mod world;
@@ -109,6 +111,7 @@ struct Simulation {
     models: [Model; 3],
     /// By disk.
     books: Vec<Book>,
+    functions: Functions,
     memory: Memory,
     /// The first guest's.
     units: Units,
@@ -128,10 +131,20 @@ impl Simulation {
             bed.guest().share_no_data().tables = !(seed / 2).is_multiple_of(2);
             bed.guest().start();
         }
-        let models = [Model::default(), Model::left_alone(), Model::default()];
-        let (memory, former) = (Memory::Whole, Vec::new());
         let books = disks.iter().map(|_| Book::new()).collect();
-        Self { random: Random(seed), bed, disks, models, books, memory, units, former, lives: 0, next_stamp: 1 }
+        Self {
+            random: Random(seed),
+            bed,
+            disks,
+            models: Default::default(),
+            books,
+            functions: Functions::default(),
+            memory: Memory::Whole,
+            units,
+            former: Vec::new(),
+            lives: 0,
+            next_stamp: 1,
+        }
     }
 
     fn step(&mut self) {
@@ -156,19 +169,28 @@ impl Simulation {
         let place = self.random.below(CORES) as usize;
         self.bed.step(place);
         self.books.iter_mut().for_each(|book| book.stepped(place));
+        self.functions.stepped(place);
         self.look(Some(place));
     }
 
     /// Compares what happened with what may.
     fn look(&mut self, place: Option<usize>) {
         for (number, (guest, model)) in self.bed.guests.iter_mut().zip(&mut self.models).enumerate() {
-            for ended in guest.ended.drain(..) {
-                let at_risk = number == VISITOR
-                    || self.books.iter_mut().fold(false, |risk, book| risk | book.ended(number, &ended));
-                model.ended(&ended, at_risk);
+            let ended = std::mem::take(&mut guest.ended);
+            let mut at_risk = Vec::new();
+            for ended in &ended {
+                let books = self.books.iter_mut().filter(|_| number != VISITOR);
+                if books.fold(false, |risk, book| risk | book.ended(number, ended)) {
+                    at_risk.push(ended.id);
+                }
+                model.ended(ended);
             }
+            let is_seen = guest.far.is_none();
+            let is_watched = |target: u8| is_seen && (number != 0 || !self.units.may_be_away(target.into()));
+            self.functions.ended(number, &ended, is_watched, &at_risk);
             assert!(!guest.is_broken());
         }
+        self.functions.looked();
         let is_far = self.bed.guests[0].far.is_some();
         for target in self.units.tell() {
             self.books[target].is_gone();
@@ -199,6 +221,7 @@ impl Simulation {
         for former in self.former.extract_if(.., |former| former.gate.is_open()) {
             assert!(!former.left.memory_is_held(), "a life that is gone holds no memory");
             self.models[former.guest].life_is_gone(former.number);
+            self.functions.life_is_gone(former.number);
             if former.guest == 0 {
                 self.books.iter_mut().for_each(|book| book.life_is_gone(former.number));
             }

@@ -56,6 +56,7 @@ impl Simulation {
             Command::Other => guest.send(queue, target, &cdb, Data::Without),
         };
         model.sent(target, id, command);
+        self.functions.sent((number, id), target, queue % CORES as usize);
         let need = match command {
             Command::Write(..) | Command::Compare(_, _, Some(_)) => Need::Write,
             Command::Read(_) | Command::Compare(_, _, None) => Need::Read,
@@ -81,6 +82,7 @@ impl Simulation {
         guest.attribute = TASK_ATTR_SIMPLE;
         let id = guest.send(queue, target, &cdb, if list.is_empty() { Data::Without } else { Data::Out(&list) });
         self.models[number].sent(target, id, Command::Other);
+        self.functions.sent((number, id), target, queue % CORES as usize);
         self.books[usize::from(target)].sent_deed(number, id, deed);
         self.note_absence(number, target, id);
     }
@@ -112,7 +114,8 @@ impl Simulation {
     }
 
     pub(super) fn manage(&mut self) {
-        let guest = &mut self.bed.guests[0];
+        let number = usize::from(self.random.one_in(4));
+        let guest = &mut self.bed.guests[number];
         if guest.open_in(0) >= OPEN_MAX {
             return;
         }
@@ -128,12 +131,13 @@ impl Simulation {
             TMF_QUERY_TASK_SET,
         ];
         let function = functions[self.random.below(functions.len() as u64) as usize];
-        let open = self.models[0].under_way();
+        let open = self.models[number].under_way();
         let id = if open.is_empty() { 0 } else { open[self.random.below(open.len() as u64) as usize] };
         let target = self.random.below(DISKS) as u8;
         let tmf = guest.manage(function, target, id);
+        self.functions.sent_function((number, tmf), function, target, id);
         if matches!(function, TMF_LOGICAL_UNIT_RESET | TMF_I_T_NEXUS_RESET) {
-            self.books[usize::from(target)].sent_reset(tmf, function == TMF_LOGICAL_UNIT_RESET);
+            self.books[usize::from(target)].sent_reset(number, tmf, function == TMF_LOGICAL_UNIT_RESET);
         }
     }
 }

@@ -92,7 +92,11 @@ impl Simulation {
     /// A logical unit of the first guest goes, comes again, or gets another disk with the same blocks.
     pub(super) fn change_units(&mut self) {
         let (target, replace) = (self.random.below(DISKS) as usize, self.random.one_in(2));
-        match self.units.turn(&mut self.bed, target, &self.disks[target], replace) {
+        let turn = self.units.turn(&mut self.bed, target, &self.disks[target], replace);
+        if turn.is_some() {
+            self.functions.disturbed(0, target as u8);
+        }
+        match turn {
             Some(Turn::Went) => {
                 self.models[0].unit_went(target as u8);
                 self.books[target].left();
@@ -111,6 +115,7 @@ impl Simulation {
         let (gate, left) = (guest.retire(), guest.leave());
         self.models[0].life_ended(self.lives);
         self.books.iter_mut().for_each(|book| book.life_ended(self.lives));
+        self.functions.life_ended(0, self.lives);
         self.former.push(Former { guest: 0, number: self.lives, gate, left, steps: Default::default(), told: None });
         self.lives += 1;
         guest.start();
@@ -123,11 +128,13 @@ impl Simulation {
             let mut guest = Guest::new(VISITOR as u16 + 1, 1, &self.bed.disks, self.bed.handles());
             guest.start();
             self.bed.guests.push(guest);
+            (0..DISKS).for_each(|target| self.functions.disturbed(VISITOR, target as u8));
             return;
         }
         let mut guest = self.bed.guests.remove(VISITOR);
         let (gate, left) = (guest.retire(), guest.leave());
         self.models[VISITOR].life_ended(self.lives);
+        self.functions.life_ended(VISITOR, self.lives);
         let (number, steps) = (self.lives, Default::default());
         self.former.push(Former { guest: VISITOR, number, gate, left, steps, told: None });
         self.lives += 1;
