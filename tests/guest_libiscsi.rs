@@ -44,7 +44,7 @@ fn every_case_has_the_outcome_that_the_table_says() {
     let ways = ["--socket", "a.sock", "--socket", "b.sock"];
     let target = Target::serve(dir, &[&["--cpumask", &mask][..], &disks, &ways].concat());
     let args = [&ways[..], &["--env", "READ_ONLY=1:0", "--env", "ATOMIC=2:0"]].concat();
-    let args = [&args[..], &["--env", "REMOVABLE=3:0", "--env", "WHOLE=4:0"]].concat();
+    let args = [&args[..], &["--env", "REMOVABLE=3:0", "--env", "WHOLE=4:0", "--env", "UNZEROED=2:0"]].concat();
     let guest = lab.boot(&target, "libiscsi", SCRIPT, &args).finish();
     let said = guest.results("case");
     let (found, expected) = (outcomes(said.iter().map(String::as_str)), outcomes(EXPECTED.lines()));

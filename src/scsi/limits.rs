@@ -9,7 +9,7 @@ use bdev::{Atomic, Info};
 pub struct Limits {
     /// MAXIMUM COMPARE AND WRITE LENGTH.
     pub compare_and_write: u8,
-    /// MAXIMUM WRITE SAME LENGTH. A length of 0 is refused (WSNZ).
+    /// MAXIMUM WRITE SAME LENGTH, also of one up to the last block.
     pub write_same: u32,
     /// MAXIMUM UNMAP LBA COUNT: of all descriptors together.
     pub unmap: u32,

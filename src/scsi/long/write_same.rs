@@ -53,22 +53,24 @@ pub(super) fn begin(
     if unmap && unit.discard.is_none() {
         return Err(UNMAP_BIT.into());
     }
-    // WSNZ: a length of 0 does not mean the rest of the disk.
-    if blocks == 0 || blocks > unit.limits.write_same {
+    // A length of 0 means all up to the last block.
+    let count = if blocks == 0 { unit.blocks.saturating_sub(lba) } else { blocks.into() };
+    let count = u32::try_from(count).ok().filter(|count| *count <= unit.limits.write_same);
+    let Some(count) = count else {
         return Err(Sense::invalid_field(form.transfer_length_byte(), None).into());
-    }
-    unit.check_range(lba, blocks)?;
+    };
+    unit.check_range(lba, blocks.max(1))?;
     let block_size = u64::from(unit.block_size);
     let blocks_max = u32::try_from(unit.write_zeroes_max / block_size).unwrap_or(u32::MAX);
     Ok(Box::new(WriteSame {
         block_size,
-        chunk_blocks: unit.chunk_blocks().min(blocks),
+        chunk_blocks: unit.chunk_blocks().min(count),
         has_block: !flags.contains(RangeFlags::NDOB),
         must_begin: true,
         fua: flags.contains(RangeFlags::FUA),
         zeroing: Zeroing { unmap, blocks_max },
         lba,
-        left: blocks,
+        left: count,
         doing: 0,
     }))
 }
@@ -187,6 +189,28 @@ mod tests {
     }
 
     #[test]
+    fn a_length_of_0_is_all_up_to_the_last_block() {
+        let mut rig = Rig::new(&thin());
+        rig.good(&[0x41, 0, 0, 0, 3, 100, 0, 0, 0, 0], &[7; 512]);
+        assert_eq!(rig.done(), [(WRITE, 868, 128), (WRITE, 996, 4)]);
+        assert!(rig.bytes[868 * 512..].iter().all(|&byte| byte == 7) && rig.bytes[868 * 512 - 1] != 7);
+        rig.ops.clear();
+        rig.good(&[0x93, 9, 0, 0, 0, 0, 0, 0, 3, 231, 0, 0, 0, 0, 0, 0], &[]);
+        assert_eq!(rig.done(), [(zeroes(true), 999, 1)]);
+    }
+
+    #[test]
+    fn a_length_of_0_is_refused_where_it_means_more_than_the_most() {
+        // 65,535 blocks are the most.
+        let mut rig = Rig::new(&Info { blocks: 65_536, ..thin() });
+        assert_eq!(rig.refused(&sixteen(1, 0, 0), &[]), Sense::invalid_field(10, None));
+        assert_eq!(rig.refused(&[0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[0; 512]), Sense::invalid_field(7, None));
+        let mut huge = Rig::new(&Info { blocks: 1 << 33, ..thin() });
+        assert_eq!(huge.refused(&sixteen(1, 0, 0), &[]), Sense::invalid_field(10, None));
+        assert_eq!((rig.ops, huge.ops), (vec![], vec![]));
+    }
+
+    #[test]
     fn a_device_that_makes_no_zeroes_is_given_them() {
         let mut rig = Rig::plain();
         rig.good(&sixteen(1, 10, 3), &[]);
@@ -236,8 +260,10 @@ mod tests {
         assert_eq!(rig.refused(&sixteen(0x18, 0, 1), &[]), field(1, Some(4)), "ANCHOR");
         assert_eq!(rig.refused(&sixteen(0x20, 0, 1), &[]), field(1, Some(7)), "WRPROTECT");
         assert_eq!(rig.refused(&[0x41, 1, 0, 0, 0, 0, 0, 0, 1, 0], &[]), field(1, Some(0)), "no NDOB in 10 bytes");
-        assert_eq!(rig.refused(&sixteen(0, 0, 0), &[]), field(10, None), "WSNZ");
-        assert_eq!(rig.refused(&[0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]), field(7, None));
+        for behind in [[3, 232], [3, 233], [255, 255]] {
+            let cdb = [0x41, 0, 0, 0, behind[0], behind[1], 0, 0, 0, 0];
+            assert_eq!(rig.refused(&cdb, &[]), Sense::lba_out_of_range(u64::from(u16::from_be_bytes(behind))));
+        }
         let most = [0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
         assert_eq!(rig.refused(&most, &[]), field(10, None));
         let end = [0x41, 0, 0, 0, 3, 231, 0, 0, 2, 0];

@@ -5,16 +5,15 @@ use bdev::Info;
 use super::super::logical_unit::LogicalUnit;
 use super::super::reply::Reply;
 
-/// Limits of all commands. A prefetch may be of any length. WSNZ: a WRITE SAME of 0 blocks, which would be one up to the last
-/// block, is refused. No atomic write is done in parts, so that none has ATOMIC BOUNDARY; what a device asks for beyond a
-/// length, a granularity and an alignment has no field here.
+/// Limits of all commands. A prefetch may be of any length. A WRITE SAME of 0 blocks is one up to the last block (no WSNZ), if
+/// there are no more than the most. No atomic write is done in parts, so that none has ATOMIC BOUNDARY; what a device asks for
+/// beyond a length, a granularity and an alignment has no field here.
 pub(super) fn block_limits(unit: &LogicalUnit, reply: &mut Reply) {
-    const WSNZ: u8 = 0x01;
     const UGAVALID: u32 = 1 << 31;
     let mut page = [0; 0x3c];
     let mut put = |at: usize, bytes: &[u8]| page[at - 4..at - 4 + bytes.len()].copy_from_slice(bytes);
     let limits = &unit.limits;
-    put(4, &[WSNZ, limits.compare_and_write]);
+    put(5, &[limits.compare_and_write]);
     put(6, &(1_u16 << unit.physical_exponent).to_be_bytes());
     put(8, &unit.transfer_blocks_max.unwrap_or(0).to_be_bytes());
     put(12, &unit.transfer_blocks_optimal.to_be_bytes());

@@ -20,7 +20,7 @@ fn thin(zeroes: bool) -> Info {
 
 #[test]
 fn block_limits_of_reads_and_writes() {
-    let head = [0, 0xb0, 0, 0x3c, 1, 128, 0, 8, 0, 0, 0, 128, 0, 0, 0, 64];
+    let head = [0, 0xb0, 0, 0x3c, 0, 128, 0, 8, 0, 0, 0, 128, 0, 0, 0, 64];
     let write_same = [0, 0, 0, 0, 0, 0, 255, 255];
     let expected = [&head[..], &[0; 20], &write_same].concat();
     assert_eq!(vpd(&disk(&info()), 0xb0), padded_to(64, &expected));
