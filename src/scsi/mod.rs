@@ -75,7 +75,7 @@ pub use long::{
 pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
 pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues, SavedModes};
-pub use opcodes::SupportedOpcodes;
+pub use opcodes::{SupportedOpcodes, TaskFunctions};
 pub use outcome::{BlockOp, Condition, Effect, Outcome, Step};
 pub use provisioning::Threshold;
 pub use query::{CopyResult, Facts, Query};

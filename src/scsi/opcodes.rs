@@ -1,7 +1,7 @@
 //! REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-5).
 //!
-//! The former reads the table that decodes commands: what it has is supported, and nothing else. The latter names the functions
-//! that SAM has; which of them a request means is the business of the control queue.
+//! The former reads the table that decodes commands: what it has is supported, and nothing else. The latter tells of the functions
+//! in the table of the control queue, which decodes those.
 
 use super::cdb::{Supported, supported};
 use super::logical_unit::LogicalUnit;
@@ -109,19 +109,38 @@ fn put_timeouts(command: &Supported, reply: &mut Reply) {
     reply.put(&command.timeout_s.to_be_bytes());
 }
 
-/// Answers REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: all but QUERY ASYNCHRONOUS EVENT. No timeouts are told, for a
-/// function waits for the disk.
-pub(super) fn report_task_functions(repd: bool, reply: &mut Reply) {
-    const ATS: u8 = 0x80;
-    const ATSS: u8 = 0x40;
-    const CACAS: u8 = 0x20;
-    const CTSS: u8 = 0x10;
-    const LURS: u8 = 0x08;
-    const QTS: u8 = 0x04;
-    const QTSS: u8 = 0x02;
-    const ITNRS: u8 = 0x01;
-    let additional_len = if repd { 0x0c } else { 0 };
-    reply.put(&[ATS | ATSS | CACAS | CTSS | LURS | QTS, QTSS | ITNRS, 0, additional_len]);
+/// Task management functions that are supported: a set, as the first two bytes of the report have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TaskFunctions(u16);
+
+impl TaskFunctions {
+    /// ATS: ABORT TASK.
+    pub const ABORT_TASK: Self = Self(0x8000);
+    /// ATSS: ABORT TASK SET.
+    pub const ABORT_TASK_SET: Self = Self(0x4000);
+    /// CACAS: CLEAR ACA.
+    pub const CLEAR_ACA: Self = Self(0x2000);
+    /// CTSS: CLEAR TASK SET.
+    pub const CLEAR_TASK_SET: Self = Self(0x1000);
+    /// LURS: LOGICAL UNIT RESET.
+    pub const LOGICAL_UNIT_RESET: Self = Self(0x0800);
+    /// QTS: QUERY TASK.
+    pub const QUERY_TASK: Self = Self(0x0400);
+    /// QTSS: QUERY TASK SET.
+    pub const QUERY_TASK_SET: Self = Self(0x0002);
+    /// ITNRS: I_T NEXUS RESET.
+    pub const I_T_NEXUS_RESET: Self = Self(0x0001);
+
+    /// Both.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Answers REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS. No timeouts are told, for a function waits for the disk.
+pub(super) fn report_task_functions(TaskFunctions(bits): TaskFunctions, repd: bool, reply: &mut Reply) {
+    let [first, second] = bits.to_be_bytes();
+    reply.put(&[first, second, 0, if repd { 0x0c } else { 0 }]);
     if repd {
         reply.put(&[0; 12]);
     }

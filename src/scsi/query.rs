@@ -5,7 +5,7 @@
 use super::identifying::{self, ReportIdentifying};
 use super::log::{self, LogSense, Statistics};
 use super::logical_unit::LogicalUnit;
-use super::opcodes::{self, SupportedOpcodes};
+use super::opcodes::{self, SupportedOpcodes, TaskFunctions};
 use super::outcome::Condition;
 use super::reply::Reply;
 use super::sense::Sense;
@@ -92,6 +92,8 @@ pub struct Facts<'a> {
     pub text: &'a [u8],
     /// What it shares with the disk's other ports.
     pub shared: Option<&'a Shared>,
+    /// Task management functions that whoever decodes them knows.
+    pub task_functions: TaskFunctions,
 }
 
 /// Answers a command that reports.
@@ -110,7 +112,7 @@ pub(super) fn answer(
         Query::SupportedOpcodes(request) => opcodes::report(unit, &request, reply),
         Query::SupportedTaskFunctions { repd, allocation_length } => {
             reply.begin(allocation_length);
-            opcodes::report_task_functions(repd, reply);
+            opcodes::report_task_functions(facts.task_functions, repd, reply);
             Ok(())
         }
         Query::Copy { what, list_id, allocation_length } => {

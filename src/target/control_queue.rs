@@ -5,27 +5,24 @@
 //! effect (unit attention), only after that is it answered, and only then may new commands in its scope start. A query
 //! goes the same way and only looks.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bdev::Segment;
 use reactor::Gate;
 
 use crate::dma::{Access, Gpa, RegionCache};
-use crate::scsi::Attention;
 use crate::virtio::ring::{Chain, Head, Popped};
 use crate::virtio_scsi::control::{write_an_response, write_tmf_response};
 use crate::virtio_scsi::spec::TmfResponse;
-use crate::virtio_scsi::{Address, ControlRequest, Destination, LunAddress, ResponseCode, TmfFunction};
+use crate::virtio_scsi::{ControlRequest, ResponseCode};
 
 use super::courier::{JobId, Piece};
-use super::disk::Disk;
-use super::lun_map::LunMap;
 use super::message::{BarId, Message, Purpose, Scope};
 use super::peers::{Crew, Peers};
 use super::sharing::Seat;
 use super::slots::Verdict;
 use super::stood_in::StoodIn;
+use super::task_functions::{Effect, Plan, find_disk, plan};
 use super::worker::Queue;
 
 /// Task management functions of one controller that can be in progress at a time; further ones wait in the ring.
@@ -63,26 +60,6 @@ enum Place {
     Guest(Gpa),
     /// In memory that stands in for the guest's.
     Own(Segment),
-}
-
-/// A function that can be done.
-#[derive(Debug)]
-struct Plan {
-    scope: Scope,
-    purpose: Purpose,
-    effect: Effect,
-    /// The logical unit that it resets, and its disk: others show that, too, and do so if the unit has gone meanwhile.
-    reset: Option<(Address, Arc<Disk>)>,
-}
-
-/// What a function brings once its commands have ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    Nothing,
-    /// The driver is told at the logical units in scope.
-    Attention(Attention),
-    /// The auto contingent allegiance of a logical unit ends.
-    ClearAca(Address),
 }
 
 impl ControlQueue {
@@ -180,7 +157,7 @@ impl ControlQueue {
     /// A chain becomes a request; `stood_in` is the memory that stands in for what of it is not shared.
     fn begin(&mut self, head: Head, stood_in: Option<Box<StoodIn>>) {
         let written = match ControlRequest::parse(&self.chain) {
-            Ok(ControlRequest::Tmf { function, lun }) => match plan(function, lun, &self.queue.luns) {
+            Ok(ControlRequest::Tmf { subtype, lun, id }) => match plan(subtype, (lun, id), &self.queue.luns) {
                 Ok(plan) => return self.broadcast(head, stood_in, plan),
                 Err(response) => write_tmf_response(self.chain.writable(), response),
             },
@@ -301,52 +278,4 @@ impl InProgress {
     fn is_ready(&self) -> bool {
         self.gate.is_open() && !self.is_stuck
     }
-}
-
-/// The logical unit at `lun` and whether it is a disk, or the response for an address where no function can be done.
-fn find(lun: LunAddress, luns: &LunMap) -> Result<(Address, bool), ResponseCode> {
-    let address = match lun.parse() {
-        Ok(Destination::Unit(address)) => address,
-        Ok(Destination::ReportLuns) => return Err(ResponseCode::INCORRECT_LUN),
-        Err(invalid) => return Err(invalid.response()),
-    };
-    let entry = luns.find(address).ok_or(ResponseCode::BAD_TARGET)?;
-    Ok((address, luns.entry(entry).disk.is_some()))
-}
-
-/// The disk at `lun`, or the response for an address without one.
-fn find_disk(lun: LunAddress, luns: &LunMap) -> Result<Address, ResponseCode> {
-    let (address, is_disk) = find(lun, luns)?;
-    is_disk.then_some(address).ok_or(ResponseCode::INCORRECT_LUN)
-}
-
-/// What a function has to do, or the response for one that cannot be done (virtio 1.2, 5.6.6.2). Each nexus has a task set
-/// of its own, so that ABORT TASK SET and CLEAR TASK SET are about the same commands (SAM-5, 7.3 and 7.4).
-fn plan(function: TmfFunction, lun: LunAddress, luns: &LunMap) -> Result<Plan, ResponseCode> {
-    let (end, look) = (Purpose::End, || Purpose::Find(Arc::default()));
-    if function == TmfFunction::ItNexusReset {
-        let (Address { target, .. }, _) = find(lun, luns)?;
-        let (purpose, effect) = (end(Verdict::Reset), Effect::Attention(Attention::NexusLoss));
-        return Ok(Plan { scope: Scope::Target(target), purpose, effect, reset: None });
-    }
-    let address = find_disk(lun, luns)?;
-    let unit = Scope::Unit(address);
-    let (scope, purpose, effect) = match function {
-        TmfFunction::AbortTask { id } => (Scope::Task { address, id }, end(Verdict::Aborted), Effect::Nothing),
-        TmfFunction::AbortTaskSet | TmfFunction::ClearTaskSet => (unit, end(Verdict::Aborted), Effect::Nothing),
-        TmfFunction::ClearAca => (aca_task(address, luns), end(Verdict::Aborted), Effect::ClearAca(address)),
-        TmfFunction::LogicalUnitReset => (unit, end(Verdict::Reset), Effect::Attention(Attention::LogicalUnitReset)),
-        TmfFunction::QueryTask { id } => (Scope::Task { address, id }, look(), Effect::Nothing),
-        TmfFunction::QueryTaskSet => (unit, look(), Effect::Nothing),
-        TmfFunction::ItNexusReset | TmfFunction::Unknown(_) => return Err(ResponseCode::FUNCTION_REJECTED),
-    };
-    let is_reset = effect == Effect::Attention(Attention::LogicalUnitReset);
-    let reset = luns.disk(address).filter(|_| is_reset).map(|disk| (address, disk.clone()));
-    Ok(Plan { scope, purpose, effect, reset })
-}
-
-/// The command with the ACA attribute in the task set of a logical unit, which CLEAR ACA ends (SAM-5, CLEAR ACA).
-fn aca_task(address: Address, luns: &LunMap) -> Scope {
-    let task = luns.find(address).and_then(|entry| luns.entry(entry).standing.aca_task());
-    task.map_or(Scope::Nothing, |id| Scope::Task { address, id })
 }

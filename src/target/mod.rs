@@ -4,7 +4,7 @@
 //! | on a control thread | on a reactor |
 //! |---|---|
 //! | `controller`, `registers`: what a client sees | `core`: one pass, messages |
-//! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue` |
+//! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue`; `task_functions`: what those do |
 //! | `lun_change`: logical units that come and go | `event_queue`: telling the driver; `drives`: a core's disks |
 //! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `batch`: what is taken in a pass |
 //! | | `execute`: one command; `slots`: requests in progress; `fenced`: those that wait for a range |
@@ -64,6 +64,7 @@ mod summary;
 mod tag;
 mod tally;
 mod target_port;
+mod task_functions;
 mod task_set;
 #[cfg(test)]
 mod tests;

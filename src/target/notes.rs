@@ -4,6 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::task_functions::SUPPORTED;
 use crate::scsi::{Clock, Copies, Facts, Identifying, IoStatistics, Rods, Shared, Statistics};
 
 /// The notes of one unit.
@@ -41,7 +42,7 @@ impl Notes {
         let power_on_minutes = u32::try_from(self.since.elapsed().as_secs() / 60).unwrap_or(u32::MAX);
         let statistics = Statistics { power_on_minutes, start_stop_cycles: kept.start_stop_cycles, io, space };
         let clock = Clock { host_ms: host_ms(), ahead_ms: kept.ahead_ms };
-        ask(&Facts { clock, statistics, name: &kept.name, text: &kept.text, shared })
+        ask(&Facts { clock, statistics, name: &kept.name, text: &kept.text, shared, task_functions: SUPPORTED })
     }
 
     /// SET TIMESTAMP.

@@ -9,44 +9,17 @@ use super::request::RequestError;
 use super::spec::{self, AnRequest, AnResponse, ResponseCode, TmfRequest, TmfResponse};
 use crate::virtio::ring::Chain;
 
-/// A task management function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TmfFunction {
-    /// End one command.
-    AbortTask {
-        /// Its `id`.
-        id: u64,
-    },
-    /// End the nexus' commands for a logical unit.
-    AbortTaskSet,
-    /// Clear auto contingent allegiance.
-    ClearAca,
-    /// End every nexus' commands for a logical unit.
-    ClearTaskSet,
-    /// Reset the nexus with all its logical units of the target.
-    ItNexusReset,
-    /// Reset a logical unit.
-    LogicalUnitReset,
-    /// Ask for one command.
-    QueryTask {
-        /// Its `id`.
-        id: u64,
-    },
-    /// Ask for any command of a logical unit.
-    QueryTaskSet,
-    /// A subtype that is not in the specification.
-    Unknown(u32),
-}
-
 /// A request on the control queue, fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlRequest {
     /// Answered with [`write_tmf_response`].
     Tmf {
-        /// What to do.
-        function: TmfFunction,
+        /// What to do: one of the `TMF` constants of [`spec`], or something that is not in the specification.
+        subtype: u32,
         /// To whom.
         lun: LunAddress,
+        /// To which command, where the function is about one.
+        id: u64,
     },
     /// Which asynchronous notifications are supported? Answered with [`write_an_response`].
     AnQuery {
@@ -81,7 +54,8 @@ impl ControlRequest {
                 let request = TmfRequest::read_from_bytes(&prefix::<{ size_of::<TmfRequest>() }>(&bytes[..len])?)
                     .expect("the array has its size");
                 need_response(chain, size_of::<TmfResponse>())?;
-                Ok(Self::Tmf { function: function(&request), lun: LunAddress(request.lun) })
+                let (subtype, id) = (request.subtype.get(), request.id.get());
+                Ok(Self::Tmf { subtype, lun: LunAddress(request.lun), id })
             }
             spec::CONTROL_AN_QUERY | spec::CONTROL_AN_SUBSCRIBE => {
                 let request = AnRequest::read_from_bytes(&prefix::<{ size_of::<AnRequest>() }>(&bytes[..len])?)
@@ -96,21 +70,6 @@ impl ControlRequest {
             }
             other => Ok(Self::Unknown(other)),
         }
-    }
-}
-
-fn function(request: &TmfRequest) -> TmfFunction {
-    let id = request.id.get();
-    match request.subtype.get() {
-        spec::TMF_ABORT_TASK => TmfFunction::AbortTask { id },
-        spec::TMF_ABORT_TASK_SET => TmfFunction::AbortTaskSet,
-        spec::TMF_CLEAR_ACA => TmfFunction::ClearAca,
-        spec::TMF_CLEAR_TASK_SET => TmfFunction::ClearTaskSet,
-        spec::TMF_I_T_NEXUS_RESET => TmfFunction::ItNexusReset,
-        spec::TMF_LOGICAL_UNIT_RESET => TmfFunction::LogicalUnitReset,
-        spec::TMF_QUERY_TASK => TmfFunction::QueryTask { id },
-        spec::TMF_QUERY_TASK_SET => TmfFunction::QueryTaskSet,
-        other => TmfFunction::Unknown(other),
     }
 }
 

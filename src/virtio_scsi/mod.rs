@@ -18,7 +18,7 @@ pub mod response;
 pub mod spec;
 
 pub use config::{ConfigError, DeviceConfig, Limits};
-pub use control::{ControlRequest, TmfFunction};
+pub use control::ControlRequest;
 pub use event::Event;
 pub use gather::Pieces;
 pub use lun::{Address, Destination, InvalidLun, LUN_MAX, LunAddress};

@@ -1,8 +1,8 @@
 use bdev::{Atomic, Info};
 
 use super::*;
-use crate::scsi::decode;
-use crate::scsi::testing::{data, disk, info, refused};
+use crate::scsi::testing::{command, data, disk, info, refused};
+use crate::scsi::{Condition, Facts, Outcome, Step, decode};
 
 /// REPORT SUPPORTED OPERATION CODES with room for all.
 fn cdb(byte_2: u8, opcode: u8, service_action: u16) -> [u8; 12] {
@@ -99,11 +99,28 @@ fn lists_are_cut_off_like_all_data() {
 #[test]
 fn task_management_functions() {
     let unit = disk(&info());
-    let short = [0xfc, 0x03, 0, 0];
-    assert_eq!(data(&unit, &[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0]), short);
-    assert_eq!(data(&unit, &[0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]), short[..1]);
-    let long = [&[0xfc, 0x03, 0, 0x0c][..], &[0; 12]].concat();
-    assert_eq!(data(&unit, &[0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 255, 0, 0]), long);
+    let report = |task_functions, byte_2, room| {
+        let facts = Facts { task_functions, ..Facts::default() };
+        let condition = Condition { facts: Some(&facts), ..Condition::default() };
+        let (cdb, mut reply) = ([0xa3, 0x0d, byte_2, 0, 0, 0, 0, 0, 0, room, 0, 0], Reply::new());
+        assert_eq!(unit.start(&command(&cdb), &condition, &mut reply), Step::Done(Outcome::GOOD));
+        reply.as_bytes().to_vec()
+    };
+    for (function, expected) in [
+        (TaskFunctions::ABORT_TASK, [0x80, 0]),
+        (TaskFunctions::ABORT_TASK_SET, [0x40, 0]),
+        (TaskFunctions::CLEAR_ACA, [0x20, 0]),
+        (TaskFunctions::CLEAR_TASK_SET, [0x10, 0]),
+        (TaskFunctions::LOGICAL_UNIT_RESET, [0x08, 0]),
+        (TaskFunctions::QUERY_TASK, [0x04, 0]),
+        (TaskFunctions::QUERY_TASK_SET, [0, 0x02]),
+        (TaskFunctions::I_T_NEXUS_RESET, [0, 0x01]),
+        (TaskFunctions::ABORT_TASK.and(TaskFunctions::I_T_NEXUS_RESET), [0x80, 0x01]),
+    ] {
+        assert_eq!(report(function, 0, 255), [&expected[..], &[0, 0]].concat());
+    }
+    assert_eq!(report(TaskFunctions::QUERY_TASK, 0, 1), [0x04]);
+    assert_eq!(report(TaskFunctions::QUERY_TASK, 0x80, 255), [&[0x04, 0, 0, 0x0c][..], &[0; 12]].concat());
 }
 
 #[test]
