@@ -3,6 +3,7 @@
 
 mod common;
 
+use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Lun};
 use annulus_bench::guest::spec::response;
 use annulus_bench::guest::task::{Event, Function, TaskManagement};
@@ -193,6 +194,70 @@ fn the_event_queue_may_be_reset_and_started_again() {
     reset(&mut a);
     assert_eq!(next_event(&mut b), RESET, "and nothing of what happened while it was away");
     assert_eq!(b.poll_event().unwrap(), None);
+    drop((a, b));
+    target.stop();
+}
+
+/// Classes of asynchronous notifications.
+const POWER_MANAGEMENT: u32 = 4;
+const MEDIA_CHANGE: u32 = 16;
+const DEVICE_BUSY: u32 = 64;
+
+/// Subscribes to these classes, of which the disk has so many.
+fn subscribe(guest: &mut Guest, events: u32, granted: u32) {
+    let request = [&2_u32.to_le_bytes()[..], &LUN.0, &events.to_le_bytes()].concat();
+    guest.submit_control(&request, 5, &Shape::default()).unwrap();
+    assert_eq!(guest.wait_control().unwrap(), [&granted.to_le_bytes()[..], &[response::OK]].concat());
+}
+
+/// START STOP UNIT, with LOEJ and START.
+fn move_unit(guest: &mut Guest, bits: u8) {
+    good(guest, &Command::new(LUN, vec![0x1b, 0, 0, 0, bits, 0]));
+}
+
+#[test]
+fn what_a_driver_has_subscribed_to_is_told() {
+    let mask = cpumask(2);
+    let args = ["--cpumask", &mask, "--disk", "mem:size=1M,removable", "--socket", "a.sock", "--socket", "b.sock"];
+    let target = Target::serve(directory(), &args);
+    let [mut a, mut b] = ["a.sock", "b.sock"].map(|socket| {
+        let mut guest = target.guest_on(socket, Options::default());
+        settle(&mut guest, LUN);
+        guest.post_event_buffers(8).unwrap();
+        guest
+    });
+    let notified = |events| (Event::ASYNC_NOTIFY, NAMED, events);
+    let (stop, start, eject, load) = (0, 1, 2, 3);
+    move_unit(&mut a, stop);
+    move_unit(&mut a, start);
+    subscribe(&mut a, 0x7e, POWER_MANAGEMENT | MEDIA_CHANGE | DEVICE_BUSY);
+    subscribe(&mut b, MEDIA_CHANGE, MEDIA_CHANGE);
+    for (bits, events) in [(stop, Some(POWER_MANAGEMENT)), (stop, None), (start, Some(POWER_MANAGEMENT)), (start, None)]
+    {
+        move_unit(&mut a, bits);
+        events.into_iter().for_each(|events| assert_eq!(next_event(&mut a), notified(events)));
+    }
+    for bits in [eject, load] {
+        move_unit(&mut a, bits);
+        assert_eq!(next_event(&mut a), notified(MEDIA_CHANGE));
+    }
+    // Of the other driver that is only work on the medium which they share.
+    move_unit(&mut b, stop);
+    move_unit(&mut b, start);
+    good(&mut b, &Command::new(LUN, vec![0x04, 0, 0, 0, 0, 0]));
+    assert_eq!([next_event(&mut a), next_event(&mut a)], [notified(DEVICE_BUSY); 2], "its begin and its end");
+    subscribe(&mut a, POWER_MANAGEMENT, POWER_MANAGEMENT);
+    move_unit(&mut a, eject);
+    move_unit(&mut a, load);
+    move_unit(&mut a, stop);
+    assert_eq!(next_event(&mut a), notified(POWER_MANAGEMENT));
+    a.reset().unwrap();
+    a.start().unwrap();
+    settle(&mut a, LUN);
+    a.post_event_buffers(8).unwrap();
+    move_unit(&mut a, stop);
+    alive(&mut b);
+    assert_eq!((a.poll_event().unwrap(), b.poll_event().unwrap()), (None, None));
     drop((a, b));
     target.stop();
 }

@@ -256,17 +256,20 @@ fn answers_each_function(options: Options) {
 }
 
 #[test]
-fn no_notification_can_be_asked_for() {
-    let (target, mut guest) = start(&["mem:size=1M"], 1);
+fn notifications_are_those_that_a_disk_has() {
+    let (target, mut guest) = start(&["mem:size=1M", "mem:size=1M,removable"], 1);
     for kind in [1, 2] {
-        for (lun, code) in [
-            ([1, 0, 0x40, 0, 0, 0, 0, 0], response::OK),
-            ([1, 0, 0x40, 5, 0, 0, 0, 0], response::INCORRECT_LUN),
-            ([1, 9, 0x40, 0, 0, 0, 0, 0], response::BAD_TARGET),
+        // Power management and device busy; and media change, where there is a medium.
+        for (lun, asked, code, there) in [
+            ([1, 0, 0x40, 0, 0, 0, 0, 0], 0x7e, response::OK, 0x44),
+            ([1, 1, 0x40, 0, 0, 0, 0, 0], 0x7e, response::OK, 0x54),
+            ([1, 1, 0x40, 0, 0, 0, 0, 0], 0x3a, response::OK, 0x10),
+            ([1, 0, 0x40, 5, 0, 0, 0, 0], 0x7e, response::INCORRECT_LUN, 0),
+            ([1, 9, 0x40, 0, 0, 0, 0, 0], 0x7e, response::BAD_TARGET, 0),
         ] {
-            let request = [&[kind, 0, 0, 0], &lun[..], &[0x7e, 0, 0, 0]].concat();
+            let request = [&[kind, 0, 0, 0], &lun[..], &[asked, 0, 0, 0]].concat();
             guest.submit_control(&request, 5, &Shape::default()).unwrap();
-            assert_eq!(guest.wait_control().unwrap(), [0, 0, 0, 0, code]);
+            assert_eq!(guest.wait_control().unwrap(), [there, 0, 0, 0, code]);
         }
     }
     target.stop();

@@ -18,18 +18,16 @@ use crate::virtio_scsi::{ControlRequest, ResponseCode};
 
 use super::courier::{JobId, Piece};
 use super::message::{BarId, Message, Purpose, Scope};
+use super::notifications::{find_notified, subscribe};
 use super::peers::{Crew, Peers};
 use super::sharing::Seat;
 use super::slots::Verdict;
 use super::stood_in::StoodIn;
-use super::task_functions::{Effect, Plan, find_disk, plan};
+use super::task_functions::{Effect, Plan, plan};
 use super::worker::Queue;
 
 /// Task management functions of one controller that can be in progress at a time; further ones wait in the ring.
 const IN_PROGRESS_MAX: usize = 64;
-
-/// Asynchronous notifications that a disk has: none (virtio 1.2, 5.6.6.2; the events are those of multimedia units).
-const ASYNC_EVENTS: u32 = 0;
 
 /// The control queue of a controller.
 #[derive(Debug)]
@@ -161,10 +159,8 @@ impl ControlQueue {
                 Ok(plan) => return self.broadcast(head, stood_in, plan),
                 Err(response) => write_tmf_response(self.chain.writable(), response),
             },
-            Ok(ControlRequest::AnQuery { lun, .. } | ControlRequest::AnSubscribe { lun, .. }) => {
-                let response = find_disk(lun, &self.queue.luns).err().unwrap_or(ResponseCode::OK);
-                write_an_response(self.chain.writable(), ASYNC_EVENTS, response)
-            }
+            Ok(ControlRequest::AnQuery { lun, events }) => self.answer(find_notified(lun, events, &self.queue.luns)),
+            Ok(ControlRequest::AnSubscribe { lun, events }) => self.answer(subscribe(lun, events, &self.queue.luns)),
             Ok(ControlRequest::Unknown(_)) => 0,
             Err(error) => {
                 self.queue.fail(&error);
@@ -172,6 +168,12 @@ impl ControlQueue {
             }
         };
         self.give_back(head, written, stood_in);
+    }
+
+    /// Tells which notifications there are.
+    fn answer(&self, found: Result<u32, ResponseCode>) -> u32 {
+        let (events, response) = found.map_or_else(|response| (0, response), |events| (events, ResponseCode::OK));
+        write_an_response(self.chain.writable(), events, response)
     }
 
     /// Gives a chain back, at once unless something of its answer has to be stored before.

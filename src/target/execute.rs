@@ -3,9 +3,7 @@
 use bdev::segment::copy_to;
 use bdev::{IoError, Op, Ran, SubmitError};
 
-use crate::scsi::{
-    BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Shared, Step, without_naca,
-};
+use crate::scsi::{BlockOp, Command, Condition, DataDirection, ModeValues, Outcome, Reply, Shared, Step, without_naca};
 use crate::virtio_scsi::spec::{TASK_ATTR_ACA, TASK_ATTR_SIMPLE};
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
@@ -195,18 +193,8 @@ impl RequestQueue {
     /// Makes the change that a command brings, before its response tells of it.
     #[inline]
     pub(super) fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
-        let Some(effect) = outcome.effect else { return };
-        let entry = self.queue.luns.entry(self.slots.get(slot).entry);
-        let standing = &entry.standing;
-        match effect {
-            Effect::Stopped(stopped) => standing.set_stopped(stopped),
-            Effect::Ejected(ejected) => standing.set_ejected(ejected),
-            Effect::Prevented(prevented) => standing.set_prevented(prevented),
-            Effect::Mode(change) => standing.update_mode(|mode| mode.changed_by(change)),
-            Effect::Timestamp(timestamp_ms) => standing.notes.set_timestamp(timestamp_ms),
-            // Kept before the task's memory was forgotten.
-            Effect::Identifying(_) => {}
-            Effect::ExitFailureMode => entry.disk.iter().for_each(|disk| disk.hold.exit_failure_mode(disk)),
+        if let Some(effect) = outcome.effect {
+            self.take_effect(slot, effect);
         }
     }
 

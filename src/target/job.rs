@@ -13,6 +13,7 @@ use reactor::Handle;
 use crate::scsi::{
     BlockOp, DataBuffer, Designator, Desk, Hindrance, LongStep, LongTask, Neighbour, Neighbours, Outcome, Work,
 };
+use crate::virtio_scsi::spec::ASYNC_DEVICE_BUSY;
 
 use super::adapter::Adapter;
 use super::cx::Cx;
@@ -76,10 +77,15 @@ impl Hold {
 
 impl Held {
     fn hinder(&mut self, disk: &Arc<Disk>, hindrance: Option<Hindrance>) {
-        self.hindrance = hindrance;
+        let is_busy = |hindrance| matches!(hindrance, Some(Hindrance::During(..)));
+        let was_busy = is_busy(std::mem::replace(&mut self.hindrance, hindrance));
         self.shown_by.retain(|(adapter, _)| match adapter.upgrade() {
             Some(adapter) => {
-                adapter.luns().mark_hindered(disk, hindrance.is_some());
+                let luns = adapter.luns();
+                luns.mark_hindered(disk, hindrance.is_some());
+                if was_busy != is_busy(hindrance) {
+                    luns.notify_all(disk, ASYNC_DEVICE_BUSY);
+                }
                 true
             }
             None => false,

@@ -292,6 +292,12 @@ impl LunMap {
         self.entries.iter().filter(shows).for_each(|entry| entry.standing.set_hindered(hindered));
     }
 
+    /// The logical units that are this disk, in whatever size.
+    pub(super) fn entries_of(&self, disk: &Disk) -> impl Iterator<Item = (Address, &Entry)> {
+        let entries = self.addressed().map(|(address, index)| (address, self.entry(index)));
+        entries.filter(|(_, entry)| entry.disk.as_ref().is_some_and(|its| its.is_same(disk)))
+    }
+
     /// The disks, each once for each address that it has.
     pub(crate) fn disks(&self) -> impl Iterator<Item = &Arc<Disk>> {
         self.standings().map(|(disk, _)| disk)

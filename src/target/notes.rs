@@ -1,6 +1,7 @@
 //! What a logical unit of a controller keeps beside its medium and looks at in cold commands alone: its clock, what a host
-//! calls it, what was counted, what became of copies, and tokens.
+//! calls it, what was counted, what became of copies, tokens, and what its driver has subscribed to.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,8 @@ pub(crate) struct Notes {
     pub(crate) copies: Copies,
     /// Tokens that stand for blocks of the unit.
     pub(crate) rods: Rods,
+    /// `ASYNC` bits of what its driver wants to be told of.
+    subscribed: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +31,8 @@ struct Kept {
 
 impl Notes {
     pub(crate) fn new() -> Self {
-        Self { since: Instant::now(), kept: Mutex::default(), copies: Copies::default(), rods: Rods::default() }
+        let (kept, copies, rods) = (Mutex::default(), Copies::default(), Rods::default());
+        Self { since: Instant::now(), kept, copies, rods, subscribed: AtomicU32::new(0) }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -43,6 +47,16 @@ impl Notes {
         let statistics = Statistics { power_on_minutes, start_stop_cycles: kept.start_stop_cycles, io, space };
         let clock = Clock { host_ms: host_ms(), ahead_ms: kept.ahead_ms };
         ask(&Facts { clock, statistics, name: &kept.name, text: &kept.text, shared, task_functions: SUPPORTED })
+    }
+
+    /// From now on the driver is told of these events, a set of `ASYNC` bits, and of no others.
+    pub(crate) fn subscribe(&self, events: u32) {
+        self.subscribed.store(events, Ordering::Relaxed);
+    }
+
+    /// Those of `events` that the driver is to be told of.
+    pub(crate) fn subscribed(&self, events: u32) -> u32 {
+        self.subscribed.load(Ordering::Relaxed) & events
     }
 
     /// SET TIMESTAMP.

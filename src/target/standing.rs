@@ -262,11 +262,14 @@ impl Standing {
         self.bits() & STOPPED != 0
     }
 
-    pub(crate) fn set_stopped(&self, stopped: bool) {
+    /// Stops the unit, or starts it. Whether that is a change.
+    pub(crate) fn set_stopped(&self, stopped: bool) -> bool {
         let before = self.change(|bits| if stopped { bits | STOPPED } else { bits & !STOPPED });
-        if !stopped && before & STOPPED != 0 {
+        let was_stopped = before & STOPPED != 0;
+        if !stopped && was_stopped {
             self.notes.count_start();
         }
+        stopped != was_stopped
     }
 
     /// Whether something keeps commands from the medium.
@@ -282,13 +285,10 @@ impl Standing {
         disk.hold.hindrance(asker).or(is_out.then_some(Hindrance::NoMedium))
     }
 
-    /// The medium goes out; or it comes in, and the unit starts.
-    pub(crate) fn set_ejected(&self, ejected: bool) {
-        if ejected {
-            self.put(EJECTED, EJECTED);
-        } else {
-            self.put(EJECTED | STOPPED, 0);
-        }
+    /// The medium goes out; or it comes in, and the unit starts. Whether the medium has moved.
+    pub(crate) fn set_ejected(&self, ejected: bool) -> bool {
+        let before = self.change(|bits| if ejected { bits | EJECTED } else { bits & !(EJECTED | STOPPED) });
+        ejected != (before & EJECTED != 0)
     }
 
     /// Whether the medium has to stay in.
@@ -356,6 +356,7 @@ impl Standing {
         if matches!(attention, Attention::PowerOn | Attention::HardReset) {
             // A guest that starts anew finds its disk.
             self.set_ejected(false);
+            self.notes.subscribe(0);
             // A token outlives the reset of a unit, and the nexus.
             self.notes.rods.cancel_all();
         }

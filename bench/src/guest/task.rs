@@ -66,6 +66,8 @@ pub struct Event {
 impl Event {
     /// Kind: a LUN came, went or was reset.
     pub const TRANSPORT_RESET: u32 = 1;
+    /// Kind: something that was subscribed to; the reason is a set of classes of events.
+    pub const ASYNC_NOTIFY: u32 = 2;
     /// Kind: a parameter changed; the reason holds the additional sense code.
     pub const PARAM_CHANGE: u32 = 3;
     /// Events were lost.
