@@ -31,12 +31,8 @@ pub enum Attention {
     AccessStateChanged,
     /// REPORTED LUNS DATA HAS CHANGED.
     ReportedLunsChanged,
-    /// INQUIRY DATA HAS CHANGED.
-    InquiryDataChanged,
     /// CAPACITY DATA HAS CHANGED.
     CapacityChanged,
-    /// MODE PARAMETERS CHANGED.
-    ModeParametersChanged,
     /// THIN PROVISIONING SOFT THRESHOLD REACHED.
     SoftThresholdReached,
 }
@@ -54,7 +50,7 @@ pub enum AttentionRule {
 }
 
 impl Attention {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 12] = [
         Self::PowerOn,
         Self::HardReset,
         Self::LogicalUnitReset,
@@ -65,9 +61,7 @@ impl Attention {
         Self::RegistrationsPreempted,
         Self::AccessStateChanged,
         Self::ReportedLunsChanged,
-        Self::InquiryDataChanged,
         Self::CapacityChanged,
-        Self::ModeParametersChanged,
         Self::SoftThresholdReached,
     ];
 
@@ -92,9 +86,7 @@ impl Attention {
             Self::RegistrationsPreempted => Asc::REGISTRATIONS_PREEMPTED,
             Self::AccessStateChanged => Asc::ASYMMETRIC_ACCESS_STATE_CHANGED,
             Self::ReportedLunsChanged => Asc::REPORTED_LUNS_CHANGED,
-            Self::InquiryDataChanged => Asc::INQUIRY_DATA_CHANGED,
             Self::CapacityChanged => Asc::CAPACITY_DATA_CHANGED,
-            Self::ModeParametersChanged => Asc::MODE_PARAMETERS_CHANGED,
             Self::SoftThresholdReached => Asc::SOFT_THRESHOLD_REACHED,
         }
     }
@@ -200,11 +192,8 @@ mod tests {
     #[test]
     fn sense_of_each() {
         let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
-        let expected = [
-            0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x3f03, 0x2a09, 0x2a01,
-            0x3807,
-        ]
-        .map(|asc| (6, asc));
+        let expected = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x2a09, 0x3807]
+            .map(|asc| (6, asc));
         assert_eq!(codes, expected);
     }
 }

@@ -302,8 +302,6 @@ impl Asc {
     pub const BUS_DEVICE_RESET_OCCURRED: Self = Self(0x2903);
     /// I_T NEXUS LOSS OCCURRED.
     pub const NEXUS_LOSS_OCCURRED: Self = Self(0x2907);
-    /// MODE PARAMETERS CHANGED.
-    pub const MODE_PARAMETERS_CHANGED: Self = Self(0x2a01);
     /// RESERVATIONS PREEMPTED.
     pub const RESERVATIONS_PREEMPTED: Self = Self(0x2a03);
     /// RESERVATIONS RELEASED.
@@ -330,8 +328,6 @@ impl Asc {
     pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self(0x3900);
     /// LOGICAL UNIT FAILURE.
     pub const LOGICAL_UNIT_FAILURE: Self = Self(0x3e01);
-    /// INQUIRY DATA HAS CHANGED.
-    pub const INQUIRY_DATA_CHANGED: Self = Self(0x3f03);
     /// REPORTED LUNS DATA HAS CHANGED.
     pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
     /// THIN PROVISIONING SOFT THRESHOLD REACHED.

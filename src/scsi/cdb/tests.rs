@@ -1,6 +1,9 @@
 mod checks;
 mod cold;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -11,9 +14,15 @@ use crate::scsi::diagnostics::DiagnosticPage;
 use crate::scsi::long::LongCommand;
 use crate::scsi::setting::Setting;
 
+thread_local! {
+    /// First two bytes of the CDBs that a thread's tests have had decoded.
+    static DECODED: RefCell<BTreeSet<[u8; 2]>> = const { RefCell::new(BTreeSet::new()) };
+}
+
 #[track_caller]
 fn decodes(cdb: &[u8], expected: Command) {
     assert_eq!(decode(cdb), Ok(expected));
+    DECODED.with_borrow_mut(|decoded| decoded.insert([cdb[0], cdb[1]]));
     let mut longer = cdb.to_vec();
     longer.resize(32, 0xff);
     assert_eq!(decode(&longer), Ok(expected), "what follows the CDB is not looked at");
