@@ -10,7 +10,7 @@ use super::identity::{Identity, Port};
 use super::limits::Limits;
 use super::long::buffers::Buffers;
 use super::mode::{Medium, ModeValues};
-use super::outcome::{BlockOp, Condition, Effect, Outcome, Step};
+use super::outcome::{Behind, BlockOp, Condition, Effect, Outcome, Step};
 use super::provisioning::Threshold;
 use super::reply::Reply;
 use super::sense::Sense;
@@ -162,7 +162,7 @@ impl LogicalUnit {
             }
             Command::TestUnitReady if condition.stopped => STOPPED.into(),
             Command::TestUnitReady => Step::Done(Outcome::GOOD),
-            Command::SynchronizeCache { lba, blocks, .. } => self.synchronize_cache(lba, blocks, condition),
+            Command::SynchronizeCache { lba, blocks, immed } => self.synchronize_cache((lba, blocks), immed, condition),
             Command::StartStopUnit { .. } => self.start_stop(command, condition),
             Command::PreventAllowMediumRemoval { prevent } if self.removable => {
                 Step::Done(Outcome::good_with(Effect::Prevented(prevent)))
@@ -278,15 +278,15 @@ impl LogicalUnit {
         Step::Block(self.block_op(OpKind::Write { fua }, lba, blocks))
     }
 
-    /// The whole cache is written, whatever the range. With IMMED the status may come before that is done, and need
-    /// not.
-    fn synchronize_cache(&self, lba: u64, blocks: u32, condition: &Condition<'_>) -> Step {
+    /// The whole cache is written, whatever the range.
+    fn synchronize_cache(&self, (lba, blocks): (u64, u32), immed: bool, condition: &Condition<'_>) -> Step {
         if condition.stopped {
             return STOPPED.into();
         }
         match self.check_range(lba, blocks) {
             Err(sense) => sense.into(),
             Ok(()) if self.read_only => Step::Done(Outcome::GOOD),
+            Ok(()) if immed => behind(Behind::Flush),
             Ok(()) => Step::Block(BlockOp::FLUSH),
         }
     }
@@ -300,16 +300,19 @@ impl LogicalUnit {
         }
     }
 
-    /// Stopped, and ejected, when the cache has been written.
+    /// Stopped, and ejected, when the cache has been written, unless the initiator does not wait for that.
     fn start_stop(&self, command: &Command, condition: &Condition<'_>) -> Step {
         const NO_TRAY: Sense = Sense::invalid_field(4, Some(1));
         const PREVENTED: Sense = Sense::illegal(Asc::MEDIUM_REMOVAL_PREVENTED);
-        let Command::StartStopUnit { no_flush, load_eject, start, .. } = *command else { return Outcome::GOOD.into() };
+        let Command::StartStopUnit { immed, no_flush, load_eject, start } = *command else {
+            return Outcome::GOOD.into();
+        };
         match (load_eject, start) {
             (true, _) if !self.removable => NO_TRAY.into(),
             (true, false) if condition.removal_prevented => PREVENTED.into(),
             (_, true) => moved(load_eject, start),
             (_, false) if no_flush || self.read_only || condition.hindrance.is_some() => moved(load_eject, start),
+            (_, false) if immed => behind(if load_eject { Behind::Ejected } else { Behind::Stopped }),
             (_, false) => Step::Block(BlockOp::FLUSH),
         }
     }
@@ -360,6 +363,11 @@ impl LogicalUnit {
 fn moved(load_eject: bool, start: bool) -> Step {
     let effect = if load_eject { Effect::Ejected(!start) } else { Effect::Stopped(!start) };
     Step::Done(Outcome::good_with(effect))
+}
+
+/// How a command ends whose flush goes on behind it.
+fn behind(behind: Behind) -> Step {
+    Step::Done(Outcome::good_with(Effect::Behind(behind)))
 }
 
 /// What REQUEST SENSE returns (SPC-5): a unit attention before the state of the unit.

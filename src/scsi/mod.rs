@@ -76,7 +76,7 @@ pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
 pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues, SavedModes};
 pub use opcodes::{SupportedOpcodes, TaskFunctions};
-pub use outcome::{BlockOp, Condition, Effect, Outcome, Step};
+pub use outcome::{Behind, BlockOp, Condition, Effect, Outcome, Step};
 pub use provisioning::Threshold;
 pub use query::{CopyResult, Facts, Query};
 pub use quick::QuickUnit;

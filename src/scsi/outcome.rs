@@ -45,8 +45,21 @@ pub enum Effect {
     Timestamp(u64),
     /// What the task has in its memory, as many bytes as its data-out had, is kept: [`Facts`] brings it back.
     Identifying(Identifying),
+    /// The cache is written when the command has ended (IMMED): what then fails is a deferred error.
+    Behind(Behind),
     /// A sanitize operation that has failed hinders nobody any more.
     ExitFailureMode,
+}
+
+/// What is so already when a command ends whose flush goes on behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// Nothing else.
+    Flush,
+    /// The unit is stopped.
+    Stopped,
+    /// The medium is out.
+    Ejected,
 }
 
 /// How a command ended.

@@ -12,6 +12,7 @@ use reactor::{Context, Drain, Progress, WakeFds};
 use crate::dma::sigbus;
 use crate::scsi::Reply;
 
+use super::behind::{self, Flushes};
 use super::cx::{Cx, Order};
 use super::disk::Disk;
 use super::drives::{self, Drives};
@@ -75,6 +76,7 @@ impl Core {
             has_waiting: false,
             full,
             jobs,
+            flushes: Flushes::default(),
             settling,
         };
         let mut drives = Drives::default();
@@ -105,6 +107,7 @@ impl Core {
                 match name.generation {
                     drives::FLUSH if self.drives.flushed(name, result) => {}
                     drives::FLUSH => self.clean.store(false, Ordering::Relaxed),
+                    behind::BEHIND => self.cx.flushes.complete(name, result),
                     _ => job::complete(&mut self.cx, name, result),
                 }
                 continue;
@@ -309,6 +312,9 @@ impl Context for Core {
         if !self.cx.jobs.is_empty() {
             work += job::advance(&mut self.cx);
         }
+        if self.cx.flushes.wait() {
+            work += behind::begin(&mut self.cx);
+        }
         if !self.endings.is_empty() {
             self.collect_late();
         }
@@ -323,11 +329,8 @@ impl Context for Core {
         if !self.endings.is_empty() {
             self.settle_endings();
         }
-        if !self.leaves.is_empty() {
+        if !(self.leaves.is_empty() && self.flights.is_empty()) {
             self.settle_leaves();
-        }
-        if !self.flights.is_empty() {
-            self.settle_flights();
         }
         if self.drives.is_closing() {
             work += self.drives.go_on_closing(&mut self.cx);
@@ -364,6 +367,7 @@ impl Context for Core {
     fn may_sleep(&self) -> bool {
         self.stop_since_ns.is_none()
             && job::may_sleep(&self.cx)
+            && !self.cx.flushes.wait()
             && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
             && !self.cx.privileged.iter().any(Privileged::must_be_polled)
     }

@@ -7,6 +7,7 @@ use reactor::Pass;
 
 use crate::scsi::Reply;
 
+use super::behind::Flushes;
 use super::disk::{Disk, DiskIndex};
 use super::job::Job;
 use super::message::{BarId, Life, Scope};
@@ -32,6 +33,8 @@ pub(crate) struct Cx {
     pub(crate) full: Vec<DiskIndex>,
     /// Work on whole disks that this core goes on with; nearly always none.
     pub(crate) jobs: Vec<Job>,
+    /// Flushes whose commands have ended; nearly always none.
+    pub(crate) flushes: Flushes,
     /// Disks of which somebody wants to know when no request uses them any more.
     pub(crate) settling: Vec<(Arc<Disk>, Pass)>,
 }

@@ -94,6 +94,7 @@ impl Drives {
         let mut done = 0;
         closing.retain_mut(|closing| {
             let index = closing.disk.0;
+            cx.flushes.give_up(closing.disk);
             if !job::give_up(cx, closing.disk) || cx.io.in_flight_of(cx.channels[index].channel.id()) > 0 {
                 return true;
             }

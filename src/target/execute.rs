@@ -3,7 +3,9 @@
 use bdev::segment::copy_to;
 use bdev::{IoError, Op, Ran, SubmitError};
 
-use crate::scsi::{BlockOp, Command, Condition, DataDirection, ModeValues, Outcome, Reply, Shared, Step, without_naca};
+use crate::scsi::{
+    BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Shared, Step, without_naca,
+};
 use crate::virtio_scsi::spec::{TASK_ATTR_ACA, TASK_ATTR_SIMPLE};
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
 
@@ -186,6 +188,9 @@ impl RequestQueue {
     #[cold]
     fn reply(&mut self, slot: SlotIndex, outcome: &Outcome, cx: &mut Cx) {
         self.apply(slot, outcome);
+        if let Some(Effect::Behind(_)) = outcome.effect {
+            self.flush_behind(slot, cx);
+        }
         let copied = copy_to(self.slots.data(slot), 0, cx.reply.as_bytes()) as u64;
         self.end(slot, outcome, copied);
     }

@@ -23,6 +23,7 @@ mod at_once;
 mod backend;
 mod batch;
 mod begun;
+mod behind;
 mod control_queue;
 mod controller;
 mod core;

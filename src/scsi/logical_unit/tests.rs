@@ -1,10 +1,10 @@
 use bdev::Info;
 
 use super::*;
-use crate::scsi::Hindrance;
 use crate::scsi::attention::Attention;
 use crate::scsi::mode::ModeState;
 use crate::scsi::testing::{command, data, disk, info, refused, start};
+use crate::scsi::{Behind, Hindrance};
 
 const FLUSH: Step = Step::Block(BlockOp { kind: OpKind::Flush, offset: 0, len: 0 });
 const GOOD: Step = Step::Done(Outcome::GOOD);
@@ -152,7 +152,7 @@ fn operations_that_fail_end_the_command() {
 #[test]
 fn synchronize_cache_flushes_what_exists() {
     let unit = disk(&info());
-    for cdb in [ten(0x35, 0, 0, 0), ten(0x35, 0x02, 990, 10), ten(0x35, 0, 1000, 0)] {
+    for cdb in [ten(0x35, 0, 0, 0), ten(0x35, 0, 990, 10), ten(0x35, 0, 1000, 0)] {
         assert_eq!(step(&unit, &cdb), FLUSH);
         assert_eq!(unit.resume(&command(&cdb), &BlockOp::FLUSH, Ok(())), GOOD);
     }
@@ -160,6 +160,19 @@ fn synchronize_cache_flushes_what_exists() {
     assert_eq!(refused(&unit, &ten(0x35, 0, 1001, 0)), Sense::lba_out_of_range(1001));
     let sixteen = [&[0x91, 0][..], &1_u64.to_be_bytes(), &[0, 0, 0, 1, 0, 0]].concat();
     assert_eq!(step(&unit, &sixteen), FLUSH);
+}
+
+#[test]
+fn with_immed_the_flush_goes_on_behind_the_command() {
+    let behind = |behind| Step::Done(Outcome::good_with(Effect::Behind(behind)));
+    let unit = disk(&info()).with_removable_medium(true);
+    assert_eq!(step(&unit, &ten(0x35, 0x02, 990, 10)), behind(Behind::Flush));
+    assert_eq!(refused(&unit, &ten(0x35, 0x02, 990, 11)), Sense::lba_out_of_range(1000));
+    assert_eq!(step(&unit, &[0x1b, 1, 0, 0, 0, 0]), behind(Behind::Stopped));
+    assert_eq!(step(&unit, &[0x1b, 1, 0, 0, 2, 0]), behind(Behind::Ejected));
+    let stopped = Step::Done(Outcome::good_with(Effect::Stopped(true)));
+    assert_eq!(step(&unit, &[0x1b, 1, 0, 0, 4, 0]), stopped, "without a flush");
+    assert_eq!(step(&disk(&Info { read_only: true, ..info() }), &ten(0x35, 0x02, 0, 0)), GOOD);
 }
 
 #[test]

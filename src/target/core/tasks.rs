@@ -45,17 +45,12 @@ impl Core {
         start_lifted(life, &mut self.workers, &mut self.cx);
     }
 
-    /// Lets the passes arrive of changes whose requests have all been answered. After publication: the driver can see them.
+    /// Lets the passes arrive of changes whose requests have all been answered. After publication: the driver can see them. And
+    /// those of commands that are to have a range for themselves, and whose turn has come here.
     #[cold]
     pub(super) fn settle_leaves(&mut self) {
-        let Self { leaves, workers, .. } = self;
+        let Self { leaves, flights, workers, .. } = self;
         leaves.retain_mut(|leave| !leave.is_done(workers));
-    }
-
-    /// Lets the passes arrive of commands that are to have a range for themselves, and whose turn has come here.
-    #[cold]
-    pub(super) fn settle_flights(&mut self) {
-        let Self { flights, workers, .. } = self;
         flights.retain_mut(|flights| !flights.have_ended(workers));
     }
 

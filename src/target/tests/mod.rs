@@ -4,6 +4,7 @@
 mod aca;
 mod attributes;
 mod bed;
+mod behind;
 mod book;
 mod controller;
 mod copies;
