@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -45,7 +46,7 @@ Disks:
   error-ops=OP+OP...   of these: read, write, flush, unmap, zero, extents (default: all but flush)
   delay=TIME           answer each operation late, for tests: 5ms, 60s
   cancel=yes|no        whether a delayed operation can be cancelled, for tests (default: yes)
-  serial=, vendor=, product=, revision=, naa=   what the guest is told";
+  serial=, vendor=, product=, revision=, naa=, eui64=, uuid=   what the guest is told";
 
 /// A userspace, polled-mode virtio-scsi storage target over vfio-user.
 #[derive(Debug, Parser)]
@@ -190,7 +191,7 @@ fn scoped(args: ServeArgs, matches: &ArgMatches) -> Result<Vec<Scoped>, ConfigEr
     };
     let masks = args.cpumask.iter().map(|mask| mask.parse().map(Scoped::CpuMask));
     let homes = args.queue_cpus.iter().map(|homes| homes.parse().map(Scoped::QueueCpus));
-    let disks = args.disk.iter().map(|disk| DiskConfig::parse(disk).map(Scoped::Disk));
+    let disks = args.disk.iter().map(|disk| DiskConfig::parse(disk).map(|disk| Scoped::Disk(Arc::new(disk))));
     add("socket", args.socket.into_iter().map(Scoped::Socket).collect());
     add("cpumask", masks.collect::<Result<_, _>>()?);
     add("queues", args.queues.into_iter().map(Scoped::Queues).collect());

@@ -35,7 +35,7 @@ pub(super) enum Scoped {
     Ring(RingFormat),
     PortGroup(u16),
     AccessState(AccessState),
-    Disk(DiskConfig),
+    Disk(Arc<DiskConfig>),
 }
 
 /// Gives each option to its controller. The first draft holds what stands before the first socket: it is for all.
@@ -57,7 +57,7 @@ pub(super) fn gather(options: Vec<Scoped>) -> Result<Vec<Draft>, ConfigError> {
             Scoped::AccessState(state) => {
                 set_once(&mut draft.access_state, state, "--access-state", &draft.socket)?;
             }
-            Scoped::Disk(disk) => draft.disks.push(Arc::new(disk)),
+            Scoped::Disk(disk) => draft.disks.push(disk),
             Scoped::Socket(_) => unreachable!("handled above"),
         }
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn disk(text: &str) -> Scoped {
-        Scoped::Disk(DiskConfig::parse(text).expect(text))
+        Scoped::Disk(Arc::new(DiskConfig::parse(text).expect(text)))
     }
 
     fn addresses(controller: &ControllerConfig) -> Vec<(u8, u16, &str)> {

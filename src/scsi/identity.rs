@@ -60,6 +60,14 @@ pub enum IdentityError {
         /// What was given.
         text: String,
     },
+    /// A UUID is not one.
+    #[error(
+        "uuid {text:?} is not a UUID: 32 hexadecimal digits, with hyphens behind the 8th, 12th, 16th and 20th or without"
+    )]
+    Uuid {
+        /// What was given.
+        text: String,
+    },
     /// An NAA identifier is not one.
     #[error("naa {text:?} is not an NAA identifier: 16 hexadecimal digits that begin with 2, 3 or 5, or 32 with 6")]
     Naa {
@@ -118,6 +126,19 @@ fn read_digits(digits: &[u8], bytes: &mut [u8]) -> Option<()> {
         *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
     }
     Some(())
+}
+
+/// Reads a UUID: 32 hexadecimal digits, with the usual hyphens or without.
+///
+/// # Errors
+/// [`IdentityError::Uuid`].
+pub fn parse_uuid(text: &str) -> Result<[u8; 16], IdentityError> {
+    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+    let has_hyphens = text.len() == 36 && text.match_indices('-').map(|(at, _)| at).eq(HYPHENS);
+    let digits = if has_hyphens { text.replace('-', "") } else { text.to_owned() };
+    let mut bytes = [0; 16];
+    let read = if digits.len() == 32 { read_digits(digits.as_bytes(), &mut bytes) } else { None };
+    read.map(|()| bytes).ok_or_else(|| IdentityError::Uuid { text: text.to_owned() })
 }
 
 impl std::fmt::Display for Naa {
@@ -184,6 +205,11 @@ impl Identity {
     pub fn with_eui64(self, eui64: Eui64) -> Self {
         let [first, second] = self.eui64;
         Self { eui64: [first.or(Some(eui64)), first.and(second.or(Some(eui64)))], ..self }
+    }
+
+    /// Sets the only EUI-64 based identifier.
+    pub fn with_only_eui64(self, eui64: Eui64) -> Self {
+        Self { eui64: [Some(eui64), None], ..self }
     }
 
     /// Sets a UUID (RFC 4122, in network order).

@@ -64,7 +64,7 @@ pub use command::{
 pub use diagnostics::DiagnosticPage;
 pub use hindrance::{Hindrance, Work};
 pub use identifying::{Identifying, ReportIdentifying};
-pub use identity::{Eui64, Identity, IdentityError, Naa, Port};
+pub use identity::{Eui64, Identity, IdentityError, Naa, Port, parse_uuid};
 pub use limits::Limits;
 pub use log::{IoStatistics, LogControl, LogSelect, LogSense, Statistics};
 pub use logical_unit::LogicalUnit;

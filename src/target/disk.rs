@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bdev::{Bdev, Names, OpenError};
 
 use crate::config::{BackendConfig, DiskConfig};
-use crate::scsi::{Eui64, Identity, IdentityError, IoStatistics, LogicalUnit, Naa, Port, Threshold};
+use crate::scsi::{Eui64, Identity, IdentityError, IoStatistics, LogicalUnit, Naa, Port, Threshold, parse_uuid};
 
 use super::backend::Backends;
 use super::job::Hold;
@@ -61,9 +61,11 @@ pub enum DiskError {
         /// The other.
         second: String,
     },
-    /// Two disks with one NAA identifier.
-    #[error("disks '{first}' and '{second}' differ and have the same naa=; give each its own, or leave it out")]
+    /// Two disks with one identifier.
+    #[error("disks '{first}' and '{second}' differ and have the same {key}=; give each its own, or leave it out")]
     SameIdentity {
+        /// Which identifier.
+        key: &'static str,
         /// One of them.
         first: String,
         /// The other.
@@ -119,6 +121,17 @@ impl Disk {
         }
     }
 
+    /// What has to be its own: the NAA identifier, and others that the user has given it. Those that a device has it may share
+    /// with other parts of that.
+    fn own_names(&self) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+        let (config, identity) = (&self.config, &self.identity);
+        let naa = ("naa", identity.naa().as_bytes().to_vec());
+        let eui64 =
+            identity.eui64().next().filter(|_| config.eui64.is_some()).map(|id| ("eui64", id.as_bytes().to_vec()));
+        let uuid = identity.uuid().filter(|_| config.uuid.is_some()).map(|uuid| ("uuid", uuid.to_vec()));
+        std::iter::once(naa).chain(eui64).chain(uuid)
+    }
+
     /// What answers for it at a port.
     pub(crate) fn unit(&self, port: Port) -> LogicalUnit {
         let info = self.bdev.info();
@@ -163,12 +176,14 @@ impl Disk {
 
 /// Refuses disks that differ and tell guests that they are one: a guest with several paths would join them.
 pub(crate) fn check_identities<'a>(disks: impl IntoIterator<Item = &'a Arc<Disk>>) -> Result<(), DiskError> {
-    let mut known: HashMap<Naa, &Disk> = HashMap::new();
+    let mut known: HashMap<(&str, Vec<u8>), &Disk> = HashMap::new();
     for disk in disks {
-        let first = *known.entry(disk.identity.naa()).or_insert(disk);
-        if !first.config.is_on_data_of(&disk.config) {
-            let (first, second) = (first.config.text.clone(), disk.config.text.clone());
-            return Err(DiskError::SameIdentity { first, second });
+        for (key, name) in disk.own_names() {
+            let first = *known.entry((key, name)).or_insert(disk);
+            if !first.config.is_on_data_of(&disk.config) {
+                let (first, second) = (first.config.text.clone(), disk.config.text.clone());
+                return Err(DiskError::SameIdentity { key, first, second });
+            }
         }
     }
     Ok(())
@@ -193,6 +208,12 @@ fn identify(config: &DiskConfig, index: DiskIndex, names: Option<&Names>) -> Res
     }
     if let Some(serial) = &config.serial {
         identity = identity.with_serial(serial)?;
+    }
+    if let Some(eui64) = &config.eui64 {
+        identity = identity.with_only_eui64(Eui64::parse(eui64)?);
+    }
+    if let Some(uuid) = &config.uuid {
+        identity = identity.with_uuid(parse_uuid(uuid)?);
     }
     match &config.naa {
         Some(naa) => Ok(identity.with_naa(Naa::parse(naa)?)),
@@ -260,6 +281,10 @@ mod tests {
         assert_eq!((eui64(&other), other.uuid()), (vec![vec![2; 8]], None));
         assert_eq!(other.serial(), Identity::derive("nvme:one").serial(), "SCSI has no room for the other");
         assert_eq!(identity("nvme:/dev/ng0n1,serial=A1", 0, &names).serial(), "A1");
+        let given = "nvme:/dev/ng0n1,eui64=0x0123456789abcdef,uuid=00112233-4455-6677-8899-aabbccddeeff";
+        let own = identity(given, 0, &names);
+        assert_eq!((eui64(&own), own.naa()), (vec![vec![1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]], one.naa()));
+        assert_eq!(own.uuid().map(u128::from_be_bytes), Some(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff));
     }
 
     #[test]
@@ -267,5 +292,14 @@ mod tests {
         let disks = open(&["mem:size=1M,naa=3000000000000001", "null:size=1M,naa=3000000000000001"]);
         let error = check_identities(&disks).unwrap_err().to_string();
         assert!(error.contains("'mem:size=1M,naa") && error.contains("'null:size=1M,naa"), "{error}");
+        for (same, other) in [
+            ("eui64=0123456789abcdef", "eui64=0123456789abcde0"),
+            ("uuid=00112233445566778899aabbccddeeff", "uuid=00112233445566778899aabbccddeef0"),
+        ] {
+            let disks = |second| open(&[&format!("mem:size=1M,{same}"), &format!("null:size=1M,{second}")]);
+            let error = check_identities(&disks(same)).unwrap_err().to_string();
+            assert!(error.contains(&format!("the same {}", &same[..5])), "{error}");
+            assert!(check_identities(&disks(other)).is_ok());
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::{ConfigError, MAX_LUNS};
 use fields::Fields;
 
 /// Every key that a disk string can have, for the message about one that it cannot.
-const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product, revision, naa, direct, iopoll, split, error, \
+const KEYS: &str = "path, size, block-size, target, lun, serial, vendor, product, revision, naa, eui64, uuid, direct, iopoll, split, error, \
                     error-rate, error-ops, delay, cancel, ro, removable";
 
 /// All that help is to name.
@@ -50,6 +50,10 @@ pub struct DiskConfig {
     pub serial: Option<String>,
     /// NAA identifier, as hexadecimal digits.
     pub naa: Option<String>,
+    /// EUI-64 based identifier, as hexadecimal digits.
+    pub eui64: Option<String>,
+    /// UUID, as hexadecimal digits with or without hyphens.
+    pub uuid: Option<String>,
 }
 
 /// What holds the data of a disk.
@@ -153,6 +157,8 @@ impl DiskConfig {
             revision: fields.take("revision"),
             serial: fields.take("serial"),
             naa: fields.take("naa"),
+            eui64: fields.take("eui64"),
+            uuid: fields.take("uuid"),
         };
         fields.finish(kind)?;
         Ok(disk)
@@ -209,13 +215,14 @@ mod tests {
     #[test]
     fn every_key() {
         let disk = parse(
-            "path=d,target=3,lun=16383,serial=A1,vendor=V,product=P,revision=1,naa=3000000000000001,ro,direct=off,delay=5ms,block-size=4096",
+            "path=d,target=3,lun=16383,serial=A1,vendor=V,product=P,revision=1,naa=3000000000000001,eui64=0123456789abcdef,uuid=u,ro,direct=off,delay=5ms,block-size=4096",
         );
         assert_eq!((disk.target, disk.lun, disk.read_only), (Some(3), Some(16383), true));
         assert_eq!(disk.block_size, Some(4096));
         assert_eq!(disk.wrappers.delay, Some(Duration::from_millis(5)));
         assert_eq!(disk.serial.as_deref(), Some("A1"));
         assert_eq!(disk.naa.as_deref(), Some("3000000000000001"));
+        assert_eq!((disk.eui64.as_deref(), disk.uuid.as_deref()), (Some("0123456789abcdef"), Some("u")));
     }
 
     #[test]

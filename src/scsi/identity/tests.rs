@@ -69,3 +69,16 @@ fn texts_that_do_not_fit_are_refused() {
     assert!(identity().with_serial(&"A".repeat(SERIAL_LEN_MAX)).is_ok());
     assert!(identity().with_serial(&"A".repeat(SERIAL_LEN_MAX + 1)).is_err());
 }
+
+#[test]
+fn uuids_with_hyphens_and_without() {
+    let expected = Ok(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes());
+    assert_eq!(parse_uuid("00112233-4455-6677-8899-AABBCCDDEEFF"), expected);
+    assert_eq!(parse_uuid("00112233445566778899aabbccddeeff"), expected);
+    let wrong = ["", "0011", "0011223-34455-6677-8899-aabbccddeeff", "00112233-4455-6677-8899-aabbccddeefg"];
+    let others =
+        ["00112233445566778899aabbccddeeff00", "{00112233-4455-6677-8899-aabbccddee}", "\u{e4}".repeat(16).leak()];
+    for text in wrong.into_iter().chain(others) {
+        assert_eq!(parse_uuid(text), Err(IdentityError::Uuid { text: text.to_owned() }));
+    }
+}
