@@ -179,7 +179,7 @@ impl LogicalUnit {
         if let Err(error) = result
             && !command.is_long()
         {
-            return Step::Done(Outcome::of_io_error(finished.kind, error));
+            return Step::Done(self.locate(finished, Outcome::of_io_error(finished.kind, error)));
         }
         match (command, finished.kind) {
             (&Command::Read { lba, blocks, .. }, OpKind::Flush) => {
@@ -189,6 +189,18 @@ impl LogicalUnit {
             _ if command.is_long() => Step::Long,
             _ => Step::Done(Outcome::GOOD),
         }
+    }
+
+    /// How a command ends with an operation that failed: of one block it is known where the medium is bad (INFORMATION).
+    pub fn locate(&self, finished: &BlockOp, mut outcome: Outcome) -> Outcome {
+        let block_size = u64::from(self.block_size);
+        if let Some(sense) = &mut outcome.sense
+            && sense.key == SenseKey::MEDIUM_ERROR
+            && finished.len == block_size
+        {
+            sense.information.get_or_insert(finished.offset / block_size);
+        }
+        outcome
     }
 
     /// Commands that return what is known without the device.

@@ -97,8 +97,8 @@ impl Outcome {
         Self { status: Status::GOOD, sense: None, effect: Some(effect) }
     }
 
-    /// The one place where a failure of a block device becomes status and sense. No INFORMATION is given: which block
-    /// failed is not known, and a wrong address would be worse than none.
+    /// The one place where a failure of a block device becomes status and sense. Which block failed is not known here:
+    /// [`LogicalUnit::locate`](super::LogicalUnit::locate) adds it where it is, for a wrong address would be worse than none.
     pub const fn of_io_error(kind: OpKind, error: IoError) -> Self {
         let (key, asc) = match error {
             IoError::Medium => match kind {

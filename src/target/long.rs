@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bdev::{IoError, Op, Segment, SubmitError};
 
-use crate::scsi::{BlockOp, Desk, Effect, LongStep, LongTask, OpMemory, Outcome};
+use crate::scsi::{BlockOp, Desk, LongStep, LongTask, OpMemory};
 use crate::virtio_scsi::ResponseCode;
 
 use super::begun::{PutBack, Rested};
@@ -32,6 +32,7 @@ use super::ticket::Ticket;
 mod asked;
 pub(crate) mod claims;
 mod data;
+mod end;
 pub(crate) mod space;
 
 use claims::Lease;
@@ -279,7 +280,7 @@ impl RequestQueue {
         let data = self.slots.data(slot);
         let long = self.longs.get(slot);
         match long.step(data, is_out, &self.queue.luns) {
-            Some(LongStep::Done(outcome)) => self.end_long(slot, &outcome),
+            Some(LongStep::Done(outcome)) => self.end_at(slot, outcome),
             Some(LongStep::Lock { offset, len }) => {
                 long.wants = Wants::Lock { offset, len };
                 return false;
@@ -363,18 +364,6 @@ impl RequestQueue {
                 false
             }
         }
-    }
-
-    /// The command has ended.
-    fn end_long(&mut self, slot: SlotIndex, outcome: &Outcome) {
-        let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
-        if let Some(Effect::Identifying(kind)) = outcome.effect {
-            let entry = self.queue.luns.entry(self.slots.get(slot).entry);
-            entry.standing.notes.keep(kind, self.longs.get(slot).memory());
-        }
-        self.longs.forget(slot);
-        self.apply(slot, outcome);
-        self.end(slot, outcome, used);
     }
 
     /// The queue is about to rest: the command is forgotten but for its head, and its task if that goes on where it was.

@@ -143,10 +143,25 @@ fn operations_that_fail_end_the_command() {
     let read = BlockOp { kind: OpKind::Read, offset: 0, len: 512 };
     let failed = |cdb: &[u8], op: &BlockOp, error| unit.resume(&command(cdb), op, Err(error));
     let sense = |key, asc| Step::Done(Outcome::check(Sense::new(SenseKey(key), Asc(asc))));
-    assert_eq!(failed(&read_10(0, 0, 1), &read, IoError::Medium), sense(3, 0x1100));
+    let pair = BlockOp { len: 1024, ..read };
+    assert_eq!(failed(&read_10(0, 0, 2), &pair, IoError::Medium), sense(3, 0x1100), "one of the two");
     assert_eq!(failed(&read_10(0x08, 0, 1), &BlockOp::FLUSH, IoError::Medium), sense(3, 0x0c00));
     assert_eq!(failed(&[0x1b, 0, 0, 0, 0, 0], &BlockOp::FLUSH, IoError::NoSpace), sense(7, 0x2707));
     assert_eq!(failed(&read_10(0, 0, 1), &read, IoError::Busy), Step::Done(Outcome::BUSY));
+}
+
+#[test]
+fn a_medium_error_of_one_block_tells_which() {
+    let unit = disk(&info());
+    let failed = |kind, lba: u8, error| {
+        let op = BlockOp { kind, offset: u64::from(lba) * 512, len: 512 };
+        let Step::Done(outcome) = unit.resume(&command(&read_10(0, lba.into(), 1)), &op, Err(error)) else { panic!() };
+        outcome.sense.unwrap().encode_fixed()[..13].to_vec()
+    };
+    let information = |key, lba, asc| vec![0xf0, 0, key, 0, 0, 0, lba, 10, 0, 0, 0, 0, asc];
+    assert_eq!(failed(OpKind::Read, 7, IoError::Medium), information(3, 7, 0x11));
+    assert_eq!(failed(OpKind::Write { fua: false }, 200, IoError::Medium), information(3, 200, 0x0c));
+    assert_eq!(failed(OpKind::Read, 7, IoError::NoSpace), [0x70, 0, 7, 0, 0, 0, 0, 10, 0, 0, 0, 0, 0x27]);
 }
 
 #[test]

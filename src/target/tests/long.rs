@@ -98,7 +98,12 @@ fn a_failed_step_ends_it() {
     bed.run();
     disk.answer(0, Err(IoError::Medium));
     bed.run();
-    assert_eq!(bed.guest().take_one().sense, Some((3, 0x1100)));
+    let ended = bed.guest().take_one();
+    assert_eq!(
+        (ended.sense, &ended.sense_bytes[..7]),
+        (Some((3, 0x1100)), &[0xf0, 0, 3, 0, 0, 0, 0][..]),
+        "it is block 0"
+    );
     assert_eq!((disk.held(), bed.guest().open()), (0, 0));
 }
 

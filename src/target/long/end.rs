@@ -1,0 +1,29 @@
+//! How a long command ends, and what of its memory is kept.
+
+use super::Wants;
+use crate::scsi::{Effect, Outcome};
+use crate::target::request_queue::RequestQueue;
+use crate::target::tag::SlotIndex;
+
+impl RequestQueue {
+    /// The command has ended; if with an operation that failed, perhaps at a place that is known.
+    pub(super) fn end_at(&mut self, slot: SlotIndex, outcome: Outcome) {
+        let unit = &self.queue.luns.entry(self.slots.get(slot).entry).unit;
+        let long = self.longs.get(slot);
+        let is_own = matches!(long.wants, Wants::Failed(_)) && long.at.index == long.disk.index;
+        let outcome = unit.disk().filter(|_| is_own).map_or(outcome, |unit| unit.locate(&long.op, outcome));
+        self.end_long(slot, &outcome);
+    }
+
+    /// The command has ended.
+    pub(super) fn end_long(&mut self, slot: SlotIndex, outcome: &Outcome) {
+        let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
+        if let Some(Effect::Identifying(kind)) = outcome.effect {
+            let entry = self.queue.luns.entry(self.slots.get(slot).entry);
+            entry.standing.notes.keep(kind, self.longs.get(slot).memory());
+        }
+        self.longs.forget(slot);
+        self.apply(slot, outcome);
+        self.end(slot, outcome, used);
+    }
+}
