@@ -59,6 +59,14 @@ pub enum OpenError {
         /// As it was asked for.
         path: PathBuf,
     },
+    /// An NVMe namespace to which no commands can be sent.
+    #[error("{}: {why}. Leave `nvme:` out to have its block device served instead", .path.display())]
+    NoCommands {
+        /// As it was asked for.
+        path: PathBuf,
+        /// What keeps us from it.
+        why: String,
+    },
     /// An NVMe namespace that cannot be served.
     #[error("{}: {why}", .path.display())]
     Nvme {

@@ -34,6 +34,8 @@ pub struct Info {
     pub max_transfer: u32,
     /// Best transfer size in bytes, 0 if it does not matter.
     pub optimal_transfer: u32,
+    /// Best transfers are multiples of this and begin at one, in bytes; 0 if physical blocks are all that matters.
+    pub transfer_granularity: u32,
     /// Whether the medium does not rotate.
     pub solid_state: bool,
     /// What giving space back does; none if the device cannot.
@@ -64,10 +66,21 @@ pub struct Space {
 pub struct Discard {
     /// Only whole pieces of this size, in bytes, are given back.
     pub granularity: u32,
+    /// Where the first of them begins, in bytes, less than a piece.
+    pub alignment: u32,
     /// Largest range of one operation in bytes.
     pub max: u64,
     /// What was given back reads as zeroes.
     pub zeroes: bool,
+}
+
+impl Discard {
+    /// That of the part of the device that begins at `start`, as the part counts.
+    pub(crate) fn of_part(self, start: u64) -> Self {
+        let piece = u64::from(self.granularity).max(1);
+        let alignment = (u64::from(self.alignment) + piece - start % piece) % piece;
+        Self { alignment: alignment as u32, ..self }
+    }
 }
 
 /// The writes that a device does as a whole or not at all, whatever fails and whoever reads meanwhile
@@ -297,6 +310,17 @@ mod tests {
         let bounded = Atomic { unit: 512, max: 2048, natural: false, boundary: 4096 };
         assert_eq!([0, 4096, 512].map(|start| bounded.of_part(start)), [Some(bounded), Some(bounded), None]);
         assert_eq!(Atomic { boundary: 0, ..bounded }.of_part(512), Some(Atomic { boundary: 0, ..bounded }));
+    }
+
+    #[test]
+    fn pieces_of_a_part_begin_where_those_of_the_device_do() {
+        let of = |alignment, start| {
+            let whole = Discard { granularity: 4096, alignment, max: 1 << 20, zeroes: true };
+            whole.of_part(start).alignment
+        };
+        assert_eq!([of(0, 0), of(0, 8192), of(0, 512), of(0, 4096 + 3584)], [0, 0, 3584, 512]);
+        assert_eq!([of(512, 0), of(512, 512), of(512, 1024)], [512, 0, 3584]);
+        assert_eq!(of(0, u64::MAX - 511), 512);
     }
 
     #[test]

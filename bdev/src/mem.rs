@@ -48,7 +48,7 @@ impl MemBdev {
         }
         let mut info = ram_info(format!("mem, {}", bytes_for_people(size)), blocks, block_size, true);
         let granularity = PAGE as u32;
-        info.discard = Some(Discard { granularity, max: SPACE_MAX, zeroes: true });
+        info.discard = Some(Discard { granularity, alignment: 0, max: SPACE_MAX, zeroes: true });
         info.write_zeroes_max = SPACE_MAX;
         Ok(Self { info, store: Arc::new(store) })
     }

@@ -23,7 +23,7 @@ impl NullBdev {
     pub fn new(size: u64, block_size: u32) -> Result<Self, OpenError> {
         let blocks = blocks_of(|| "null".to_owned(), size, block_size)?;
         let mut info = ram_info(format!("null, {}", bytes_for_people(size)), blocks, block_size, false);
-        info.discard = Some(Discard { granularity: block_size, max: size, zeroes: false });
+        info.discard = Some(Discard { granularity: block_size, alignment: 0, max: size, zeroes: false });
         info.write_zeroes_max = size;
         // Of what is kept nowhere nobody finds a part.
         info.atomic = Some(Atomic { unit: block_size, max: MAX_TRANSFER, natural: false, boundary: 0 });
@@ -42,6 +42,7 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         thin,
         max_transfer: MAX_TRANSFER,
         optimal_transfer: 0,
+        transfer_granularity: 0,
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,

@@ -136,7 +136,7 @@ fn run(unit: &Unit, cdb: &[u8], info: &Info, stopped: bool) {
 fn units() -> [(Unit, Info); 5] {
     let plain = testing::info();
     let protected = Info { read_only: true, block_size: 4096, ..testing::info() };
-    let discard = Some(Discard { granularity: 4096, max: 1 << 16, zeroes: true });
+    let discard = Some(Discard { granularity: 4096, alignment: 0, max: 1 << 16, zeroes: true });
     let atomic = Some(Atomic { unit: 1024, max: 1 << 15, natural: true, boundary: 4096 });
     let able = Info { discard, write_zeroes_max: 1 << 16, atomic, ..testing::info() };
     let disk = |info: &Info| Unit::Disk(testing::disk(info));

@@ -15,6 +15,7 @@ pub fn info() -> Info {
         thin: false,
         max_transfer: 65536,
         optimal_transfer: 32768,
+        transfer_granularity: 0,
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,

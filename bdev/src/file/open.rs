@@ -151,8 +151,9 @@ fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) 
         thin: metadata.blocks().saturating_mul(512) < metadata.len(),
         max_transfer: MAX_TRANSFER,
         optimal_transfer: 0,
+        transfer_granularity: 0,
         solid_state: true,
-        discard: Some(Discard { granularity, max: SPACE_MAX, zeroes: true }),
+        discard: Some(Discard { granularity, alignment: 0, max: SPACE_MAX, zeroes: true }),
         write_zeroes_max: SPACE_MAX,
         verify_max: 0,
         compare: false,
@@ -166,10 +167,12 @@ fn take_limits(info: &mut Info, queue: &Queue, ways: &Ways) {
     info.physical_exponent = physical_exponent(queue.physical_block.unwrap_or(info.block_size), info.block_size);
     info.thin = false;
     info.optimal_transfer = queue.optimal_transfer.min(MAX_TRANSFER);
+    info.transfer_granularity = queue.minimum_transfer.min(MAX_TRANSFER);
     info.solid_state = !queue.rotational;
     info.write_cache = queue.write_cache;
     info.discard = ways.unmap.map(|_| Discard {
         granularity: queue.discard_granularity.max(info.block_size),
+        alignment: queue.discard_alignment % queue.discard_granularity.max(info.block_size),
         max: queue.discard_max,
         zeroes: false,
     });

@@ -17,10 +17,14 @@ pub(crate) struct Queue {
     pub(crate) physical_block: Option<u32>,
     /// Best size of a transfer in bytes, 0 if the device does not say.
     pub(crate) optimal_transfer: u32,
+    /// Smallest transfer that does not cost more than its size, in bytes; 0 if the device does not say.
+    pub(crate) minimum_transfer: u32,
     pub(crate) rotational: bool,
     pub(crate) write_cache: WriteCache,
     /// Piece in which space is given back, in bytes; 0 if that is not possible.
     pub(crate) discard_granularity: u32,
+    /// Where the first of these pieces begins, in bytes.
+    pub(crate) discard_alignment: u32,
     /// Largest discard in bytes, 0 if there is none.
     pub(crate) discard_max: u64,
     /// Largest range that the device itself makes zero, in bytes; 0 if it cannot.
@@ -49,6 +53,7 @@ impl Queue {
             logical_block: small("logical_block_size"),
             physical_block: small("physical_block_size"),
             optimal_transfer: small("optimal_io_size").unwrap_or(0),
+            minimum_transfer: small("minimum_io_size").unwrap_or(0),
             rotational: text("rotational").is_some_and(|value| value.trim() == "1"),
             // Not to know it is no reason to lose writes.
             write_cache: match text("write_cache").as_deref().map(str::trim) {
@@ -56,6 +61,11 @@ impl Queue {
                 _ => WriteCache::WriteBack,
             },
             discard_granularity: small("discard_granularity").unwrap_or(0),
+            // That of a partition is its own.
+            discard_alignment: std::fs::read_to_string(device.join("discard_alignment"))
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(0),
             discard_max: number("discard_max_bytes").unwrap_or(0),
             write_zeroes_max: number("write_zeroes_max_bytes").unwrap_or(0),
             read_only: flag(&device, "ro") || flag(&whole, "ro"),
@@ -91,6 +101,7 @@ mod tests {
             ("logical_block_size", "512"),
             ("physical_block_size", "4096"),
             ("optimal_io_size", "65536"),
+            ("minimum_io_size", "16384"),
             ("rotational", "1"),
             ("write_cache", "write through"),
             ("discard_granularity", "4096"),
@@ -103,6 +114,7 @@ mod tests {
         put(&disk.join("ro"), "0");
         put(&disk.join("sdx1/partition"), "1");
         put(&disk.join("sdx1/ro"), "1");
+        put(&disk.join("sdx1/discard_alignment"), "1024");
         let list = dir.path().join("list");
         std::fs::create_dir(&list).unwrap();
         std::os::unix::fs::symlink("../devices/sdx", list.join("8:0")).unwrap();
@@ -111,16 +123,18 @@ mod tests {
             logical_block: Some(512),
             physical_block: Some(4096),
             optimal_transfer: 65536,
+            minimum_transfer: 16384,
             rotational: true,
             write_cache: WriteCache::WriteThrough,
             discard_granularity: 4096,
+            discard_alignment: 0,
             discard_max: 8_589_934_592,
             write_zeroes_max: 33_553_920,
             read_only: false,
             can_poll: true,
         };
         assert_eq!(Queue::read(&list, 8, 0), disk);
-        assert_eq!(Queue::read(&list, 8, 1), Queue { read_only: true, ..disk });
+        assert_eq!(Queue::read(&list, 8, 1), Queue { read_only: true, discard_alignment: 1024, ..disk });
     }
 
     #[test]

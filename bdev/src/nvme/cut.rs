@@ -22,6 +22,11 @@ impl Piece {
         let data = Data { address: segment.as_ptr().addr() as u64, len: segment.len() as u32 };
         Self { bytes: segment.len() as u64, data, segment: Some(segment) }
     }
+
+    /// The segments of one that is a list, cut from `segments` at `cursor`.
+    pub(super) fn list(self, segments: &[Segment], cursor: Cursor) -> &[Segment] {
+        &segments[cursor.segment..][..self.data.len as usize]
+    }
 }
 
 /// The next piece of `segments` from `cursor` on. `None` if the list cannot be cut where a block ends: it is not ours to
@@ -67,7 +72,8 @@ mod tests {
     use super::*;
     use crate::mapping::Mapping;
 
-    const LIMITS: Limits = Limits { transfer_bytes: 16384, pages: 5, zeroes_bytes: 0, deallocate_bytes: 0 };
+    const LIMITS: Limits =
+        Limits { transfer_bytes: 16384, pages: 5, verify_bytes: 0, zeroes_bytes: 0, deallocate_bytes: 0 };
 
     /// The length and the number of segments (0: no list) of each piece, as far as it can be cut.
     fn pieces(segments: &[Segment], block_size: u64) -> Vec<(u64, u32)> {

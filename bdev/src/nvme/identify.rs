@@ -62,6 +62,60 @@ impl Controller {
     }
 }
 
+/// What is needed of Identify I/O Command Set Specific Controller, for the NVM command set (NVM Command Set Specification).
+/// 0 stands for no limit of its own. (WUSL is about Write Uncorrectable, which nobody sends; one range is within any DMRL.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Commands {
+    /// VSL in bytes: of one Verify. `None` of a controller that has no such page.
+    pub(super) verify_bytes: Option<u64>,
+    /// WZSL in bytes: of one Write Zeroes.
+    pub(super) zeroes_bytes: u64,
+    /// DMRSL in blocks: of one range of Dataset Management.
+    pub(super) range_blocks: u64,
+    /// DMSL in blocks: of all ranges of a Dataset Management.
+    pub(super) ranges_blocks: u64,
+}
+
+impl Commands {
+    /// Reads the page of CNS 06h. Sizes are in the controller's smallest pages, which the kernel does not tell: of 4096 bytes
+    /// they are at least.
+    pub(super) fn parse(page: &Page) -> Self {
+        const PAGE: u64 = 4096;
+        // 2^51 pages are all that 64 bits can count.
+        let bytes = |exponent: u8| if exponent == 0 { 0 } else { PAGE << exponent.min(51) };
+        Self {
+            verify_bytes: Some(bytes(page[0])),
+            zeroes_bytes: bytes(page[1]),
+            range_blocks: u32::from_le_bytes(page[4..8].try_into().expect("4 bytes")).into(),
+            ranges_blocks: u64_at(page, 8),
+        }
+    }
+}
+
+/// What is best done as a whole, in blocks; 0 where the namespace does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Preferred {
+    /// Lengths are multiples of this.
+    pub(super) size: u32,
+    /// Beginnings are multiples of this.
+    pub(super) alignment: u32,
+}
+
+impl Preferred {
+    /// The pieces from the first block on that fit both.
+    pub(super) fn pieces(self) -> u32 {
+        match (self.size, self.alignment) {
+            (0, other) | (other, 0) => other,
+            (size, alignment) => (size / gcd(size, alignment)).saturating_mul(alignment),
+        }
+    }
+}
+
+/// The largest number that divides both.
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// What is needed of Identify Namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Namespace {
@@ -79,12 +133,14 @@ pub(super) struct Namespace {
     pub(super) deallocated_zeroes: bool,
     /// DLFEAT: Write Zeroes may deallocate.
     pub(super) zeroes_deallocate: bool,
-    /// NPWG in blocks: best size of a write, 0 if it does not say.
-    pub(super) write_granularity: u32,
-    /// NPDG in blocks: what is given back as a whole, 0 if it does not say.
-    pub(super) deallocate_granularity: u32,
+    /// NPWG and NPWA: what is best written.
+    pub(super) write: Preferred,
+    /// NPDG and NPDA: what is given back as a whole.
+    pub(super) deallocate: Preferred,
     /// NOWS in blocks: best length of a write, 0 if it does not say.
     pub(super) optimal_write: u32,
+    /// NOIOB in blocks: a command that crosses a multiple of it takes longer, 0 if it does not say.
+    pub(super) optimal_boundary: u32,
     /// NAWUPF in blocks, if the namespace has a value of its own.
     atomic_blocks: Option<u32>,
     /// NABSPF in blocks and NABO: the boundaries that what is written as a whole when power fails must not cross, and the
@@ -103,8 +159,10 @@ impl Namespace {
         let index = usize::from(page[26] & 0x0f | (page[26] >> 5 & 0x03) << 4);
         let format = 128 + 4 * index;
         let exponent = page[format + 2];
-        // 0's based counts that mean something only if the feature bit says so.
-        let hint = |bit: u8, at: usize| if features & 1 << bit != 0 { u32::from(u16_at(page, at)) + 1 } else { 0 };
+        // OPTPERF: counts from 0 that mean something only if it says so. In its upper value those about deallocation stand
+        // elsewhere, in more bits.
+        let said = |bits: u8, at: usize| if features & bits != 0 { u32::from(u16_at(page, at)) + 1 } else { 0 };
+        let (writing, deallocating) = (0x30, 0x10);
         Some(Self {
             blocks: u64_at(page, 0),
             block_size: if (9..=31).contains(&exponent) { 1 << exponent } else { return None },
@@ -113,9 +171,10 @@ impl Namespace {
             thin: features & 1 != 0,
             deallocated_zeroes: page[33] & 0x07 == 1,
             zeroes_deallocate: page[33] & 0x08 != 0,
-            write_granularity: hint(4, 64),
-            deallocate_granularity: hint(4, 68),
-            optimal_write: hint(4, 72),
+            write: Preferred { size: said(writing, 64), alignment: said(writing, 66) },
+            deallocate: Preferred { size: said(deallocating, 68), alignment: said(deallocating, 70) },
+            optimal_write: said(writing, 72),
+            optimal_boundary: u16_at(page, 46).into(),
             atomic_blocks: (features & 1 << 1 != 0).then(|| u32::from(u16_at(page, 36)) + 1),
             // NABSPF counts from 0, and 0 stands for none.
             atomic_boundary: match u16_at(page, 44) {

@@ -29,6 +29,18 @@ pub(crate) struct Terms {
     pub(super) limits: Limits,
     /// Write Zeroes may deallocate.
     pub(super) zeroes_deallocate: bool,
+    pub(super) fixed: Fixed,
+}
+
+/// How the kernel lets commands name registered memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fixed {
+    /// Not at all.
+    No,
+    /// One piece of it.
+    Piece,
+    /// Lists of pieces, too (Linux 6.15).
+    Lists,
 }
 
 impl Terms {
@@ -123,7 +135,7 @@ impl Jobs {
         let (user_data, ring) = self.goes_out(id);
         let entry = self.slab.get_mut(id);
         let terms = &self.files.get(entry.file).terms;
-        let Terms { nsid, block_size, limits, zeroes_deallocate } = *terms;
+        let Terms { nsid, block_size, limits, zeroes_deallocate, fixed } = *terms;
         let lba = (entry.op.offset + entry.done) / u64::from(block_size);
         let blocks = |bytes: u64| (bytes / u64::from(block_size)) as u32;
         let left = entry.op.len - entry.done;
@@ -133,9 +145,13 @@ impl Jobs {
                 let piece = memory(&self.bounce, entry, terms);
                 entry.part = piece.bytes;
                 let (blocks, data) = (blocks(piece.bytes), piece.data);
-                // The kernel takes no list of pieces of a registered buffer.
-                let whole = piece.segment.filter(|_| !entry.plain);
-                registered = whole.and_then(|segment| self.buffers[ring as usize].find(&[segment]));
+                let pieces = match (&piece.segment, fixed) {
+                    (_, Fixed::No) | (None, Fixed::Piece) => &[],
+                    _ if entry.plain => &[],
+                    (Some(segment), _) => std::slice::from_ref(segment),
+                    (None, Fixed::Lists) => piece.list(entry.op.segments.as_slice(), entry.cursor),
+                };
+                registered = if pieces.is_empty() { None } else { self.buffers[ring as usize].find(pieces) };
                 let command = match entry.op.kind {
                     OpKind::Write { fua } | OpKind::WriteAtomic { fua } => Command::write(nsid, lba, blocks, data, fua),
                     OpKind::Compare => Command::compare(nsid, lba, blocks, data),
@@ -144,7 +160,7 @@ impl Jobs {
                 (command, piece.segment.is_none())
             }
             OpKind::Verify => {
-                entry.part = left.min(limits.transfer_bytes);
+                entry.part = left.min(limits.verify_bytes);
                 (Command::verify(nsid, lba, blocks(entry.part)), false)
             }
             OpKind::WriteZeroes { unmap, fua } => {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::identify::Commands;
 use super::spec::BLOCKS_MAX;
 
 /// Bytes of a command where the kernel does not say.
@@ -20,6 +21,8 @@ pub(super) struct Limits {
     pub(super) transfer_bytes: u64,
     /// Pages that a Read or Write may touch.
     pub(super) pages: usize,
+    /// Bytes of a Verify.
+    pub(super) verify_bytes: u64,
     /// Bytes of a Write Zeroes, 0 if there is to be none.
     pub(super) zeroes_bytes: u64,
     /// Bytes of a range to deallocate, 0 if there is to be none.
@@ -41,11 +44,33 @@ impl Limits {
             Some(0) => 0,
             said => (said.unwrap_or(most).min(most) / block_size * block_size).max(block_size),
         };
+        let transfer_bytes = transfer.min(anywhere).min(blocks_max).max(PAGE as u64) / PAGE as u64 * PAGE as u64;
         Self {
-            transfer_bytes: transfer.min(anywhere).min(blocks_max).max(PAGE as u64) / PAGE as u64 * PAGE as u64,
+            transfer_bytes,
             pages,
+            verify_bytes: transfer_bytes,
             zeroes_bytes: most("write_zeroes_max_bytes", blocks_max),
             deallocate_bytes: most("discard_max_bytes", super::spec::RANGE_BLOCKS_MAX * block_size),
+        }
+    }
+
+    /// Those of them that the controller has no smaller ones for, in whole blocks.
+    pub(super) fn within(self, commands: &Commands, block_size: u64) -> Self {
+        let blocks = |bytes: u64| (bytes / block_size * block_size).max(block_size);
+        let least = |bytes: u64, said: u64| if said == 0 { bytes } else { bytes.min(blocks(said)) };
+        let of_blocks = |said: u64| said.saturating_mul(block_size);
+        Self {
+            // No data moves for it: what is not said otherwise is as much as a command can name. Who says nothing of it
+            // may hold it to what it moves.
+            verify_bytes: match commands.verify_bytes {
+                Some(said) => least(BLOCKS_MAX * block_size, said),
+                None => self.transfer_bytes,
+            },
+            zeroes_bytes: least(self.zeroes_bytes, commands.zeroes_bytes),
+            deallocate_bytes: [commands.range_blocks, commands.ranges_blocks]
+                .into_iter()
+                .fold(self.deallocate_bytes, |bytes, said| least(bytes, of_blocks(said))),
+            ..self
         }
     }
 }
@@ -73,6 +98,7 @@ mod tests {
         let limits = Limits {
             transfer_bytes: 256 << 10,
             pages: 127,
+            verify_bytes: 256 << 10,
             zeroes_bytes: 128 << 10,
             deallocate_bytes: 2_199_023_255_040,
         };
@@ -100,5 +126,23 @@ mod tests {
         }
         let one_page = read(&[("max_hw_sectors_kb", "1")], 512);
         assert_eq!(one_page.transfer_bytes, 4096);
+    }
+
+    #[test]
+    fn what_the_controller_says_of_a_command_holds_too() {
+        let kernels = read(&[], 512);
+        let silent = Commands::default();
+        assert_eq!(kernels.within(&silent, 512), kernels, "a controller without such limits");
+        let none = Commands { verify_bytes: Some(0), ..silent };
+        assert_eq!(kernels.within(&none, 512), Limits { verify_bytes: 65536 * 512, ..kernels });
+        let all = Commands { verify_bytes: Some(8192), zeroes_bytes: 16384, range_blocks: 100, ranges_blocks: 50 };
+        let limits = kernels.within(&all, 512);
+        assert_eq!((limits.verify_bytes, limits.zeroes_bytes, limits.deallocate_bytes), (8192, 16384, 25600));
+        assert_eq!(kernels.within(&Commands { range_blocks: 10, ..all }, 512).deallocate_bytes, 5120);
+        let large = Commands { range_blocks: u64::from(u32::MAX), ranges_blocks: u64::MAX, ..silent };
+        assert_eq!(kernels.within(&large, 512), kernels);
+        let never = Limits { zeroes_bytes: 0, deallocate_bytes: 0, ..kernels };
+        let said = never.within(&all, 512);
+        assert_eq!((said.zeroes_bytes, said.deallocate_bytes), (0, 0), "what the kernel does not ask of it");
     }
 }

@@ -7,14 +7,18 @@
 mod channel;
 mod command;
 mod cut;
+mod device;
 mod identify;
 mod ioctl;
 mod jobs;
 mod limits;
 mod open;
+mod probe;
 mod ring;
 mod spec;
+mod stand_in;
 mod status;
+mod words;
 
 use std::fs::File;
 use std::io;
@@ -61,7 +65,8 @@ impl NvmeBdev {
     /// device until the last user is gone.
     ///
     /// # Errors
-    /// [`OpenError`], in words that tell what to do.
+    /// [`OpenError`], in words that tell what to do. [`OpenError::NoCommands`]: its block device may be served instead, which
+    /// [`open_any`] does.
     pub fn open(path: &Path, options: NvmeOptions) -> Result<Self, OpenError> {
         open::open(path, options)
     }
@@ -95,6 +100,23 @@ impl Bdev for NvmeBdev {
     fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {
         channel::open(self, io)
     }
+}
+
+/// Opens a namespace as [`NvmeBdev::open`] does; where no commands can be sent to it, its block device under the same names,
+/// with a warning.
+///
+/// # Errors
+/// [`OpenError`], in words that tell what to do.
+pub fn open_any(path: &Path, options: NvmeOptions) -> Result<Arc<dyn Bdev>, OpenError> {
+    match NvmeBdev::open(path, options) {
+        // What it had claimed is free again.
+        Err(OpenError::NoCommands { why, .. }) => stand_in::open(path, options, &why),
+        opened => Ok(Arc::new(opened?)),
+    }
+}
+
+fn refused(path: &Path, why: String) -> OpenError {
+    OpenError::Nvme { path: path.to_owned(), why }
 }
 
 /// Whether `path` is the character device of an NVMe namespace.

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use crate::segment::Segment;
 use crate::uring::{CommandRing, Kind, Rings, Target, new_ring};
 
 use super::command::Command;
@@ -19,12 +20,25 @@ pub(crate) type NvmeRing = Rings<Commands>;
 const POLL_WAIT: Duration = Duration::from_secs(10);
 
 /// Does one command on `file` and waits for it: its result, or why there is none. The command moves its data before it ends.
+/// It is in `registered` memory, if there is such.
 ///
 /// # Errors
 /// What the kernel says. [`io::ErrorKind::TimedOut`]: the device has the command still, and its memory has to stay for ever.
-pub(super) fn ask(file: &File, request: u32, command: Command, kind: Kind) -> io::Result<i32> {
+pub(super) fn ask(
+    file: &File,
+    request: u32,
+    command: Command,
+    kind: Kind,
+    registered: Option<&Segment>,
+) -> io::Result<i32> {
     let mut ring: CommandRing = new_ring(1, kind)?.ring;
-    let part = Part { target: Target::Descriptor(file.as_raw_fd()), user_data: 0, request, command, registered: None };
+    if let Some(memory) = registered {
+        let buffer = libc::iovec { iov_base: memory.as_ptr().cast(), iov_len: memory.len() };
+        // SAFETY: it is mapped, and the ring is gone before this returns.
+        unsafe { ring.submitter().register_buffers(&[buffer]) }?;
+    }
+    let (target, registered) = (Target::Descriptor(file.as_raw_fd()), registered.map(|_| 0));
+    let part = Part { target, user_data: 0, request, command, registered };
     // SAFETY: the caller keeps the command's memory until this returns, and for ever if it says so.
     unsafe { ring.submission().push(&part.entry()) }.map_err(io::Error::other)?;
     let deadline = Instant::now() + POLL_WAIT;

@@ -23,6 +23,8 @@ pub(super) const CNS_NAMESPACE: u32 = 0x00;
 pub(super) const CNS_CONTROLLER: u32 = 0x01;
 /// CNS of Identify: the list of identifiers of the namespace.
 pub(super) const CNS_DESCRIPTORS: u32 = 0x03;
+/// CNS of Identify: the controller, as far as one command set is concerned; CSI 0 in CDW11 is the NVM command set.
+pub(super) const CNS_COMMAND_SET: u32 = 0x06;
 /// Bytes of what Identify returns.
 pub(super) const IDENTIFY_LEN: usize = 4096;
 

@@ -43,6 +43,10 @@ impl SplitBdev {
         while !offset.is_multiple_of(block_size << info.physical_exponent) {
             info.physical_exponent -= 1;
         }
+        if !offset.is_multiple_of(u64::from(info.transfer_granularity.max(1))) {
+            info.transfer_granularity = 0;
+        }
+        info.discard = info.discard.map(|discard| discard.of_part(offset));
         info.atomic = info.atomic.and_then(|atomic| atomic.of_part(offset));
         Ok(Self { info, inner, offset, size })
     }
@@ -162,8 +166,16 @@ mod tests {
                 unreachable!("only looked at")
             }
         }
-        let large: Arc<dyn Bdev> = Arc::new(Large(Info { physical_exponent: 3, ..null(1 << 20, 512).info().clone() }));
+        let large: Arc<dyn Bdev> = Arc::new(Large(Info {
+            physical_exponent: 3,
+            transfer_granularity: 8192,
+            ..null(1 << 20, 512).info().clone()
+        }));
         let exponent = |offset| SplitBdev::new(large.clone(), offset, 4096).unwrap().info.physical_exponent;
         assert_eq!([0, 8192, 1024, 512].map(exponent), [3, 3, 1, 0]);
+        let granularity = |offset| SplitBdev::new(large.clone(), offset, 4096).unwrap().info.transfer_granularity;
+        assert_eq!([0, 8192, 1024].map(granularity), [8192, 8192, 0]);
+        let discard = SplitBdev::new(Arc::new(MemBdev::new(1 << 20, 512).unwrap()), 512, 4096).unwrap().info.discard;
+        assert_eq!(discard.unwrap().alignment, 3584);
     }
 }

@@ -32,7 +32,7 @@ fn sixteen() {
 #[test]
 fn space_that_can_be_given_back() {
     let management = |discard| data(&disk(&Info { discard, ..info() }), &read_capacity_16(32))[14];
-    let discard = |zeroes| Some(Discard { granularity: 4096, max: 1 << 30, zeroes });
+    let discard = |zeroes| Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes });
     assert_eq!([None, discard(false), discard(true)].map(management), [0, 0x80, 0xc0]);
 }
 

@@ -87,7 +87,8 @@ fn pages_of_lists() {
 
 #[test]
 fn space_in_threshold_sets() {
-    let thin = Info { discard: Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true }), ..info() };
+    let thin =
+        Info { discard: Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes: true }), ..info() };
     let unit = disk(&thin).with_threshold(Some(Threshold::of(&thin)));
     let page = |space| sensed(&unit, Statistics { space, ..COUNTED }, &cdb(1, 0x0c, 0)).unwrap();
     let available = [0, 1, 3, 8, 0, 0, 1, 2, 2, 0, 0, 0];

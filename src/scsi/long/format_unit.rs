@@ -121,7 +121,7 @@ mod tests {
 
     /// A device that makes zeroes, 600 blocks at a time.
     fn thin() -> Info {
-        let discard = Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true });
+        let discard = Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes: true });
         Info { discard, write_zeroes_max: 600 * 512 + 511, ..info() }
     }
 

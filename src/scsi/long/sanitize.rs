@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn erases_blocks() {
-        let discard = Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true });
+        let discard = Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes: true });
         let mut rig = Rig::new(&Info { discard, write_zeroes_max: 1 << 40, ..info() });
         rig.good(&cdb(0xe2, 0), &[]);
         assert_eq!(rig.done(), [(OpKind::WriteZeroes { unmap: true, fua: false }, 0, 1000), (OpKind::Flush, 0, 0)]);

@@ -142,7 +142,10 @@ mod tests {
     use crate::scsi::testing::info;
 
     fn thin() -> Info {
-        Info { discard: Some(Discard { granularity: 4096, max: 100 * 512 + 511, zeroes: true }), ..info() }
+        Info {
+            discard: Some(Discard { granularity: 4096, alignment: 0, max: 100 * 512 + 511, zeroes: true }),
+            ..info()
+        }
     }
 
     fn cdb(list_len: usize) -> [u8; 10] {

@@ -161,7 +161,7 @@ mod tests {
 
     /// A device that makes zeroes, 100 blocks at a time, and gives space back.
     fn thin() -> Info {
-        let discard = Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true });
+        let discard = Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes: true });
         Info { discard, write_zeroes_max: 51_711, ..info() }
     }
 

@@ -148,7 +148,8 @@ fn unknown_pages_are_refused() {
 /// Of 1,000 blocks, which are less than one threshold set.
 #[test]
 fn pages_of_a_disk_with_a_threshold() {
-    let thin = Info { discard: Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true }), ..info() };
+    let thin =
+        Info { discard: Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes: true }), ..info() };
     let unit = disk(&thin).with_threshold(Some(Threshold::of(&thin)));
     let provisioning = |first: u8, enabled: u8| {
         let descriptor = [enabled, 0x01, 0, 0, 0, 0, 0, 1];

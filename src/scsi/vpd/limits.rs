@@ -14,7 +14,7 @@ pub(super) fn block_limits(unit: &LogicalUnit, reply: &mut Reply) {
     let mut put = |at: usize, bytes: &[u8]| page[at - 4..at - 4 + bytes.len()].copy_from_slice(bytes);
     let limits = &unit.limits;
     put(5, &[limits.compare_and_write]);
-    put(6, &(1_u16 << unit.physical_exponent).to_be_bytes());
+    put(6, &limits.transfer_granularity.to_be_bytes());
     put(8, &unit.transfer_blocks_max.unwrap_or(0).to_be_bytes());
     put(12, &unit.transfer_blocks_optimal.to_be_bytes());
     put(36, &u64::from(limits.write_same).to_be_bytes());
@@ -30,7 +30,7 @@ pub(super) fn block_limits(unit: &LogicalUnit, reply: &mut Reply) {
         put(20, &limits.unmap.to_be_bytes());
         put(24, &limits.unmap_descriptors.to_be_bytes());
         put(28, &limits.unmap_granularity.to_be_bytes());
-        put(32, &UGAVALID.to_be_bytes());
+        put(32, &(UGAVALID | limits.unmap_alignment).to_be_bytes());
     }
     reply.put(&page);
 }

@@ -42,31 +42,57 @@ fn a_namespace_has_the_blocks_of_its_active_format() {
 
 #[test]
 fn hints_count_only_where_the_namespace_says_so() {
-    let fields: [(usize, &[u8]); 8] = [
+    let fields: [(usize, &[u8]); 11] = [
         (33, &[0x09]),
         (36, &[15, 0]),
+        (46, &[0, 1]),
         (64, &[7, 0]),
+        (66, &[3, 0]),
         (68, &[31, 0]),
+        (70, &[47, 0]),
         (72, &[63, 0]),
         (99, &[1]),
         (128, &[0, 0, 9]),
         (104, &[0; 24]),
     ];
     let silent = Namespace::parse(&page(&fields)).unwrap();
-    let granularities = |namespace: &Namespace| {
-        (namespace.write_granularity, namespace.deallocate_granularity, namespace.optimal_write)
+    let sizes = |Namespace { write, deallocate, optimal_write, .. }: &Namespace| {
+        (write.size, write.alignment, deallocate.size, deallocate.alignment, *optimal_write)
     };
-    assert_eq!((granularities(&silent), silent.thin, silent.read_only), ((0, 0, 0), false, true));
+    assert_eq!((sizes(&silent), silent.thin, silent.read_only), ((0, 0, 0, 0, 0), false, true));
+    assert_eq!(silent.optimal_boundary, 256, "it counts from 1, and stands for itself");
     assert!(silent.deallocated_zeroes && silent.zeroes_deallocate);
     assert_eq!((silent.nguid, silent.eui64), (None, None));
     let said = Namespace::parse(&page(&[&fields[..], &[(24, &[0x13])]].concat())).unwrap();
-    assert_eq!((granularities(&said), said.thin), ((8, 32, 64), true));
+    assert_eq!((sizes(&said), said.thin), ((8, 4, 32, 48, 64), true));
+    let elsewhere = Namespace::parse(&page(&[&fields[..], &[(24, &[0x20])]].concat())).unwrap();
+    assert_eq!(sizes(&elsewhere), (8, 4, 0, 0, 64), "what is about deallocation has more bits elsewhere");
+    assert_eq!((said.write.pieces(), said.deallocate.pieces()), (8, 96));
     let controller = Controller::parse(&page(&[(528, &[3, 0])]));
     let any = |max| Some(Atomic { unit: 512, max, natural: false, boundary: 0 });
     assert_eq!(silent.atomic(&controller, 1 << 20), any(4 * 512), "the controller's");
     assert_eq!(said.atomic(&controller, 1 << 20), any(16 * 512), "its own");
     assert_eq!(said.atomic(&controller, 4096), any(4096), "no more than one command takes");
     assert_eq!(silent.atomic(&Controller::parse(&page(&[])), 1 << 20), None, "one block is no offer");
+}
+
+#[test]
+fn pieces_fit_a_size_and_an_alignment() {
+    let pieces = |size, alignment| Preferred { size, alignment }.pieces();
+    assert_eq!([pieces(0, 0), pieces(8, 0), pieces(0, 8), pieces(8, 8), pieces(4, 6)], [0, 8, 8, 8, 12]);
+    assert_eq!(pieces(65536, 65535), 65536 * 65535);
+}
+
+#[test]
+fn limits_of_commands_count_pages_and_blocks() {
+    let said = Commands::parse(&page(&[(0, &[5, 3, 9, 1]), (4, &[0, 1, 0, 0]), (8, &[0, 0, 1, 0, 0, 0, 0, 0])]));
+    let expected =
+        Commands { verify_bytes: Some(4096 << 5), zeroes_bytes: 4096 << 3, range_blocks: 256, ranges_blocks: 65536 };
+    assert_eq!(said, expected);
+    let none = Commands { verify_bytes: Some(0), ..Commands::default() };
+    assert_eq!(Commands::parse(&page(&[])), none);
+    let huge = Commands::parse(&[0xff; IDENTIFY_LEN]);
+    assert_eq!(huge.verify_bytes, Some(1 << 63), "more than any device has");
 }
 
 #[test]

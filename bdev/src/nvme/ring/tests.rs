@@ -8,7 +8,7 @@ use super::*;
 use crate::channel::{Completion, Tag};
 use crate::io::{ChannelId, IoConfig};
 use crate::nvme::command::Data;
-use crate::nvme::jobs::Terms;
+use crate::nvme::jobs::{Fixed, Terms};
 use crate::nvme::limits::Limits;
 use crate::nvme::spec::URING_CMD_IO;
 use crate::op::{IoError, Op, OpKind};
@@ -16,8 +16,9 @@ use crate::pool::new_bell;
 use crate::segment::{Segment, SegmentSlice};
 use crate::uring::FileId;
 
-const LIMITS: Limits = Limits { transfer_bytes: 4096, pages: 2, zeroes_bytes: 4096, deallocate_bytes: 4096 };
-const TERMS: Terms = Terms { nsid: 1, block_size: 512, limits: LIMITS, zeroes_deallocate: false };
+const LIMITS: Limits =
+    Limits { transfer_bytes: 4096, pages: 2, verify_bytes: 4096, zeroes_bytes: 4096, deallocate_bytes: 4096 };
+const TERMS: Terms = Terms { nsid: 1, block_size: 512, limits: LIMITS, zeroes_deallocate: false, fixed: Fixed::Piece };
 
 fn ring(path: &str, entries: u32) -> (NvmeRing, FileId) {
     let config = IoConfig { entries, channels: 1, reserve: 1, ..IoConfig::default() };
@@ -66,8 +67,8 @@ fn what_takes_no_commands_says_so() {
     ring.start(device, &Op::FLUSH, Tag(1), false).unwrap();
     assert_eq!(finish(&mut ring, 1), [Completion { tag: Tag(1), result: Err(IoError::Unsupported) }]);
     let read = Command::read(1, 0, 1, Data::NONE);
-    assert_eq!(ask(file.as_file(), URING_CMD_IO, read, Kind::Interrupt).unwrap(), -libc::EOPNOTSUPP);
-    assert_eq!(ask(&File::open("/dev/null").unwrap(), URING_CMD_IO, read, Kind::Interrupt).unwrap(), 0);
+    assert_eq!(ask(file.as_file(), URING_CMD_IO, read, Kind::Interrupt, None).unwrap(), -libc::EOPNOTSUPP);
+    assert_eq!(ask(&File::open("/dev/null").unwrap(), URING_CMD_IO, read, Kind::Interrupt, None).unwrap(), 0);
 }
 
 #[test]
@@ -89,6 +90,6 @@ fn what_the_kernel_does_not_poll_for_goes_the_usual_way() {
     assert_eq!(ended.iter().filter(|completion| completion.result == Ok(())).count(), 3, "{ended:?}");
     assert_eq!((ring.stats().polled, ring.in_flight()), (2, 0), "nor asked again");
     let read = Command::read(1, 0, 1, Data::NONE);
-    let said = ask(&File::open("/dev/null").unwrap(), URING_CMD_IO, read, Kind::Poll).unwrap();
+    let said = ask(&File::open("/dev/null").unwrap(), URING_CMD_IO, read, Kind::Poll, None).unwrap();
     assert_eq!(said, -libc::EOPNOTSUPP);
 }

@@ -10,7 +10,7 @@ fn cdb(lba: u64, allocation_length: u32) -> Vec<u8> {
 }
 
 fn thin() -> Info {
-    Info { discard: Some(Discard { granularity: 4096, max: 1 << 30, zeroes: true }), ..info() }
+    Info { discard: Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes: true }), ..info() }
 }
 
 /// Parameter data with these descriptors.

@@ -15,7 +15,7 @@ fn padded_to(len: usize, head: &[u8]) -> Vec<u8> {
 }
 
 fn thin(zeroes: bool) -> Info {
-    Info { discard: Some(Discard { granularity: 65536, max: 1 << 30, zeroes }), ..info() }
+    Info { discard: Some(Discard { granularity: 65536, alignment: 0, max: 1 << 30, zeroes }), ..info() }
 }
 
 #[test]
@@ -26,12 +26,16 @@ fn block_limits_of_reads_and_writes() {
     assert_eq!(vpd(&disk(&info()), 0xb0), padded_to(64, &expected));
     let unlimited = Info { max_transfer: 0, optimal_transfer: 0, physical_exponent: 0, ..info() };
     assert_eq!(vpd(&disk(&unlimited), 0xb0)[6..16], [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(vpd(&disk(&Info { transfer_granularity: 65536, ..info() }), 0xb0)[6..8], [0, 128]);
 }
 
 #[test]
 fn block_limits_of_unmap() {
     let unmap = [0, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 128, 0x80, 0, 0, 0];
     assert_eq!(vpd(&disk(&thin(true)), 0xb0)[20..36], unmap);
+    let mut later = thin(true);
+    later.discard.as_mut().unwrap().alignment = 4096;
+    assert_eq!(vpd(&disk(&later), 0xb0)[32..36], [0x80, 0, 0, 8]);
 }
 
 #[test]

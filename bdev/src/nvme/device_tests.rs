@@ -1,6 +1,5 @@
 use super::*;
 use crate::info::Atomic;
-use crate::nvme::identify::Page;
 
 /// A controller with everything, and a namespace of 1,000 blocks of 4096 bytes.
 fn pages() -> (Page, Page) {
@@ -25,23 +24,19 @@ fn pages() -> (Page, Page) {
 
 fn terms() -> Terms {
     let limits = Limits::read(Path::new("/nowhere"), 4096);
-    Terms { nsid: 3, block_size: 4096, limits, zeroes_deallocate: true }
+    Terms { nsid: 3, block_size: 4096, limits, zeroes_deallocate: true, fixed: Fixed::Piece }
 }
 
 #[test]
 fn what_it_says_of_itself_is_what_guests_see() {
     let (controller, namespace) = pages();
     let (controller, namespace) = (Controller::parse(&controller), Namespace::parse(&namespace).unwrap());
-    let mut info = info_of(&controller, &namespace, 1000, &terms());
+    let info = info_of(&controller, &namespace, 1000, &terms());
     assert_eq!((info.block_size, info.blocks, info.physical_exponent), (4096, 1000, 2));
     assert_eq!((info.write_cache, info.thin, info.read_only), (WriteCache::WriteBack, true, false));
-    assert_eq!(info.discard, Some(Discard { granularity: 65536, max: 4 << 30, zeroes: true }));
-    assert_eq!((info.write_zeroes_max, info.optimal_transfer), (4 << 30, 131_072));
+    assert_eq!(info.discard, Some(Discard { granularity: 65536, alignment: 0, max: 4 << 30, zeroes: true }));
+    assert_eq!((info.write_zeroes_max, info.optimal_transfer, info.transfer_granularity), (4 << 30, 131_072, 16384));
     assert_eq!(info.atomic, Some(Atomic { unit: 4096, max: 8 * 4096, natural: false, boundary: 0 }));
-    let said = describe(Path::new("/dev/ng0n1"), &controller, &info, &terms().limits);
-    assert_eq!(said, "NVMe namespace /dev/ng0n1 (Model, S123, 1.0), commands of up to 128 KiB, unmap, write zeroes");
-    info.read_only = true;
-    assert!(describe(Path::new("x"), &controller, &info, &terms().limits).ends_with(", read-only"));
 }
 
 #[test]
@@ -50,6 +45,25 @@ fn what_it_cannot_do_is_not_offered() {
     let (controller, namespace) = (Controller::parse(&[0; 4096]), Namespace::parse(&namespace).unwrap());
     let info = info_of(&controller, &namespace, 1000, &terms());
     assert_eq!((info.discard, info.write_zeroes_max, info.write_cache), (None, 0, WriteCache::WriteThrough));
+}
+
+#[test]
+fn what_is_best_fits_sizes_and_alignments() {
+    let (controller, page) = pages();
+    let controller = Controller::parse(&controller);
+    let of = |changes: &[(usize, u8)]| {
+        let mut page = page;
+        changes.iter().for_each(|(at, byte)| page[*at] = *byte);
+        info_of(&controller, &Namespace::parse(&page).unwrap(), 1000, &terms())
+    };
+    // NPWG 4 and NPWA 6 blocks; NPDG 16 and NPDA 32.
+    let both = of(&[(66, 5), (70, 31)]);
+    assert_eq!((both.transfer_granularity, both.discard.unwrap().granularity), (12 * 4096, 32 * 4096));
+    // NOIOB of 64 blocks counts where no NOWS is said.
+    assert_eq!(of(&[(46, 64)]).optimal_transfer, 131_072);
+    let quiet = of(&[(24, 0), (46, 64)]);
+    assert_eq!((quiet.optimal_transfer, quiet.transfer_granularity), (262_144, 0));
+    assert_eq!((quiet.discard.unwrap().granularity, quiet.physical_exponent), (4096, 0));
 }
 
 #[test]
@@ -92,46 +106,4 @@ fn what_cannot_be_served_is_refused_in_words() {
     assert_eq!(said(&|page| page[99] = 1, NvmeOptions { read_only: true, ..any }), Ok(()));
     assert!(why(&|_| {}, NvmeOptions { block_size: Some(512), ..any }).contains("4096 bytes, not 512"));
     assert_eq!(said(&|_| {}, NvmeOptions { block_size: Some(4096), ..any }), Ok(()));
-}
-
-#[test]
-fn what_the_first_command_says_is_understood() {
-    for errno in [libc::EOPNOTSUPP, libc::ENOTTY, libc::EINVAL] {
-        assert!(judge(-errno).unwrap_err().contains("/dev/nvme0n1"));
-    }
-    assert!(judge(-libc::EACCES).unwrap_err().contains("CAP_SYS_ADMIN"));
-    assert!(judge(-libc::ENODEV).unwrap_err().contains("gone"));
-    for status in [0, 0x281, 0x82] {
-        assert_eq!(judge(status), Ok(()));
-    }
-}
-
-#[test]
-fn it_is_polled_for_results_where_the_device_and_the_kernel_can() {
-    let queue = tempfile::tempdir().unwrap();
-    let null = File::options().read(true).open("/dev/null").unwrap();
-    let none = Err("the device has no poll queues");
-    assert_eq!(try_polling(queue.path(), &null, &terms()), none);
-    std::fs::write(queue.path().join("io_poll"), "0\n").unwrap();
-    assert_eq!(try_polling(queue.path(), &null, &terms()), none);
-    std::fs::write(queue.path().join("io_poll"), "1\n").unwrap();
-    let said = try_polling(queue.path(), &null, &terms());
-    assert_eq!(said, Err("this kernel does not poll for commands to it"), "/dev/null takes commands and has no queues");
-    for (answer, can) in [(Ok(0), true), (Ok(0x281), true), (Ok(-libc::EOPNOTSUPP), false)] {
-        assert_eq!(judge_polling(answer).is_ok(), can);
-    }
-    assert!(judge_polling(Err(io::ErrorKind::TimedOut.into())).unwrap_err().contains("nothing came"));
-    assert_eq!(polling_for_people(None), "");
-    assert_eq!(polling_for_people(Some(Ok(()))), ", iopoll");
-    assert_eq!(polling_for_people(Some(none)), ", no iopoll: the device has no poll queues");
-}
-
-#[test]
-fn other_things_are_no_namespaces() {
-    for path in ["/dev/null", "/", "/nowhere"] {
-        assert!(generic_name(Path::new(path)).is_none(), "{path}");
-        let error = open(Path::new(path), NvmeOptions::default()).unwrap_err().to_string();
-        assert!(error.contains("/dev/ng0n1"), "{error}");
-    }
-    assert_eq!(sibling("ng12n3").as_deref(), Some("nvme12n3"));
 }
