@@ -36,4 +36,5 @@ pub use segment::{Segment, SegmentSlice};
 pub use uring::{Registrar, Registration};
 pub use wrappers::delay::{DelayBdev, Delays};
 pub use wrappers::error::{ErrorBdev, Errors, Kinds};
+pub use wrappers::read_only::ReadOnlyBdev;
 pub use wrappers::split::SplitBdev;

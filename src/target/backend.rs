@@ -5,10 +5,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bdev::nvme::is_generic;
+use bdev::nvme::{is_generic, open_any};
 use bdev::{
     Bdev, CreateError, CreateOptions, DelayBdev, Delays, Direct, Engine, ErrorBdev, Errors, FileBdev, FileOptions,
-    IoError, Iopoll, Kinds, MemBdev, NullBdev, NvmeBdev, NvmeOptions, OpenError, Preallocate, SplitBdev,
+    IoError, Iopoll, Kinds, MemBdev, NullBdev, NvmeBdev, NvmeOptions, OpenError, Preallocate, ReadOnlyBdev, SplitBdev,
 };
 
 use super::disk::DiskError;
@@ -82,14 +82,16 @@ pub fn create_disk(config: &CreateConfig) -> Result<(), CreateError> {
 
 fn open_backend(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
     let block_size = config.block_size.unwrap_or(DEFAULT_BLOCK_SIZE);
-    let nvme = |path: &Path, iopoll: config::Iopoll| -> Result<Arc<dyn Bdev>, OpenError> {
-        let (block_size, read_only, iopoll) = (config.block_size, config.read_only, iopoll_of(iopoll));
-        Ok(Arc::new(NvmeBdev::open(path, NvmeOptions { block_size, read_only, iopoll })?))
+    let namespace = |iopoll: config::Iopoll| NvmeOptions {
+        block_size: config.block_size,
+        read_only: config.read_only,
+        iopoll: iopoll_of(iopoll),
     };
-    Ok(match &config.backend {
-        BackendConfig::Nvme { path, iopoll } => nvme(path, *iopoll)?,
-        BackendConfig::File { path, engine: config::Engine::Auto, iopoll, .. } if is_generic(path) => {
-            nvme(path, *iopoll)?
+    let bdev: Arc<dyn Bdev> = match &config.backend {
+        BackendConfig::Nvme { path, iopoll } => Arc::new(NvmeBdev::open(path, namespace(*iopoll))?),
+        BackendConfig::File { path, engine: config::Engine::Auto, iopoll, direct } if is_generic(path) => {
+            refuse_direct(path, *direct)?;
+            open_any(path, namespace(*iopoll))?
         }
         BackendConfig::File { path, direct, engine, iopoll } => {
             let direct = match direct {
@@ -107,7 +109,20 @@ fn open_backend(config: &DiskConfig) -> Result<Arc<dyn Bdev>, OpenError> {
         }
         BackendConfig::Null { size } => Arc::new(NullBdev::new(*size, block_size)?),
         BackendConfig::Mem { size } => Arc::new(MemBdev::new(*size, block_size)?),
-    })
+    };
+    // Those without a medium have no such mode.
+    let is_missed = config.read_only && !bdev.info().read_only;
+    Ok(if is_missed { Arc::new(ReadOnlyBdev::new(bdev)) } else { bdev })
+}
+
+/// Commands to a namespace know no page cache.
+fn refuse_direct(path: &Path, direct: DirectMode) -> Result<(), OpenError> {
+    if direct == DirectMode::Auto {
+        return Ok(());
+    }
+    let why = "'direct' does not fit an NVMe namespace: its commands know no page cache. Leave it out, or give its block \
+               device, for example /dev/nvme0n1";
+    Err(OpenError::Nvme { path: path.to_owned(), why: why.to_owned() })
 }
 
 fn iopoll_of(config: config::Iopoll) -> Iopoll {
@@ -166,6 +181,14 @@ mod tests {
         let parts = ["mem, 1 MiB", "128 KiB at 64 KiB", "0.5 of read+flush", "device is gone", "delayed: reads 5ms"];
         let places: Vec<_> = parts.iter().map(|part| said.find(part).expect(said)).collect();
         assert!(places.is_sorted(), "{said}");
+    }
+
+    #[test]
+    fn disks_without_a_medium_can_be_read_only_too() {
+        for text in ["mem:size=1M", "null:size=1M", "mem:size=1M,split=0+512K,delay=1ms"] {
+            let read_only = |text: &str| Backends::default().open(&config(text)).unwrap().info().read_only;
+            assert!(!read_only(text) && read_only(&format!("{text},ro")), "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::op::Op;
 
 pub mod delay;
 pub mod error;
+pub mod read_only;
 pub mod split;
 
 /// What a wrapper does with the channel inside. What it does not say itself is up to that one.

@@ -30,9 +30,10 @@ impl Fields {
         self.0.remove(key)
     }
 
-    /// A file, through `engine`.
+    /// A file, through `engine`. Threads poll for nothing.
     pub(super) fn file(&mut self, engine: Engine) -> Result<BackendConfig, String> {
-        Ok(BackendConfig::File { path: self.path()?, direct: self.direct()?, engine, iopoll: self.iopoll()? })
+        let iopoll = if engine == Engine::Threads { Iopoll::Auto } else { self.iopoll()? };
+        Ok(BackendConfig::File { path: self.path()?, direct: self.direct()?, engine, iopoll })
     }
 
     pub(super) fn path(&mut self) -> Result<PathBuf, String> {

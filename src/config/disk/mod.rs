@@ -303,6 +303,7 @@ mod tests {
             ("x,direct=yes", "auto, on or off"),
             ("x,iopoll=yes", "iopoll=yes is unknown; it can be auto, on or off"),
             ("null:size=1G,iopoll=on", "does not fit a null disk"),
+            ("threads:x,iopoll=off", "'iopoll' does not fit a threads disk"),
             ("x,delay=5", "not a duration"),
             ("x,delay=5s,cancel=off", "yes or no"),
             ("x,cancel=no", "needs a delay"),
