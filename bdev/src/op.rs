@@ -91,6 +91,9 @@ pub enum IoError {
     /// The medium could not be read or written (`EIO`, a short count within the device).
     #[error("medium error")]
     Medium,
+    /// A block could not be read, whatever was to be done with it: a device may have to read what it writes a part of.
+    #[error("unreadable block")]
+    Unreadable,
     /// The file system has no space left to write to (`ENOSPC`, `EDQUOT`).
     #[error("no space left on the backing store")]
     NoSpace,

@@ -107,6 +107,7 @@ impl Outcome {
                 }
                 _ => (SenseKey::MEDIUM_ERROR, Asc::WRITE_ERROR),
             },
+            IoError::Unreadable => (SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR),
             IoError::NoSpace => (SenseKey::DATA_PROTECT, Asc::SPACE_ALLOCATION_FAILED),
             IoError::BeyondEnd => (SenseKey::ILLEGAL_REQUEST, Asc::LBA_OUT_OF_RANGE),
             IoError::ReadOnly => (SenseKey::DATA_PROTECT, Asc::WRITE_PROTECTED),

@@ -1,5 +1,11 @@
 //! NVMe status codes to [`IoError`]: which of a command's ends means what (NVM Express: SCSI Translation Reference, status
 //! code translation). The SCSI room has the other half, from [`IoError`] to sense data.
+//!
+//! Sense data is the reference's wherever it has an entry. Its status is CHECK CONDITION for all of them: the reference ends
+//! commands that the device has aborted (05h, 07h to 0Ah) with TASK ABORTED, which SAM-5 keeps for what another initiator
+//! has ended, and only where the Control mode page says TAS; no device can know either. Of codes that it does not list it
+//! says nothing; those have INTERNAL TARGET FAILURE unless their name says more: ILLEGAL REQUEST would blame the initiator
+//! for a command that we have made.
 
 use crate::op::IoError;
 
@@ -45,8 +51,7 @@ fn generic(code: i32) -> IoError {
         0x04 | 0x81 => IoError::Transfer,
         // Commands Aborted due to Power Loss Notification.
         0x05 => IoError::PowerLoss,
-        // Abort Requested, by deletion of the queue, by a failed or missing fused command, by preemption. TASK ABORTED is for
-        // what another initiator ended (SAM-5 5.5.4), which a device cannot know: ABORTED COMMAND has it sent again.
+        // Abort Requested, by deletion of the queue, by a failed or missing fused command, by preemption.
         0x07..=0x0a | 0x1b => IoError::Cancelled,
         // Invalid Namespace or Format, Operation Denied.
         0x0b | 0x15 => IoError::AccessDenied,
@@ -86,7 +91,7 @@ fn media(code: i32) -> IoError {
         // Write Fault.
         0x80 => IoError::WriteFault,
         // Unrecovered Read Error, Deallocated or Unwritten Logical Block.
-        0x81 | 0x87 => IoError::Medium,
+        0x81 | 0x87 => IoError::Unreadable,
         // End-to-end Guard, Application Tag and Reference Tag Check Error.
         0x82 => IoError::GuardCheck,
         0x83 => IoError::ApplicationTagCheck,
@@ -148,13 +153,14 @@ mod tests {
             (0x182, IoError::ReadOnly),
             (0x183, IoError::InvalidField),
             (0x280, IoError::WriteFault),
-            (0x281, IoError::Medium),
+            (0x281, IoError::Unreadable),
             (0x282, IoError::GuardCheck),
             (0x283, IoError::ApplicationTagCheck),
             (0x284, IoError::ReferenceTagCheck),
             (0x285, IoError::Miscompare),
             (0x286, IoError::AccessDenied),
-            (0x287, IoError::Medium),
+            (0x287, IoError::Unreadable),
+            (0x2ff, IoError::Medium),
             (0x300, IoError::Internal),
             (0x301, IoError::Gone),
             (0x302, IoError::NotReady),

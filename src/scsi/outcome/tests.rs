@@ -115,6 +115,15 @@ fn nvme_statuses_as_the_translation_reference_has_them() {
         let outcome = Outcome::of_io_error(OpKind::Read, IoError::from_nvme_status(status));
         assert_eq!(outcome, Outcome::check(Sense::new(SenseKey(key), Asc(asc))), "{status:#x}");
     }
+    // A device that changes a part of what it keeps as a whole reads for a write.
+    for kind in [OpKind::Write { fua: false }, OpKind::Verify, OpKind::WriteZeroes { unmap: false, fua: false }] {
+        let outcome = Outcome::of_io_error(kind, IoError::from_nvme_status(0x281));
+        assert_eq!(
+            outcome,
+            Outcome::check(Sense::new(SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR)),
+            "{kind:?}"
+        );
+    }
     // Command Interrupted and Transient Transport Error, both younger: BUSY. Reservation Conflict: the status of that name.
     for (status, scsi) in [(0x021, 0x08), (0x022, 0x08), (0x083, 0x18)] {
         let outcome = Outcome::of_io_error(OpKind::Read, IoError::from_nvme_status(status));

@@ -79,7 +79,7 @@ fn several_segments_are_a_list() {
     assert_eq!(jobs.finish_part(part.user_data, 0), Next::Again(id));
     let part = jobs.part(id);
     assert_eq!((part.request, part.command), (URING_CMD_IO, Command::read(7, 16, 8, data(&list[2]))));
-    assert_eq!(completion(jobs.finish_part(part.user_data, 0x281)), Err(IoError::Medium));
+    assert_eq!(completion(jobs.finish_part(part.user_data, 0x281)), Err(IoError::Unreadable));
 }
 
 #[test]
