@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Rooms of the root crate and what each may import of the others and of the workspace's crates.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("config", &[]),
+    ("config", &["bdev"]),
     ("dma", &["bdev"]),
     ("observe", &[]),
     ("pci", &[]),

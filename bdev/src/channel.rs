@@ -54,6 +54,11 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
         Ok(None)
     }
 
+    /// Whether its channels want an io_uring of their core.
+    fn needs_ring(&self) -> bool {
+        false
+    }
+
     /// How much space it has and can still get, where that can be told. It may wait for the file system: not for cores.
     fn space(&self) -> Option<Space> {
         None

@@ -21,6 +21,7 @@ mod quota;
 pub mod segment;
 mod space;
 mod uring;
+pub mod wanted;
 pub mod wrappers;
 
 pub use channel::{Bdev, Channel, Completion, Io, Ran, SubmitError, Tag};
@@ -34,6 +35,7 @@ pub use nvme::{NvmeBdev, NvmeOptions};
 pub use op::{IoError, Op, OpKind};
 pub use segment::{Segment, SegmentSlice};
 pub use uring::{Registrar, Registration};
+pub use wanted::{Data, Wanted};
 pub use wrappers::delay::{DelayBdev, Delays};
 pub use wrappers::error::{ErrorBdev, Errors, Kinds};
 pub use wrappers::read_only::ReadOnlyBdev;

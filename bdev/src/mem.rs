@@ -21,6 +21,7 @@ use crate::mapping::{Mapping, PAGE};
 use crate::null::ram_info;
 use crate::op::{IoError, Op, OpKind};
 use crate::segment::{Segment, gather, scatter};
+use crate::wanted::{Backend, Common, Data, Kind, SIZE};
 
 /// Largest range to give back or make zero at once, in bytes: it is done in the pass that takes the operation.
 const SPACE_MAX: u64 = MAX_TRANSFER as u64;
@@ -58,6 +59,34 @@ impl MemBdev {
 fn memory_of_machine() -> u64 {
     let found = rustix::system::sysinfo();
     found.totalram.saturating_mul(found.mem_unit.into())
+}
+
+/// A device of this kind as a user writes it.
+pub(crate) const KIND: Kind = Kind {
+    name: "mem",
+    help: "memory of the target, gone with it",
+    example: "mem:size=1G",
+    keys: &[SIZE],
+    read: |keys| Ok(Arc::new(Mem { size: keys.size("mem")? })),
+};
+
+#[derive(Debug)]
+struct Mem {
+    size: u64,
+}
+
+impl Backend for Mem {
+    fn says(&self) -> String {
+        self.size.to_string()
+    }
+
+    fn open(&self, common: Common) -> Result<Arc<dyn Bdev>, OpenError> {
+        Ok(Arc::new(MemBdev::new(self.size, common.block_size_or_default())?))
+    }
+
+    fn data(&self) -> Data<'_> {
+        Data::Memory
+    }
 }
 
 impl Bdev for MemBdev {

@@ -3,11 +3,14 @@
 //! It moves no byte either way: a read leaves the memory as it was, so that what a guest sees is what the guest had put
 //! there, and nothing of anybody else's. It is there to measure the way to a device without one.
 
+use std::sync::Arc;
+
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, Ran, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::extents::fill;
 use crate::info::{Atomic, Discard, Extent, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
+use crate::wanted::{Backend, Common, Data, Kind, SIZE};
 
 /// A device that keeps nothing.
 #[derive(Debug)]
@@ -50,6 +53,34 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         compare: false,
         atomic: None,
         description,
+    }
+}
+
+/// A device of this kind as a user writes it.
+pub(crate) const KIND: Kind = Kind {
+    name: "null",
+    help: "nothing: writes vanish",
+    example: "null:size=1T",
+    keys: &[SIZE],
+    read: |keys| Ok(Arc::new(Null { size: keys.size("null")? })),
+};
+
+#[derive(Debug)]
+struct Null {
+    size: u64,
+}
+
+impl Backend for Null {
+    fn says(&self) -> String {
+        self.size.to_string()
+    }
+
+    fn open(&self, common: Common) -> Result<Arc<dyn Bdev>, OpenError> {
+        Ok(Arc::new(NullBdev::new(self.size, common.block_size_or_default())?))
+    }
+
+    fn data(&self) -> Data<'_> {
+        Data::Nowhere
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ConfigError, units};
+use bdev::wanted::units;
+
+use super::ConfigError;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -10,14 +10,11 @@ mod file;
 mod port;
 mod queue_cpus;
 mod scope;
-mod units;
 
 pub use cli::{Cli, CliError, Command, parse};
 pub use cpumask::CpuSet;
 pub use create::{CreateConfig, Preallocation};
-pub use disk::{
-    BackendConfig, DirectMode, DiskConfig, ERROR_OPS, Engine, ErrorConfig, ErrorKind, Iopoll, SplitConfig, Wrappers,
-};
+pub use disk::DiskConfig;
 pub use file::ConfigFile;
 pub use port::AccessState;
 pub use queue_cpus::QueueCpus;

@@ -115,7 +115,7 @@ impl Target {
         let bind = |controller: &ControllerConfig| Server::bind(&controller.socket);
         let servers = plan.new.iter().map(bind).collect::<Result<_, _>>().map_err(|error| start(error.into()))?;
         // What it finds stays, whatever fails now.
-        self.engine.look(added().map(|placed| &*placed.disk));
+        self.engine.look(opened.iter().map(|disk| &*disk.bdev));
         self.open_channels(&opened)?;
         self.spawn_reactors(&plan.new)?;
         let staying = self.controllers.iter().filter(|running| !plan.gone.contains(running.socket()));

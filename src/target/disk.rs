@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bdev::{Bdev, Names, OpenError};
+use bdev::{Bdev, Data, Names, OpenError};
 
-use crate::config::{BackendConfig, DiskConfig};
+use crate::config::DiskConfig;
 use crate::scsi::{Eui64, Identity, IdentityError, IoStatistics, LogicalUnit, Naa, Port, Threshold, parse_uuid};
 
 use super::backend::Backends;
@@ -180,7 +180,7 @@ pub(crate) fn check_identities<'a>(disks: impl IntoIterator<Item = &'a Arc<Disk>
     for disk in disks {
         for (key, name) in disk.own_names() {
             let first = *known.entry((key, name)).or_insert(disk);
-            if !first.config.is_on_data_of(&disk.config) {
+            if !first.config.device.is_on_data_of(&disk.config.device) {
                 let (first, second) = (first.config.text.clone(), disk.config.text.clone());
                 return Err(DiskError::SameIdentity { key, first, second });
             }
@@ -190,11 +190,11 @@ pub(crate) fn check_identities<'a>(disks: impl IntoIterator<Item = &'a Arc<Disk>
 }
 
 fn identify(config: &DiskConfig, index: DiskIndex, names: Option<&Names>) -> Result<Identity, IdentityError> {
-    let seed = match &config.backend {
+    let seed = match config.device.data() {
         _ if let Some(names) = names => names.unique.clone(),
-        BackendConfig::File { .. } | BackendConfig::Nvme { .. } => config.stable_name(),
+        Data::At(_) => config.device.stable_name(),
         // Nothing but its place tells one such disk from the next.
-        BackendConfig::Null { .. } | BackendConfig::Mem { .. } => format!("{}:{}", config.stable_name(), index.0),
+        Data::Memory | Data::Nowhere => format!("{}:{}", config.device.stable_name(), index.0),
     };
     let mut identity = names.map_or_else(|| Identity::derive(&seed), |names| named(Identity::derive(&seed), names));
     if let Some(vendor) = &config.vendor {

@@ -1,8 +1,8 @@
 //! What io_uring of this machine gives: looked at once, when the first disk comes that needs it.
 
-use bdev::{Io, IoConfig, LateRegistrar, Registrar};
+use bdev::{Bdev, Io, IoConfig, LateRegistrar, Registrar};
 
-use crate::config::{BackendConfig, DiskConfig, Register, ServeConfig};
+use crate::config::{Register, ServeConfig};
 
 /// What was found and chosen.
 #[derive(Debug)]
@@ -41,10 +41,8 @@ impl Engine {
 
     /// Looks, if one of `disks` is the first behind io_uring. Never fails: what is missing is done without, or said by the
     /// reactors.
-    pub(super) fn look<'a>(&mut self, mut disks: impl Iterator<Item = &'a DiskConfig>) {
-        let needs_ring =
-            |disk: &DiskConfig| matches!(disk.backend, BackendConfig::File { .. } | BackendConfig::Nvme { .. });
-        if self.has_looked || !disks.any(needs_ring) {
+    pub(super) fn look<'a>(&mut self, mut disks: impl Iterator<Item = &'a dyn Bdev>) {
+        if self.has_looked || !disks.any(Bdev::needs_ring) {
             return;
         }
         self.has_looked = true;

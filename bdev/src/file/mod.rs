@@ -12,6 +12,7 @@ pub(crate) mod claim;
 mod create;
 mod direct;
 pub(crate) mod extents;
+mod kind;
 mod open;
 mod queue;
 mod words;
@@ -25,6 +26,8 @@ use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
 use crate::info::{Info, Space};
 use crate::space::Ways;
+
+pub(crate) use kind::{FILE, THREADS, URING};
 
 pub use create::{CreateError, CreateOptions, Preallocate, create};
 
@@ -136,6 +139,10 @@ impl Bdev for FileBdev {
         let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
         let Self { ref file, alignment, ways, engine, polled, .. } = *self;
         Ok(Some(Arc::new(Self { info, file: file.clone(), alignment, ways, engine, polled })))
+    }
+
+    fn needs_ring(&self) -> bool {
+        self.engine != Engine::Threads
     }
 
     fn space(&self) -> Option<Space> {

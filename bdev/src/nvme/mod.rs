@@ -11,6 +11,7 @@ mod device;
 mod identify;
 mod ioctl;
 mod jobs;
+mod kind;
 mod limits;
 mod open;
 mod probe;
@@ -30,6 +31,7 @@ use crate::error::OpenError;
 use crate::file::Iopoll;
 use crate::info::{Info, Names};
 
+pub(crate) use kind::KIND;
 pub(crate) use ring::NvmeRing;
 
 use jobs::Terms;
@@ -91,6 +93,10 @@ impl Bdev for NvmeBdev {
         let Self { names, file, claim, size_file, .. } = self;
         let (names, file, claim, size_file) = (names.clone(), file.clone(), claim.clone(), size_file.clone());
         Ok(Some(Arc::new(Self { info, names, terms, polled, file, claim, size_file })))
+    }
+
+    fn needs_ring(&self) -> bool {
+        true
     }
 
     fn names(&self) -> Option<&Names> {

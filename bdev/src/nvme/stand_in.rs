@@ -64,6 +64,10 @@ impl Bdev for StandIn {
         Ok(Some(Arc::new(Self { info, names: self.names.clone(), inner })))
     }
 
+    fn needs_ring(&self) -> bool {
+        self.inner.needs_ring()
+    }
+
     fn space(&self) -> Option<Space> {
         self.inner.space()
     }

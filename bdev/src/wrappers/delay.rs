@@ -11,8 +11,44 @@ use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::info::{Info, Names, Space};
 use crate::op::{IoError, Op, OpKind};
+use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
 
 use super::{Around, Wrapped};
+
+/// A delay as a user writes it.
+pub(crate) const KIND: WrapperKind = WrapperKind {
+    keys: &[
+        Key { name: "delay", form: "delay=TIME", help: "answer each operation late, for tests: 5ms, 60s" },
+        Key {
+            name: "cancel",
+            form: "cancel=yes|no",
+            help: "whether a delayed operation can be cancelled, for tests (default: yes)",
+        },
+    ],
+    read,
+};
+
+#[derive(Debug)]
+struct Late {
+    delay: Duration,
+    cancels: bool,
+}
+
+fn read(keys: &mut Keys) -> ReadWrapper {
+    let cancels = keys.choice("cancel", &[("yes", true), ("no", false)])?;
+    match keys.take("delay") {
+        Some(text) => Ok(Some(Arc::new(Late { delay: units::parse_duration(&text)?, cancels }))),
+        None if cancels => Ok(None),
+        None => Err("cancel=no needs a delay (delay=60s,cancel=no)".into()),
+    }
+}
+
+impl Wrapper for Late {
+    fn wrap(&self, inner: Arc<dyn Bdev>) -> Result<Arc<dyn Bdev>, OpenError> {
+        let late = DelayBdev::new(inner, Delays::all(self.delay));
+        Ok(Arc::new(if self.cancels { late } else { late.without_cancel() }))
+    }
+}
 
 /// How long each kind of operation waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +112,10 @@ impl Bdev for DelayBdev {
 
     fn size_now(&self) -> std::io::Result<u64> {
         self.inner.size_now()
+    }
+
+    fn needs_ring(&self) -> bool {
+        self.inner.needs_ring()
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {

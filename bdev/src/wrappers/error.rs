@@ -12,6 +12,8 @@ use crate::error::OpenError;
 use crate::info::{Info, Names, Space, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
+use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
+
 use super::{Around, Wrapped};
 
 /// A set of kinds of operations.
@@ -97,6 +99,86 @@ impl Errors {
     }
 }
 
+/// Errors as a user writes them.
+pub(crate) const KIND: WrapperKind = WrapperKind {
+    keys: &[
+        Key {
+            name: "error",
+            form: "error=KIND[@FROM-TO]",
+            help: "operations fail, for tests: medium, no-space, gone, busy, read-only",
+        },
+        Key { name: "error-rate", form: "error-rate=RATE", help: "as many of them, 0 to 1 (default: 1)" },
+        Key {
+            name: "error-ops",
+            form: "error-ops=OP+OP...",
+            help: "of these: read, write, flush, unmap, zero, extents (default: all but flush)",
+        },
+    ],
+    read,
+};
+
+const ERRORS: [(&str, IoError); 5] = [
+    ("medium", IoError::Medium),
+    ("no-space", IoError::NoSpace),
+    ("gone", IoError::Gone),
+    ("busy", IoError::Busy),
+    ("read-only", IoError::ReadOnly),
+];
+
+impl Wrapper for Errors {
+    fn wrap(&self, inner: Arc<dyn Bdev>) -> Result<Arc<dyn Bdev>, OpenError> {
+        Ok(Arc::new(ErrorBdev::new(inner, self.clone())))
+    }
+}
+
+fn read(keys: &mut Keys) -> ReadWrapper {
+    let (rate, ops) = (keys.take("error-rate"), keys.take("error-ops"));
+    let Some(text) = keys.take("error") else {
+        return match rate.or(ops) {
+            None => Ok(None),
+            Some(_) => Err("error-rate= and error-ops= need an error (error=medium,error-rate=0.01)".into()),
+        };
+    };
+    let (name, range) = match text.split_once('@') {
+        Some((name, range)) => (name, Some(read_range(range)?)),
+        None => (text.as_str(), None),
+    };
+    let known = ERRORS.iter().find(|(known, _)| *known == name);
+    let (_, error) = known.ok_or_else(|| {
+        let names: Vec<_> = ERRORS.iter().map(|(name, _)| *name).collect();
+        format!("error={name} is unknown; it can be {}", names.join(", "))
+    })?;
+    let all = Errors::all(*error);
+    let (range, rate, kinds) = (range.unwrap_or(all.range), read_rate(rate)?, read_ops(ops)?.unwrap_or(all.kinds));
+    Ok(Some(Arc::new(Errors { error: *error, range, rate, kinds })))
+}
+
+fn read_range(text: &str) -> Result<Range<u64>, String> {
+    let bad = || format!("'{text}' is no range of bytes; write its two ends (error=medium@0-1M)");
+    let (from, to) = text.split_once('-').ok_or_else(bad)?;
+    let range = units::parse_size(from)?..units::parse_size(to)?;
+    if range.is_empty() { Err(bad()) } else { Ok(range) }
+}
+
+fn read_rate(text: Option<String>) -> Result<f64, String> {
+    let Some(text) = text else { return Ok(1.0) };
+    match text.parse::<f64>() {
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
+        _ => Err(format!("error-rate={text} is out of range; it can be 0 to 1 (0.01 is one of a hundred)")),
+    }
+}
+
+fn read_ops(text: Option<String>) -> Result<Option<Kinds>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let mut kinds = Kinds::NONE;
+    for op in text.split('+') {
+        let kind = Kinds::named(op);
+        let unknown = || format!("error-ops={op} is unknown; write one or more of {}", Kinds::NAMES.join("+"));
+        kinds = kinds.with(kind.ok_or_else(unknown)?);
+    }
+    Ok(Some(kinds))
+}
+
 /// A device that fails now and then.
 #[derive(Debug)]
 pub struct ErrorBdev {
@@ -123,6 +205,10 @@ impl Bdev for ErrorBdev {
 
     fn size_now(&self) -> std::io::Result<u64> {
         self.inner.size_now()
+    }
+
+    fn needs_ring(&self) -> bool {
+        self.inner.needs_ring()
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {

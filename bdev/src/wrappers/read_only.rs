@@ -33,6 +33,10 @@ impl Bdev for ReadOnlyBdev {
         self.inner.size_now()
     }
 
+    fn needs_ring(&self) -> bool {
+        self.inner.needs_ring()
+    }
+
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         Ok(self.inner.resized()?.map(|inner| Arc::new(Self::new(inner)) as Arc<dyn Bdev>))
     }

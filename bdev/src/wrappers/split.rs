@@ -1,13 +1,48 @@
 //! The wrapper that makes a part of a device a disk of its own.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::info::{Info, Space, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
+use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
 
 use super::{Around, Wrapped};
+
+/// A part of a device as a user writes it.
+pub(crate) const KIND: WrapperKind = WrapperKind {
+    keys: &[Key { name: "split", form: "split=OFFSET+SIZE", help: "only this part is the disk: 1G+512M" }],
+    read,
+};
+
+/// The bytes of the part.
+#[derive(Debug)]
+struct Part(Range<u64>);
+
+fn read(keys: &mut Keys) -> ReadWrapper {
+    let Some(text) = keys.take("split") else { return Ok(None) };
+    let (offset, size) = text
+        .split_once('+')
+        .ok_or_else(|| format!("split={text} is no part; write where it begins and its size (split=1G+512M)"))?;
+    let (offset, size) = (units::parse_size(offset)?, units::parse_size(size)?);
+    match offset.checked_add(size) {
+        Some(end) if size > 0 => Ok(Some(Arc::new(Part(offset..end)))),
+        _ => Err(format!("split={text} is no part of any disk: give it a size")),
+    }
+}
+
+impl Wrapper for Part {
+    fn wrap(&self, inner: Arc<dyn Bdev>) -> Result<Arc<dyn Bdev>, OpenError> {
+        let Range { start, end } = self.0;
+        Ok(Arc::new(SplitBdev::new(inner, start, end - start)?))
+    }
+
+    fn part(&self) -> Option<Range<u64>> {
+        Some(self.0.clone())
+    }
+}
 
 /// A part of a device.
 #[derive(Debug)]
@@ -59,6 +94,10 @@ impl Bdev for SplitBdev {
 
     fn size_now(&self) -> std::io::Result<u64> {
         Ok(self.inner.size_now()?.saturating_sub(self.offset).min(self.size))
+    }
+
+    fn needs_ring(&self) -> bool {
+        self.inner.needs_ring()
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {

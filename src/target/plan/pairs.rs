@@ -5,7 +5,9 @@ use std::hash::Hash;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{BackendConfig, ControllerConfig, DiskConfig, MAX_TARGETS, PlacedDisk};
+use bdev::{Data, Wanted};
+
+use crate::config::{ControllerConfig, DiskConfig, MAX_TARGETS, PlacedDisk};
 
 use super::PlanError;
 
@@ -35,7 +37,7 @@ impl Pairs {
     /// Pairs disks, the most certain first.
     pub(super) fn find(running: &[ControllerConfig], wanted: &[ControllerConfig]) -> Self {
         let mut pairs = Self::default();
-        let is_null = |placed: &Placed| matches!(placed.disk.backend, BackendConfig::Null { .. });
+        let is_null = |placed: &Placed| placed.disk.device.data() == Data::Nowhere;
         pairs.pair(running, wanted, |placed| Some(Arc::as_ptr(placed.disk)), false);
         pairs.pair(running, wanted, |placed| Some((placed.place, content(placed.disk))), false);
         pairs.pair(running, wanted, |placed| is_null(placed).then(|| (placed.place, sizeless(placed.disk))), true);
@@ -104,13 +106,13 @@ impl Pairs {
     ) -> Result<(), PlanError> {
         let (mut files, mut memories) = (HashMap::<_, Vec<_>>::new(), HashMap::new());
         for Placed { place, disk } in all(running) {
-            file(&disk.backend).into_iter().for_each(|path| files.entry(path).or_default().push(disk));
+            file(&disk.device).into_iter().for_each(|path| files.entry(path).or_default().push(disk));
             if is_memory(disk) {
                 memories.insert((place, sizeless(disk)), disk);
             }
         }
         for Placed { place, disk } in all(wanted).filter(|to| !self.has(to.disk)) {
-            let others = file(&disk.backend).and_then(|path| files.get(path)).into_iter().flatten();
+            let others = file(&disk.device).and_then(|path| files.get(path)).into_iter().flatten();
             if let Some(served) = others.into_iter().find(|served| !may_stand_beside(disk, served)) {
                 return Err(PlanError::SameFile { disk: disk.text.clone(), served: served.text.clone() });
             }
@@ -162,20 +164,21 @@ fn all(controllers: &[ControllerConfig]) -> impl Iterator<Item = Placed<'_>> {
 }
 
 /// The file or device that is opened.
-fn file(backend: &BackendConfig) -> Option<&Path> {
-    match backend {
-        BackendConfig::File { path, .. } | BackendConfig::Nvme { path, .. } => Some(path),
-        BackendConfig::Null { .. } | BackendConfig::Mem { .. } => None,
+fn file(device: &Wanted) -> Option<&Path> {
+    match device.data() {
+        Data::At(path) => Some(path),
+        Data::Memory | Data::Nowhere => None,
     }
 }
 
 fn is_memory(disk: &DiskConfig) -> bool {
-    matches!(disk.backend, BackendConfig::Mem { .. })
+    disk.device.data() == Data::Memory
 }
 
 /// Whether a disk on the same file may be opened: readers share it, and parts are looked at when they are opened.
 fn may_stand_beside(disk: &DiskConfig, served: &DiskConfig) -> bool {
-    disk.read_only && served.read_only || disk.wrappers.split.is_some() && served.wrappers.split.is_some()
+    let (disk, served) = (&disk.device, &served.device);
+    disk.is_read_only() && served.is_read_only() || disk.part().is_some() && served.part().is_some()
 }
 
 /// All that a disk is but its address and how that was written.
@@ -185,9 +188,6 @@ fn content(disk: &DiskConfig) -> DiskConfig {
 
 /// The same without the size of one that is made of nothing.
 fn sizeless(disk: &DiskConfig) -> DiskConfig {
-    let mut disk = content(disk);
-    if let BackendConfig::Null { size } | BackendConfig::Mem { size } = &mut disk.backend {
-        *size = 0;
-    }
-    disk
+    let disk = content(disk);
+    DiskConfig { device: disk.device.without_size(), ..disk }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 /// Bytes from `4096`, `512K`, `64M`, `10G`, `1T` (powers of 1024, an `iB` or `B` behind them is ignored).
-pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What is wrong with the text, and how it is written.
+pub fn parse_size(text: &str) -> Result<u64, String> {
     let hint = || format!("'{text}' is not a size; write bytes, or a number with K, M, G, T or P (size=10G)");
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -22,8 +25,11 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("'{text}' is more than 2^64 bytes"))
 }
 
-/// A duration from `60s`, `5ms`, `100us`, `250ns`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A duration from `60s`, `5ms`, `100us`, `250ns`; at most a day in seconds.
+///
+/// # Errors
+/// What is wrong with the text, and how it is written.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let hint = || format!("'{text}' is not a duration; write a number with ns, us, ms or s (delay=5ms)");
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
