@@ -58,7 +58,15 @@ fn serve_devices(name: &'static str, block: &str) {
     for said in of_each(&guest, "twice").into_iter().chain(guest.results("claimed")) {
         assert!(said.contains("is in use"), "{said}");
     }
-    assert_eq!((guest.results("claimed").len(), guest.results("gone").len()), (1, 1));
+    let (claimed, gone) = (guest.results("claimed"), guest.results("gone"));
+    assert!(
+        claimed.len() == 1 && gone.len() == 1 && gone[0].contains("sense 4/3e/01"),
+        "LOGICAL UNIT FAILURE: {gone:?}"
+    );
+    let maps = guest.results("map");
+    let written = (4 << 20) / block.parse::<u64>().expect("a number") - 1;
+    let first: Option<u64> = maps[0].split(',').next().and_then(|range| range.strip_prefix("0-")?.parse().ok());
+    assert!(first.is_some_and(|last| last >= written) && maps[1].is_empty(), "{maps:?}");
     let forbidden = guest.results("forbidden");
     assert!(forbidden[0].contains(", threads, direct"), "{forbidden:?}");
     assert_eq!(guest.results("warning"), ["1"]);
