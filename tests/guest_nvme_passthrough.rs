@@ -9,8 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use common::{SOCKET, Target, cpumask, directory};
-use guest::Lab;
 use guest::programs::{integration_test, load_generator, provide};
+use guest::{Lab, Machine};
 
 /// The size that the suite of `bdev` wants.
 const SUITE_BYTES: u64 = (4 << 20) + 5 * 4096;
@@ -19,107 +19,21 @@ const DISK_BYTES: u64 = 64 << 20;
 /// With commands of 128 KiB, and 16 blocks that are written as a whole: as many in normal operation as when power fails.
 const NVME: &str = "mdts=5,atomic.dn=on,atomic.awun=15,atomic.awupf=15";
 
-/// Controllers by their serial numbers, and what becomes of their queues where the kernel wants one to poll: of a single one
-/// none is left for that.
-const CONTROLLERS: [(&str, &str, &str); 2] =
-    [("POLLED", "", ", iopoll"), ("RINGING", ",max_ioqpairs=1", ", no iopoll: the device has no poll queues")];
+/// Controllers by their serial numbers, the number before that of their first namespace, and what becomes of their queues where
+/// the kernel wants one to poll: of a single one none is left for that.
+const CONTROLLERS: [(&str, usize, &str, &str); 2] =
+    [("POLLED", 0, "", ", iopoll"), ("RINGING", 10, ",max_ioqpairs=1", ", no iopoll: the device has no poll queues")];
 
-/// What QEMU writes of the flushes and deallocations that its disks are told.
+const SCRIPT: &str = concat!(include_str!("guest/nvme_passthrough.sh"), include_str!("guest/nvme_grows.sh"));
+
+/// What QEMU writes of each command to a namespace.
 const TRACE: &str = "nvme.trace";
 
-/// Namespaces of each, from number 1 on: bytes and block size.
+/// Bytes that `tests/inside.rs` writes at the end of a disk that has grown, none of them zero.
+const GROWN_BYTES: usize = 4096;
+
+/// Namespaces of each controller: bytes and block size.
 const NAMESPACES: [(u64, u32); 4] = [(SUITE_BYTES, 512), (SUITE_BYTES, 4096), (DISK_BYTES, 512), (DISK_BYTES, 4096)];
-
-const SCRIPT: &str = r#"
-cd /job/files
-# The kernel numbers controllers and namespaces in whatever order its scans end, so that nvme0n1 need not be the first.
-# controller SERIAL: nvme0
-controller() {
-    for one in /sys/class/nvme/nvme*; do
-        [ "$(tr -d ' ' <"$one/serial")" != "$1" ] || { echo "${one##*/}"; return; }
-    done
-    fail "no controller $1"
-}
-# node SERIAL NSID: the end that the names of a namespace's nodes share (0n1).
-node() {
-    controller=$(controller "$1")
-    for disk in "/sys/block/${controller}n"*; do
-        [ "$(cat "$disk/nsid")" != "$2" ] || { echo "${disk##*/nvme}"; return; }
-    done
-    fail "no namespace $2 of $1"
-}
-# nodes PREFIX NSID...: of both controllers
-nodes() {
-    prefix=$1 comma=
-    shift
-    for serial in POLLED RINGING; do
-        for nsid in "$@"; do printf '%s/dev/%s%s' "$comma" "$prefix" "$(node "$serial" "$nsid")"; comma=,; done
-    done
-}
-# One after the other: they share namespaces, and the first wants them as they are.
-{
-    ANNULUS_TEST_NVME=$(nodes ng 1 2) ./suite --exact namespaces --nocapture &&
-        ANNULUS_TEST_WRAPPED=/dev/ng$(node POLLED 3) ./suite --exact wrapped_namespaces --nocapture &&
-        ANNULUS_TEST_ATOMIC=$(nodes nvme 1) ./suite --exact atomic_block_devices --nocapture
-} >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
-cat /tmp/suite
-result suite "$(grep -c '^NVMe namespace' /tmp/suite)"
-result polled "$(grep -c '^NVMe namespace.*, iopoll$' /tmp/suite)"
-result wrapped "$(grep -c '^wrapped: .*NVMe namespace' /tmp/suite)"
-result atomic "$(grep -c '^block device .* atomic writes of up to ' /tmp/suite)"
-
-# serve DISK: on a socket, until stop.
-serve() {
-    ./annulus serve --cpumask 0x1 --idle adaptive --socket /tmp/n.sock --disk "$1" >/tmp/serve 2>&1 &
-    served=$!
-    tenths=0
-    until grep -q '^ready$' /tmp/serve; do
-        tenths=$((tenths + 1))
-        [ "$tenths" -lt 600 ] && kill -0 "$served" || { cat /tmp/serve; fail "nothing serves $1"; }
-        sleep 0.1
-    done
-}
-stop() {
-    kill -INT "$served"
-    wait "$served" || { cat /tmp/serve; fail "the target did not end well"; }
-    rm -f /tmp/n.sock
-}
-
-# commands CONTROLLER KIND: those that the device counts, of whatever way they came.
-commands() { nvme smart-log "/dev/$1" | sed -n "s/^[Hh]ost[_ ]$2[_ ][Cc]ommands[^:]*: *\([0-9,]*\).*/\1/p" | tr -d ,; }
-# interrupts CONTROLLER: of its queues for I/O.
-interrupts() { awk -v queue="$1q[1-9]" '$0 ~ queue { for (i = 2; i <= 3; i++) n += $i } END { print n + 0 }' /proc/interrupts; }
-
-# try SERIAL NSID KIND: serves a namespace to a load, and to tests of what else it does.
-try() {
-    controller=$(controller "$1")
-    node=$(node "$1" "$2")
-    name=nvme$node
-    before=$(commands "$controller" '[Ww]rite')
-    serve "$3/dev/ng$node"
-    result disk "$(grep 'target 0 lun 0' /tmp/serve)"
-    ! ./annulus serve --socket /tmp/other.sock --disk "/dev/$name" >/tmp/other 2>&1 || fail "served twice"
-    result refused "$(grep -c 'in use' /tmp/other)"
-    rings=$(interrupts "$controller")
-    ./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/50:64k/30:1m/20 --size 32m --verify \
-        --number-ios 200 --runtime 200s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load on $name"; }
-    result interrupts "$(($(interrupts "$controller") - rings))"
-    for test in what_compares_and_changes_reaches_the_disk atomic_writes_reach_the_disk; do
-        ANNULUS_TEST_INSIDE=/tmp/n.sock ./inside --exact "$test" --nocapture >/tmp/inside 2>&1 ||
-            { cat /tmp/inside /tmp/serve; fail "$test: $name"; }
-    done
-    grep '^ANNULUS-RESULT' /tmp/inside
-    stop
-    result blocks "$(blockdev --getss "/dev/$name")"
-    # The pattern of the load is on the device, as its block device shows.
-    result holds_data "$(dd if="/dev/$name" bs=1M count=32 2>/dev/null | tr -d '\0' | head -c 1 | wc -c)"
-    result writes "$(($(commands "$controller" '[Ww]rite') - before))"
-}
-try POLLED 3 nvme:
-try POLLED 4 ''
-try RINGING 3 nvme:
-try RINGING 4 ''
-"#;
 
 #[test]
 fn namespaces_are_served_by_their_own_commands() {
@@ -141,20 +55,21 @@ fn namespaces_are_served_by_their_own_commands() {
     args.extend(["--cpus", "2", "--append", "nvme_core.multipath=N nvme.poll_queues=1"].map(str::to_owned));
     args.extend(programs.into_iter().flat_map(|name| ["--file".into(), name]));
     args.push("--".into());
-    for option in ["-trace", "pci_nvme_flush_ns", "-trace", "pci_nvme_dsm", "-D", TRACE] {
+    for option in ["-trace", "pci_nvme_io_cmd", "-D", TRACE] {
         args.push(option.to_owned());
     }
-    for (serial, queues, _) in CONTROLLERS {
+    for (serial, base, queues, _) in CONTROLLERS {
         args.extend(["-device".into(), format!("nvme,id={serial},serial={serial},{NVME}{queues}")]);
         for (index, (bytes, block)) in NAMESPACES.into_iter().enumerate() {
-            let (id, nsid) = (format!("{serial}{index}"), index + 1);
+            let (id, nsid) = (format!("{serial}{index}"), base + index + 1);
             let file = target.path(&format!("{id}.raw"));
             File::create(&file).and_then(|file| file.set_len(bytes)).expect("a namespace's file");
             let size = format!("logical_block_size={block},physical_block_size={block}");
             args.push("-drive".into());
             args.push(format!("file={},if=none,id={id},format=raw,discard=unmap", file.display()));
             args.push("-device".into());
-            args.push(format!("nvme-ns,bus={serial},nsid={nsid},drive={id},{size}"));
+            let names = format!("eui64={:#x},nguid={},uuid={}", eui64(nsid), nguid(nsid), uuid(nsid));
+            args.push(format!("nvme-ns,bus={serial},nsid={nsid},drive={id},{size},{names}"));
         }
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -169,7 +84,7 @@ fn namespaces_are_served_by_their_own_commands() {
     for writes in guest.results("writes") {
         assert!(writes.parse::<u64>().expect("a count") > 50, "the device has seen {writes} writes");
     }
-    let ways = CONTROLLERS.iter().flat_map(|(_, _, way)| [way; 2]);
+    let ways = CONTROLLERS.iter().flat_map(|(_, _, _, way)| [way; 2]);
     for (disk, way) in guest.results("disk").iter().zip(ways) {
         assert!(disk.contains("NVMe namespace") && disk.contains(way), "{way}: {disk}");
     }
@@ -183,10 +98,102 @@ fn namespaces_are_served_by_their_own_commands() {
         }
     }
     let trace = std::fs::read_to_string(target.path(TRACE)).expect("what the device has seen");
-    let seen = |words: &str| trace.lines().filter(|line| line.trim_end().ends_with(words)).count();
-    for nsid in 1..=NAMESPACES.len() {
-        assert!(seen(&format!("pci_nvme_flush_ns nsid {nsid:#x}")) > 0, "no flush of namespace {nsid} has arrived");
+    for nsid in CONTROLLERS.iter().flat_map(|(_, base, ..)| (1..=NAMESPACES.len()).map(move |index| base + index)) {
+        let namespace = format!(" nsid {nsid:#x} ");
+        let of = |opcode: u8| {
+            let opcode = format!(" opc {opcode:#x} ");
+            trace.lines().filter(|line| line.contains(&namespace) && line.contains(&opcode)).count()
+        };
+        // Flush, Compare, Write Zeroes, Dataset Management.
+        assert!(of(0) > 0 && of(9) > 0, "namespace {nsid}: {} flushes, {} deallocations", of(0), of(9));
+        if nsid % 10 < 3 {
+            assert!(of(5) > 0 && of(8) > 0, "namespace {nsid}: {} Compare, {} Write Zeroes", of(5), of(8));
+            assert!(of(9) > 20, "namespace {nsid}: a deallocation for each awkward range, not {}", of(9));
+        }
     }
-    assert!(seen("pci_nvme_dsm nr 1 attr 0x4") > 80, "there is a deallocation for each awkward range");
+    says_what_the_device_says(&guest);
+    stands_in_and_is_protected(&guest);
+    let looped = &guest.results("looped")[0];
+    assert!(looped.contains("NVMe namespace") && looped.contains("no compare, no verify"), "{looped}");
+    assert_eq!(guest.results("grown"), [GROWN_BYTES.to_string(), GROWN_BYTES.to_string()]);
     target.stop();
+}
+
+/// The pages that a guest reads, beside what the kernel and the device of that guest say.
+fn says_what_the_device_says(guest: &Machine) {
+    let [serials, designators, limits, provisioning] = ["80", "83", "b0", "b2"].map(|page| {
+        let pages = guest.results(&format!("page_{page}"));
+        assert_eq!(pages.len(), 5, "four namespaces, and one by its block device: {pages:?}");
+        pages.iter().map(|page| unhex(page)).collect::<Vec<_>>()
+    });
+    let said = |key: &str| guest.results(key);
+    let number = |key: &str, index: usize| said(key)[index].parse::<u32>().expect("a number");
+    for (index, (serial, nsid)) in
+        [("POLLED", 3), ("POLLED", 4), ("RINGING", 13), ("RINGING", 14)].into_iter().enumerate()
+    {
+        assert_eq!(serials[index][4..], *format!("{serial}_{nsid}").as_bytes());
+        let designator = |kind: u8, id: &[u8]| [&[0x01, kind, 0, id.len() as u8][..], id].concat();
+        let eui64 = eui64(nsid).to_be_bytes();
+        assert_eq!((&said("eui64")[index], &said("nguid")[index]), (&hex(&eui64), &nguid(nsid)));
+        assert_eq!(said("uuid")[index], uuid(nsid));
+        // SPC-5: EUI-64 based ones of 8 and 16 bytes; a UUID stands behind two bytes.
+        let uuid = [&[0x10, 0][..], &unhex(&uuid(nsid).replace('-', ""))].concat();
+        for wanted in [designator(2, &eui64), designator(2, &unhex(&nguid(nsid))), designator(0xa, &uuid)] {
+            let found = designators[index].windows(wanted.len()).any(|part| part == wanted);
+            assert!(found, "{serial} {nsid}: no {} in {}", hex(&wanted), hex(&designators[index]));
+        }
+        let page = &limits[index];
+        let field = |at: usize| u32::from_be_bytes(page[at..at + 4].try_into().expect("4 bytes"));
+        // Both count from 0 in the device; its alignments divide its sizes.
+        let granularity = u32::from(u16::from_be_bytes([page[6], page[7]]));
+        assert_eq!(granularity, number("npwg", index) + 1, "OPTIMAL TRANSFER LENGTH GRANULARITY");
+        assert_eq!((number("npwa", index), number("npda", index)), (number("npwg", index), number("npdg", index)));
+        assert_eq!(field(28), number("npdg", index) + 1, "OPTIMAL UNMAP GRANULARITY");
+        assert_eq!(field(32), 1 << 31, "UNMAP GRANULARITY ALIGNMENT");
+        assert_eq!(field(44), 16, "MAXIMUM ATOMIC TRANSFER LENGTH");
+        // LBPU, LBPWS, LBPWS10, and LBPRZ if deallocated blocks read as zeroes.
+        let zeroes = if number("dlfeat", index) & 7 == 1 { 0x04 } else { 0 };
+        assert_eq!((provisioning[index][5], provisioning[index][6] & 7), (0xe0 | zeroes, 2));
+    }
+    // Whichever way it is served it is one disk.
+    assert_eq!((&serials[4], &designators[4]), (&serials[0], &designators[0]));
+}
+
+/// The block device in the place of commands, and what is read-only.
+fn stands_in_and_is_protected(guest: &Machine) {
+    let only = |key: &str| guest.results(key).pop().unwrap_or_default();
+    let instead = only("instead");
+    assert!(
+        instead.contains(", threads, direct") && instead.contains("instead of the commands of /dev/ng"),
+        "{instead}"
+    );
+    let warnings = only("warnings");
+    assert!(warnings.starts_with("1 ") && warnings.contains("kernel.io_uring_disabled"), "{warnings}");
+    assert!(warnings.contains("is served instead by threads"), "{warnings}");
+    assert!(only("insisted").contains("Leave `nvme:` out"), "{}", only("insisted"));
+    assert!(only("key").contains("does not fit an NVMe namespace"), "{}", only("key"));
+    assert_eq!(guest.results("read_only"), ["7 27 0"; 2]);
+    let protected = guest.results("protected");
+    assert!(protected.len() == 2 && protected.iter().all(|said| said.contains("Add `ro`")), "{protected:?}");
+}
+
+const fn eui64(nsid: usize) -> u64 {
+    0x5254_0012_3456_0000 + nsid as u64
+}
+
+fn nguid(nsid: usize) -> String {
+    format!("{:032x}", (0x1111_2222_3333_4444_u128 << 64) + nsid as u128)
+}
+
+fn uuid(nsid: usize) -> String {
+    format!("6bb1b5a3-6aa9-4a5c-8a6b-{nsid:012x}")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal digits");
+    (0..text.len()).step_by(2).map(byte).collect()
 }

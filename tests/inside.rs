@@ -296,3 +296,66 @@ fn atomic_writes_reach_the_disk() {
     let too_long = write_atomic(0, block, vec![0; ((most + 1) * block) as usize]);
     assert_eq!(guest.execute(0, &too_long).unwrap().sense_code(), Some((5, 0x24, 0)));
 }
+
+/// The pages that tell who a disk is and what it can, for whoever knows what they should say.
+#[test]
+fn what_a_disk_says_of_itself() {
+    let Some(mut guest) = attach() else { return };
+    settle(&mut guest, lun(0));
+    for page in [0x80, 0x83, 0xb0, 0xb2] {
+        let mut data = good(&mut guest, &Command::data_in(lun(0), cdb::inquiry(Some(page), 0x200), 0x200)).data;
+        data.truncate(4 + usize::from(u16::from_be_bytes([data[2], data[3]])));
+        let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+        println!("ANNULUS-RESULT: page_{page:02x} {hex}");
+    }
+}
+
+/// DATA PROTECT for every command that would change the disk; the mode parameter header says so; reads go on.
+#[test]
+fn nothing_is_written_to_a_disk_that_is_read_only() {
+    const WP: u8 = 0x80;
+    let Some(mut guest) = attach() else { return };
+    settle(&mut guest, lun(0));
+    let (block, _) = capacity(&mut guest);
+    let before = good(&mut guest, &Command::read(lun(0), 0, 8, block)).data;
+    let write = Command::write(lun(0), 0, block, pattern(1, 8 * block as usize));
+    let (key, asc, ascq) = guest.execute(0, &write).unwrap().sense_code().expect("it is refused");
+    println!("ANNULUS-RESULT: read_only {key:x} {asc:x} {ascq:x}");
+    let same = vec![0; block as usize];
+    assert_eq!(send(&mut guest, 0x93, 0, (0, 8), same), Some((key, asc, ascq)), "WRITE SAME");
+    // MODE SENSE (6) of all pages: WP stands in the header.
+    assert_eq!(good(&mut guest, &Command::data_in(lun(0), vec![0x1a, 0, 0x3f, 0, 255, 0], 255)).data[2] & WP, WP);
+    assert!(good(&mut guest, &Command::read(lun(0), 0, 8, block)).data == before);
+}
+
+/// Targets 0 and 1 grow, by the shell command in `ANNULUS_TEST_GROW`: the guest is told, and uses what has come.
+#[test]
+fn disks_that_grow_are_as_large_to_the_guest() {
+    const CAPACITY_HAS_CHANGED: (u8, u8, u8) = (6, 0x2a, 9);
+    let Some(mut guest) = attach() else { return };
+    let (disks, command) = ([lun(0), lun(1)], std::env::var("ANNULUS_TEST_GROW").unwrap());
+    disks.iter().for_each(|lun| settle(&mut guest, *lun));
+    let capacity = |lun| Command::data_in(lun, cdb::read_capacity_16(32), 32);
+    let bytes = |data: &[u8]| {
+        let (last, block) = (data[..8].try_into().unwrap(), data[8..12].try_into().unwrap());
+        (u64::from_be_bytes(last) + 1, u32::from_be_bytes(block))
+    };
+    let before = disks.map(|lun| bytes(&good(&mut guest, &capacity(lun)).data));
+    assert!(Process::new("sh").args(["-c", &command]).status().unwrap().success());
+    for (lun, (blocks, block)) in disks.into_iter().zip(before) {
+        let start = Instant::now();
+        while guest.execute(0, &Command::new(lun, cdb::test_unit_ready())).unwrap().sense_code()
+            != Some(CAPACITY_HAS_CHANGED)
+        {
+            assert!(start.elapsed() < LIMIT, "nobody says that {lun:?} has grown");
+            std::thread::yield_now();
+        }
+        let grown = bytes(&good(&mut guest, &capacity(lun)).data);
+        assert_eq!(grown, (2 * blocks, block));
+        let end = grown.0 - CHUNK as u64 / u64::from(block);
+        good(&mut guest, &Command::write(lun, end, block, vec![1; CHUNK]));
+        let read = Command::read(lun, end, CHUNK as u32 / block, block);
+        assert!(good(&mut guest, &read).data == [1; CHUNK]);
+        good(&mut guest, &Command::new(lun, cdb::synchronize_cache_16(0, 0)));
+    }
+}
