@@ -116,6 +116,32 @@ fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// What must not be crossed by what is written as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Boundary {
+    None,
+    /// Each multiple of so many blocks.
+    Every(u32),
+    /// Blocks that no multiple of one number tells, and that nobody can heed.
+    Elsewhere,
+}
+
+impl Boundary {
+    /// NABSN and NABSPF, of normal operation and of a loss of power, and NABO, the first block behind one of either.
+    fn parse(page: &Page) -> Self {
+        // Both count from 0, and 0 stands for none.
+        let size = |at| Some(u16_at(page, at)).filter(|size| *size > 0).map(|size| u32::from(size) + 1);
+        let (normal, power_fail, first) = (size(40), size(44), u16_at(page, 42));
+        match (normal, power_fail) {
+            (None, None) => Self::None,
+            _ if first > 0 => Self::Elsewhere,
+            (None, Some(one)) | (Some(one), None) => Self::Every(one),
+            (Some(one), Some(other)) if one.max(other).is_multiple_of(one.min(other)) => Self::Every(one.min(other)),
+            _ => Self::Elsewhere,
+        }
+    }
+}
+
 /// What is needed of Identify Namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Namespace {
@@ -143,9 +169,7 @@ pub(super) struct Namespace {
     pub(super) optimal_boundary: u32,
     /// NAWUPF in blocks, if the namespace has a value of its own.
     atomic_blocks: Option<u32>,
-    /// NABSPF in blocks and NABO: the boundaries that what is written as a whole when power fails must not cross, and the
-    /// first block behind one. 0 blocks if there are none.
-    atomic_boundary: (u32, u32),
+    atomic_boundary: Boundary,
     /// NGUID, if it has one.
     pub(super) nguid: Option<[u8; 16]>,
     /// EUI64, if it has one.
@@ -163,6 +187,7 @@ impl Namespace {
         // elsewhere, in more bits.
         let said = |bits: u8, at: usize| if features & bits != 0 { u32::from(u16_at(page, at)) + 1 } else { 0 };
         let (writing, deallocating) = (0x30, 0x10);
+        let has_atomics = features & 1 << 1 != 0;
         Some(Self {
             blocks: u64_at(page, 0),
             block_size: if (9..=31).contains(&exponent) { 1 << exponent } else { return None },
@@ -175,12 +200,11 @@ impl Namespace {
             deallocate: Preferred { size: said(deallocating, 68), alignment: said(deallocating, 70) },
             optimal_write: said(writing, 72),
             optimal_boundary: u16_at(page, 46).into(),
-            atomic_blocks: (features & 1 << 1 != 0).then(|| u32::from(u16_at(page, 36)) + 1),
-            // NABSPF counts from 0, and 0 stands for none.
-            atomic_boundary: match u16_at(page, 44) {
-                size if features & 1 << 1 != 0 && size > 0 => (u32::from(size) + 1, u16_at(page, 42).into()),
-                _ => (0, 0),
-            },
+            // It counts from 0, and 0 stands for the controller's.
+            atomic_blocks: Some(u16_at(page, 36))
+                .filter(|said| has_atomics && *said > 0)
+                .map(|said| u32::from(said) + 1),
+            atomic_boundary: if has_atomics { Boundary::parse(page) } else { Boundary::None },
             nguid: Some(page[104..120].try_into().expect("16 bytes")).filter(|id| *id != [0; 16]),
             eui64: Some(page[120..128].try_into().expect("8 bytes")).filter(|id| *id != [0; 8]),
         })
@@ -190,13 +214,14 @@ impl Namespace {
     /// later than a reader comes: what holds then (AWUPF) holds in normal operation, too (AWUN).
     pub(super) fn atomic(&self, controller: &Controller, transfer_bytes: u64) -> Option<Atomic> {
         let blocks = u64::from(self.atomic_blocks.unwrap_or(controller.atomic_blocks));
-        let (boundary, first) = self.atomic_boundary;
-        let boundary = u64::from(boundary) * self.block_size;
-        // Boundaries that the blocks' own count does not show are nobody's to heed.
-        let offered = first == 0 || boundary == 0;
+        let boundary = match self.atomic_boundary {
+            Boundary::None => 0,
+            Boundary::Every(blocks) => u64::from(blocks) * self.block_size,
+            Boundary::Elsewhere => return None,
+        };
         let most = [blocks * self.block_size, transfer_bytes, if boundary > 0 { boundary } else { u64::MAX }];
         let atomic = Atomic::of_blocks(self.block_size as u32, most.into_iter().min()?)?;
-        offered.then_some(Atomic { boundary, ..atomic })
+        Some(Atomic { boundary, ..atomic })
     }
 }
 

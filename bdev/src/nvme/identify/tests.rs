@@ -98,17 +98,35 @@ fn limits_of_commands_count_pages_and_blocks() {
 #[test]
 fn boundaries_of_atomic_writes_are_heeded() {
     let controller = Controller::parse(&page(&[(528, &[0xff, 0xff])]));
-    let of = |features: u8, first: u8, size: u8| {
-        let fields: [(usize, &[u8]); 5] =
-            [(24, &[features]), (36, &[63, 0]), (42, &[first, 0]), (44, &[size, 0]), (128, &[0, 0, 9])];
+    let of = |features: u8, first: u8, normal: u8, power_fail: u8| {
+        let fields: [(usize, &[u8]); 6] = [
+            (24, &[features]),
+            (36, &[63, 0]),
+            (40, &[normal, 0]),
+            (42, &[first, 0]),
+            (44, &[power_fail, 0]),
+            (128, &[0, 0, 9]),
+        ];
         Namespace::parse(&page(&fields)).unwrap().atomic(&controller, 1 << 20)
     };
     let any = |max, boundary| Some(Atomic { unit: 512, max, natural: false, boundary });
-    assert_eq!(of(2, 0, 0), any(64 * 512, 0), "none");
-    assert_eq!(of(2, 0, 127), any(64 * 512, 128 * 512));
-    assert_eq!(of(2, 0, 15), any(16 * 512, 16 * 512), "longer ones always cross one");
-    assert_eq!(of(2, 8, 127), None, "they do not begin where the blocks do");
-    assert_eq!(of(0, 8, 127), any(65536, 0), "fields that the namespace says nothing with");
+    assert_eq!(of(2, 0, 0, 0), any(64 * 512, 0), "none");
+    assert_eq!(of(2, 0, 0, 127), any(64 * 512, 128 * 512));
+    assert_eq!(of(2, 0, 127, 0), any(64 * 512, 128 * 512), "of normal operation alone");
+    assert_eq!(of(2, 0, 127, 63), any(64 * 512, 64 * 512), "both at once");
+    assert_eq!(of(2, 0, 127, 95), None, "multiples of neither fit the other");
+    assert_eq!(of(2, 0, 0, 15), any(16 * 512, 16 * 512), "longer ones always cross one");
+    assert_eq!(of(2, 8, 0, 127), None, "they do not begin where the blocks do");
+    assert_eq!(of(2, 8, 0, 0), any(64 * 512, 0), "the beginning of none");
+    assert_eq!(of(0, 8, 0, 127), any(65536, 0), "fields that the namespace says nothing with");
+}
+
+#[test]
+fn a_namespace_without_a_size_of_its_own_for_atomic_writes_has_that_of_the_controller() {
+    let controller = Controller::parse(&page(&[(528, &[3, 0])]));
+    let of = |own: u8| Namespace::parse(&page(&[(24, &[2]), (36, &[own, 0]), (128, &[0, 0, 9])])).unwrap();
+    let max = |own| of(own).atomic(&controller, 1 << 20).map(|atomic| atomic.max);
+    assert_eq!([max(0), max(1), max(7)], [Some(4 * 512), Some(2 * 512), Some(8 * 512)]);
 }
 
 #[test]
