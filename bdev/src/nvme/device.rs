@@ -3,6 +3,7 @@
 //! It asks and decides; nothing is claimed or tried here.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use crate::error::OpenError;
@@ -36,7 +37,7 @@ impl Device {
         let nsid = ioctl::nsid(file).map_err(|source| failed(path, "find the namespace of", source))?;
         let identify = |nsid, cns| {
             let asked = ioctl::identify(file, nsid, cns);
-            asked.map_err(|source| failed(path, "identify the namespace of", source))
+            asked.map_err(|source| unidentified(path, source))
         };
         // What is about the controller names no namespace.
         let controller = Controller::parse(&*identify(0, CNS_CONTROLLER)?);
@@ -68,6 +69,17 @@ impl Device {
         let size = self.namespace.blocks * self.namespace.block_size;
         let blocks = blocks_of(|| path.display().to_string(), size, terms.block_size)?;
         Ok(info_of(&self.controller, &self.namespace, blocks, terms))
+    }
+}
+
+fn unidentified(path: &Path, source: io::Error) -> OpenError {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let why = "this user may not ask it what it is (before Linux 6.2 that takes CAP_SYS_ADMIN). Give its block \
+                       device, for example /dev/nvme0n1";
+            refused(path, why.to_owned())
+        }
+        _ => failed(path, "identify the namespace of", source),
     }
 }
 

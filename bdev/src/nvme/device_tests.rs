@@ -87,6 +87,13 @@ fn names_are_the_best_that_it_has() {
 }
 
 #[test]
+fn who_may_not_ask_is_told_what_to_give_instead() {
+    let said = |errno| unidentified(Path::new("/dev/ng0n1"), io::Error::from_raw_os_error(errno)).to_string();
+    assert!(said(libc::EACCES).contains("/dev/nvme0n1") && said(libc::EPERM).contains("CAP_SYS_ADMIN"));
+    assert!(said(libc::ENODEV).contains("cannot identify the namespace of"));
+}
+
+#[test]
 fn what_cannot_be_served_is_refused_in_words() {
     let path = Path::new("/dev/ng0n1");
     let said = |change: &dyn Fn(&mut Page), options| {
