@@ -142,6 +142,8 @@ pub struct Wanted {
     common: Common,
     /// What the backend says, without its size where that is no matter.
     says: String,
+    /// What the wrappers say.
+    around: String,
 }
 
 impl Wanted {
@@ -175,8 +177,8 @@ impl Wanted {
         for wrapper in WRAPPERS {
             wrappers.extend((wrapper.read)(keys)?);
         }
-        let says = backend.says();
-        Ok(Self { kind: kind.name, backend, wrappers, common, says })
+        let (says, around) = (backend.says(), format!("{wrappers:?}"));
+        Ok(Self { kind: kind.name, backend, wrappers, common, says, around })
     }
 
     /// Opens the device without what stands around it.
@@ -250,8 +252,8 @@ impl Wanted {
         }
     }
 
-    fn said(&self) -> (&'static str, &str, String, Common) {
-        (self.kind, &self.says, format!("{:?}", self.wrappers), self.common)
+    fn said(&self) -> (&'static str, &str, &str, Common) {
+        (self.kind, &self.says, &self.around, self.common)
     }
 }
 
