@@ -82,6 +82,10 @@ impl RequestQueue {
         if state.entry != luns.well_known() {
             let Some(entry) = luns.find(state.address) else { return self.refuse(slot, ResponseCode::BAD_TARGET) };
             state.entry = entry;
+            if luns.entry(entry).disk.is_none() {
+                // What stands in for a missing unit knows no NACA, and nobody could clear an allegiance there.
+                state.marks.remove(Marks::NACA);
+            }
         }
         self.start(slot, cx);
         self.forget_begun();

@@ -5,8 +5,11 @@ use reactor::Context;
 
 use super::bed::Bed;
 use super::guest::Data;
+use super::live_luns::change;
 use super::sim_disk::{Cancels, SimDisk};
 use crate::scsi::Attention;
+use crate::target::lun_map::Placement;
+use crate::virtio_scsi::Address;
 use crate::virtio_scsi::spec::{
     TASK_ATTR_ACA, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TASK_ATTR_SIMPLE, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA,
     TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
@@ -16,6 +19,7 @@ const OK: u8 = 0;
 const ABORTED: u8 = 2;
 const BAD_TARGET: u8 = 3;
 const RESET: u8 = 4;
+const TRANSPORT_FAILURE: u8 = 6;
 const GOOD: u8 = 0x00;
 const CHECK_CONDITION: u8 = 0x02;
 const ACA_ACTIVE: u8 = 0x30;
@@ -283,4 +287,25 @@ fn it_goes_with_its_unit() {
     ended.sort_unstable();
     assert_eq!(ended, [(ordered, BAD_TARGET), (behind, BAD_TARGET)]);
     assert!(bed.core(0).may_sleep() && bed.core(1).may_sleep());
+}
+
+#[test]
+fn a_fault_for_want_of_a_unit_is_none() {
+    let (mut bed, disk) = bed();
+    let neighbour = Placement { address: Address { target: 0, lun: 1 }, disk: bed.disks[1].clone() };
+    change(&mut bed, |luns| luns.add(neighbour));
+    let first = send(&mut bed, 0, TASK_ATTR_HEAD, 0, &[0x28, 0, 0, 0, 0, 1, 0, 0, 1, 0]);
+    bed.run();
+    let held_back = send(&mut bed, 0, TASK_ATTR_SIMPLE, 1, &FAULT_WITH_NACA);
+    bed.run();
+    change(&mut bed, |luns| assert!(luns.remove(Address { target: 0, lun: 0 })));
+    disk.go();
+    bed.run();
+    let ended: Vec<_> = bed.guest().ended.drain(..).map(|ended| (ended.id, ended.response, ended.sense)).collect();
+    assert_eq!(ended, [(first, TRANSPORT_FAILURE, None), (held_back, OK, Some((5, 0x2500)))]);
+    assert_eq!(
+        told(&mut bed, TASK_ATTR_SIMPLE, 0, &[0; 6]),
+        (CHECK_CONDITION, Some((5, 0x2500))),
+        "and not ACA ACTIVE"
+    );
 }
