@@ -261,7 +261,9 @@ const BAD_TARGET: u8 = 3;
 /// What the end of a request says of reservations and access states; none if it says nothing.
 fn fate(ended: &Ended) -> Option<Fate> {
     const CONFLICT: u8 = 0x18;
+    const ACA_ACTIVE: u8 = 0x30;
     match (ended.response, ended.status, ended.sense) {
+        (0, ACA_ACTIVE, _) | (0, _, Some((5, 0x4900))) => None,
         (0, CONFLICT, _) => Some(Fate::Conflict),
         (0, _, Some((2, 0x040b | 0x040c))) => Some(Fate::NotReady),
         (0, _, Some((5, 0x2500))) => None,

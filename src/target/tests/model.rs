@@ -11,6 +11,8 @@ pub(super) type Place = (u8, u8);
 const MISCOMPARE: (u8, u16) = (0xe, 0x1d00);
 /// LOGICAL UNIT NOT SUPPORTED.
 const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
+/// INVALID MESSAGE ERROR: there is no auto contingent allegiance that a command could belong to, nor is one without a unit.
+const NO_ALLEGIANCE: (u8, u16) = (5, 0x4900);
 /// The target has no logical unit.
 const BAD_TARGET: u8 = 3;
 /// The logical unit went while the command was with it.
@@ -104,14 +106,20 @@ impl Model {
     pub(super) fn ended(&mut self, ended: &Ended) {
         let Some((_, command)) = self.under_way.remove(&ended.id) else { return };
         let is_good = ended.response == 0 && ended.status == 0;
-        let is_conflict = ended.status == 0x18;
+        // RESERVATION CONFLICT and ACA ACTIVE.
+        let is_conflict = matches!(ended.status, 0x18 | 0x30);
         let found_nobody = ended.response == BAD_TARGET || ended.sense == Some(NOT_SUPPORTED);
         let attention_or_not_ready = ended.sense.is_some_and(|(key, _)| matches!(key, 2 | 6));
         let (may, must) = (self.may_vanish.remove(&ended.id), self.must_vanish.remove(&ended.id));
-        let was_not_begun = found_nobody || ended.response == 0 && (is_conflict || attention_or_not_ready);
+        let has_no_place = ended.sense == Some(NO_ALLEGIANCE);
+        let was_not_begun =
+            found_nobody || has_no_place || ended.response == 0 && (is_conflict || attention_or_not_ready);
         let has_vanished = found_nobody || ended.response == TRANSPORT_FAILURE;
         assert!(may || !has_vanished, "{command:?} is served: {ended:?}");
-        assert!(!must || has_vanished || ended.response != 0, "{command:?} is served by nobody: {ended:?}");
+        assert!(
+            !must || has_vanished || has_no_place || ended.response != 0,
+            "{command:?} is served by nobody: {ended:?}"
+        );
         assert!(matches!(ended.response, 0 | 2 | 4) || has_vanished, "{command:?}: {ended:?}");
         assert!(is_good || is_conflict || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
         match command {

@@ -1,5 +1,5 @@
 //! A random life: two guests share disks, and a third one now and then, with commands of several attributes on several queues against task management,
-//! memory that is taken away and given back, resets, reservations, logical units that go, come again and get their disks anew,
+//! memory that is taken away and given back, resets, auto contingent allegiances, reservations, logical units that go, come again and get their disks anew,
 //! and disks that are slow, late, full, broken and out of order, or behind a wrapper. Time is what the simulation says. With every other seed the first guest's requests lie in memory that
 //! is not shared, which its client serves when it likes. Everything comes from one seed, so that a failure can be had again.
 //!
@@ -19,9 +19,11 @@ use super::model::{Command, Model};
 use super::rights::{Deed, Need};
 use super::seed::with_seeds;
 use super::sim_disk::{Cancels, SimDisk};
+use allegiance::Allegiance;
 use functions::Functions;
 use units::{Turn, Units};
 
+mod allegiance;
 mod functions;
 mod requests;
 mod units;
@@ -29,8 +31,8 @@ mod world;
 
 use crate::target::live::Part;
 use crate::virtio_scsi::spec::{
-    TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TASK_ATTR_SIMPLE, TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA,
-    TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
+    TASK_ATTR_ACA, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TASK_ATTR_SIMPLE, TMF_ABORT_TASK, TMF_ABORT_TASK_SET,
+    TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET, TMF_QUERY_TASK, TMF_QUERY_TASK_SET,
 };
 
 /// Seeds that are always run.
@@ -112,6 +114,8 @@ struct Simulation {
     /// By disk.
     books: Vec<Book>,
     functions: Functions,
+    /// By disk: those of the first guest.
+    allegiances: Vec<Allegiance>,
     memory: Memory,
     /// The first guest's.
     units: Units,
@@ -132,6 +136,7 @@ impl Simulation {
             bed.guest().start();
         }
         let books = disks.iter().map(|_| Book::new()).collect();
+        let allegiances = disks.iter().map(|_| Allegiance::default()).collect();
         Self {
             random: Random(seed),
             bed,
@@ -139,6 +144,7 @@ impl Simulation {
             models: Default::default(),
             books,
             functions: Functions::default(),
+            allegiances,
             memory: Memory::Whole,
             units,
             former: Vec::new(),
@@ -184,6 +190,9 @@ impl Simulation {
                     at_risk.push(ended.id);
                 }
                 model.ended(ended);
+                if number != VISITOR {
+                    self.allegiances.iter_mut().for_each(|allegiance| allegiance.ended(number, ended));
+                }
             }
             let is_seen = guest.far.is_none();
             let is_watched = |target: u8| is_seen && (number != 0 || !self.units.may_be_away(target.into()));
@@ -228,6 +237,18 @@ impl Simulation {
         }
     }
 
+    /// Ends the allegiances that there are, and those that come of what they held back.
+    fn clear_allegiances(&mut self) {
+        for _ in 0..OPEN_MAX * QUEUES as usize {
+            if self.bed.guests[0].open() == 0 {
+                return;
+            }
+            (0..DISKS).for_each(|target| self.end_allegiance(target as u8));
+            self.bed.run_out();
+            self.look(None);
+        }
+    }
+
     /// Lets everything come to its end.
     fn end(mut self) {
         for disk in &self.disks {
@@ -249,6 +270,7 @@ impl Simulation {
         self.bed.run_out();
         self.look(None);
         assert!(self.former.is_empty(), "every former life has come to its end");
+        self.clear_allegiances();
         for _ in 0..4 {
             self.units.settle(&mut self.bed);
             self.bed.run_out();

@@ -181,6 +181,8 @@ impl Functions {
     /// A guest's life has ended.
     pub(super) fn life_ended(&mut self, guest: usize, life: usize) {
         self.commands.retain(|&(its, _), _| its != guest);
+        // Its next life uses the same names.
+        self.open.values_mut().for_each(|function| function.must_end.retain(|&(its, _)| its != guest));
         self.units[guest].iter_mut().for_each(|unit| unit.is_due = false);
         let over = self.open.extract_if(.., |&(its, _), _| its == guest);
         self.haunting.extend(over.map(|(_, function)| (life, function, None)));

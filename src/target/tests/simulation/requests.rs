@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// In the CONTROL byte of a CDB.
+const NACA: u8 = 0x04;
+
 impl Simulation {
     pub(super) fn send(&mut self) {
         let number = match self.random.below(10) {
@@ -25,7 +28,7 @@ impl Simulation {
         self.next_stamp += 1;
         // Now and then a stamp that was never there.
         let expected = if self.random.one_in(4) { stamp + (1 << 40) } else { model.guess(place) };
-        let (cdb, command) = match kind {
+        let (mut cdb, command) = match kind {
             0..4 => (write_10(place.1, 1).to_vec(), Command::Write(place, stamp)),
             4 => (compare_and_write(place.1).to_vec(), Command::Compare(place, expected, Some(stamp))),
             5 => (write_same(place.1).to_vec(), Command::Write(place, stamp)),
@@ -40,11 +43,16 @@ impl Simulation {
             _ => (TEST_UNIT_READY.to_vec(), Command::Other),
         };
         let block = |stamp: u64| stamp.to_le_bytes().repeat(64);
+        let allegiance = &mut self.allegiances[usize::from(target)];
         guest.attribute = match self.random.below(24) {
             0 | 1 => TASK_ATTR_ORDERED,
             2 => TASK_ATTR_HEAD,
+            3..9 if number == 0 && allegiance.holds() => TASK_ATTR_ACA,
+            3 if number == 0 && self.random.one_in(8) => TASK_ATTR_ACA,
             _ => TASK_ATTR_SIMPLE,
         };
+        let naca = number == 0 && self.random.one_in(20);
+        *cdb.last_mut().expect("CONTROL is its last byte") |= if naca { NACA } else { 0 };
         let id = match command {
             Command::Write(_, 0) => guest.send(queue, target, &cdb, Data::Out(&unmap_list(place.1))),
             Command::Write(_, stamp) => guest.send(queue, target, &cdb, Data::Out(&block(stamp))),
@@ -57,6 +65,9 @@ impl Simulation {
         };
         model.sent(target, id, command);
         self.functions.sent((number, id), target, queue % CORES as usize);
+        if number == 0 {
+            allegiance.sent(id, guest.attribute, naca);
+        }
         let need = match command {
             Command::Write(..) | Command::Compare(_, _, Some(_)) => Need::Write,
             Command::Read(_) | Command::Compare(_, _, None) => Need::Read,
@@ -84,6 +95,12 @@ impl Simulation {
         self.models[number].sent(target, id, Command::Other);
         self.functions.sent((number, id), target, queue % CORES as usize);
         self.books[usize::from(target)].sent_deed(number, id, deed);
+        let allegiance = &mut self.allegiances[usize::from(target)];
+        match deed {
+            Deed::Preempt { .. } if number != 0 => allegiance.sent_ender(number, id, false),
+            _ if number == 0 => allegiance.sent(id, TASK_ATTR_SIMPLE, false),
+            _ => {}
+        }
         self.note_absence(number, target, id);
     }
 
@@ -115,6 +132,12 @@ impl Simulation {
 
     pub(super) fn manage(&mut self) {
         let number = usize::from(self.random.one_in(4));
+        let held = |target: &u8| self.allegiances[usize::from(*target)].may_hold();
+        let held: Vec<_> = (0..DISKS as u8).filter(held).collect();
+        if !held.is_empty() && self.bed.guests[0].open_in(0) < OPEN_MAX && self.random.one_in(3) {
+            let target = held[self.random.below(held.len() as u64) as usize];
+            return self.end_allegiance(target);
+        }
         let guest = &mut self.bed.guests[number];
         if guest.open_in(0) >= OPEN_MAX {
             return;
@@ -139,5 +162,16 @@ impl Simulation {
         if matches!(function, TMF_LOGICAL_UNIT_RESET | TMF_I_T_NEXUS_RESET) {
             self.books[usize::from(target)].sent_reset(number, tmf, function == TMF_LOGICAL_UNIT_RESET);
         }
+        let ends_own = matches!(function, TMF_LOGICAL_UNIT_RESET | TMF_I_T_NEXUS_RESET | TMF_CLEAR_ACA);
+        if number == 0 && ends_own || function == TMF_LOGICAL_UNIT_RESET {
+            self.allegiances[usize::from(target)].sent_ender(number, tmf, number == 0);
+        }
+    }
+
+    /// CLEAR ACA.
+    pub(super) fn end_allegiance(&mut self, target: u8) {
+        let tmf = self.bed.guests[0].manage(TMF_CLEAR_ACA, target, 0);
+        self.functions.sent_function((0, tmf), TMF_CLEAR_ACA, target, 0);
+        self.allegiances[usize::from(target)].sent_ender(0, tmf, true);
     }
 }

@@ -95,6 +95,7 @@ impl Simulation {
         let turn = self.units.turn(&mut self.bed, target, &self.disks[target], replace);
         if turn.is_some() {
             self.functions.disturbed(0, target as u8);
+            self.allegiances[target].disturbed();
         }
         match turn {
             Some(Turn::Went) => {
@@ -116,6 +117,7 @@ impl Simulation {
         self.models[0].life_ended(self.lives);
         self.books.iter_mut().for_each(|book| book.life_ended(self.lives));
         self.functions.life_ended(0, self.lives);
+        self.allegiances.iter_mut().for_each(Allegiance::life_ended);
         self.former.push(Former { guest: 0, number: self.lives, gate, left, steps: Default::default(), told: None });
         self.lives += 1;
         guest.start();
