@@ -38,8 +38,25 @@ impl Admission {
     ///
     /// # Errors
     /// As those of [`Io::admit`].
+    #[inline]
     pub(crate) fn admit(&self, io: &mut Io, op: &Op, tag: Tag) -> Result<bool, SubmitError> {
         io.admit(self.id)?;
+        if self.is_usual(op) { Ok(false) } else { self.look_closely(io, op, tag) }
+    }
+
+    /// Whether it is a read or write that has nothing against it.
+    #[inline]
+    fn is_usual(&self, op: &Op) -> bool {
+        let may = match op.kind {
+            OpKind::Read => true,
+            OpKind::Write { .. } => !self.read_only,
+            _ => false,
+        };
+        may && op.len != 0 && op.offset <= self.size && op.len <= self.size - op.offset
+    }
+
+    #[inline(never)]
+    fn look_closely(&self, io: &mut Io, op: &Op, tag: Tag) -> Result<bool, SubmitError> {
         let answer = self.answer_at_once(op);
         if let Some(result) = answer {
             io.complete(self.id, Completion { tag, result });

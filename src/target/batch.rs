@@ -3,34 +3,25 @@
 //!
 //! Nearly all of them are READ or WRITE, cut as drivers cut them, with nothing in their way. Where the device does such a
 //! one at once, it goes from chain to response without ever being a request: it has no slot, for nobody could ask for it
-//! before it has ended. All others take the way of [`execute`](super::execute), which decides alone what they come to.
+//! before it has ended. Where the device makes it wait, [`usual`](super::usual) is its way. All others take that of
+//! [`execute`](super::execute), which decides alone what they come to.
 
 use std::ops::Range;
 
-use bdev::{IoError, OpKind, Segment};
+use bdev::{IoError, OpKind};
 
-use crate::scsi::{BlockOp, Outcome};
-use crate::virtio::ring::{Popped, UsualChain};
-use crate::virtio_scsi::{CommandRequest, Framing, GOOD_LEN, Plain, write_good};
+use crate::scsi::Outcome;
+use crate::virtio::ring::Popped;
+use crate::virtio_scsi::{CommandRequest, GOOD_LEN, Plain, write_good};
 
 use super::at_once::AtOnce;
-use super::cx::{CountedChannel, Cx};
-use super::disk::DiskIndex;
-use super::known::KnownUnits;
-use super::lun_map::LunMap;
+use super::cx::Cx;
 use super::request_queue::RequestQueue;
+use super::usual::Usual;
 
 /// Chains that one queue takes in one pass: the others of its reactor get their turn, and the driver is busy with what one
 /// pass published while the next one takes more. With 64, the two worked in lockstep.
 pub(super) const BATCH: usize = 16;
-
-/// What a chain came to that was not answered at once.
-enum Stopped {
-    /// Nothing was done.
-    Nothing,
-    /// The operation failed.
-    Failed(OpKind, IoError),
-}
 
 impl RequestQueue {
     /// Takes up to `count` chains; how many it took.
@@ -83,12 +74,20 @@ impl RequestQueue {
     /// The first `count` chains of the batch become requests, or are done with at once.
     fn begin_batch(&mut self, count: usize, cx: &mut Cx) {
         let mut place = 0;
-        while let Some((stopped, at)) = self.run_at_once(place..count, cx) {
-            match stopped {
-                Stopped::Nothing => self.begin_aside(at, cx),
-                Stopped::Failed(kind, error) => self.fail_aside(at, &Outcome::of_io_error(kind, error)),
+        while place < count {
+            let (at, failed) = self.run_at_once(place..count, cx);
+            place = match failed {
+                Some((kind, error)) => {
+                    self.fail_aside(at, &Outcome::of_io_error(kind, error));
+                    at + 1
+                }
+                None => self.begin_usual(at..count, cx),
+            };
+            // Neither wants it.
+            if place == at && place < count {
+                self.begin_aside(at, cx);
+                place += 1;
             }
-            place = at + 1;
         }
     }
 
@@ -96,7 +95,7 @@ impl RequestQueue {
     #[inline(never)]
     fn begin_aside(&mut self, place: usize, cx: &mut Cx) {
         let Self { batch, chain, slots, .. } = self;
-        let usual = &mut batch[place];
+        let usual = &batch[place];
         let head = usual.take_head();
         let Some(plain) = Plain::of(usual, self.framing) else {
             chain.describe(usual);
@@ -110,50 +109,35 @@ impl RequestQueue {
     /// Ends a request that came to nothing.
     #[cold]
     fn fail_aside(&mut self, place: usize, outcome: &Outcome) {
-        let usual = &mut self.batch[place];
+        let usual = &self.batch[place];
         let head = usual.take_head();
         let plain = Plain::of(usual, self.framing);
         let slot = self.slots.take_plain(head, &plain.expect("it was run as such"));
         self.end(slot, outcome, 0);
     }
 
-    /// Runs the commands of these chains and answers them, up to the first with which that cannot be done: which one, and
-    /// why.
+    /// Runs the commands of these chains and answers them, up to the first with which that cannot be done: which one, and what
+    /// it was if it failed.
     #[inline(never)]
-    fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> Option<(Stopped, usize)> {
+    fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> (usize, Option<(OpKind, IoError)>) {
         let Self { queue, batch, framing, known, .. } = self;
         let (luns, ring, framing) = (&queue.luns, &mut queue.ring, *framing);
         let Range { start, end } = places;
-        if !cx.bars.is_empty() {
-            return (start < end).then_some((Stopped::Nothing, start));
-        }
         known.keep_up(luns);
+        if !cx.bars.is_empty() {
+            return (start, None);
+        }
         let mut ops = AtOnce::new();
         for chain in &batch[start..end] {
-            let Some((disk, op, data)) = usual_op(chain, framing, known, (luns, &cx.channels)) else { break };
-            ops.push(disk, op, data);
+            let usual = Usual::of(chain, framing, known, (luns, &cx.channels));
+            let Some(Usual { plain, known, op }) = usual.filter(|usual| usual.known.entry().is_none()) else { break };
+            ops.push(known.disk(), op, plain.data);
         }
         let (done, failed) = ops.run(&mut cx.channels);
         let at = start + done;
-        let done = &mut batch[start..at];
+        let done = &batch[start..at];
         done.iter().for_each(|chain| write_good(chain.response()));
         ring.push_usual(done, GOOD_LEN);
-        let stopped = failed.map_or(Stopped::Nothing, |(kind, error)| Stopped::Failed(kind, error));
-        (at < end).then_some((stopped, at))
+        (at, failed)
     }
-}
-
-/// The disk that the command of this chain is for, its operation and its data, if it is a usual one that can be done at once.
-#[inline(always)]
-fn usual_op<'a>(
-    chain: &'a UsualChain,
-    framing: Framing,
-    known: &mut KnownUnits,
-    from: (&LunMap, &[CountedChannel]),
-) -> Option<(DiskIndex, BlockOp, &'a [Segment])> {
-    let plain = Plain::of(chain, framing)?;
-    let (lun, cdb) = CommandRequest::peek(plain.header)?;
-    let known = known.find(lun, from)?;
-    let op = known.unit.start(cdb, plain.data_out)?;
-    (op.len == plain.data_len).then_some((known.disk(), op, plain.data))
 }

@@ -218,10 +218,16 @@ impl RequestQueue {
             return self.complete(slot, failed.map_or(Ok(()), Err), cx);
         }
         if !self.try_submit(slot, cx) {
-            self.slots.get(slot).phase = Phase::Waiting;
-            self.waiting.push_back(slot);
-            cx.has_waiting = true;
+            self.wait_for_room(slot, cx);
         }
+    }
+
+    /// The slot's operation found no room.
+    #[cold]
+    pub(super) fn wait_for_room(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        self.slots.get(slot).phase = Phase::Waiting;
+        self.waiting.push_back(slot);
+        cx.has_waiting = true;
     }
 
     /// Gives operations that had to wait to their channels, the oldest first; how many were taken. One whose channel is
@@ -248,8 +254,14 @@ impl RequestQueue {
     }
 
     fn try_submit(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
-        let (tag, op) = (self.name(slot).tag(), self.operation(slot));
         let disk = self.disk_of(slot);
+        self.try_submit_to(disk, slot, cx)
+    }
+
+    /// Gives the slot's operation to the channel of `disk`; false if that is full.
+    #[inline]
+    pub(super) fn try_submit_to(&mut self, disk: DiskIndex, slot: SlotIndex, cx: &mut Cx) -> bool {
+        let (tag, op) = (self.name(slot).tag(), self.operation(slot));
         let (channel, io) = cx.channel(disk);
         match channel.submit(io, &op, tag) {
             Ok(()) => {
@@ -287,6 +299,9 @@ impl RequestQueue {
             return self.end_with_verdict(slot);
         }
         let (command, op) = (state.command, state.op);
+        if let Some(disk) = state.usual {
+            return self.end_usual(slot, cx.tally(disk), result);
+        }
         let entry = self.queue.luns.entry(state.entry);
         match entry.unit.resume(&command, &op, result) {
             Step::Done(outcome) => {

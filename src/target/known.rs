@@ -10,7 +10,7 @@ use crate::virtio_scsi::{Destination, LunAddress};
 
 use super::cx::CountedChannel;
 use super::disk::DiskIndex;
-use super::lun_map::LunMap;
+use super::lun_map::{EntryIndex, LunMap};
 
 /// Units that are remembered. Each LUN has one place, and those from 0 to 255 of a target all have different ones.
 const PLACES: usize = 256;
@@ -20,20 +20,35 @@ const PLACES: usize = 256;
 #[repr(align(32))]
 pub(super) struct Known {
     lun: LunAddress,
-    /// Starts nothing as long as something stands in the way of usual commands, or if the disk may make them wait.
+    /// Starts nothing as long as something stands in the way of usual commands.
     pub(super) unit: QuickUnit,
-    disk: u32,
+    /// Where it is in the map; none if its disk does what it is asked at once, and nobody has to find it there.
+    entry: EntryIndex,
+    disk: u16,
     /// When it was met.
-    epoch: u32,
+    epoch: u16,
 }
 
 const _: () = assert!(size_of::<Known>() == 32);
 
 impl Known {
-    const NOBODY: Self = Self { lun: LunAddress([0; 8]), unit: QuickUnit::NOTHING, disk: 0, epoch: 0 };
+    const NOBODY: Self =
+        Self { lun: LunAddress([0; 8]), unit: QuickUnit::NOTHING, entry: EntryIndex::NONE, disk: 0, epoch: 0 };
 
+    #[inline(always)]
+    pub(super) fn lun(&self) -> LunAddress {
+        self.lun
+    }
+
+    #[inline(always)]
     pub(super) fn disk(&self) -> DiskIndex {
-        DiskIndex(self.disk as usize)
+        DiskIndex(self.disk.into())
+    }
+
+    /// Its entry, if its disk may make a command wait.
+    #[inline(always)]
+    pub(super) fn entry(&self) -> Option<EntryIndex> {
+        (self.entry != EntryIndex::NONE).then_some(self.entry)
     }
 }
 
@@ -42,7 +57,7 @@ impl Known {
 pub(super) struct KnownUnits {
     places: Box<[Known; PLACES]>,
     /// Units that were met in another one are forgotten. Never 0.
-    epoch: u32,
+    epoch: u16,
     /// How often the controller had stirred when it began.
     stirred: u64,
 }
@@ -92,11 +107,12 @@ impl KnownUnits {
     #[cold]
     fn meet(&mut self, place: usize, lun: LunAddress, (luns, channels): (&LunMap, &[CountedChannel])) -> Option<()> {
         let Ok(Destination::Unit(address)) = lun.parse() else { return None };
-        let found = luns.entry(luns.find(address)?);
+        let index = luns.find(address)?;
+        let found = luns.entry(index);
         let (unit, disk) = (found.unit.disk()?, found.disk.as_ref()?.index);
-        let is_quick = found.standing.is_usual() && channels.get(disk.0)?.channel.runs();
-        let unit = if is_quick { unit.quick() } else { QuickUnit::NOTHING };
-        self.places[place] = Known { lun, unit, disk: u32::try_from(disk.0).ok()?, epoch: self.epoch };
+        let unit = if found.standing.is_usual() { unit.quick() } else { QuickUnit::NOTHING };
+        let entry = if channels.get(disk.0)?.channel.runs() { EntryIndex::NONE } else { index };
+        self.places[place] = Known { lun, unit, entry, disk: disk.0.try_into().ok()?, epoch: self.epoch };
         Some(())
     }
 }
@@ -192,7 +208,7 @@ mod tests {
     #[test]
     fn no_unit_is_taken_for_one_of_another_age() {
         let (map, channels, mut known) = (map(&[at(0, 1)]), channels(1), KnownUnits::new());
-        known.epoch = u32::MAX;
+        known.epoch = u16::MAX;
         assert!(known.find(LunAddress::of(at(0, 1)), (&map, &channels)).is_some());
         known.forget();
         assert_eq!(known.epoch, 1);

@@ -21,6 +21,11 @@ mod neighbours;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct EntryIndex(u32);
 
+impl EntryIndex {
+    /// That of no entry.
+    pub(super) const NONE: Self = Self(u32::MAX);
+}
+
 /// Logical units of one controller, by address. Immutable, shared by its workers.
 #[derive(Debug, Clone)]
 pub(crate) struct LunMap {

@@ -72,6 +72,7 @@ mod task_set;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod usual;
 mod worker;
 
 pub use activity::Activity;

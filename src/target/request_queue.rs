@@ -75,7 +75,7 @@ impl RequestQueue {
             crew,
             known: KnownUnits::new(),
             chain: Chain::new(),
-            batch: [const { UsualChain::EMPTY }; BATCH],
+            batch: [const { UsualChain::empty() }; BATCH],
         }
     }
 

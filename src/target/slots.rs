@@ -10,6 +10,7 @@ use crate::scsi::{BlockOp, Command};
 use crate::virtio::ring::{Head, MAX_SEGMENTS, USUAL_SEGMENTS};
 use crate::virtio_scsi::{Address, Plain};
 
+use super::disk::DiskIndex;
 use super::lun_map::EntryIndex;
 use super::stood_in::StoodIn;
 use super::tag::{Generation, SlotIndex};
@@ -78,6 +79,8 @@ pub(crate) struct Slot {
     pub(crate) command: Command,
     /// The operation that it waits for.
     pub(crate) op: BlockOp,
+    /// There if it is a usual READ or WRITE of this disk: then `op` is all of it, and `command` nothing.
+    pub(crate) usual: Option<DiskIndex>,
     /// Bytes that the request's data buffer has, in the command's direction.
     pub(crate) data_len: u64,
     /// The data buffer holds data from the driver.
@@ -144,6 +147,7 @@ impl Slots {
             entry: EntryIndex::default(),
             command: Command::TestUnitReady,
             op: BlockOp::FLUSH,
+            usual: None,
             data_len: 0,
             data_out: false,
             marks: Marks::empty(),
@@ -206,6 +210,7 @@ impl Slots {
         slot.head = Some(head);
         slot.verdict = None;
         slot.is_late = false;
+        slot.usual = None;
         (index, slot)
     }
 

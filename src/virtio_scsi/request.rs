@@ -182,6 +182,12 @@ impl CommandRequest {
         Some((LunAddress(header.read_array(0)), [word(HEADER_LEN), word(HEADER_LEN + 8)]))
     }
 
+    /// The driver's name of the request, of a header that [`CommandRequest::peek`] has taken.
+    #[inline(always)]
+    pub fn id(header: &Segment) -> u64 {
+        u64::from_le_bytes(header.read_array(8))
+    }
+
     #[cold]
     fn read_pieces(pieces: &[Segment], framing: Framing) -> Self {
         let mut bytes = [0; HEADER_LEN + CDB_MAX];

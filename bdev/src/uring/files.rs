@@ -45,7 +45,7 @@ pub(crate) struct FileSlot<T> {
     /// Those of the core's rings that know it by its place.
     registered: [bool; 2],
     /// Its reads and writes go to the ring that polls.
-    pub(crate) polled: bool,
+    polled: bool,
     /// What operations have to heed.
     pub(crate) terms: T,
     /// Operations accepted and not completed.
@@ -76,12 +76,14 @@ impl<T> FileSlot<T> {
 #[derive(Debug)]
 pub(crate) struct FileTable<T> {
     slots: Box<[Option<FileSlot<T>>]>,
+    /// One of them was ever polled for.
+    polls: bool,
 }
 
 impl<T> FileTable<T> {
     /// Room for `count` files.
     pub(crate) fn new(count: u32) -> Self {
-        Self { slots: (0..count).map(|_| None).collect() }
+        Self { slots: (0..count).map(|_| None).collect(), polls: false }
     }
 
     /// Takes a file up, if there is room.
@@ -95,6 +97,18 @@ impl<T> FileTable<T> {
     /// The ring of this kind knows the file by its place now.
     pub(crate) fn set_registered(&mut self, id: FileId, kind: Kind) {
         self.get_mut(id).registered[kind as usize] = true;
+    }
+
+    /// Its reads and writes go to the ring that polls, from now on.
+    pub(crate) fn poll(&mut self, id: FileId) {
+        self.get_mut(id).polled = true;
+        self.polls = true;
+    }
+
+    /// Whether its reads and writes go to the ring that polls.
+    #[inline]
+    pub(crate) fn is_polled(&self, id: FileId) -> bool {
+        self.polls && self.get(id).polled
     }
 
     /// Forgets a file. Returns which of the rings have it registered, by [`Kind`].

@@ -99,10 +99,11 @@ impl<W: Work> Ledger<W> {
     /// The ring for the next part of an operation. A write that is to last goes where its end can be told by the file
     /// system or a flush, which are not polled for; so does all that moves no data, and what is to be tried again: a request that
     /// the kernel has to split, as a disk of the device mapper does, can wait there and cannot be polled for.
+    #[inline]
     pub(crate) fn kind(&self, id: EntryId) -> Kind {
         let entry = self.slab.get(id);
-        let can = matches!(entry.op.kind, OpKind::Read | OpKind::Write { fua: false }) && entry.retries == 0;
-        if can && self.files.get(entry.file).polled { Kind::Poll } else { Kind::Interrupt }
+        let can = || matches!(entry.op.kind, OpKind::Read | OpKind::Write { fua: false }) && entry.retries == 0;
+        if self.files.is_polled(entry.file) && can() { Kind::Poll } else { Kind::Interrupt }
     }
 
     /// Accepts an operation that its channel has admitted: there is a place. `through_bounce` if the file does not take its
@@ -128,7 +129,7 @@ impl<W: Work> Ledger<W> {
         slot.in_flight += 1;
         self.stats.accepted += 1;
         let cursor = Cursor::start(op.segments.as_slice());
-        let (done, part, plan, retries) = (0, 0, None, 0);
+        let (done, part, whole, plan, retries) = (0, 0, None, None, 0);
         let (cancelled, fixed, polled) = (false, false, false);
         // The kernel takes no registered buffer for an atomic write of a file.
         let plain = op.kind.is_atomic();
@@ -139,6 +140,7 @@ impl<W: Work> Ledger<W> {
             file,
             done,
             part,
+            whole,
             cursor,
             bounce,
             plan,
@@ -203,13 +205,14 @@ impl<W: Work> Ledger<W> {
 
     /// Ends an operation that the kernel does not have.
     pub(crate) fn end(&mut self, id: EntryId, result: Result<(), IoError>) -> Done {
-        let entry = self.slab.remove(id);
-        let slot = self.files.get_mut(entry.file);
+        let &Entry { tag, file, bounce, .. } = self.slab.get(id);
+        self.slab.remove(id);
+        let slot = self.files.get_mut(file);
         slot.in_flight -= 1;
-        if let Some(buffer) = entry.bounce {
+        if let Some(buffer) = bounce {
             self.bounce.put(buffer, &mut slot.bounced);
         }
-        Done { channel: slot.channel, completion: Completion { tag: entry.tag, result } }
+        Done { channel: slot.channel, completion: Completion { tag, result } }
     }
 
     /// Marks the operation `tag` of `file` as unwanted, the first time it is asked for.

@@ -3,6 +3,7 @@
 //!
 //! It makes no system call: the [ledger](super::ledger) keeps the operations, the rings ask for the entry of a [`Part`].
 
+use std::num::NonZeroI32;
 use std::ops::ControlFlow;
 
 use io_uring::{cqueue, squeue};
@@ -112,7 +113,11 @@ impl Work for Transfers {
     }
 
     /// The result is the bytes moved, or a negative errno.
+    #[inline]
     fn judge(ops: &mut Ops, id: EntryId, result: i32) -> Verdict {
+        if ops.slab.get(id).whole.is_some_and(|whole| whole.get() == result) {
+            return ControlFlow::Break(Ok(()));
+        }
         match u32::try_from(result) {
             Ok(moved) => ops.moved(id, moved as usize),
             Err(_) => ops.failed(id, result.wrapping_neg()),
@@ -147,6 +152,9 @@ impl Ops {
                     }
                     Buffers::Many { .. } => None,
                 };
+                // Data in a buffer still has to be moved; more than what the kernel moves at once is moved bit by bit.
+                let left = if entry.bounce.is_some() { 0 } else { entry.op.len - entry.done };
+                entry.whole = i32::try_from(left).ok().and_then(NonZeroI32::new);
                 entry.fixed = registered.is_some();
                 self.stats.fixed += u64::from(entry.fixed);
                 What::Move { kind, offset: entry.op.offset + entry.done, from, registered }
@@ -155,6 +163,7 @@ impl Ops {
         Part { target: self.files.target(entry.file, ring), user_data, what }
     }
 
+    #[inline(never)]
     fn moved(&mut self, id: EntryId, moved: usize) -> Verdict {
         let entry = self.slab.get_mut(id);
         if !entry.op.kind.moves_data() {
@@ -190,6 +199,7 @@ impl Ops {
         ControlFlow::Continue(())
     }
 
+    #[cold]
     fn failed(&mut self, id: EntryId, errno: i32) -> Verdict {
         let entry = self.slab.get_mut(id);
         let other_way = entry.plan.as_mut().is_some_and(|plan| plan.retreat(errno));

@@ -335,7 +335,7 @@ fn a_way_that_the_file_does_not_have_is_left_for_the_other() {
 #[test]
 fn what_is_tried_again_is_not_polled_for_until_it_gets_on() {
     let (mut ops, file) = ops(4, 0);
-    ops.files.get_mut(file).polled = true;
+    ops.files.poll(file);
     let memory = Memory::new(&[4096, 4096]);
     let id = ops.accept(file, &memory.op(OpKind::Read, 0), Tag(1), false).unwrap();
     let mut goes_to = |result: Option<i32>| {
@@ -360,7 +360,7 @@ fn only_plain_reads_and_writes_are_polled_for() {
     let mut ops = Ops::new(&config, true).unwrap();
     let file = std::sync::Arc::new(std::fs::File::open("/dev/null").unwrap());
     let file = ops.files.insert(crate::io::ChannelId::for_test(0), file, 0).unwrap();
-    ops.files.get_mut(file).polled = true;
+    ops.files.poll(file);
     let mut ring_of = |kind, len| {
         // SAFETY: as above.
         let segments = unsafe { SegmentSlice::new(&list) };

@@ -102,7 +102,7 @@ impl<W: Work> Rings<W> {
             }
         }
         if let Some(ring) = &self.polling {
-            self.ops.files.get_mut(id).polled = true;
+            self.ops.files.poll(id);
             if ring.add_file(id, file) {
                 self.ops.files.set_registered(id, ring.kind);
             }

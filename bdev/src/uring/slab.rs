@@ -3,6 +3,8 @@
 //! Owns the entries and who is free. It does not know what an entry's operation needs next: that is the
 //! [work](super::ledger::Work) of a ledger.
 
+use std::num::NonZeroI32;
+
 use crate::channel::Tag;
 use crate::op::Op;
 use crate::segment::Segment;
@@ -71,6 +73,8 @@ pub(crate) struct Entry {
     pub(crate) done: u64,
     /// Bytes of the part that is in flight, where its result does not tell.
     pub(crate) part: u64,
+    /// The result of the part that is in flight which says alone that all is done, if there is one.
+    pub(crate) whole: Option<NonZeroI32>,
     pub(crate) cursor: Cursor,
     /// The buffer that stands in for segments which the file does not take.
     pub(crate) bounce: Option<BounceId>,
@@ -130,11 +134,13 @@ impl<T> Slab<T> {
     }
 
     /// Ends an entry. From now on its `user_data` is stale.
-    pub(crate) fn remove(&mut self, id: EntryId) -> T {
+    #[inline]
+    pub(crate) fn remove(&mut self, id: EntryId) {
         let place = &mut self.places[id.0 as usize];
+        assert!(place.entry.is_some(), "an id is used until its entry is removed");
+        place.entry = None;
         place.generation = place.generation.wrapping_add(1);
         self.free.push(id.0);
-        place.entry.take().expect("an id is used until its entry is removed")
     }
 
     /// An entry.
@@ -179,6 +185,7 @@ mod tests {
             file: FileId::for_test(1),
             done: 0,
             part: 0,
+            whole: None,
             cursor: Cursor::default(),
             bounce: None,
             plan: None,
@@ -197,7 +204,7 @@ mod tests {
         let first_data = slab.user_data(first);
         assert_eq!(slab.in_use(), slab.capacity());
         assert_eq!(slab.find(first_data), Some(first));
-        assert_eq!(slab.remove(first).tag, Tag(1));
+        slab.remove(first);
         assert_eq!(slab.find(first_data), None);
         let second = slab.insert(entry(2));
         assert_eq!(slab.find(first_data), None);

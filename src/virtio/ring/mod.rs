@@ -240,7 +240,7 @@ impl Ring {
     /// # Errors
     /// [`RingError`]: the ring is broken, the device needs a reset. Nothing was taken.
     pub fn pop(&mut self, map: &MemMap, chain: &mut Chain) -> Result<Popped, RingError> {
-        let mut usual = UsualChain::EMPTY;
+        let mut usual = UsualChain::empty();
         if self.pop_usual(map, std::slice::from_mut(&mut usual)) == 1 {
             chain.describe(&usual);
             return Ok(Popped::Chain(usual.take_head()));
@@ -291,7 +291,7 @@ impl Ring {
 
     /// As [`Ring::push`], for all of `chains`, which are as [`Ring::pop_usual`] has left them.
     #[inline]
-    pub fn push_usual(&mut self, chains: &mut [UsualChain], written: u32) {
+    pub fn push_usual(&mut self, chains: &[UsualChain], written: u32) {
         match self {
             Self::Split(ring) => ring.push_usual(chains, written),
             Self::Packed(ring) => ring.push_usual(chains, written),

@@ -156,7 +156,7 @@ impl PackedRing {
             let Some((head, end)) = taking.take(chain, at, room) else { break };
             chain.prefetch();
             (at, room, count) = (end, room - head.descriptors, count + 1);
-            chain.head = Some(head);
+            chain.head.set(Some(head));
         }
         self.next_avail = at;
         self.taken = self.size - room;
@@ -259,8 +259,8 @@ impl PackedRing {
 
     /// See [`Ring::push_usual`](super::Ring::push_usual).
     #[inline]
-    pub fn push_usual(&mut self, chains: &mut [UsualChain], written: u32) {
-        chains.iter_mut().for_each(|chain| self.push(chain.take_head(), written));
+    pub fn push_usual(&mut self, chains: &[UsualChain], written: u32) {
+        chains.iter().for_each(|chain| self.push(chain.take_head(), written));
     }
 
     /// See [`Ring::publish`](super::Ring::publish).

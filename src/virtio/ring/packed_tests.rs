@@ -284,7 +284,7 @@ fn usual_chains_are_taken_in_whatever_regions_they_are() {
     let regions = (0..200).map(|region| dma_region(place(region), 0x2000));
     let map = Arc::new(MemMap::new(regions.chain([dma_region(0, MEMORY_LEN)]).collect()));
     let mut driver = PackedDriver::in_map(map.clone(), 64, FLAGS);
-    let (mut ring, mut batch) = (driver.ring(), [const { UsualChain::EMPTY }; 8]);
+    let (mut ring, mut batch) = (driver.ring(), [const { UsualChain::empty() }; 8]);
     for first in (0..200).step_by(8) {
         for region in (first..first + 8).map(|turn| turn * 7) {
             let (header, response) = (Buffer::readable(place(region), 51), Buffer::writable(place(region) + 51, 108));

@@ -140,7 +140,7 @@ impl SplitRing {
         for (chain, &id) in into.iter_mut().zip(&heads[..most]) {
             let Some(descriptors) = fill_usual(chain, areas, tables, memory.borrow(), id) else { break };
             chain.prefetch();
-            chain.head = Some(Head { id, descriptors });
+            chain.head.set(Some(Head { id, descriptors }));
             count += 1;
         }
         self.next_avail = first.wrapping_add(count);
@@ -218,7 +218,7 @@ impl SplitRing {
 
     /// See [`Ring::push_usual`](super::Ring::push_usual).
     #[inline]
-    pub fn push_usual(&mut self, chains: &mut [UsualChain], written: u32) {
+    pub fn push_usual(&mut self, chains: &[UsualChain], written: u32) {
         let left = self.in_flight.checked_sub(chains.len() as u16);
         self.in_flight = left.expect("heads are given back to the ring that they came from");
         for chain in chains {

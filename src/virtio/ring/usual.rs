@@ -3,6 +3,9 @@
 //!
 //! What is not so is for [`Chain`](super::Chain): nothing here ever says that a chain is wrong.
 
+use std::cell::Cell;
+use std::fmt;
+
 use bdev::Segment;
 
 use super::Head;
@@ -15,29 +18,36 @@ pub const USUAL_SEGMENTS: usize = 8;
 
 /// A usual chain: the readable part, then the writable part. Made once, refilled by
 /// [`Ring::pop_usual`](super::Ring::pop_usual).
-#[derive(Debug)]
 #[repr(C, align(64))]
 pub struct UsualChain {
     total_len: u64,
     readable_count: u8,
     count: u8,
     /// There from the pop on, until somebody takes it.
-    pub(super) head: Option<Head>,
+    pub(super) head: Cell<Option<Head>>,
     /// Three of them are in one cache line with what is above.
     segments: [Segment; USUAL_SEGMENTS],
+}
+
+impl fmt::Debug for UsualChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UsualChain").field("readable", &self.readable()).field("writable", &self.writable()).finish()
+    }
 }
 
 const _: () = assert!(std::mem::offset_of!(UsualChain, segments) == 16);
 
 impl UsualChain {
     /// No chain.
-    pub const EMPTY: Self =
-        Self { segments: [Segment::EMPTY; USUAL_SEGMENTS], total_len: 0, readable_count: 0, count: 0, head: None };
+    pub const fn empty() -> Self {
+        let (segments, head) = ([Segment::EMPTY; USUAL_SEGMENTS], Cell::new(None));
+        Self { segments, total_len: 0, readable_count: 0, count: 0, head }
+    }
 
     /// A chain of these segments, for the tests of every room.
     #[cfg(test)]
     pub fn of(readable: &[Segment], writable: &[Segment]) -> Self {
-        let mut chain = Self::EMPTY;
+        let mut chain = Self::empty();
         for (place, segment) in chain.segments.iter_mut().zip(readable.iter().chain(writable)) {
             *place = *segment;
         }
@@ -69,7 +79,7 @@ impl UsualChain {
     /// # Panics
     /// If somebody has taken it before.
     #[inline(always)]
-    pub fn take_head(&mut self) -> Head {
+    pub fn take_head(&self) -> Head {
         self.head.take().expect("a chain that was popped is given back once")
     }
 

@@ -291,7 +291,7 @@ fn a_namespace_that_has_gone_says_so() {
 #[test]
 fn only_plain_reads_and_writes_are_polled_for() {
     let (mut jobs, device) = jobs(TERMS);
-    jobs.files.get_mut(device).polled = true;
+    jobs.files.poll(device);
     let memory = Mapping::new(4096).unwrap();
     let list = [memory.part(0, 512)];
     let (write, last) = (OpKind::Write { fua: false }, OpKind::Write { fua: true });

@@ -66,7 +66,7 @@ impl State {
             let ring = driver.ring();
             (Driver::Split(driver), ring)
         };
-        Self { driver, ring, batch: [const { UsualChain::EMPTY }; BATCH], indirect, regions }
+        Self { driver, ring, batch: [const { UsualChain::empty() }; BATCH], indirect, regions }
     }
 
     fn prepare(&mut self) {
