@@ -33,6 +33,8 @@ pub(crate) struct Core {
     /// By [`WorkerIndex`].
     workers: Vec<Option<Box<Worker>>>,
     lookout: Lookout,
+    /// The last pass found something to do.
+    was_busy: bool,
     /// Places of the workers whose pass has to be finished.
     touched: Vec<WorkerIndex>,
     /// The worker whose waiting requests are next to be tried again.
@@ -85,6 +87,7 @@ impl Core {
             cx,
             workers: Vec::new(),
             lookout: Lookout::default(),
+            was_busy: false,
             touched: Vec::new(),
             turn: 0,
             endings: Vec::new(),
@@ -145,7 +148,7 @@ impl Core {
     #[inline]
     fn poll_workers(&mut self) -> usize {
         let mut work = 0;
-        self.lookout.begin_pass();
+        self.lookout.begin_pass(self.was_busy);
         for word in 0..self.lookout.words() {
             for place in self.lookout.due(word) {
                 let Some(worker) = &mut self.workers[place] else { continue };
@@ -344,6 +347,7 @@ impl Context for Core {
         if self.faults != sigbus::faults() {
             self.fail_lost();
         }
+        self.was_busy = work > 0;
         if work == 0 {
             self.cx.io.pass_in_vain();
         }

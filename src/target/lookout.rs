@@ -2,12 +2,14 @@
 //! pass is what those that have something would pay for.
 //!
 //! Owns two bits for each queue: *lively* is one of which anything was finished lately. A pass looks at those, and at every
-//! [`TURNS`]th of the others in turn. So it takes no longer than that many passes to see that a queue wakes up. Nothing is put
+//! [`TURNS`]th of the others in turn, so that it takes no longer than that many passes to see that a queue wakes up. Behind a pass
+//! that found nothing to do it looks at more of them: nobody waits for what that costs. Nothing is put
 //! off that does not come from a driver: what is not calm is lively, and a message or the end of a sleep makes all of them so.
 //! [`Core`](super::core::Core) alone asks it.
 
-/// Passes in which each queue is looked at at least once, where there are many.
-pub(super) const TURNS: u32 = 4;
+/// Passes in which each queue is looked at at least once, where there are many: a power of two, as are those without work.
+pub(super) const TURNS: u32 = 16;
+const IDLE_TURNS: u32 = 4;
 /// As many queues are no matter: each is looked at in each pass.
 const FEW: usize = 16;
 /// Passes after which a queue is lively no more if nothing of it was finished in as many before them: a power of two.
@@ -47,14 +49,15 @@ impl Lookout {
         self.turn = u64::MAX;
     }
 
-    /// A pass begins.
+    /// A pass begins; whether the last one found something to do.
     #[inline]
-    pub(crate) fn begin_pass(&mut self) {
+    pub(crate) fn begin_pass(&mut self, is_busy: bool) {
         if self.is_few {
             return;
         }
         self.pass = self.pass.wrapping_add(1);
-        self.turn = (u64::MAX / ((1 << TURNS) - 1)) << (self.pass % TURNS);
+        let every = |turns: u32| (u64::MAX / ((1 << turns) - 1)) << (self.pass % turns);
+        self.turn = if is_busy { every(TURNS) } else { every(IDLE_TURNS) };
         if self.pass.is_multiple_of(LIVELY_PASSES) {
             self.words.iter_mut().for_each(|word| word.before = std::mem::take(&mut word.lively));
         }
@@ -108,7 +111,11 @@ mod tests {
     use super::*;
 
     fn pass(lookout: &mut Lookout) -> Vec<usize> {
-        lookout.begin_pass();
+        pass_behind(true, lookout)
+    }
+
+    fn pass_behind(is_busy: bool, lookout: &mut Lookout) -> Vec<usize> {
+        lookout.begin_pass(is_busy);
         (0..lookout.words()).flat_map(|word| lookout.due(word)).collect()
     }
 
@@ -135,6 +142,20 @@ mod tests {
             let mut seen: Vec<_> = (0..TURNS).flat_map(|_| pass(&mut lookout)).collect();
             seen.sort_unstable();
             assert_eq!(seen, Vec::from_iter(0..count), "each once");
+        }
+    }
+
+    #[test]
+    fn without_work_each_has_its_turn_sooner_and_with_work_now_and_then_not_later() {
+        for count in [FEW + 1, 64, 65, 200] {
+            let mut lookout = calm(count);
+            let mut seen: Vec<_> = (0..IDLE_TURNS).flat_map(|_| pass_behind(false, &mut lookout)).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, Vec::from_iter(0..count), "each once");
+            let mut seen: Vec<_> = (0..TURNS).flat_map(|step| pass_behind(step % 3 > 0, &mut lookout)).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen, Vec::from_iter(0..count), "each at least once");
         }
     }
 

@@ -7,7 +7,8 @@
 //! | `live`: bringing queues to rest | `worker`, `request_queue`, `control_queue`; `task_functions`: what those do |
 //! | `lun_change`: logical units that come and go | `event_queue`: telling the driver; `drives`: a core's disks |
 //! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `batch`: what is taken in a pass |
-//! | | `execute`: one command; `slots`: requests in progress; `fenced`: those that wait for a range |
+//! | | `usual`: READ and WRITE on their shortest way |
+//! | | `execute`: any command; `slots`: requests in progress; `fenced`: those that wait for a range |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
 //! On the thread of whoever manages it all: `plan`, `manage` and `apply`, what changes while guests work; `shelf`: the disks

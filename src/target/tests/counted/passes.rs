@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bdev::{Bdev, MemBdev, NullBdev};
+use bdev::{Bdev, MemBdev, NullBdev, SplitBdev};
 use reactor::Context;
 
 use super::measure;
@@ -19,6 +19,9 @@ pub(super) fn measure_all() {
     busy("pass: a read of null, alone in its pass", null(), 1);
     busy("pass: a read of null, one of 16", null(), 16);
     busy("pass: a read of mem, one of 16", mem(), 16);
+    // A wrapper does nothing at once, so that each request has a slot and a completion.
+    let split = SplitBdev::new(null(), 0, DISK_LEN).expect("it has that");
+    busy("pass: a read of null through a wrapper, one of 16", Arc::new(split), 16);
     spread("pass: a read of one of 256 disks of null, one of 16", (0..256).map(|_| null()).collect());
     idle("pass: with 1 idle queue", null(), 1, 1);
     idle("pass: with 64 idle queues", null(), 64 / usize::from(QUEUES), QUEUES);
