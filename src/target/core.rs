@@ -25,6 +25,7 @@ use super::tag::{NOBODY, RequestName, WorkerIndex};
 use super::task_set::Privileged;
 use super::worker::Worker;
 
+mod pass;
 mod tasks;
 
 /// The context of a reactor.
@@ -120,68 +121,6 @@ impl Core {
             touch(&mut self.touched, name.worker, worker);
         }
         count
-    }
-
-    /// Tries requests again that found no room: before new ones, and queue by queue in turn, or one that always has some
-    /// would keep the others out. How many found room.
-    #[cold]
-    fn retry_waiting(&mut self) -> usize {
-        self.cx.has_waiting = false;
-        let (count, first, mut taken) = (self.workers.len(), self.turn, 0);
-        for place in (0..count).map(|step| (first + step) % count) {
-            let Some(worker) = self.workers[place].as_deref_mut() else { continue };
-            if let Worker::Request(queue) = worker {
-                let found_room = queue.submit_waiting(&mut self.cx);
-                if found_room > 0 {
-                    self.turn = place + 1;
-                }
-                taken += found_room;
-                self.cx.has_waiting |= queue.has_waiting();
-                // A long command may have ended.
-                touch(&mut self.touched, WorkerIndex(place as u16), worker);
-            }
-        }
-        taken
-    }
-
-    /// Polls each queue that may have something; how much was done.
-    #[inline]
-    fn poll_workers(&mut self) -> usize {
-        let mut work = 0;
-        self.lookout.begin_pass(self.was_busy);
-        for word in 0..self.lookout.words() {
-            for place in self.lookout.due(word) {
-                let Some(worker) = &mut self.workers[place] else { continue };
-                if worker.has_nothing() {
-                    continue;
-                }
-                work += worker.poll(&mut self.cx);
-                touch(&mut self.touched, WorkerIndex(place as u16), worker);
-            }
-        }
-        work
-    }
-
-    /// Shows drivers what was done for them, and drops the queues that have ended; how many.
-    #[inline]
-    fn finish_pass(&mut self) -> usize {
-        let mut ended = 0;
-        while let Some(WorkerIndex(place)) = self.touched.pop() {
-            self.lookout.note(place.into());
-            let place = &mut self.workers[usize::from(place)];
-            if place.as_mut().is_some_and(|worker| !worker.finish_pass()) {
-                *place = None;
-                ended += 1;
-            }
-        }
-        ended
-    }
-
-    /// Has every queue looked at, and its pass finished: something has happened to some of them.
-    #[cold]
-    fn disturb_all(&mut self) {
-        self.workers.iter_mut().flatten().for_each(|worker| worker.disturb());
-        self.lookout.rouse(self.workers.len());
     }
 
     fn find(&mut self, queue: QueueName) -> Option<(&mut Worker, &mut Cx)> {
