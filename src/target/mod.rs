@@ -8,7 +8,8 @@
 //! | `lun_change`: logical units that come and go | `event_queue`: telling the driver; `drives`: a core's disks |
 //! | `serve`: start and end of it all; `homes`: which CPU serves which queue | `batch`: what is taken in a pass |
 //! | | `usual`: READ and WRITE on their shortest way |
-//! | | `execute`: any command; `slots`: requests in progress; `fenced`: those that wait for a range |
+//! | | `execute`: any command; `submission`: its operations; `slots`: requests in progress |
+//! | | `fenced`: those that wait for a range; `behind`: flushes that nobody waits for |
 //! | `courier`: memory that is not shared | `remote`: requests in such memory |
 //!
 //! On the thread of whoever manages it all: `plan`, `manage` and `apply`, what changes while guests work; `shelf`: the disks
@@ -64,6 +65,7 @@ mod shelf;
 mod slots;
 mod standing;
 mod stood_in;
+mod submission;
 mod summary;
 mod tag;
 mod tally;
