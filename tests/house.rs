@@ -95,6 +95,20 @@ fn crates_of_the_workspace_stand_on_their_own() {
     }
 }
 
+/// What a user writes leads to a device through the tables of `bdev::wanted` alone: nobody else knows which backends there are.
+#[test]
+fn no_room_names_a_backend() {
+    for (path, text) in sources("src") {
+        if path.to_string_lossy().contains("tests") {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let mut words = code.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let named = words.find(|word| word.len() > "Bdev".len() && word.ends_with("Bdev"));
+        assert_eq!(named, None, "{} names a backend", path.display());
+    }
+}
+
 #[test]
 fn unsafe_stands_only_where_it_may() {
     for (path, text) in ["src", "tests", "bdev", "reactor", "bench"].into_iter().flat_map(sources) {
