@@ -17,6 +17,7 @@ fn sense_keys_and_statuses() {
         (SenseKey::MISCOMPARE, 14),
     ];
     assert!(keys.iter().all(|(key, value)| key.0 == *value));
+    assert_eq!(constants(include_str!("../spec.rs"), "SenseKey"), keys.len());
     let statuses = [
         (Status::GOOD, 0x00),
         (Status::CHECK_CONDITION, 0x02),
@@ -28,4 +29,11 @@ fn sense_keys_and_statuses() {
         (Status::TASK_ABORTED, 0x40),
     ];
     assert!(statuses.iter().all(|(status, value)| status.0 == *value));
+    assert_eq!(constants(include_str!("status.rs"), "Status"), statuses.len());
+}
+
+/// How many constants a type has, so that none goes without a test.
+fn constants(text: &str, name: &str) -> usize {
+    let (_, its) = text.split_once(&format!("impl {name} {{")).expect("the constants stand there");
+    its.split("\n}").next().expect("there is a first part").matches("pub const ").count()
 }

@@ -7,7 +7,7 @@ use bdev::{Bdev, MemBdev};
 use super::bed::Bed;
 use super::guest::{Data, read_10, write_10};
 use super::long::{UNMAP, change, compare_and_write, shared, unmap_list, write_same};
-use super::sim_disk::SimDisk;
+use super::sim_disk::{Cancels, SimDisk};
 use crate::virtio_scsi::spec::TMF_ABORT_TASK;
 
 const OK: u8 = 0;
@@ -47,6 +47,44 @@ fn what_is_in_flight_ends_before_it_reads() {
     disk.go();
     bed.run();
     assert_eq!((bed.guests[0].take_one().status, disk.block(1)), (0, vec![1; 512]));
+}
+
+#[test]
+fn one_that_waits_for_what_is_in_flight_can_be_aborted() {
+    let (mut bed, disk) = shared();
+    disk.hold();
+    disk.set_cancels(Cancels::Fail);
+    let write = bed.guests[1].write(1, 0, 1, 9);
+    bed.run();
+    let id = bed.guests[0].send(0, 0, &compare_and_write(1), Data::Out(&change(9, 1)));
+    bed.run();
+    let tmf = bed.guests[0].manage(TMF_ABORT_TASK, 0, id);
+    bed.run();
+    assert_eq!(bed.guests[0].take_ended(), [(id, ABORTED), (tmf, OK)], "whatever the disk does");
+    let other = bed.guests[1].read(0, 0, 1);
+    bed.run();
+    assert_eq!(disk.accepted(), [1, 1], "nobody has the block any more");
+    disk.go();
+    bed.run();
+    let mut ended = bed.guests[1].take_ended();
+    ended.sort_unstable();
+    assert_eq!((ended, disk.block(1)), (vec![(write, OK), (other, OK)], vec![9; 512]));
+}
+
+#[test]
+fn bits_are_set_without_anybody_in_between() {
+    let or_write = [0x8b, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0];
+    let (mut bed, disk) = shared();
+    disk.hold();
+    bed.guests[0].send(0, 0, &or_write, Data::Out(&[0x10; 512]));
+    bed.run();
+    bed.guests[1].write(1, 0, 1, 1);
+    bed.run();
+    assert_eq!((disk.accepted(), disk.held()), (vec![1], 1));
+    disk.go();
+    bed.run();
+    assert_eq!([bed.guests[0].take_one().status, bed.guests[1].take_one().status], [0, 0]);
+    assert_eq!(disk.block(1), [1; 512], "the write comes after both");
 }
 
 #[test]
