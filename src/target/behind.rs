@@ -24,6 +24,8 @@ pub(super) const BEHIND: Generation = Generation(2);
 #[derive(Debug, Default)]
 pub(crate) struct Flushes {
     all: Vec<Flush>,
+    /// Some of them have not begun: asked in each pass.
+    wait: bool,
     next_id: u16,
 }
 
@@ -46,8 +48,13 @@ enum Stage {
 
 impl Flushes {
     /// Whether there are some that have not begun.
+    #[inline]
     pub(super) fn wait(&self) -> bool {
-        self.all.iter().any(|flush| flush.stage == Stage::Waits)
+        self.wait
+    }
+
+    fn look(&mut self) {
+        self.wait = self.all.iter().any(|flush| flush.stage == Stage::Waits);
     }
 
     fn add(&mut self, disk: DiskIndex, standing: &Arc<Standing>) {
@@ -64,11 +71,13 @@ impl Flushes {
         let (id, standing) = (SlotIndex(self.next_id), standing.clone());
         self.next_id = self.next_id.wrapping_add(1);
         self.all.push(Flush { id, disk, standing, stage: Stage::Waits });
+        self.wait = true;
     }
 
     /// A disk is being closed, and flushed then: those that have not begun need not.
     pub(super) fn give_up(&mut self, disk: DiskIndex) {
         self.all.retain(|flush| flush.disk != disk || flush.stage != Stage::Waits);
+        self.look();
     }
 
     /// One has come to its end.
@@ -82,6 +91,7 @@ impl Flushes {
             Stage::InFlightAndWanted => flush.stage = Stage::Waits,
             Stage::Waits | Stage::InFlight => drop(self.all.swap_remove(at)),
         }
+        self.look();
     }
 }
 
@@ -107,6 +117,7 @@ pub(super) fn begin(cx: &mut Cx) -> usize {
             begun += 1;
         }
     }
+    flushes.look();
     cx.flushes = flushes;
     begun
 }

@@ -42,7 +42,6 @@ pub(crate) struct Core {
     turn: usize,
     endings: Vec<Ending>,
     leaves: Vec<Leave>,
-    flights: Vec<Flights>,
     drives: Drives,
     /// When the reactor was first asked to end.
     stop_since_ns: Option<u64>,
@@ -93,7 +92,6 @@ impl Core {
             turn: 0,
             endings: Vec::new(),
             leaves: Vec::new(),
-            flights: Vec::new(),
             drives,
             stop_since_ns: None,
             clean,
@@ -224,7 +222,8 @@ impl Context for Core {
             Message::Lift { life, bar } => self.lift(life, bar),
             Message::Settle { disk, pass } => self.cx.settling.push((disk, pass)),
             Message::Fence { sharing, stripes, pass } => {
-                self.flights.push(Flights::collect(sharing, stripes, pass, &mut self.workers));
+                let flights = Flights::collect(sharing, stripes, pass, &mut self.workers);
+                self.leaves.push(Leave::Range(flights));
             }
             Message::Luns { life, luns, seen, left } => {
                 self.change_luns(life, &luns, left);
@@ -271,7 +270,7 @@ impl Context for Core {
         if !self.endings.is_empty() {
             self.settle_endings();
         }
-        if !(self.leaves.is_empty() && self.flights.is_empty()) {
+        if !self.leaves.is_empty() {
             self.settle_leaves();
         }
         if self.drives.is_closing() {

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use reactor::{Handle, Pass};
 
 use super::cx::{Bar, Cx, Holds};
+use super::fenced::Flights;
 use super::message::{BarId, Life, Message, Purpose, Scope};
 use super::remote::Untaken;
 use super::request_queue::RequestQueue;
@@ -108,22 +109,29 @@ impl Ending {
     }
 }
 
-/// A change of logical units that waits for requests on those that left. Its pass arrives with its end.
-pub(super) struct Leave {
-    pub(super) pending: Vec<RequestName>,
-    pub(super) _pass: Pass,
+/// What waits for requests of this reactor that it does not end. Its pass arrives with its end.
+pub(super) enum Leave {
+    /// A change of logical units, for those on units that left.
+    Units { pending: Vec<RequestName>, _pass: Pass },
+    /// A command that is to have a range for itself.
+    Range(Flights),
 }
 
 impl Leave {
-    /// Whether the driver has got all of them back.
-    pub(super) fn is_done(&mut self, workers: &[Option<Box<Worker>>]) -> bool {
-        while self.pending.pop_if(|name| !is_open(*name, workers)).is_some() {}
-        self.pending.is_empty()
+    /// Whether the driver has got all of them back, or none is in the range any more.
+    pub(super) fn is_done(&mut self, workers: &mut [Option<Box<Worker>>]) -> bool {
+        match self {
+            Self::Units { pending, .. } => {
+                while pending.pop_if(|name| !is_open(*name, workers)).is_some() {}
+                pending.is_empty()
+            }
+            Self::Range(flights) => flights.have_ended(workers),
+        }
     }
 
-    /// Whether it still asks for requests of the queue at `place`.
+    /// Whether it still asks for requests of the queue at `place`. Who is new in a range that somebody has is not in flight there.
     pub(super) fn names(&self, place: WorkerIndex) -> bool {
-        self.pending.iter().any(|name| name.worker == place)
+        matches!(self, Self::Units { pending, .. } if pending.iter().any(|name| name.worker == place))
     }
 }
 

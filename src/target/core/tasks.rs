@@ -40,18 +40,16 @@ impl Core {
         for worker in self.workers.iter_mut().flatten().filter(|worker| worker.name().life == life) {
             worker.change_luns(luns, &mut pending, &mut self.cx);
         }
-        self.leaves.push(Leave { pending, _pass: pass });
+        self.leaves.push(Leave::Units { pending, _pass: pass });
         // What an auto contingent allegiance held back goes on if its unit has gone.
         start_lifted(life, &mut self.workers, &mut self.cx);
     }
 
-    /// Lets the passes arrive of changes whose requests have all been answered. After publication: the driver can see them. And
-    /// those of commands that are to have a range for themselves, and whose turn has come here.
+    /// Lets the passes arrive of what waits for requests that have ended. After publication: the driver can see it.
     #[cold]
     pub(super) fn settle_leaves(&mut self) {
-        let Self { leaves, flights, workers, .. } = self;
+        let Self { leaves, workers, .. } = self;
         leaves.retain_mut(|leave| !leave.is_done(workers));
-        flights.retain_mut(|flights| !flights.have_ended(workers));
     }
 
     /// Goes on with task management that is also about what had to be fetched first.
