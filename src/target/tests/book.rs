@@ -186,7 +186,7 @@ impl Book {
             return at_risk;
         }
         let Some(watched) = self.commands.remove(&(guest, ended.id)) else { return false };
-        if let Some(fate) = fate(ended) {
+        if let Some(fate) = fate(ended).filter(|_| watched.need != Need::Several) {
             assert!(watched.fates.contains(&fate), "{ended:?} of guest {guest}: {watched:?}, {self:#?}");
         }
         watched.at_risk

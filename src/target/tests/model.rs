@@ -27,6 +27,8 @@ pub(super) enum Command {
     Read(Place),
     /// Compares a block with a stamp, and if that is on it may fill it with another.
     Compare(Place, u64, Option<u64>),
+    /// Fills a block with what is on another.
+    Copy(Place, Place),
     /// Anything else.
     Other,
 }
@@ -88,6 +90,7 @@ impl Model {
         self.under_way.values().any(|(_, command)| match *command {
             Command::Write(its, _) | Command::Compare(its, _, Some(_)) => its == place,
             Command::Read(its) | Command::Compare(its, _, None) => by_write && its == place,
+            Command::Copy(from, to) => to == place || by_write && from == place,
             Command::Other => false,
         })
     }
@@ -135,8 +138,22 @@ impl Model {
                 assert!(!is_sure || !self.stamps(place).contains(&expected), "{place:?} has {expected}");
             }
             Command::Compare(place, _, Some(stamp)) if !was_not_begun => _ = self.stamps(place).insert(stamp),
-            Command::Write(..) | Command::Read(_) | Command::Compare(..) | Command::Other => {}
+            Command::Copy(from, to) if is_good => {
+                let copied = self.all_of(from);
+                self.settle_on(to, copied);
+            }
+            Command::Copy(from, to) if !was_not_begun => {
+                let copied = self.all_of(from);
+                self.stamps(to).extend(copied);
+            }
+            Command::Write(..) | Command::Read(_) | Command::Compare(..) | Command::Copy(..) | Command::Other => {}
         }
+    }
+
+    /// All that somebody may have found on a block who is looking at it.
+    fn all_of(&mut self, place: Place) -> BTreeSet<u64> {
+        let haunts = self.haunts(place);
+        self.stamps(place).iter().copied().chain(haunts).collect()
     }
 
     fn stamps(&mut self, place: Place) -> &mut BTreeSet<u64> {
@@ -170,19 +187,28 @@ impl Model {
 
     /// A block has this stamp, or one of a write that its command met.
     fn settle(&mut self, place: Place, stamp: u64) {
-        let mut stamps = self.met.remove(&place).unwrap_or_default();
-        stamps.insert(stamp);
+        self.settle_on(place, BTreeSet::from([stamp]));
+    }
+
+    /// The same with one of several.
+    fn settle_on(&mut self, place: Place, mut stamps: BTreeSet<u64>) {
+        stamps.extend(self.met.remove(&place).unwrap_or_default());
         self.may_be.insert(place, stamps);
     }
 
     /// All that is under way is forgotten by the guest, and not by the disks.
     pub(super) fn life_ended(&mut self, life: usize) {
         (self.may_vanish, self.must_vanish) = Default::default();
-        let writes = std::mem::take(&mut self.under_way).into_values().filter_map(|(_, command)| match command {
-            Command::Write(place, stamp) | Command::Compare(place, _, Some(stamp)) => Some((place, stamp)),
-            Command::Read(_) | Command::Compare(..) | Command::Other => None,
-        });
-        self.haunting.insert(life, writes.collect());
+        let mut writes = Vec::new();
+        for (_, command) in std::mem::take(&mut self.under_way).into_values() {
+            match command {
+                Command::Write(place, stamp) | Command::Compare(place, _, Some(stamp)) => writes.push((place, stamp)),
+                // What it has not read by now it does not read any more.
+                Command::Copy(from, to) => writes.extend(self.all_of(from).into_iter().map(|stamp| (to, stamp))),
+                Command::Read(_) | Command::Compare(..) | Command::Other => {}
+            }
+        }
+        self.haunting.insert(life, writes);
     }
 
     /// The disks have answered all of a former life.

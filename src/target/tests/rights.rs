@@ -21,6 +21,8 @@ pub(super) enum Need {
     Nothing,
     Read,
     Write,
+    /// Something to other logical units, too.
+    Several,
 }
 
 /// How a command ends.

@@ -1,18 +1,22 @@
-//! A random life: two guests share disks, and a third one now and then, with commands of several attributes on several queues against task management,
-//! memory that is taken away and given back, resets, auto contingent allegiances, reservations, logical units that go, come again and get their disks anew,
-//! and disks that are slow, late, full, broken and out of order, or behind a wrapper. Time is what the simulation says. With every other seed the first guest's requests lie in memory that
-//! is not shared, which its client serves when it likes. Everything comes from one seed, so that a failure can be had again.
+//! A random life: two guests share disks, and a third one now and then, with commands of several attributes on several queues
+//! against task management of both, memory that is taken away and given back, resets, auto contingent allegiances, reservations,
+//! copies from disk to disk, logical units that go, come again and get their disks anew, and disks that are slow, late, full,
+//! broken and out of order, or behind a wrapper. Time is what the simulation says. With every other seed the first guest's
+//! requests lie in memory that is not shared, which its client serves when it likes. Everything comes from one seed, so that a
+//! failure can be had again.
 //!
-//! After each step: each request ends once, none early but for a function that is about it, a task management function is answered
-//! after all that it is about, those of other guests included, and then each nexus is told; commands wait for those that they have to (by the guest's book), reads fit the model, reservations and access states keep out whom
-//! they have to and nobody else, nothing is served by a unit that has gone, memory is let go of when a gate opens, and nothing
-//! is written for a life that is over. At the end everything comes to its end.
+//! After each step: each request ends once, none early but for a function that is about it, a task management function is
+//! answered after all that it is about, those of other guests included, and then each nexus is told; commands wait for those
+//! that they have to (by the guest's book), reads fit the model, reservations and access states keep out whom they have to and
+//! nobody else, nothing is served by a unit that has gone, memory is let go of when a gate opens, and nothing is written for a
+//! life that is over. At the end everything comes to its end.
 
 use bdev::IoError;
 use reactor::Gate;
 
 use super::bed::Bed;
 use super::book::Book;
+use super::copies::{COPY, copy};
 use super::guest::{Data, Gates, Guest, Left, TEST_UNIT_READY, read_10, write_10};
 use super::long::{UNMAP, compare_and_write, unmap_list, verify_block, write_same};
 use super::model::{Command, Model};

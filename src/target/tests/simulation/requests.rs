@@ -13,15 +13,19 @@ impl Simulation {
             _ => 0,
         };
         let queue = if number == 0 { self.random.below(QUEUES) as usize } else { 0 };
-        let (guest, model) = (&mut self.bed.guests[number], &mut self.models[number]);
-        if guest.open_in(queue + 2) >= OPEN_MAX {
+        let model = &mut self.models[number];
+        if self.bed.guests[number].open_in(queue + 2) >= OPEN_MAX {
             return;
         }
         let target = self.random.below(DISKS) as u8;
         let place = (target, (self.random.below(BLOCKS) + BLOCKS * number as u64) as u8);
-        let kind = self.random.below(14);
+        let kind = self.random.below(15);
         let is_write = kind < 7;
         if kind < 13 && model.is_in_use(place, is_write) {
+            return;
+        }
+        let to = (self.random.below(DISKS) as u8, (self.random.below(BLOCKS) + BLOCKS * number as u64) as u8);
+        if kind == 13 && (to == place || model.is_in_use(place, false) || model.is_in_use(to, true)) {
             return;
         }
         let stamp = self.next_stamp;
@@ -40,8 +44,11 @@ impl Simulation {
                 cdb[1] = if kind == 8 { 8 } else { 0 };
                 (cdb.to_vec(), Command::Read(place))
             }
+            13 => (COPY.to_vec(), Command::Copy(place, to)),
             _ => (TEST_UNIT_READY.to_vec(), Command::Other),
         };
+        let copy_list = copy_list(&self.bed, place, to);
+        let guest = &mut self.bed.guests[number];
         let block = |stamp: u64| stamp.to_le_bytes().repeat(64);
         let allegiance = &mut self.allegiances[usize::from(target)];
         guest.attribute = match self.random.below(24) {
@@ -61,6 +68,7 @@ impl Simulation {
                 guest.send(queue, target, &cdb, Data::Out(&[block(expected), block(stamp)].concat()))
             }
             Command::Read(_) => guest.send(queue, target, &cdb, Data::In(512)),
+            Command::Copy(..) => guest.send(queue, target, &cdb, Data::Out(&copy_list)),
             Command::Other => guest.send(queue, target, &cdb, Data::Without),
         };
         model.sent(target, id, command);
@@ -71,6 +79,7 @@ impl Simulation {
         let need = match command {
             Command::Write(..) | Command::Compare(_, _, Some(_)) => Need::Write,
             Command::Read(_) | Command::Compare(_, _, None) => Need::Read,
+            Command::Copy(..) => Need::Several,
             Command::Other => Need::Nothing,
         };
         if number != VISITOR {
@@ -174,4 +183,11 @@ impl Simulation {
         self.functions.sent_function((0, tmf), TMF_CLEAR_ACA, target, 0);
         self.allegiances[usize::from(target)].sent_ender(0, tmf, true);
     }
+}
+
+/// A list for EXTENDED COPY of a block, which is not remembered under a name.
+fn copy_list(bed: &Bed, (from, from_lba): (u8, u8), (to, to_lba): (u8, u8)) -> Vec<u8> {
+    let mut list = copy(bed, (from.into(), from_lba), (to.into(), to_lba));
+    list[1] |= 0x18;
+    list
 }
