@@ -263,7 +263,7 @@ fn fate(ended: &Ended) -> Option<Fate> {
     const CONFLICT: u8 = 0x18;
     const ACA_ACTIVE: u8 = 0x30;
     match (ended.response, ended.status, ended.sense) {
-        (0, ACA_ACTIVE, _) | (0, _, Some((5, 0x4900))) => None,
+        (0, ACA_ACTIVE, _) | (0, _, Some((5, 0x4900) | (2, 0x0404) | (3, 0x3100 | 0x3101))) => None,
         (0, CONFLICT, _) => Some(Fate::Conflict),
         (0, _, Some((2, 0x040b | 0x040c))) => Some(Fate::NotReady),
         (0, _, Some((5, 0x2500))) => None,

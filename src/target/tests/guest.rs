@@ -319,6 +319,7 @@ impl Guest {
 
     /// From now on other logical units than before may be meant by the same address.
     pub(super) fn luns_changed(&mut self) {
+        crate::target::job::show(&self.adapter, &self.reactors);
         self.changes += 1;
     }
 

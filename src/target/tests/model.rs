@@ -13,6 +13,8 @@ const MISCOMPARE: (u8, u16) = (0xe, 0x1d00);
 const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
 /// INVALID MESSAGE ERROR: there is no auto contingent allegiance that a command could belong to, nor is one without a unit.
 const NO_ALLEGIANCE: (u8, u16) = (5, 0x4900);
+/// FORMAT IN PROGRESS: a command that has begun may find that, too.
+const FORMATTING: (u8, u16) = (2, 0x0404);
 /// The target has no logical unit.
 const BAD_TARGET: u8 = 3;
 /// The logical unit went while the command was with it.
@@ -42,6 +44,8 @@ pub(super) struct Model {
     haunting: BTreeMap<usize, Vec<(Place, u64)>>,
     /// Writes of former lives that ended while a command of this life met them: it may have been done before or after.
     met: BTreeMap<Place, BTreeSet<u64>>,
+    /// Targets whose blocks may all become zeros at any time.
+    worked_on: BTreeSet<u8>,
     /// With their targets.
     under_way: BTreeMap<u64, (u8, Command)>,
     /// Commands whose unit was away while they were under way.
@@ -112,7 +116,8 @@ impl Model {
         // RESERVATION CONFLICT and ACA ACTIVE.
         let is_conflict = matches!(ended.status, 0x18 | 0x30);
         let found_nobody = ended.response == BAD_TARGET || ended.sense == Some(NOT_SUPPORTED);
-        let attention_or_not_ready = ended.sense.is_some_and(|(key, _)| matches!(key, 2 | 6));
+        let attention_or_not_ready =
+            ended.sense.is_some_and(|sense| sense.0 == 6 || sense.0 == 2 && sense != FORMATTING);
         let (may, must) = (self.may_vanish.remove(&ended.id), self.must_vanish.remove(&ended.id));
         let has_no_place = ended.sense == Some(NO_ALLEGIANCE);
         let was_not_begun =
@@ -168,7 +173,8 @@ impl Model {
 
     /// Stamps that writes of former lives may put on a block at any time.
     fn haunts(&self, place: Place) -> Vec<u64> {
-        self.haunting.values().flatten().filter(|(its, _)| *its == place).map(|(_, stamp)| *stamp).collect()
+        let writes = self.haunting.values().flatten().filter(|(its, _)| *its == place).map(|(_, stamp)| *stamp);
+        writes.chain(self.worked_on.contains(&place.0).then_some(0)).collect()
     }
 
     /// A block was seen to have a stamp.
@@ -214,10 +220,27 @@ impl Model {
     /// The disks have answered all of a former life.
     pub(super) fn life_is_gone(&mut self, life: usize) {
         for (place, stamp) in self.haunting.remove(&life).into_iter().flatten() {
-            self.stamps(place).insert(stamp);
-            if self.is_in_use(place, true) {
-                self.met.entry(place).or_default().insert(stamp);
-            }
+            self.was_written(place, stamp);
         }
+    }
+
+    /// A write that no command of this life was came to an end: it was done or not.
+    fn was_written(&mut self, place: Place, stamp: u64) {
+        self.stamps(place).insert(stamp);
+        if self.is_in_use(place, true) {
+            self.met.entry(place).or_default().insert(stamp);
+        }
+    }
+
+    /// From now on a target's blocks may all become zeros.
+    pub(super) fn work_begins(&mut self, target: u8) {
+        self.worked_on.insert(target);
+    }
+
+    /// What was to fill them with zeros has ended.
+    pub(super) fn work_is_over(&mut self, target: u8) {
+        self.worked_on.remove(&target);
+        let known: Vec<_> = self.may_be.keys().copied().filter(|place| place.0 == target).collect();
+        known.into_iter().for_each(|place| self.was_written(place, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! A random life: two guests share disks, and a third one now and then, with commands of several attributes on several queues
 //! against task management of both, memory that is taken away and given back, resets, auto contingent allegiances, reservations,
-//! copies from disk to disk, logical units that go, come again and get their disks anew, and disks that are slow, late, full,
+//! copies from disk to disk, disks that are formatted, logical units that go, come again and get their disks anew, and disks that are slow, late, full,
 //! broken and out of order, or behind a wrapper. Time is what the simulation says. With every other seed the first guest's
 //! requests lie in memory that is not shared, which its client serves when it likes. Everything comes from one seed, so that a
 //! failure can be had again.
@@ -26,11 +26,13 @@ use super::sim_disk::{Cancels, SimDisk};
 use allegiance::Allegiance;
 use functions::Functions;
 use units::{Turn, Units};
+use work::Work;
 
 mod allegiance;
 mod functions;
 mod requests;
 mod units;
+mod work;
 mod world;
 
 use crate::target::live::Part;
@@ -120,6 +122,8 @@ struct Simulation {
     functions: Functions,
     /// By disk: those of the first guest.
     allegiances: Vec<Allegiance>,
+    /// By disk.
+    work: Vec<Work>,
     memory: Memory,
     /// The first guest's.
     units: Units,
@@ -144,13 +148,14 @@ impl Simulation {
         Self {
             random: Random(seed),
             bed,
-            disks,
             models: Default::default(),
             books,
             functions: Functions::default(),
             allegiances,
+            work: disks.iter().map(|_| Work::default()).collect(),
             memory: Memory::Whole,
             units,
+            disks,
             former: Vec::new(),
             lives: 0,
             next_stamp: 1,
@@ -170,6 +175,7 @@ impl Simulation {
             98 => self.change_units(),
             _ if self.random.one_in(4) => self.reset(),
             _ if self.random.one_in(3) => self.visit(),
+            _ if self.random.one_in(2) => self.format(),
             _ => {}
         }
     }
@@ -194,6 +200,7 @@ impl Simulation {
                     at_risk.push(ended.id);
                 }
                 model.ended(ended);
+                self.work.iter_mut().for_each(|work| work.ended(number, ended.id));
                 if number != VISITOR {
                     self.allegiances.iter_mut().for_each(|allegiance| allegiance.ended(number, ended));
                 }
@@ -204,6 +211,7 @@ impl Simulation {
             assert!(!guest.is_broken());
         }
         self.functions.looked();
+        self.look_at_work();
         let is_far = self.bed.guests[0].far.is_some();
         for target in self.units.tell() {
             self.books[target].is_gone();
@@ -235,6 +243,7 @@ impl Simulation {
             assert!(!former.left.memory_is_held(), "a life that is gone holds no memory");
             self.models[former.guest].life_is_gone(former.number);
             self.functions.life_is_gone(former.number);
+            self.work.iter_mut().for_each(|work| work.life_is_gone(former.number));
             if former.guest == 0 {
                 self.books.iter_mut().for_each(|book| book.life_is_gone(former.number));
             }

@@ -114,7 +114,7 @@ impl Simulation {
     }
 
     /// A command was sent to a unit that may be away.
-    fn note_absence(&mut self, number: usize, target: u8, id: u64) {
+    pub(super) fn note_absence(&mut self, number: usize, target: u8, id: u64) {
         let units = &self.units;
         if number == 0 && units.may_be_away(target.into()) {
             self.models[0].sent_to_nobody(id, units.is_gone(target.into()));

@@ -117,6 +117,7 @@ impl Simulation {
         self.models[0].life_ended(self.lives);
         self.books.iter_mut().for_each(|book| book.life_ended(self.lives));
         self.functions.life_ended(0, self.lives);
+        self.work.iter_mut().for_each(|work| work.life_ended(0, self.lives));
         self.allegiances.iter_mut().for_each(Allegiance::life_ended);
         self.former.push(Former { guest: 0, number: self.lives, gate, left, steps: Default::default(), told: None });
         self.lives += 1;
