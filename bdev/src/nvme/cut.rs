@@ -30,26 +30,30 @@ impl Piece {
 }
 
 /// The next piece of `segments` from `cursor` on. `None` if the list cannot be cut where a block ends: it is not ours to
-/// change.
+/// change. `block_size` is a power of two.
+#[inline]
 pub(super) fn next(segments: &[Segment], cursor: Cursor, limits: &Limits, block_size: u64) -> Option<Piece> {
     let rest = &segments[cursor.segment..];
     let first = rest.first()?.split_at(cursor.at).1;
-    let (mut count, mut bytes, mut pages) = (0, 0, 0);
-    for segment in rest.iter().take(SEGMENTS_MAX) {
-        bytes += segment.len() as u64;
-        pages += pages_of(segment);
-        if bytes > limits.transfer_bytes || pages > limits.pages {
-            break;
-        }
-        count += 1;
-    }
-    if cursor.at > 0 || count <= 1 {
-        let most = (first.len() as u64).min(limits.transfer_bytes) / block_size * block_size;
+    let count = if cursor.at > 0 || rest.len() == 1 { 1 } else { together(rest, limits) };
+    if count <= 1 {
+        let most = (first.len() as u64).min(limits.transfer_bytes) & !(block_size - 1);
         return (most > 0).then(|| Piece::of(first.split_at(most as usize).0));
     }
     let bytes = total_len(&rest[..count]);
     let data = Data { address: rest.as_ptr().addr() as u64, len: count as u32 };
-    bytes.is_multiple_of(block_size).then_some(Piece { bytes, data, segment: None })
+    (bytes & (block_size - 1) == 0).then_some(Piece { bytes, data, segment: None })
+}
+
+/// How many of `segments`, from the first on, one command may carry.
+fn together(segments: &[Segment], limits: &Limits) -> usize {
+    let (mut bytes, mut pages) = (0, 0);
+    let fits = |segment: &&Segment| {
+        bytes += segment.len() as u64;
+        pages += pages_of(segment);
+        bytes <= limits.transfer_bytes && pages <= limits.pages
+    };
+    segments.iter().take(SEGMENTS_MAX).take_while(fits).count()
 }
 
 /// Whether all of `segments` can be cut; or, if they have to be one piece, are that.

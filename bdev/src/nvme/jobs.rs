@@ -103,6 +103,9 @@ impl Work for Commands {
     /// The result is 0, an NVMe status, or a negative errno.
     fn judge(jobs: &mut Jobs, id: EntryId, result: i32) -> Verdict {
         let entry = jobs.slab.get_mut(id);
+        if result == 0 && entry.part == entry.op.len && entry.bounce.is_none() {
+            return ControlFlow::Break(Ok(()));
+        }
         // Whatever the kernel has against the registered buffer, the same without it says whether the operation is at fault.
         let refused = matches!(result.saturating_neg(), libc::EFAULT | libc::EINVAL | libc::EOPNOTSUPP);
         if std::mem::take(&mut entry.fixed) && refused {
@@ -136,8 +139,10 @@ impl Jobs {
         let entry = self.slab.get_mut(id);
         let terms = &self.files.get(entry.file).terms;
         let Terms { nsid, block_size, limits, zeroes_deallocate, fixed } = *terms;
-        let lba = (entry.op.offset + entry.done) / u64::from(block_size);
-        let blocks = |bytes: u64| (bytes / u64::from(block_size)) as u32;
+        // A power of two, as the sizes of all blocks are.
+        let shift = block_size.trailing_zeros();
+        let lba = (entry.op.offset + entry.done) >> shift;
+        let blocks = |bytes: u64| (bytes >> shift) as u32;
         let left = entry.op.len - entry.done;
         let mut registered = None;
         let (command, is_list) = match entry.op.kind {
