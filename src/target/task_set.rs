@@ -198,11 +198,12 @@ impl RequestQueue {
     /// A decoded command that is not SIMPLE, or that comes while something is in its way, comes to the task set.
     #[cold]
     pub(super) fn enter(&mut self, slot: SlotIndex, task_attr: u8, cx: &mut Cx) {
+        let has_begun = self.has_begun(slot);
         let state = self.slots.get(slot);
         let entry = self.queue.luns.entry(state.entry);
         let mut held = Held::new(slot, Attribute::Simple);
         match task_attr {
-            TASK_ATTR_SIMPLE | TASK_ATTR_ORDERED | TASK_ATTR_HEAD if entry.standing.has_aca() => {
+            TASK_ATTR_SIMPLE | TASK_ATTR_ORDERED | TASK_ATTR_HEAD if entry.standing.has_aca() && !has_begun => {
                 return self.end(slot, &Outcome::ACA_ACTIVE, 0);
             }
             TASK_ATTR_SIMPLE => {}
@@ -244,7 +245,7 @@ impl RequestQueue {
         if !is_fenced && held.order.is_none() {
             held.order = Some(cx.next_order());
         }
-        if is_fenced || cx.must_wait(self.queue.life, (address, id), &held) || self.is_blocked(address, &held) {
+        if is_fenced || cx.must_wait(self.queue.life, (address, id), &held) || self.is_blocked(&held) {
             self.held_back.push_back(held);
             return false;
         }
@@ -261,9 +262,19 @@ impl RequestQueue {
     }
 
     /// Whether an auto contingent allegiance holds back a command that was there before it (SAM-5, blocked state). Nobody can
-    /// tell such a command anything: it waits until the allegiance ends.
-    fn is_blocked(&self, address: Address, held: &Held) -> bool {
-        held.attribute != Attribute::Aca && self.unit_at(address).is_some_and(|entry| entry.standing.has_aca())
+    /// tell such a command anything: it waits until the allegiance ends. What has started goes on, also after a rest.
+    fn is_blocked(&mut self, held: &Held) -> bool {
+        let address = self.slots.get(held.slot).address;
+        held.attribute != Attribute::Aca
+            && self.unit_at(address).is_some_and(|entry| entry.standing.has_aca())
+            && !self.has_begun(held.slot)
+    }
+
+    /// Whether the command in `slot` was put back after it had started: it may have written.
+    fn has_begun(&mut self, slot: SlotIndex) -> bool {
+        let name = self.name(slot);
+        let state = self.slots.get(slot);
+        self.begun.has(name, &state.command, &self.queue.luns.entry(state.entry).standing)
     }
 
     /// What answers at `address` now.
@@ -279,6 +290,10 @@ impl RequestQueue {
         let (name, state) = (self.name(slot), self.slots.get(slot));
         let (address, id) = (state.address, state.id);
         if let Some(Err(outcome)) = self.unit_at(address).map(|entry| entry.standing.claim_aca(id)) {
+            if self.has_begun(slot) {
+                // Its allegiance ended while it rested.
+                return self.start_again(slot, cx);
+            }
             return self.end(slot, &outcome, 0);
         }
         self.slots.get(slot).marks.insert(Marks::ACA);

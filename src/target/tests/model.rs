@@ -13,7 +13,6 @@ const MISCOMPARE: (u8, u16) = (0xe, 0x1d00);
 const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
 /// INVALID MESSAGE ERROR: there is no auto contingent allegiance that a command could belong to, nor is one without a unit.
 const NO_ALLEGIANCE: (u8, u16) = (5, 0x4900);
-const ACA_ACTIVE: u8 = 0x30;
 /// FORMAT IN PROGRESS: a command that has begun may find that, too.
 const FORMATTING: (u8, u16) = (2, 0x0404);
 /// The target has no logical unit.
@@ -115,15 +114,14 @@ impl Model {
         let Some((_, command)) = self.under_way.remove(&ended.id) else { return };
         let is_good = ended.response == 0 && ended.status == 0;
         // RESERVATION CONFLICT and ACA ACTIVE.
-        let is_conflict = matches!(ended.status, 0x18 | ACA_ACTIVE);
+        let is_conflict = matches!(ended.status, 0x18 | 0x30);
         let found_nobody = ended.response == BAD_TARGET || ended.sense == Some(NOT_SUPPORTED);
         let attention_or_not_ready =
             ended.sense.is_some_and(|sense| sense.0 == 6 || sense.0 == 2 && sense != FORMATTING);
         let (may, must) = (self.may_vanish.remove(&ended.id), self.must_vanish.remove(&ended.id));
         let has_no_place = ended.sense == Some(NO_ALLEGIANCE);
-        // One that was put back after it had begun is refused for an allegiance that came meanwhile, as if it had not.
-        let is_sure = ended.status != ACA_ACTIVE && !has_no_place;
-        let was_not_begun = found_nobody || is_sure && ended.response == 0 && (is_conflict || attention_or_not_ready);
+        let was_not_begun =
+            found_nobody || has_no_place || ended.response == 0 && (is_conflict || attention_or_not_ready);
         let has_vanished = found_nobody || ended.response == TRANSPORT_FAILURE;
         assert!(may || !has_vanished, "{command:?} is served: {ended:?}");
         assert!(

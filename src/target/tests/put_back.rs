@@ -15,6 +15,8 @@ const ABORTED: u8 = 2;
 const TRANSPORT_FAILURE: u8 = 6;
 const UNIT: Address = Address { target: 0, lun: 0 };
 const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
+const GOOD: u8 = 0;
+const CHECK_CONDITION: u8 = 2;
 const RESERVATION_CONFLICT: u8 = 0x18;
 
 /// Two guests, a disk for both, and a WRITE SAME of the first one that was put back after its operation.
@@ -132,6 +134,27 @@ fn one_that_waits_for_its_turn_to_go_on_is_lost_with_its_unit() {
     let mut ended = bed.guest().take_ended();
     ended.sort_unstable();
     assert_eq!(ended, [(id, TRANSPORT_FAILURE), (head, TRANSPORT_FAILURE)]);
+}
+
+#[test]
+fn one_that_has_begun_goes_on_whatever_allegiance_comes_meanwhile() {
+    // READ (10) of a block that is not there, and the WRITE SAME, with NACA.
+    const FAULT: [u8; 10] = [0x28, 0, 0, 0, 0, 200, 0, 0, 1, 4];
+    const WRITE: [u8; 10] = [0x41, 0, 0, 0, 0, 1, 0, 0, 1, 4];
+    let (mut bed, mut disks) = Bed::simulated(2, 2, 1);
+    let disk = disks.pop().expect("one");
+    disk.hold();
+    let id = bed.guest().send(0, 0, &WRITE, Data::Out(&[7; 512]));
+    bed.run();
+    come_to_rest(&mut bed, &disk);
+    disk.go();
+    bed.guest().go_on();
+    // On the other core, before anybody looks at the chain that was put back.
+    let fault = bed.guest().send(1, 0, &FAULT, Data::In(512));
+    bed.step(1);
+    bed.run();
+    let ended: Vec<_> = bed.guest().ended.drain(..).map(|ended| (ended.id, ended.status)).collect();
+    assert_eq!(ended, [(fault, CHECK_CONDITION), (id, GOOD)]);
 }
 
 /// A list of copies of a block from the first disk to one of both.
