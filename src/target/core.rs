@@ -34,8 +34,8 @@ pub(crate) struct Core {
     /// By [`WorkerIndex`].
     workers: Vec<Option<Box<Worker>>>,
     lookout: Lookout,
-    /// The last pass found something to do.
-    was_busy: bool,
+    /// From the last pass to this one.
+    spent_ns: u64,
     /// Places of the workers whose pass has to be finished.
     touched: Vec<WorkerIndex>,
     /// The worker whose waiting requests are next to be tried again.
@@ -87,7 +87,7 @@ impl Core {
             cx,
             workers: Vec::new(),
             lookout: Lookout::default(),
-            was_busy: false,
+            spent_ns: 0,
             touched: Vec::new(),
             turn: 0,
             endings: Vec::new(),
@@ -240,6 +240,7 @@ impl Context for Core {
     }
 
     fn poll(&mut self, now_ns: u64) -> Progress {
+        self.spent_ns = now_ns.saturating_sub(self.cx.io.now_ns());
         self.cx.io.set_now_ns(now_ns);
         let mut work = self.deliver();
         for &place in self.drives.timed() {
@@ -285,7 +286,6 @@ impl Context for Core {
         if self.faults != sigbus::faults() {
             self.fail_lost();
         }
-        self.was_busy = work > 0;
         if work == 0 {
             self.cx.io.pass_in_vain();
         }

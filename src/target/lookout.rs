@@ -2,14 +2,19 @@
 //! pass is what those that have something would pay for.
 //!
 //! Owns two bits for each queue: *lively* is one of which anything was finished lately. A pass looks at those, and at every
-//! [`TURNS`]th of the others in turn, so that it takes no longer than that many passes to see that a queue wakes up. Behind a pass
-//! that found nothing to do it looks at more of them: nobody waits for what that costs. Nothing is put
+//! so many of the others in turn. To look at one costs a few dozen nanoseconds: behind a pass that took less than a microsecond
+//! it is one in [`TURNS`], behind one that took ten or more it is all of them, so that a queue which wakes up waits for some
+//! microseconds or for one pass. Behind a pass that found nothing to do nobody waits for what looks cost. Nothing is put
 //! off that does not come from a driver: what is not calm is lively, and a message or the end of a sleep makes all of them so.
 //! [`Core`](super::core::Core) alone asks it.
 
-/// Passes in which each queue is looked at at least once, where there are many: a power of two, as are those without work.
+/// Passes in which each queue is looked at at least once, where there are many and passes are short.
 pub(super) const TURNS: u32 = 16;
-const IDLE_TURNS: u32 = 4;
+/// The same where passes are longer, or find nothing. Powers of two, both.
+const FEWER_TURNS: u32 = 4;
+/// A pass is short up to here, and long from here on, in nanoseconds.
+const SHORT_NS: u64 = 1_000;
+const LONG_NS: u64 = 10_000;
 /// As many queues are no matter: each is looked at in each pass.
 const FEW: usize = 16;
 /// Passes after which a queue is lively no more if nothing of it was finished in as many before them: a power of two.
@@ -49,15 +54,19 @@ impl Lookout {
         self.turn = u64::MAX;
     }
 
-    /// A pass begins; whether the last one found something to do.
+    /// A pass begins, so many nanoseconds after the last one; 0 if that found nothing to do, and nobody has looked at the clock.
     #[inline]
-    pub(crate) fn begin_pass(&mut self, is_busy: bool) {
+    pub(crate) fn begin_pass(&mut self, spent_ns: u64) {
         if self.is_few {
             return;
         }
         self.pass = self.pass.wrapping_add(1);
         let every = |turns: u32| (u64::MAX / ((1 << turns) - 1)) << (self.pass % turns);
-        self.turn = if is_busy { every(TURNS) } else { every(IDLE_TURNS) };
+        self.turn = match spent_ns {
+            1..SHORT_NS => every(TURNS),
+            LONG_NS.. => u64::MAX,
+            _ => every(FEWER_TURNS),
+        };
         if self.pass.is_multiple_of(LIVELY_PASSES) {
             self.words.iter_mut().for_each(|word| word.before = std::mem::take(&mut word.lively));
         }
@@ -111,11 +120,11 @@ mod tests {
     use super::*;
 
     fn pass(lookout: &mut Lookout) -> Vec<usize> {
-        pass_behind(true, lookout)
+        pass_behind(SHORT_NS - 1, lookout)
     }
 
-    fn pass_behind(is_busy: bool, lookout: &mut Lookout) -> Vec<usize> {
-        lookout.begin_pass(is_busy);
+    fn pass_behind(spent_ns: u64, lookout: &mut Lookout) -> Vec<usize> {
+        lookout.begin_pass(spent_ns);
         (0..lookout.words()).flat_map(|word| lookout.due(word)).collect()
     }
 
@@ -146,13 +155,24 @@ mod tests {
     }
 
     #[test]
-    fn without_work_each_has_its_turn_sooner_and_with_work_now_and_then_not_later() {
+    fn behind_longer_passes_and_such_without_work_each_has_its_turn_sooner() {
+        for count in [FEW + 1, 64, 65, 200] {
+            for spent_ns in [0, SHORT_NS, LONG_NS - 1] {
+                let mut lookout = calm(count);
+                let mut seen: Vec<_> = (0..FEWER_TURNS).flat_map(|_| pass_behind(spent_ns, &mut lookout)).collect();
+                seen.sort_unstable();
+                assert_eq!(seen, Vec::from_iter(0..count), "each once");
+            }
+            assert_eq!(pass_behind(LONG_NS, &mut calm(count)), Vec::from_iter(0..count));
+        }
+    }
+
+    #[test]
+    fn however_long_passes_are_each_has_its_turn() {
         for count in [FEW + 1, 64, 65, 200] {
             let mut lookout = calm(count);
-            let mut seen: Vec<_> = (0..IDLE_TURNS).flat_map(|_| pass_behind(false, &mut lookout)).collect();
-            seen.sort_unstable();
-            assert_eq!(seen, Vec::from_iter(0..count), "each once");
-            let mut seen: Vec<_> = (0..TURNS).flat_map(|step| pass_behind(step % 3 > 0, &mut lookout)).collect();
+            let spent_ns = |step| [0, 1, SHORT_NS, 1][step as usize % 4];
+            let mut seen: Vec<_> = (0..TURNS).flat_map(|step| pass_behind(spent_ns(step), &mut lookout)).collect();
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen, Vec::from_iter(0..count), "each at least once");

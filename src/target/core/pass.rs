@@ -31,7 +31,7 @@ impl Core {
     #[inline]
     pub(super) fn poll_workers(&mut self) -> usize {
         let mut work = 0;
-        self.lookout.begin_pass(self.was_busy);
+        self.lookout.begin_pass(self.spent_ns);
         for word in 0..self.lookout.words() {
             for place in self.lookout.due(word) {
                 let Some(worker) = &mut self.workers[place] else { continue };
