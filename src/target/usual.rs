@@ -81,10 +81,21 @@ impl RequestQueue {
         let BlockOp { kind, len, .. } = state.op;
         tally.count(Kind::of_transfer(kind.is_change()), 1, result.map(|()| len));
         if let Err(error) = result {
-            return self.end(slot, &Outcome::of_io_error(kind, error), 0);
+            return self.fail_usual(slot, error);
         }
         write_good(&self.slots.response(slot)[0]);
         let head = self.slots.give_back(slot);
         self.queue.ring.push(head, GOOD_LEN);
+    }
+
+    #[cold]
+    fn fail_usual(&mut self, slot: SlotIndex, error: IoError) {
+        let state = self.slots.get(slot);
+        let outcome = Outcome::of_io_error(state.op.kind, error);
+        let outcome = match self.queue.luns.entry(state.entry).unit.disk() {
+            Some(disk) => disk.locate(&state.op, outcome),
+            None => outcome,
+        };
+        self.end(slot, &outcome, 0);
     }
 }

@@ -266,3 +266,20 @@ fn every_framing_is_the_same_request() {
         assert_eq!(bed.guest().drivers[2].read(data, 512), disk.block(1), "{cuts:?}");
     }
 }
+
+#[test]
+fn a_block_that_cannot_be_read_is_named() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 1);
+    let told = |bed: &mut Bed, blocks: u8| {
+        disks[0].hold();
+        bed.guest().send(0, 0, &read_10(5, blocks), Data::In(512 * u32::from(blocks)));
+        bed.run();
+        disks[0].answer(0, Err(IoError::Medium));
+        bed.run();
+        let ended = bed.guest().take_one();
+        assert_eq!(ended.sense.map(|(key, _)| key), Some(3));
+        (ended.sense_bytes[0], ended.sense_bytes[6])
+    };
+    assert_eq!(told(&mut bed, 1), (0xf0, 5), "VALID, and INFORMATION");
+    assert_eq!(told(&mut bed, 2).0, 0x70, "which of two is bad nobody has told");
+}
