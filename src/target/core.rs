@@ -121,6 +121,12 @@ impl Core {
         count
     }
 
+    /// How many wait for requests of this reactor.
+    #[cfg(test)]
+    pub(super) fn asked(&self) -> usize {
+        self.leaves.len()
+    }
+
     fn find(&mut self, queue: QueueName) -> Option<(&mut Worker, &mut Cx)> {
         let worker = self.workers.iter_mut().flatten().find(|worker| worker.name() == queue)?;
         Some((worker, &mut self.cx))
@@ -221,8 +227,8 @@ impl Context for Core {
             }
             Message::Lift { life, bar } => self.lift(life, bar),
             Message::Settle { disk, pass } => self.cx.settling.push((disk, pass)),
-            Message::Fence { sharing, stripes, pass } => {
-                let flights = Flights::collect(sharing, stripes, pass, &mut self.workers);
+            Message::Fence { range, pass } => {
+                let flights = Flights::collect(range, pass, &mut self.workers);
                 self.leaves.push(Leave::Range(flights));
             }
             Message::Luns { life, luns, seen, left } => {

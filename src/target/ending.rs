@@ -129,9 +129,13 @@ impl Leave {
         }
     }
 
-    /// Whether it still asks for requests of the queue at `place`. Who is new in a range that somebody has is not in flight there.
+    /// Whether it still asks for requests of the queue at `place`, which so may go to no other queue.
     pub(super) fn names(&self, place: WorkerIndex) -> bool {
-        matches!(self, Self::Units { pending, .. } if pending.iter().any(|name| name.worker == place))
+        let pending = match self {
+            Self::Units { pending, .. } => pending,
+            Self::Range(flights) => flights.pending(),
+        };
+        pending.iter().any(|name| name.worker == place)
     }
 }
 

@@ -2,17 +2,17 @@
 //! for its end; and the operations that such a command waits for.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use reactor::Pass;
 
 use crate::scsi::{BlockOp, Step};
 
 use super::cx::Cx;
+use super::long::Longs;
+use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
-use super::sharing::Sharing;
-use super::sharing::fence::{Stripes, Waiter};
-use super::slots::Phase;
+use super::sharing::fence::{Range, Waiter};
+use super::slots::{Phase, Slot};
 use super::tag::{RequestName, SlotIndex};
 use super::worker::Worker;
 
@@ -22,8 +22,7 @@ pub(super) type Fenced = VecDeque<(SlotIndex, Waiter)>;
 /// Operations of one core that were in flight in a range when a command was about to have it for itself.
 #[derive(Debug)]
 pub(super) struct Flights {
-    sharing: Arc<Sharing>,
-    stripes: Stripes,
+    range: Range,
     pending: Vec<RequestName>,
     /// Arrives when they have ended.
     _pass: Pass,
@@ -31,30 +30,32 @@ pub(super) struct Flights {
 
 impl Flights {
     /// Those of the queues of a core.
-    pub(super) fn collect(
-        sharing: Arc<Sharing>,
-        stripes: Stripes,
-        pass: Pass,
-        workers: &mut [Option<Box<Worker>>],
-    ) -> Self {
+    pub(super) fn collect(range: Range, pass: Pass, workers: &mut [Option<Box<Worker>>]) -> Self {
         let mut pending = Vec::new();
         for worker in workers.iter_mut().flatten() {
-            if let Worker::Request(worker) = &mut **worker {
-                worker.flights(&sharing, stripes, &mut pending);
+            if let Worker::Request(worker) = &mut **worker
+                && !worker.is_idle()
+            {
+                worker.flights(&range, &mut pending);
             }
         }
-        Self { sharing, stripes, pending, _pass: pass }
+        Self { range, pending, _pass: pass }
     }
 
-    /// Whether all have ended: one look a pass, however many there are.
+    /// Whether all have ended, one look a pass, however many there are; or nobody wants to know any more.
     pub(super) fn have_ended(&mut self, workers: &mut [Option<Box<Worker>>]) -> bool {
-        let Self { sharing, stripes, pending, .. } = self;
+        let Self { range, pending, .. } = self;
         let mut flies = |name: RequestName| match workers[usize::from(name.worker.0)].as_deref_mut() {
-            Some(Worker::Request(worker)) => worker.flies(name, sharing, *stripes),
+            Some(Worker::Request(worker)) => worker.flies(name, range),
             _ => false,
         };
         while pending.pop_if(|name| !flies(*name)).is_some() {}
-        pending.is_empty()
+        pending.is_empty() || range.is_forgotten()
+    }
+
+    /// Their requests, as far as they have not been seen to have ended.
+    pub(super) fn pending(&self) -> &[RequestName] {
+        &self.pending
     }
 }
 
@@ -87,6 +88,10 @@ impl RequestQueue {
 
     /// Goes on with what need not wait any more; with how many.
     pub(super) fn submit_fenced(&mut self, cx: &mut Cx) -> usize {
+        // As with long commands: what others wait for goes on.
+        if self.queue.is_draining() && cx.privileged.is_empty() {
+            self.put_back_fenced();
+        }
         let mut taken = 0;
         for _ in 0..self.fenced.len() {
             let (slot, waiter) = self.fenced.pop_front().expect("counted");
@@ -100,27 +105,47 @@ impl RequestQueue {
         taken
     }
 
+    /// What has not begun is forgotten but for its head, where the queue is about to rest: whoever has the range may wait for long.
+    fn put_back_fenced(&mut self) {
+        let mut heads = Vec::new();
+        for _ in 0..self.fenced.len() {
+            let (slot, waiter) = self.fenced.pop_front().expect("counted");
+            let state = self.slots.get(slot);
+            if state.is_late {
+                self.fenced.push_back((slot, waiter));
+                continue;
+            }
+            if let Some(stood_in) = state.stood_in.take() {
+                self.queue.release(&stood_in);
+            }
+            heads.push(self.slots.give_back(slot));
+        }
+        self.queue.put_back(heads);
+    }
+
     /// The names of requests whose operation is in flight there.
-    fn flights(&mut self, sharing: &Arc<Sharing>, stripes: Stripes, pending: &mut Vec<RequestName>) {
-        let all: Vec<_> = self.slots.iter_busy().map(|(slot, _)| slot).collect();
-        for slot in all {
-            let name = self.name(slot);
-            pending.extend(self.flies(name, sharing, stripes).then_some(name));
+    fn flights(&mut self, range: &Range, pending: &mut Vec<RequestName>) {
+        let Self { slots, longs, queue, index: worker, .. } = self;
+        for (slot, state) in slots.iter_busy() {
+            if is_in(range, (slot, state), longs, &queue.luns) {
+                pending.push(RequestName { worker: *worker, slot, generation: state.generation });
+            }
         }
     }
 
     /// Whether an operation of a request is in flight there.
-    fn flies(&mut self, name: RequestName, sharing: &Arc<Sharing>, stripes: Stripes) -> bool {
-        if !self.slots.holds(name.slot, name.generation) {
-            return false;
-        }
-        let slot = self.slots.get(name.slot);
-        if slot.phase != Phase::InFlight {
-            return false;
-        }
-        let own = self.queue.luns.entry(slot.entry).disk.as_ref();
-        let of_long = self.longs.operation(name.slot);
-        let (disk, op) = of_long.map_or((own, slot.op), |(disk, op)| (Some(disk), op));
-        disk.is_some_and(|disk| Arc::ptr_eq(&disk.sharing, sharing)) && Stripes::of(op.offset, op.len).touch(stripes)
+    fn flies(&mut self, name: RequestName, range: &Range) -> bool {
+        let Self { slots, longs, queue, .. } = self;
+        slots.holds(name.slot, name.generation) && is_in(range, (name.slot, slots.get(name.slot)), longs, &queue.luns)
     }
+}
+
+/// Whether the operation of the request in a slot is in flight in a range.
+fn is_in(range: &Range, (index, slot): (SlotIndex, &Slot), longs: &Longs, luns: &LunMap) -> bool {
+    if slot.phase != Phase::InFlight {
+        return false;
+    }
+    let own = luns.entry(slot.entry).disk.as_ref();
+    let (disk, op) = longs.operation(index).map_or((own, slot.op), |(disk, op)| (Some(disk), op));
+    disk.is_some_and(|disk| range.holds(&disk.sharing, op.offset, op.len))
 }

@@ -149,8 +149,10 @@ impl Long {
         }
     }
 
-    fn may_rest(&self) -> bool {
-        self.lock.is_none() && !matches!(self.wants, Wants::Answer | Wants::Failed(_))
+    /// Whether it can be put back. One that only waits for its range gives that up: what is in the way may be there for long.
+    fn may_rest(&mut self) -> bool {
+        let has_range = self.lock.as_mut().is_some_and(Lock::is_granted);
+        !has_range && !matches!(self.wants, Wants::Answer | Wants::Failed(_))
     }
 
     /// Gets its memory, if there is some.

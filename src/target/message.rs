@@ -13,8 +13,7 @@ use crate::virtio_scsi::Address;
 use super::courier::{JobId, Piece};
 use super::disk::{Disk, DiskIndex};
 use super::lun_map::LunMap;
-use super::sharing::Sharing;
-use super::sharing::fence::Stripes;
+use super::sharing::fence::Range;
 use super::slots::Verdict;
 use super::worker::Worker;
 
@@ -171,10 +170,8 @@ pub(crate) enum Message {
     },
     /// Tell when the operations on a part of a disk have ended that are in flight: nobody begins new ones there.
     Fence {
-        /// Which disk.
-        sharing: Arc<Sharing>,
-        /// Which part.
-        stripes: Stripes,
+        /// Which disk, and which part.
+        range: Range,
         /// Arrives then.
         pass: Pass,
     },

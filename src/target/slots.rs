@@ -227,8 +227,8 @@ impl Slots {
 
     /// Whether `index` still holds the request of this generation.
     pub(crate) fn holds(&self, index: SlotIndex, generation: Generation) -> bool {
-        let slot = &self.slots[usize::from(index.0)];
-        slot.phase != Phase::Free && slot.generation == generation
+        let slot = self.slots.get(usize::from(index.0));
+        slot.is_some_and(|slot| slot.phase != Phase::Free && slot.generation == generation)
     }
 
     /// Gives a slot back, and returns the head that it owned.
@@ -358,6 +358,13 @@ mod tests {
 
     fn lens(segments: &[Segment]) -> Vec<usize> {
         segments.iter().map(Segment::len).collect()
+    }
+
+    #[test]
+    fn a_name_from_a_longer_ring_is_nobodys() {
+        let mut slots = Slots::new(4);
+        assert!(!slots.holds(SlotIndex(200), Generation(1)) && !slots.holds(SlotIndex(0), Generation(0)));
+        assert_eq!(slots.iter_busy().count(), 0);
     }
 
     #[test]

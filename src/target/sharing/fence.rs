@@ -8,8 +8,8 @@
 //!
 //! No command waits for ever: as long as operations wait, no further range is granted, and none waits that is in no range.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use reactor::Handle;
 
@@ -39,6 +39,16 @@ pub(crate) struct Lock {
     sharing: Arc<Sharing>,
     stripes: Stripes,
     others: RollCall,
+    /// Who was asked for others' operations sees when this has gone, and nobody waits for them.
+    _wish: Arc<()>,
+}
+
+/// What a reactor is asked of: operations in flight on a part of a disk, as long as somebody wants to know.
+#[derive(Debug)]
+pub(crate) struct Range {
+    sharing: Arc<Sharing>,
+    stripes: Stripes,
+    wish: Weak<()>,
 }
 
 /// An operation that waits for the end of a [`Lock`].
@@ -66,6 +76,18 @@ impl Stripes {
     }
 }
 
+impl Range {
+    /// Whether an operation on these bytes of a disk is in it.
+    pub(crate) fn holds(&self, sharing: &Arc<Sharing>, offset: u64, len: u64) -> bool {
+        Arc::ptr_eq(sharing, &self.sharing) && Stripes::of(offset, len).touch(self.stripes)
+    }
+
+    /// Whether the command that wanted to know has ended, or is put back.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.wish.strong_count() == 0
+    }
+}
+
 impl Fence {
     fn locked(&self) -> Stripes {
         Stripes(self.locked.load(Ordering::Acquire))
@@ -81,8 +103,13 @@ impl Sharing {
     /// The `len` bytes at `offset`, for one command; none if somebody has any of them, or operations wait.
     pub(crate) fn lock(self: &Arc<Self>, offset: u64, len: u64) -> Option<Lock> {
         let stripes = Stripes::of(offset, len);
+        let is_closed = || self.fence.locked().touch(stripes) || self.fence.waiting.load(Ordering::Acquire) > 0;
+        // Who tries again does so in each pass: the lock is for those who have a chance.
+        if is_closed() {
+            return None;
+        }
         let state = self.state();
-        if self.fence.locked().touch(stripes) || self.fence.waiting.load(Ordering::Acquire) > 0 {
+        if is_closed() {
             return None;
         }
         let before = self.fence.locked.fetch_or(stripes.0, Ordering::AcqRel);
@@ -92,8 +119,12 @@ impl Sharing {
         let reactors = state.reactors.clone();
         drop(state);
         // After the mark: who has answered begins nothing in the range.
-        let others = RollCall::new(&reactors, |pass| Message::Fence { sharing: self.clone(), stripes, pass });
-        Some(Lock { sharing: self.clone(), stripes, others })
+        let wish = Arc::new(());
+        let others = RollCall::new(&reactors, |pass| {
+            let range = Range { sharing: self.clone(), stripes, wish: Arc::downgrade(&wish) };
+            Message::Fence { range, pass }
+        });
+        Some(Lock { sharing: self.clone(), stripes, others, _wish: wish })
     }
 
     /// A place among those who wait, for an operation on these bytes; none if it need not wait.

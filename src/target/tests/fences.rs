@@ -8,6 +8,7 @@ use super::bed::Bed;
 use super::guest::{Data, read_10, write_10};
 use super::long::{UNMAP, change, compare_and_write, shared, unmap_list, write_same};
 use super::sim_disk::{Cancels, SimDisk};
+use crate::target::live::Part;
 use crate::virtio_scsi::spec::TMF_ABORT_TASK;
 
 const OK: u8 = 0;
@@ -61,6 +62,7 @@ fn one_that_waits_for_what_is_in_flight_can_be_aborted() {
     let tmf = bed.guests[0].manage(TMF_ABORT_TASK, 0, id);
     bed.run();
     assert_eq!(bed.guests[0].take_ended(), [(id, ABORTED), (tmf, OK)], "whatever the disk does");
+    assert_eq!([bed.core(0).asked(), bed.core(1).asked()], [0; 2], "nor does anybody ask any more");
     let other = bed.guests[1].read(0, 0, 1);
     bed.run();
     assert_eq!(disk.accepted(), [1, 1], "nobody has the block any more");
@@ -176,7 +178,7 @@ fn one_that_waits_ends_when_it_is_aborted() {
 }
 
 #[test]
-fn one_that_waits_ends_with_a_reset_and_before_a_rest() {
+fn one_that_waits_ends_with_a_reset_and_is_put_back_by_a_rest() {
     let (mut bed, disk) = reading();
     bed.guests[1].write(1, 0, 1, 9);
     bed.run();
@@ -191,7 +193,48 @@ fn one_that_waits_ends_with_a_reset_and_before_a_rest() {
     disk.go();
     bed.run();
     assert!(gate.is_open() && !bed.guests[0].memory_is_held());
+    assert_eq!((disk.block(1), bed.guests[0].is_open(id)), (vec![1; 512], true));
+    bed.guests[0].go_on();
+    bed.run();
     assert_eq!((disk.block(1), bed.guests[0].is_open(id)), (vec![8; 512], false));
+}
+
+#[test]
+fn one_that_waits_for_another_guests_range_can_rest() {
+    let (mut bed, disk) = reading();
+    let write = bed.guests[1].write(1, 0, 1, 9);
+    bed.run();
+    let control = bed.guests[1].rest(Part::Control);
+    bed.run();
+    let gate = bed.guests[1].rest(Part::Requests);
+    bed.run();
+    assert!(control.is_open() && gate.is_open() && bed.guests[1].is_open(write));
+    bed.guests[1].go_on();
+    bed.run();
+    assert_eq!(disk.accepted(), [1], "it waits again");
+    disk.go();
+    bed.run();
+    assert_eq!([bed.guests[0].take_one().status, bed.guests[1].take_one().status], [0; 2]);
+    assert_eq!(disk.block(1), [9; 512]);
+}
+
+#[test]
+fn one_that_waits_for_what_another_guest_has_in_flight_can_rest() {
+    let (mut bed, disk) = shared();
+    disk.hold();
+    bed.guests[1].write(1, 0, 1, 9);
+    bed.run();
+    let id = bed.guests[0].send(0, 0, &compare_and_write(1), Data::Out(&change(9, 1)));
+    bed.run();
+    assert_eq!(bed.core(1).asked(), 1);
+    let gate = bed.rest();
+    bed.run();
+    assert!(gate.is_open() && bed.guests[0].is_open(id));
+    assert_eq!(bed.core(1).asked(), 0, "nobody wants to know");
+    bed.guests[0].go_on();
+    disk.go();
+    bed.run();
+    assert_eq!((bed.guests[0].take_one().status, disk.block(1)), (0, vec![1; 512]));
 }
 
 #[test]
