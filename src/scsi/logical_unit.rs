@@ -191,11 +191,12 @@ impl LogicalUnit {
         }
     }
 
-    /// How a command ends with an operation that failed: of one block it is known where the medium is bad (INFORMATION).
+    /// How a command ends with an operation that failed: of one block it is known where the medium is bad, or has ended
+    /// (INFORMATION).
     pub fn locate(&self, finished: &BlockOp, mut outcome: Outcome) -> Outcome {
         let block_size = u64::from(self.block_size);
         if let Some(sense) = &mut outcome.sense
-            && sense.key == SenseKey::MEDIUM_ERROR
+            && (sense.key == SenseKey::MEDIUM_ERROR || sense.asc == Asc::LBA_OUT_OF_RANGE)
             && finished.len == block_size
         {
             sense.information.get_or_insert(finished.offset / block_size);

@@ -4,7 +4,7 @@ use bdev::IoError;
 use bdev::segment::copy_to;
 
 use crate::scsi::{
-    BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Outcome, Reply, Shared, Step, without_naca,
+    BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Opcode, Outcome, Reply, Shared, Step, without_naca,
 };
 use crate::virtio_scsi::spec::{TASK_ATTR_ACA, TASK_ATTR_SIMPLE};
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
@@ -93,12 +93,12 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let unit = &self.queue.luns.entry(state.entry).unit;
         let Some(cdb) = unit.disk().and_then(|_| without_naca(request.cdb.as_bytes())) else {
-            return self.fail_decode(slot, request.task_attr, outcome);
+            return self.fail_decode(slot, request, outcome);
         };
         state.marks.insert(Marks::NACA);
         state.command = match unit.decode(&cdb) {
             Ok(command) => command,
-            Err(outcome) => return self.fail_decode(slot, request.task_attr, outcome),
+            Err(outcome) => return self.fail_decode(slot, request, outcome),
         };
         if state.marks.contains(Marks::BOTH_WAYS) && state.command.direction() == DataDirection::Out {
             self.fill_other_way(slot);
@@ -107,19 +107,22 @@ impl RequestQueue {
     }
 
     /// A CDB that cannot be decoded: an auto contingent allegiance goes before its error, and a pending unit attention
-    /// (SAM-5, status precedence).
+    /// (SAM-5, status precedence), but for commands that never tell one.
     #[cold]
-    fn fail_decode(&mut self, slot: SlotIndex, task_attr: u8, outcome: Outcome) {
+    fn fail_decode(&mut self, slot: SlotIndex, request: &CommandRequest, outcome: Outcome) {
+        const TELL_NONE: [Opcode; 3] = [Opcode::INQUIRY, Opcode::REPORT_LUNS, Opcode::REQUEST_SENSE];
         let state = self.slots.get(slot);
         let standing = &self.queue.luns.entry(state.entry).standing;
         if standing.has_aca() {
-            if task_attr != TASK_ATTR_ACA || standing.claim_aca(state.id).is_err() {
+            if request.task_attr != TASK_ATTR_ACA || standing.claim_aca(state.id).is_err() {
                 return self.end(slot, &Outcome::ACA_ACTIVE, 0);
             }
             state.marks.insert(Marks::ACA);
         }
-        let outcome = standing.take_attention().map_or(outcome, |attention| Outcome::check(attention.sense()));
-        self.end(slot, &outcome, 0);
+        let opcode = request.cdb.as_bytes().first().copied().map(Opcode);
+        let tells = !opcode.is_some_and(|opcode| TELL_NONE.contains(&opcode));
+        let attention = if tells { standing.take_attention() } else { None };
+        self.end(slot, &attention.map_or(outcome, |attention| Outcome::check(attention.sense())), 0);
     }
 
     /// Starts a decoded command.
@@ -153,6 +156,9 @@ impl RequestQueue {
             // The data cannot be told, and with it an attention that was in it: it stays for the next command.
             condition.attention.into_iter().for_each(|attention| entry.standing.raise(attention));
             return self.refuse(slot, ResponseCode::OVERRUN);
+        }
+        if matches!(command, Command::ReportLuns { .. }) && step == Step::Done(Outcome::GOOD) {
+            luns.were_reported_by(entry);
         }
         if is_fenced {
             return self.follow_fenced(slot, step, cx);

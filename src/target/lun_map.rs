@@ -297,6 +297,13 @@ impl LunMap {
         self.entries.iter().filter(shows).for_each(|entry| entry.standing.set_hindered(hindered));
     }
 
+    /// REPORT LUNS at `entry` has told what there is: nobody has to be told any more that it has changed (SPC-5, REPORT LUNS).
+    #[cold]
+    pub(super) fn were_reported_by(&self, entry: &Entry) {
+        let told = self.addressed().filter(|(unit, _)| entry.target.is_none_or(|target| target == unit.target));
+        told.for_each(|(_, index)| self.entry(index).standing.withdraw(Attention::ReportedLunsChanged));
+    }
+
     /// The logical units that are this disk, in whatever size.
     pub(super) fn entries_of(&self, disk: &Disk) -> impl Iterator<Item = (Address, &Entry)> {
         let entries = self.addressed().map(|(address, index)| (address, self.entry(index)));

@@ -328,6 +328,14 @@ impl Standing {
         self.take(|untold| untold.attentions.take())
     }
 
+    /// What an attention would tell has been told in another way.
+    pub(crate) fn withdraw(&self, attention: Attention) {
+        self.take(|untold| {
+            untold.attentions.clear(attention);
+            None::<()>
+        });
+    }
+
     fn take<T>(&self, take: impl FnOnce(&mut Untold) -> Option<T>) -> Option<T> {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = take(&mut untold);

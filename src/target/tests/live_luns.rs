@@ -7,6 +7,7 @@ use reactor::{Context, Gate};
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::{Cancels, SimDisk};
+use crate::scsi::Attention;
 use crate::target::disk::{Disk, DiskIndex};
 use crate::target::lun_map::{LunMap, Placement};
 use crate::target::message::Message;
@@ -253,4 +254,29 @@ fn a_reset_reaches_those_who_share_the_disk_though_the_unit_goes_meanwhile() {
     bed.guests[other].send(0, 1, &TEST_UNIT_READY, Data::Without);
     bed.run();
     assert_eq!(bed.guests[other].take_one().sense, Some((6, 0x2903)), "its nexus is told why");
+}
+
+#[test]
+fn report_luns_tells_of_the_change_for_all_of_its_target() {
+    const REPORT_LUNS: [u8; 12] = [0xa0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+    const CHANGED: Option<(u8, u16)> = Some((6, 0x3f0e));
+    let sense = |bed: &mut Bed, target: u8, cdb: &[u8], data| {
+        bed.guest().send(0, target, cdb, data);
+        bed.run();
+        bed.guest().take_one().sense
+    };
+    for (reported_by, told) in [(0, [None, CHANGED]), (1, [CHANGED, None])] {
+        let (mut bed, _disks) = Bed::simulated(1, 1, 2);
+        let luns = bed.guest().adapter.luns();
+        luns.raise(Attention::ReportedLunsChanged, |_| true);
+        // A bad field neither tells nor takes it.
+        let mut bad = REPORT_LUNS;
+        bad[2] = 0xff;
+        assert_eq!(sense(&mut bed, reported_by, &bad, Data::In(256)), Some((5, 0x2400)));
+        let bad = [0x12, 0x02, 0, 0, 36, 0];
+        assert_eq!(sense(&mut bed, reported_by, &bad, Data::In(36)), Some((5, 0x2400)));
+        assert_eq!(sense(&mut bed, reported_by, &REPORT_LUNS, Data::In(256)), None);
+        let units = [0, 1].map(|target| sense(&mut bed, target, &TEST_UNIT_READY, Data::Without));
+        assert_eq!(units, told);
+    }
 }
