@@ -18,7 +18,7 @@ const EXPECTED: &str = include_str!("guest_libiscsi.txt");
 const REASONS: [&str; 4] = [
     "tests iSCSI itself",
     "the guest's kernel does not let it through",
-    "a fault of the tool: ",
+    "a fault of the tool",
     // SANITIZE has the service actions that can be true of a disk without encryption.
     "nothing is encrypted, so that no key can be thrown away",
 ];

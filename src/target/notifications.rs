@@ -3,7 +3,8 @@
 //!
 //! A disk has three of them: that it was stopped or started, that work on its whole medium (FORMAT UNIT, SANITIZE) has begun or
 //! ended, whoever sent it, and, if it can be removed, that its medium went out or came in. It has no keys for requests from
-//! outside, and no features that change. A subscription takes the place of the one before, and ends with a reset of the device.
+//! outside, and no features that change; and what another host does with reservations (multi host) is told as a change of parameters,
+//! to whoever has to know. A subscription takes the place of the one before, and ends with a reset of the device.
 
 use crate::virtio_scsi::spec::{ASYNC_DEVICE_BUSY, ASYNC_MEDIA_CHANGE, ASYNC_POWER_MGMT};
 use crate::virtio_scsi::{Address, Event, LunAddress, ResponseCode};
