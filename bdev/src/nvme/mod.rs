@@ -2,7 +2,7 @@
 //!
 //! Owns the open device, the commands and what their results mean. Commands go to the driver through an io_uring of each
 //! core, past the block layer's scheduler, page cache and partitions. It never formats, and sends no admin command but
-//! Identify. Used by `target` where a disk is opened, and by [`Io`], which has the ring.
+//! Identify. Opened by the table of `wanted`, and by `file` where a path alone was given; [`Io`] has the ring.
 
 mod channel;
 mod command;

@@ -149,7 +149,11 @@ pub struct Wanted {
 impl Wanted {
     /// The keys that may stand in the string of a device of any kind.
     pub const KEYS: [Key; 2] = [
-        Key { name: "block-size", form: "block-size=512|4096", help: "logical block size (default 512)" },
+        Key {
+            name: "block-size",
+            form: "block-size=512|4096",
+            help: "logical block size (that of the device, else 512)",
+        },
         Key { name: "ro", form: "ro", help: "refuse writes" },
     ];
 
