@@ -20,6 +20,7 @@ mod pool;
 mod quota;
 pub mod segment;
 mod space;
+mod sysfs;
 mod uring;
 pub mod wanted;
 pub mod wrappers;

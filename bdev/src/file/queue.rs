@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::info::WriteCache;
+use crate::sysfs;
 
 /// Where the kernel lists block devices by number.
 const DEVICES: &str = "/sys/dev/block";
@@ -43,33 +44,27 @@ impl Queue {
     fn read(devices: &Path, major: u32, minor: u32) -> Self {
         let device = devices.join(format!("{major}:{minor}"));
         let whole = if device.join("partition").exists() { parent(&device) } else { device.clone() };
-        let text = |name: &str| std::fs::read_to_string(whole.join("queue").join(name)).ok();
-        let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
-        let small = |name: &str| number(name).and_then(|value| u32::try_from(value).ok());
-        let flag = |folder: &Path, name: &str| {
-            std::fs::read_to_string(folder.join(name)).is_ok_and(|value| value.trim() == "1")
-        };
+        let queue = whole.join("queue");
+        let number = |name: &str| sysfs::number::<u64>(&queue.join(name)).unwrap_or(0);
+        let small = |name: &str| sysfs::number::<u32>(&queue.join(name));
         Self {
             logical_block: small("logical_block_size"),
             physical_block: small("physical_block_size"),
             optimal_transfer: small("optimal_io_size").unwrap_or(0),
             minimum_transfer: small("minimum_io_size").unwrap_or(0),
-            rotational: text("rotational").is_some_and(|value| value.trim() == "1"),
+            rotational: sysfs::flag(&queue.join("rotational")),
             // Not to know it is no reason to lose writes.
-            write_cache: match text("write_cache").as_deref().map(str::trim) {
+            write_cache: match sysfs::text(&queue.join("write_cache")).as_deref() {
                 Some("write through") => WriteCache::WriteThrough,
                 _ => WriteCache::WriteBack,
             },
             discard_granularity: small("discard_granularity").unwrap_or(0),
             // That of a partition is its own.
-            discard_alignment: std::fs::read_to_string(device.join("discard_alignment"))
-                .ok()
-                .and_then(|text| text.trim().parse().ok())
-                .unwrap_or(0),
-            discard_max: number("discard_max_bytes").unwrap_or(0),
-            write_zeroes_max: number("write_zeroes_max_bytes").unwrap_or(0),
-            read_only: flag(&device, "ro") || flag(&whole, "ro"),
-            can_poll: flag(&whole.join("queue"), "io_poll"),
+            discard_alignment: sysfs::number(&device.join("discard_alignment")).unwrap_or(0),
+            discard_max: number("discard_max_bytes"),
+            write_zeroes_max: number("write_zeroes_max_bytes"),
+            read_only: [&device, &whole].into_iter().any(|folder| sysfs::flag(&folder.join("ro"))),
+            can_poll: sysfs::flag(&queue.join("io_poll")),
         }
     }
 

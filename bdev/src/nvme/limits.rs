@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::sysfs;
+
 use super::identify::Commands;
 use super::spec::BLOCKS_MAX;
 
@@ -32,7 +34,7 @@ pub(super) struct Limits {
 impl Limits {
     /// Of the queue in the folder `queue`, with blocks of `block_size`, 512 or 4096.
     pub(super) fn read(queue: &Path, block_size: u64) -> Self {
-        let said = |name: &str| -> Option<u64> { std::fs::read_to_string(queue.join(name)).ok()?.trim().parse().ok() };
+        let said = |name: &str| sysfs::number::<u64>(&queue.join(name));
         let number = |name: &str| said(name).filter(|value| *value > 0);
         let pages = number("max_segments").map_or(PIECES_UNKNOWN, |count| count.clamp(2, SEGMENTS_MAX as u64) as usize);
         let transfer = number("max_hw_sectors_kb").map_or(TRANSFER_UNKNOWN, |kib| kib.saturating_mul(1024));

@@ -30,6 +30,7 @@ use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
 use crate::file::Iopoll;
 use crate::info::{Info, Names};
+use crate::sysfs;
 
 pub(crate) use kind::KIND;
 pub(crate) use ring::NvmeRing;
@@ -81,10 +82,7 @@ impl Bdev for NvmeBdev {
 
     fn size_now(&self) -> io::Result<u64> {
         // Of a namespace without a block device nobody tells but the device, which takes its time.
-        match std::fs::read_to_string(&self.size_file) {
-            Ok(sectors) => Ok(sectors.trim().parse::<u64>().map_or(self.info.size(), |sectors| sectors << 9)),
-            Err(_) => Ok(self.info.size()),
-        }
+        Ok(sysfs::number::<u64>(&self.size_file).map_or(self.info.size(), |sectors| sectors << 9))
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {

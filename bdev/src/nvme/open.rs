@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::error::OpenError;
 use crate::file::{Iopoll, claim, failed};
+use crate::sysfs;
 
 use super::device::Device;
 use super::jobs::Fixed;
@@ -96,7 +97,7 @@ pub(super) fn name_of(path: &Path) -> Result<String, OpenError> {
 /// Commands go past what the kernel keeps from its block device; who told it to keep writes from that meant the namespace.
 /// `block` is the folder of that device.
 fn check_protection(path: &Path, block: &Path) -> Result<(), OpenError> {
-    if std::fs::read_to_string(block.join("ro")).is_ok_and(|flag| flag.trim() == "1") {
+    if sysfs::flag(&block.join("ro")) {
         let reason = "its block device is write-protected".to_owned();
         return Err(OpenError::ReadOnly { path: path.to_owned(), reason });
     }

@@ -11,6 +11,7 @@ use crate::file::failed;
 use crate::mapping::Mapping;
 use crate::op::IoError;
 use crate::segment::Segment;
+use crate::sysfs;
 use crate::uring::Kind;
 
 use super::command::{Command, Data};
@@ -66,7 +67,7 @@ fn judge(answer: i32) -> Judgement {
 /// Reads it once more the way in which nothing interrupts; else why that is no way. `queue` is the folder of the queue of the
 /// namespace's block device.
 pub(super) fn polling(queue: &Path, file: &File, terms: &Terms) -> Result<(), &'static str> {
-    if std::fs::read_to_string(queue.join("io_poll")).is_ok_and(|flag| flag.trim() != "0") {
+    if sysfs::flag(&queue.join("io_poll")) {
         judge_polling(read_first(file, terms, Kind::Poll))
     } else {
         Err("the device has no poll queues")

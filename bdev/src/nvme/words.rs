@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::info::{Atomic, Discard, Info, bytes_for_people};
+use crate::sysfs;
 
 use super::identify::Controller;
 use super::jobs::Fixed;
@@ -82,8 +83,7 @@ impl Found<'_> {
 
 /// Where the memory of a command is best, as the kernel says of the queue in the folder `queue`: a mask.
 pub(super) fn memory_alignment(queue: &Path) -> Option<u64> {
-    let mask: u64 = std::fs::read_to_string(queue.join("dma_alignment")).ok()?.trim().parse().ok()?;
-    mask.checked_add(1)
+    sysfs::number::<u64>(&queue.join("dma_alignment"))?.checked_add(1)
 }
 
 #[cfg(test)]
