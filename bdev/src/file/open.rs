@@ -8,6 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
+
 use crate::error::OpenError;
 use crate::file::queue::Queue;
 use crate::file::words::Found;
@@ -60,7 +63,7 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
     let ways = match &queue {
         _ if options.read_only => Ways::default(),
         Some(queue) => ways_of_device(&file, queue, engine, sector.unwrap_or(block_size)),
-        None => ways_of_file(&file),
+        None => ways_of_file(&file, path),
     };
     let kind = if is_block_device { "block device" } else { "file" };
     let atomic = alignment.and_then(|_| direct::ask_atomic(&file, block_size)).filter(|_| !options.read_only);
@@ -125,17 +128,32 @@ fn ways_of_device(file: &File, queue: &Queue, engine: Engine, sector: u32) -> Wa
 }
 
 /// Asks for a hole behind the end of the file, which changes nothing, to learn whether holes can be made at all.
-fn ways_of_file(file: &File) -> Ways {
-    use rustix::fs::FallocateFlags;
+fn ways_of_file(file: &File, path: &Path) -> Ways {
     let Ok(size) = extents::size(file) else { return Ways::default() };
     let behind = size.next_multiple_of(1 << 20);
     let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     if rustix::fs::fallocate(file, mode, behind, 4096).is_err() {
         return Ways::default();
     }
-    // Files in memory have no zero range, and it is no loss. Others that have none say so when they are asked.
-    let is_in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type == libc::TMPFS_MAGIC);
-    Ways::of_file(!is_in_memory)
+    // Where that cannot be tried, the file says so itself when it is asked.
+    Ways::of_file(has_zero_range(file, path).unwrap_or(true))
+}
+
+/// Whether the file system of `file` makes ranges zero, where that can be tried: on a file without a name beside it, which goes
+/// at once. Behind the end of the file itself it would leave blocks, which not every file system takes back from a hole there.
+fn has_zero_range(file: &File, path: &Path) -> Option<bool> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let beside = path.canonicalize().ok()?;
+    let scratch = File::from(rustix::fs::open(beside.parent()?, flags, Mode::RUSR | Mode::WUSR).ok()?);
+    // A file may be mounted where its neighbours are not.
+    if scratch.metadata().ok()?.dev() != file.metadata().ok()?.dev() {
+        return None;
+    }
+    match rustix::fs::fallocate(&scratch, FallocateFlags::ZERO_RANGE, 0, PHYSICAL_BLOCK.into()) {
+        Ok(()) => Some(true),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => Some(false),
+        Err(_) => None,
+    }
 }
 
 fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) -> Info {

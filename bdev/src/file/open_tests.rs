@@ -142,3 +142,33 @@ fn a_device_with_poll_queues_is_polled_for_where_that_is_possible() {
     assert_eq!(choose_polling(Some(&without), Engine::Uring, true), Err("the device has no poll queues"));
     assert!(choose_polling(None, Engine::Uring, true).is_err());
 }
+
+#[test]
+fn whether_a_file_system_makes_ranges_zero_is_tried_and_told_and_changes_nothing() {
+    for place in [env!("CARGO_MANIFEST_DIR"), "/dev/shm"] {
+        let dir = tempfile::tempdir_in(place).unwrap();
+        let path = dir.path().join("disk.img");
+        std::fs::write(&path, [7; 8192]).unwrap();
+        let before = path.metadata().unwrap();
+        let bdev = open(&path, FileOptions::default()).unwrap();
+        let after = path.metadata().unwrap();
+        assert_eq!((after.len(), after.blocks()), (before.len(), before.blocks()), "{place}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{place}");
+        let can = rustix::fs::fallocate(&*bdev.file, FallocateFlags::ZERO_RANGE, 0, 4096).is_ok();
+        let said = &bdev.info().description;
+        assert_eq!(said.contains(", write zeroes as holes"), !can, "{said}");
+        assert!(said.contains(", unmap, write zeroes"), "{said}");
+    }
+}
+
+#[test]
+fn where_nothing_can_be_tried_nothing_is_known_of_ranges_of_zeroes() {
+    let dir = Dir::new();
+    let path = dir.file(4096);
+    let file = File::open(&path).unwrap();
+    assert!(has_zero_range(&file, &path).is_some());
+    assert_eq!(has_zero_range(&file, Path::new("/nowhere/disk.img")), None, "no folder");
+    assert_eq!(has_zero_range(&file, Path::new("/proc/version")), None, "a folder without room for files");
+    let status = File::open("/proc/version").unwrap();
+    assert_eq!(has_zero_range(&status, &path), None, "another file system");
+}

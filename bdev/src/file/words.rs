@@ -54,6 +54,8 @@ impl Found<'_> {
         let zeroes = match self.queue {
             _ if self.ways.zero.is_none() => "no write zeroes",
             Some(queue) if queue.write_zeroes_max == 0 => "zeroes written by the kernel",
+            // A file whose ranges lose their space with what they hold.
+            None if self.ways.zero == self.ways.zero_and_unmap => "write zeroes as holes",
             _ => "write zeroes",
         };
         [unmap, zeroes]
@@ -89,6 +91,10 @@ mod tests {
         assert_eq!(
             words(&file, &Ways::of_file(true), None, aligned(4)),
             "x, io_uring, direct, unmap, write zeroes, memory at 4"
+        );
+        assert_eq!(
+            words(&file, &Ways::of_file(false), None, aligned(1)),
+            "x, io_uring, direct, unmap, write zeroes as holes"
         );
         assert_eq!(words(&file, &Ways::default(), None, aligned(1)), "x, io_uring, direct, no unmap, no write zeroes");
         // A device that tells of nothing.
