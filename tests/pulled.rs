@@ -5,27 +5,31 @@ mod common;
 
 use std::fs::File;
 
-use annulus_bench::Guest;
 use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Lun};
+use annulus_bench::{Guest, Options};
 use common::io::{LUN, good, pattern, settle};
 use common::loops::Loop;
-use common::{Target, directory, image, until};
+use common::neighbour::Neighbour;
+use common::{SOCKET, Target, directory, image, until};
 
 const MIB: u64 = 1 << 20;
 const BLOCKS: u64 = MIB / 512;
 /// Requests in flight while something is taken away.
 const DEPTH: u64 = 32;
+/// Requests of the neighbour that end after all of these have.
+const ENOUGH: usize = 100;
 const NEIGHBOUR: Lun = Lun::new(1, 0);
 /// UNRECOVERED READ ERROR and LOGICAL BLOCK ADDRESS OUT OF RANGE, as key, code and qualifier.
 const READ_ERROR: (u8, u8, u8) = (3, 0x11, 0);
 const OUT_OF_RANGE: (u8, u8, u8) = (5, 0x21, 0);
 
 /// Reads all over the disk, many at a time; `pull` is done while they are on their way. Each ends once, with its own data or
-/// with `error`. Gives how many have failed.
+/// with `error`. Gives how many have failed. The neighbour works before, meanwhile and afterwards.
 fn read_while(guest: &mut Guest, whole: &[u8], error: (u8, u8, u8), pull: impl FnOnce()) -> usize {
     let mut pull = Some(pull);
     let (mut failed, mut started) = (0, Vec::new());
+    let mut neighbour = Neighbour::start(guest, NEIGHBOUR, 1);
     for number in 0..DEPTH * 8 {
         if number == DEPTH * 4 {
             pull.take().expect("it is done once")();
@@ -36,10 +40,12 @@ fn read_while(guest: &mut Guest, whole: &[u8], error: (u8, u8, u8), pull: impl F
         if number + 1 >= DEPTH {
             failed += usize::from(ends_well(guest, &mut started, whole, error).is_none());
         }
+        neighbour.pass(guest);
     }
     while !started.is_empty() {
         failed += usize::from(ends_well(guest, &mut started, whole, error).is_none());
     }
+    neighbour.end(guest, ENOUGH);
     failed
 }
 
@@ -61,13 +67,9 @@ fn ends_well(guest: &mut Guest, started: &mut Vec<(u64, u64)>, whole: &[u8], err
     }
 }
 
-fn neighbour_is_well(guest: &mut Guest) {
-    good(guest, &Command::write(NEIGHBOUR, 0, 512, pattern(6, 512)));
-    assert!(good(guest, &Command::read(NEIGHBOUR, 0, 1, 512)).data == pattern(6, 512));
-}
-
+/// With a request queue for the neighbour.
 fn guest_of(target: &Target) -> Guest {
-    let mut guest = target.guest();
+    let mut guest = target.guest_on(SOCKET, Options { request_queues: 2, ..Options::default() });
     settle(&mut guest, LUN);
     settle(&mut guest, NEIGHBOUR);
     guest
@@ -79,7 +81,7 @@ fn a_file_that_is_cut_off_ends_reads_with_errors_and_its_neighbour_goes_on() {
     let path = image(dir.path(), "disk.img", MIB);
     let whole = pattern(5, MIB as usize);
     std::fs::write(&path, &whole).unwrap();
-    let target = Target::start_in(dir, &["--disk", "disk.img", "--disk", "mem:size=1M"]);
+    let target = Target::start_in(dir, &["--disk", "disk.img", "--disk", "mem:size=1M", "--queues", "2"]);
     let mut guest = guest_of(&target);
     assert_eq!(read_while(&mut guest, &whole, OUT_OF_RANGE, || {}), 0);
     let cut = || File::options().write(true).open(&path).unwrap().set_len(MIB / 2).unwrap();
@@ -89,7 +91,6 @@ fn a_file_that_is_cut_off_ends_reads_with_errors_and_its_neighbour_goes_on() {
         assert_eq!(read.sense_code(), Some(OUT_OF_RANGE), "{lba}: zeroes would be a lie");
     }
     assert!(good(&mut guest, &Command::read(LUN, 1016, 8, 512)).data == whole[1016 * 512..1024 * 512]);
-    neighbour_is_well(&mut guest);
 }
 
 /// The kernel takes a loop device away when its last user has gone: until then it serves on, however often it is told.
@@ -103,7 +104,7 @@ fn a_loop_device_that_is_detached_under_load_serves_on_and_goes_with_the_target(
         eprintln!("skipped: a loop device needs root");
         return;
     };
-    let target = Target::start_in(dir.clone(), &["--disk", device.path(), "--disk", "mem:size=1M"]);
+    let target = Target::start_in(dir.clone(), &["--disk", device.path(), "--disk", "mem:size=1M", "--queues", "2"]);
     let mut guest = guest_of(&target);
     assert_eq!(read_while(&mut guest, &whole, READ_ERROR, || device.detach()), 0, "it has an owner");
     // What its file loses, it loses.
@@ -111,7 +112,6 @@ fn a_loop_device_that_is_detached_under_load_serves_on_and_goes_with_the_target(
     assert!(read_while(&mut guest, &whole, READ_ERROR, empty) > 0);
     let read = guest.execute(0, &Command::read(LUN, 1024, 8, 512)).unwrap();
     assert_eq!(read.sense_code(), Some(READ_ERROR), "zeroes would be a lie");
-    neighbour_is_well(&mut guest);
     drop(guest);
     target.stop();
     // The kernel puts the end of it off.

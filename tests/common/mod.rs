@@ -7,6 +7,7 @@ pub mod full;
 pub mod io;
 pub mod load;
 pub mod loops;
+pub mod neighbour;
 pub mod placed;
 
 use std::fs::File;
