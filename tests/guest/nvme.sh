@@ -1,8 +1,12 @@
+# shellcheck shell=sh
 # The target itself in a guest, on an NVMe disk: data is written and checked with the way of getting results that the
-# target chooses, and read again with interrupts. BLOCK is the size of a logical block of the disk.
-
-cd /job/files
+# target chooses, and read again with interrupts.
+# shellcheck source=scripts/jobs/lib.sh
+. /job/lib.sh
+cd /job/files || exit
 export LD_LIBRARY_PATH=/job/files
+# Of a block, from whoever starts the job.
+BLOCK=${BLOCK:-512}
 
 # Interrupts of the disk's I/O queues so far.
 interrupts() { awk '/nvme0q[1-9]/ { for (i = 2; i <= 3; i++) n += $i } END { print n + 0 }' /proc/interrupts; }

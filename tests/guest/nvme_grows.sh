@@ -1,4 +1,4 @@
-
+# shellcheck shell=sh
 # Namespaces that grow while they are served: QEMU's cannot, those of the kernel's own NVMe target can. It announces neither
 # Compare nor Verify.
 

@@ -1,7 +1,9 @@
+# shellcheck shell=sh
 # The target in a guest serves namespaces of two NVMe controllers by their own commands: the suite of the backends on some, then
 # a load through the target, tests of what else it does, and what it says of itself beside what the kernel says.
-
-cd /job/files
+# shellcheck source=scripts/jobs/lib.sh
+. /job/lib.sh
+cd /job/files || exit
 # The kernel numbers controllers and namespaces in whatever order its scans end, so that nvme0n1 need not be the first.
 # controller SERIAL: nvme0
 controller() {
@@ -48,7 +50,7 @@ serve() {
     tenths=0
     until grep -q '^ready$' /tmp/serve; do
         tenths=$((tenths + 1))
-        [ "$tenths" -lt 600 ] && kill -0 "$served" || { cat /tmp/serve; fail "nothing serves $1"; }
+        { [ "$tenths" -lt 600 ] && kill -0 "$served"; } || { cat /tmp/serve; fail "nothing serves $1"; }
         sleep 0.1
     done
 }

@@ -1,7 +1,9 @@
+# shellcheck shell=sh
 # The target in a guest serves namespaces of an NVMe controller, one as a block device and one by commands, beside a disk in
 # memory, and the controller is taken away under load: once in good order, once as if it had been torn out.
-
-cd /job/files
+# shellcheck source=scripts/jobs/lib.sh
+. /job/lib.sh
+cd /job/files || exit
 
 # address SERIAL: of the controller, on the PCI bus.
 address() {
@@ -27,7 +29,7 @@ pull() {
     tenths=0
     until grep -q '^ready$' /tmp/serve; do
         tenths=$((tenths + 1))
-        [ "$tenths" -lt 600 ] && kill -0 "$served" || { cat /tmp/serve; fail "nothing serves"; }
+        { [ "$tenths" -lt 600 ] && kill -0 "$served"; } || { cat /tmp/serve; fail "nothing serves"; }
         sleep 0.1
     done
     export ANNULUS_TEST_INSIDE=/tmp/n.sock ANNULUS_TEST_DISKS=3 ANNULUS_TEST_PULL="$2"
