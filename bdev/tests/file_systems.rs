@@ -4,26 +4,29 @@ mod support;
 
 use bdev::{Bdev, Direct, Engine, FileBdev, FileOptions};
 use support::fs::LoopFs;
-use support::place::{self, Place};
+use support::place::Place;
 use support::promises::{SIZE, keeps_its_promises};
 
 /// Large enough for the smallest xfs and btrfs.
 const FS_SIZE: u64 = 512 << 20;
 
 fn suite_on(kind: &str) {
-    if !place::may("a loop device") {
-        return;
-    }
     let Some(fs) = LoopFs::new(kind, FS_SIZE) else { return };
-    for (block_size, direct, engine) in
-        [(512, Direct::Auto, Engine::Uring), (4096, Direct::Off, Engine::Uring), (512, Direct::Auto, Engine::Threads)]
-    {
+    for (block_size, direct, engine, is_sparse) in [
+        (512, Direct::Auto, Engine::Uring, true),
+        (512, Direct::Auto, Engine::Uring, false),
+        (4096, Direct::Off, Engine::Uring, true),
+        (512, Direct::Auto, Engine::Threads, true),
+    ] {
         let place = Place::within(fs.path(), SIZE);
+        if !is_sparse {
+            place.preallocate();
+        }
         let options = FileOptions { block_size: Some(block_size), direct, engine, ..FileOptions::default() };
         let bdev = FileBdev::open(&place.path, options).unwrap();
         let info = bdev.info();
         println!("{}", info.description);
-        assert!(info.thin && info.discard.is_some_and(|discard| discard.zeroes), "{kind}: {info:?}");
+        assert!(info.thin == is_sparse && info.discard.is_some_and(|discard| discard.zeroes), "{kind}: {info:?}");
         assert!(info.write_zeroes_max >= SIZE);
         keeps_its_promises(&bdev);
     }

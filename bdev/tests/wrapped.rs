@@ -1,7 +1,9 @@
-//! The suite on every wrapper around every backend that needs no root, and what only wrappers promise.
+//! The suite on every wrapper around every backend, block devices (as root) among them, and what only wrappers promise.
+//! NVMe namespaces are in `nvme`.
 
 mod support;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,27 +12,42 @@ use bdev::{
     OpKind, SplitBdev,
 };
 use support::memory::Memory;
-use support::place::Place;
+use support::place::{self, Loop, Place};
 use support::promises::{SIZE, keeps_its_promises, keeps_its_terms, whole};
 use support::rig::{Rig, WRITE, WRITE_FUA};
 
-/// A backend and the file behind it, if there is one.
-type Made = (Arc<dyn Bdev>, Option<Place>);
+/// A backend and what has to be there as long as it is.
+type Made = (Arc<dyn Bdev>, Box<dyn Any>);
+type Make = fn(u64) -> Made;
 
 fn file(place: Place, block_size: u32, engine: Engine) -> Made {
     let options = FileOptions { block_size: Some(block_size), direct: Direct::Auto, engine, ..FileOptions::default() };
-    (Arc::new(FileBdev::open(&place.path, options).unwrap()), Some(place))
+    (Arc::new(FileBdev::open(&place.path, options).unwrap()), Box::new(place))
 }
 
-/// Every backend, of so many bytes.
-const BACKENDS: [fn(u64) -> Made; 6] = [
-    |size| (Arc::new(NullBdev::new(size, 512).unwrap()), None),
-    |size| (Arc::new(MemBdev::new(size, 512).unwrap()), None),
-    |size| (Arc::new(MemBdev::new(size, 4096).unwrap()), None),
+fn block_device(size: u64, sector: u32) -> Made {
+    let device = Loop::new(size, sector);
+    let bdev = FileBdev::open(&device.path, FileOptions::default()).unwrap();
+    assert_eq!(bdev.info().block_size, sector);
+    (Arc::new(bdev), Box::new(device))
+}
+
+/// Every backend that needs no root, of so many bytes.
+const BACKENDS: [Make; 6] = [
+    |size| (Arc::new(NullBdev::new(size, 512).unwrap()), Box::new(())),
+    |size| (Arc::new(MemBdev::new(size, 512).unwrap()), Box::new(())),
+    |size| (Arc::new(MemBdev::new(size, 4096).unwrap()), Box::new(())),
     |size| file(Place::on_tmpfs(size), 4096, Engine::Uring),
     |size| file(Place::on_disk(size), 512, Engine::Uring),
     |size| file(Place::on_tmpfs(size), 512, Engine::Threads),
 ];
+const BLOCK_DEVICES: [Make; 2] = [|size| block_device(size, 512), |size| block_device(size, 4096)];
+
+/// All that can be made here.
+fn backends() -> impl Iterator<Item = Make> {
+    let block_devices = place::may("a loop device").then_some(BLOCK_DEVICES);
+    BACKENDS.into_iter().chain(block_devices.into_iter().flatten())
+}
 
 fn keeps_nothing(bdev: &dyn Bdev) -> bool {
     bdev.info().description.starts_with("null")
@@ -48,7 +65,7 @@ fn never() -> Errors {
 
 #[test]
 fn delay_around_every_backend() {
-    for make in BACKENDS {
+    for make in backends() {
         let (inner, _place) = make(SIZE);
         check(&DelayBdev::new(inner, Delays::all(Duration::from_millis(7))));
         let (inner, _place) = make(SIZE);
@@ -58,7 +75,7 @@ fn delay_around_every_backend() {
 
 #[test]
 fn error_around_every_backend() {
-    for make in BACKENDS {
+    for make in backends() {
         let (inner, _place) = make(SIZE);
         check(&ErrorBdev::new(inner, never()));
     }
@@ -66,7 +83,7 @@ fn error_around_every_backend() {
 
 #[test]
 fn split_around_every_backend() {
-    for make in BACKENDS {
+    for make in backends() {
         let (inner, _place) = make(2 * SIZE);
         let at = u64::from(inner.info().block_size) * 3;
         check(&SplitBdev::new(inner, at, SIZE).unwrap());
@@ -75,7 +92,7 @@ fn split_around_every_backend() {
 
 #[test]
 fn all_of_them_around_every_backend() {
-    for make in BACKENDS {
+    for make in backends() {
         let (inner, _place) = make(2 * SIZE);
         let part = Arc::new(SplitBdev::new(inner, SIZE, SIZE).unwrap());
         let well = Arc::new(ErrorBdev::new(part, never()));
@@ -87,14 +104,8 @@ fn all_of_them_around_every_backend() {
 #[test]
 fn errors_come_where_they_are_wanted_from_every_backend_and_nothing_is_changed() {
     let (sick, len) = (64 << 10, 16 << 10);
-    for (make, error) in BACKENDS.into_iter().zip([
-        IoError::Medium,
-        IoError::Gone,
-        IoError::NoSpace,
-        IoError::Busy,
-        IoError::ReadOnly,
-        IoError::Medium,
-    ]) {
+    let errors = [IoError::Medium, IoError::Gone, IoError::NoSpace, IoError::Busy, IoError::ReadOnly];
+    for (make, error) in backends().zip(errors.into_iter().cycle()) {
         let (inner, _place) = make(SIZE);
         let mut well = Rig::new(inner.as_ref());
         well.write(WRITE, 0, &whole(1 << 20), &vec![7; 1 << 20]).unwrap();

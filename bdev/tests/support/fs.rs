@@ -1,9 +1,8 @@
 //! File systems on loop devices: made for a test, mounted, taken apart again.
 
 use std::path::Path;
-use std::process::Command;
 
-use super::place::{Loop, output};
+use super::place::{self, Loop, output};
 
 /// A file system of some kind on a loop device of its own.
 pub struct LoopFs {
@@ -12,23 +11,16 @@ pub struct LoopFs {
 }
 
 impl LoopFs {
-    /// Makes and mounts one of `size` bytes, if this machine can. Says so if not.
+    /// Makes and mounts one of `size` bytes. `None` where we may not; who may finds the programs and the kernel for it, or fails.
     pub fn new(kind: &str, size: u64) -> Option<Self> {
-        let program = format!("mkfs.{kind}");
-        if Command::new(&program).arg("-V").output().is_err() {
-            eprintln!("skipped: {kind} needs {program}");
+        if !place::may("a file system on a loop device") {
             return None;
         }
         let device = Loop::new(size, 512);
         let force = if kind == "ext4" { "-F" } else { "-f" };
-        output(&program, &["-q", force], &device.path);
+        output(&format!("mkfs.{kind}"), &["-q", force], &device.path);
         let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().to_str().unwrap();
-        let mounted = Command::new("mount").args(["-t", kind]).arg(&device.path).arg(target).output().unwrap();
-        if !mounted.status.success() {
-            eprintln!("skipped: no {kind} here: {}", String::from_utf8_lossy(&mounted.stderr).trim());
-            return None;
-        }
+        output("mount", &["-t", kind, device.path.to_str().unwrap()], dir.path());
         Some(Self { dir, device })
     }
 

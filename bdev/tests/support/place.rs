@@ -33,6 +33,13 @@ impl Place {
         Self { dir, path }
     }
 
+    /// Sets the file's space aside: it is allocated, and reads as zeroes until it is written.
+    pub fn preallocate(&self) {
+        let file = File::options().write(true).open(&self.path).unwrap();
+        let size = file.metadata().unwrap().len();
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size).unwrap();
+    }
+
     pub fn resize(&self, size: u64) {
         File::options().write(true).open(&self.path).unwrap().set_len(size).unwrap();
     }
@@ -130,7 +137,8 @@ impl Drop for SmallFs {
 }
 
 pub fn output(program: &str, arguments: &[&str], path: &Path) -> String {
-    let output = Command::new(program).args(arguments).arg(path).output().unwrap();
+    let output = Command::new(program).args(arguments).arg(path).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
