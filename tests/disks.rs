@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command as Process, Output};
 
 use annulus_bench::guest::scsi::{Command, Lun};
-use common::io::{LUN, alive, good, pattern, settle};
+use common::io::{LUN, alive, good, pattern, settle, unmap};
 use common::{Target, directory, image};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 
@@ -115,17 +115,6 @@ fn a_sick_disk_fails_where_it_is_told_and_its_neighbour_is_well() {
         assert_eq!(sense(sick, lba), (None, None), "{lba}");
     }
     assert_eq!(sense(well, 128), (None, None));
-}
-
-/// UNMAP of one range (SBC-4, UNMAP command).
-fn unmap(lun: Lun, lba: u64, blocks: u32) -> Command {
-    let mut list = vec![0, 22, 0, 16, 0, 0, 0, 0];
-    list.extend(lba.to_be_bytes());
-    list.extend(blocks.to_be_bytes());
-    list.extend([0; 4]);
-    let mut cdb = vec![0; 10];
-    (cdb[0], cdb[8]) = (0x42, list.len() as u8);
-    Command::data_out(lun, cdb, list)
 }
 
 /// What GET LBA STATUS says of the blocks from `lba` on: first block, number, provisioning status.

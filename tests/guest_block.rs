@@ -7,11 +7,8 @@ mod guest;
 use std::path::Path;
 
 use common::directory;
-use guest::programs::{integration_test, load_generator, provide, ublk};
+use guest::programs::{LIBRARY, integration_test, load_generator, provide, ublk};
 use guest::{Lab, Machine};
-
-/// What each program needs to run there.
-const LIBRARY: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
 
 const DEVICES: [&str; 4] = ["ublk", "scsi_debug", "null_blk", "dm-linear"];
 
@@ -37,6 +34,7 @@ fn serve_devices(name: &'static str, block: &str) {
         provide(dir.path(), Path::new(env!("CARGO_BIN_EXE_annulus")), "annulus"),
         provide(dir.path(), &load_generator(), "annulus-bench"),
         provide(dir.path(), &suite, "suite"),
+        provide(dir.path(), &integration_test(&["--test", "inside"], "tests/inside.rs"), "inside"),
         provide(dir.path(), &ublk(), "ublk"),
     ];
     let block_size = format!("BLOCK={block}");
@@ -49,6 +47,10 @@ fn serve_devices(name: &'static str, block: &str) {
     // One for each awkward range, and some at random.
     assert!(counts(&guest, "discards").iter().all(|count| *count > 20), "{:?}", guest.results("discards"));
     assert!(counts(&guest, "flushes").iter().all(|count| *count > 50), "{:?}", guest.results("flushes"));
+    // UNMAP and SYNCHRONIZE CACHE of a guest come to the device as what they are.
+    for key in ["unmapped", "synchronized"] {
+        assert!(counts(&guest, key).iter().all(|count| *count > 0), "{key}: {:?}", guest.results(key));
+    }
     for (name, said) in DEVICES.iter().zip(of_each(&guest, "disk")) {
         assert!(said.contains(&format!(" of {block} bytes, block device")), "{name}: {said}");
         assert!(said.contains(", io_uring, direct") && said.contains(", unmap"), "{name}: {said}");

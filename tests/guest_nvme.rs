@@ -6,10 +6,7 @@ mod guest;
 
 use common::{directory, image};
 use guest::Lab;
-use guest::programs::{integration_test, load_generator, provide};
-
-/// What each way of serving the disk needs to run there.
-const LIBRARY: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
+use guest::programs::{LIBRARY, integration_test, load_generator, provide};
 
 /// What the target printed of the disk, twice, and how often the disk interrupted at first.
 fn run(name: &'static str, block: &str, poll_queues: &str) -> (Vec<String>, u64) {

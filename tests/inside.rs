@@ -1,5 +1,5 @@
 //! What guest tests run inside their guest: the driver in user space, on a target there that serves the guest's own disks.
-//! Without `ANNULUS_TEST_INSIDE`, the socket of that target, it does nothing. `tests/guest_nvme_*.rs` set it.
+//! Without `ANNULUS_TEST_INSIDE`, the socket of that target, it does nothing. `tests/guest_nvme*.rs` set it.
 
 mod common;
 
@@ -12,7 +12,7 @@ use annulus_bench::guest::cdb;
 use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Lun, Response};
 use annulus_bench::{Guest, Options};
-use common::io::{good, pattern, settle};
+use common::io::{good, pattern, settle, sixteen, unmap};
 
 /// No step takes so long, on however busy a machine.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -235,26 +235,21 @@ fn capacity(guest: &mut Guest) -> (u32, bool) {
 
 /// What becomes of a command with 16 bytes that takes `data` (SBC-4).
 fn send(guest: &mut Guest, opcode: u8, byte_1: u8, (lba, blocks): (u64, u32), data: Vec<u8>) -> Option<(u8, u8, u8)> {
-    let cdb = [&[opcode, byte_1][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0, 0]].concat();
-    guest.execute(0, &Command::data_out(lun(0), cdb, data)).unwrap().sense_code()
-}
-
-/// UNMAP of one range (SBC-4).
-fn unmap(guest: &mut Guest, lba: u64, blocks: u32) {
-    let list = [&[0, 22, 0, 16, 0, 0, 0, 0][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0; 4]].concat();
-    good(guest, &Command::data_out(lun(0), vec![0x42, 0, 0, 0, 0, 0, 0, 0, list.len() as u8, 0], list));
+    guest.execute(0, &Command::data_out(lun(0), sixteen(opcode, byte_1, lba, blocks), data)).unwrap().sense_code()
 }
 
 /// VERIFY, COMPARE AND WRITE, WRITE SAME, UNMAP and SYNCHRONIZE CACHE do on the disk what they say.
 #[test]
 fn what_compares_and_changes_reaches_the_disk() {
     const MISCOMPARE: (u8, u8, u8) = (0xe, 0x1d, 0);
+    /// Behind the 4 MiB that a load may have filled, on disks that may have little more.
+    const PLACE: u64 = 4 << 20;
+    const PLACE_BYTES: usize = 512 << 10;
     let Some(mut guest) = attach() else { return };
     settle(&mut guest, lun(0));
     let (block, reads_zeroes) = capacity(&mut guest);
-    let (start, blocks) = (u64::from((8 << 20) / block), (1 << 20) / block);
-    let place = (start, blocks);
-    let [old, new] = [1, 2].map(|seed| pattern(seed, 1 << 20));
+    let place @ (start, blocks) = (PLACE / u64::from(block), PLACE_BYTES as u32 / block);
+    let [old, new] = [1, 2].map(|seed| pattern(seed, PLACE_BYTES));
     good(&mut guest, &Command::write(lun(0), start, block, old.clone()));
     assert_eq!(send(&mut guest, 0x8f, 0x02, place, old.clone()), None, "VERIFY, BYTCHK 01b");
     assert_eq!(send(&mut guest, 0x8f, 0x02, place, new.clone()), Some(MISCOMPARE));
@@ -264,9 +259,9 @@ fn what_compares_and_changes_reaches_the_disk() {
     assert!(good(&mut guest, &Command::read(lun(0), start, 1, block)).data == new[..one]);
     assert_eq!(send(&mut guest, 0x93, 0, place, new[..one].to_vec()), None, "WRITE SAME");
     assert!(good(&mut guest, &Command::read(lun(0), start, blocks, block)).data == new[..one].repeat(blocks as usize));
-    unmap(&mut guest, start, blocks);
+    good(&mut guest, &unmap(lun(0), start, blocks));
     let left = good(&mut guest, &Command::read(lun(0), start, blocks, block)).data;
-    assert!(!reads_zeroes || left == vec![0; 1 << 20], "LBPRZ");
+    assert!(!reads_zeroes || left == vec![0; PLACE_BYTES], "LBPRZ");
     good(&mut guest, &Command::new(lun(0), cdb::synchronize_cache_16(0, 0)));
 }
 

@@ -6,13 +6,8 @@ use annulus_bench::Guest;
 use annulus_bench::guest::framing::Shape;
 use annulus_bench::guest::scsi::{Command, Lun};
 use annulus_bench::guest::spec::response;
-use common::io::{LUN, good, pattern, settle};
+use common::io::{LUN, good, pattern, settle, sixteen};
 use common::{Target, directory, image};
-
-/// A CDB of 16 bytes with an address of 8 bytes and a length of 4.
-fn sixteen(opcode: u8, byte_1: u8, lba: u64, blocks: u32) -> Vec<u8> {
-    [&[opcode, byte_1][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0, 0]].concat()
-}
 
 fn verify(check: u8, lba: u64, blocks: u32) -> Vec<u8> {
     sixteen(0x8f, check << 1, lba, blocks)

@@ -45,6 +45,17 @@ pub fn good(guest: &mut Guest, command: &Command) -> Response {
     guest.execute(0, command).and_then(Response::good).unwrap_or_else(|error| panic!("{:02x?}: {error}", command.cdb))
 }
 
+/// A CDB of 16 bytes with an address of 8 bytes and a length of 4 (SBC-4).
+pub fn sixteen(opcode: u8, byte_1: u8, lba: u64, blocks: u32) -> Vec<u8> {
+    [&[opcode, byte_1][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0, 0]].concat()
+}
+
+/// UNMAP of one range (SBC-4).
+pub fn unmap(lun: Lun, lba: u64, blocks: u32) -> Command {
+    let list = [&[0, 22, 0, 16, 0, 0, 0, 0][..], &lba.to_be_bytes(), &blocks.to_be_bytes(), &[0; 4]].concat();
+    Command::data_out(lun, vec![0x42, 0, 0, 0, 0, 0, 0, 0, list.len() as u8, 0], list)
+}
+
 /// Writes, reads and compares `blocks` blocks of 512 bytes at `lba`, on one queue.
 pub fn verify_on(guest: &mut Guest, queue: u16, lba: u64, blocks: u32) {
     let data = pattern(lba ^ u64::from(blocks), blocks as usize * 512);

@@ -104,6 +104,11 @@ try() {
     writes=$(count 5)
     serve "$disk"
     result disk "$1 $(grep 'target 0 lun 0' /tmp/out)"
+    discards=$(count 12) flushes=$(count 16)
+    ANNULUS_TEST_INSIDE=/tmp/vm0.sock ./inside --exact what_compares_and_changes_reaches_the_disk --nocapture >/tmp/inside 2>&1 ||
+        { cat /tmp/inside /tmp/out; fail "what compares and changes on $1"; }
+    result unmapped "$1 $(($(count 12) - discards))"
+    result synchronized "$1 $(($(count 16) - flushes))"
     load --rw write --bs 64k --number-ios 64
     load --rw randrw --bssplit 4k/70:64k/30 --number-ios 200
     # The pattern of the load is on the device, whoever reads it.

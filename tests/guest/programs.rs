@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What each of them needs to run there.
+pub const LIBRARY: &str = "/lib/x86_64-linux-gnu/libgcc_s.so.1";
+
 /// Runs cargo, in the same profile as the target was built in; what it said.
 fn cargo(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO"));
