@@ -3,11 +3,12 @@
 
 mod common;
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use annulus_bench::Guest;
 use annulus_bench::guest::scsi::{Command, Lun};
-use common::io::{good, pattern, settle};
+use common::io::{good, pattern, settle, sixteen, unmap};
 use common::loops::{Loop, Mounted};
 use common::{Target, directory, image};
 use tempfile::TempDir;
@@ -47,17 +48,6 @@ impl Random {
     }
 }
 
-/// A CDB of 16 bytes with an address of 8 bytes and a length of 4 (SBC-4).
-fn sixteen(opcode: u8, byte_1: u8, lba: u64, blocks: u64) -> Vec<u8> {
-    [&[opcode, byte_1][..], &lba.to_be_bytes(), &(blocks as u32).to_be_bytes(), &[0, 0]].concat()
-}
-
-fn unmap(lun: Lun, lba: u64, blocks: u64) -> Command {
-    let descriptor = [&lba.to_be_bytes()[..], &(blocks as u32).to_be_bytes(), &[0; 4]].concat();
-    let list = [&[0, 22, 0, 16, 0, 0, 0, 0][..], &descriptor].concat();
-    Command::data_out(lun, vec![0x42, 0, 0, 0, 0, 0, 0, 0, list.len() as u8, 0], list)
-}
-
 /// What a disk ought to hold, and how to ask it.
 struct Subject<'a> {
     guest: &'a mut Guest,
@@ -75,9 +65,9 @@ impl Subject<'_> {
     /// A command at random on a range, and what it does to the model.
     fn step(&mut self, number: usize, random: &mut Random) {
         let (lun, block) = (self.lun, self.block);
-        let count = 1 + random.below(BLOCKS_MAX);
-        let lba = random.below((SIZE / block) as u64 - count + 1);
-        let range = lba as usize * block..(lba + count) as usize * block;
+        let count = 1 + random.below(BLOCKS_MAX) as u32;
+        let lba = random.below((SIZE / block) as u64 - u64::from(count) + 1);
+        let range = lba as usize * block..(lba as usize + count as usize) * block;
         let new = pattern(number as u64 + 1, range.len());
         let mut holds = new.clone();
         match random.below(10) {
@@ -119,7 +109,7 @@ impl Subject<'_> {
             _ => holds = self.model[range.clone()].to_vec(),
         }
         self.model[range.clone()].copy_from_slice(&holds);
-        let read = good(self.guest, &Command::read(lun, lba, count as u32, block as u32)).data;
+        let read = good(self.guest, &Command::read(lun, lba, count, block as u32)).data;
         assert!(read == holds, "{}: {lba}+{count} after command {number}", self.name);
     }
 
@@ -128,7 +118,7 @@ impl Subject<'_> {
         for (lba, count) in [(blocks, 1), (blocks - 1, 2), (u64::MAX, 1), (u64::MAX, 2)] {
             let data = vec![1; count as usize * self.block];
             for command in [
-                Command::read(self.lun, lba, count as u32, self.block as u32),
+                Command::read(self.lun, lba, count, self.block as u32),
                 Command::data_out(self.lun, sixteen(0x8A, 0, lba, count), data.clone()),
                 Command::data_out(self.lun, sixteen(0x89, 0, lba, count), data.repeat(2)),
                 Command::data_out(self.lun, sixteen(0x93, 0, lba, count), data[..self.block].to_vec()),
@@ -171,31 +161,73 @@ fn each_kind_of_disk_with_each_wrapper_does_what_it_is_told() {
     do_what_they_are_told(dir, &DISKS);
 }
 
+/// Reads, writes, discards and flushes that a device has ended so far.
+fn done_by(device: &str) -> [u64; 4] {
+    let name = device.strip_prefix("/dev/").expect("a device");
+    let stat = std::fs::read_to_string(format!("/sys/block/{name}/stat")).expect("what the kernel counts");
+    let columns: Vec<u64> = stat.split_whitespace().map(|count| count.parse().expect("a count")).collect();
+    [0, 4, 11, 15].map(|column| columns[column])
+}
+
 #[test]
-fn loop_devices_and_files_on_file_systems_do_what_they_are_told() {
+fn loop_devices_do_what_they_are_told() {
     let dir = directory();
     let loops: Vec<_> = [512, 4096]
         .into_iter()
         .filter_map(|sector| {
             let file = image(dir.path(), &format!("{sector}.img"), SIZE as u64);
-            let device = Loop::with_sectors(&file, sector)?;
-            Some((device.path().to_owned(), sector as usize, device))
+            Some((Loop::with_sectors(&file, sector)?, sector as usize))
         })
         .collect();
-    let mounts: Vec<_> = ["ext4", "xfs", "btrfs"]
+    if loops.is_empty() {
+        return;
+    }
+    let before: Vec<_> = loops.iter().map(|(device, _)| done_by(device.path())).collect();
+    let disks: Vec<_> = loops.iter().map(|(device, sector)| (device.path(), *sector)).collect();
+    do_what_they_are_told(dir, &disks);
+    for ((device, _), before) in loops.iter().zip(before) {
+        let after = done_by(device.path());
+        assert!((0..4).all(|column| after[column] > before[column]), "{}: {before:?}, {after:?}", device.path());
+    }
+}
+
+#[test]
+fn files_on_file_systems_do_what_they_are_told() {
+    let dir = directory();
+    let files: Vec<_> = ["ext4", "xfs", "btrfs"]
         .into_iter()
         .filter_map(|kind| {
             let mounted = Mounted::on(&image(dir.path(), &format!("{kind}.img"), FILE_SYSTEM), kind)?;
             let disk = image(mounted.path(), "disk.img", SIZE as u64);
-            Some((disk.to_str()?.to_owned(), 512, mounted))
+            Some((disk.to_str().expect("a plain path").to_owned(), mounted))
         })
         .collect();
-    let paths = loops.iter().map(|(path, block, _)| (path.as_str(), *block));
-    let disks: Vec<_> = paths.chain(mounts.iter().map(|(path, block, _)| (path.as_str(), *block))).collect();
-    if disks.len() < 5 {
-        eprintln!("skipped in part: {disks:?} are all that can be made here");
-    }
+    let disks: Vec<_> = files.iter().map(|(path, _)| (path.as_str(), 512)).collect();
     if !disks.is_empty() {
-        do_what_they_are_told(dir, &disks);
+        do_what_they_are_told(dir.clone(), &disks);
+        give_space_back(dir, &disks);
     }
+}
+
+/// What a guest unmaps of a file that was full is free on the file system.
+fn give_space_back(dir: Arc<TempDir>, files: &[(&str, usize)]) {
+    const HALF: usize = SIZE / 2;
+    let args: Vec<&str> = files.iter().flat_map(|(file, _)| ["--disk", file]).collect();
+    let target = Target::start_in(dir, &args);
+    let mut guest = target.guest();
+    for (number, &(file, block)) in files.iter().enumerate() {
+        let lun = Lun::new(number as u8, 0);
+        settle(&mut guest, lun);
+        let held = |guest: &mut Guest| {
+            good(guest, &Command::new(lun, sixteen(0x91, 0, 0, 0)));
+            std::fs::metadata(file).expect("the disk's file").blocks() as usize * 512
+        };
+        good(&mut guest, &Command::write(lun, 0, block as u32, pattern(1, SIZE)));
+        let full = held(&mut guest);
+        good(&mut guest, &unmap(lun, (HALF / block) as u64, (HALF / block) as u32));
+        let left = held(&mut guest);
+        // Of what the file system needs for itself there may be more than before.
+        assert!(full >= SIZE && left + HALF / 2 < full, "{file}: {full} bytes full, {left} left");
+    }
+    target.stop();
 }

@@ -6,6 +6,22 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+/// Whether this test may make them. Says so if not: who may finds all that it takes, or fails.
+fn may() -> bool {
+    let may = rustix::process::geteuid().is_root() && Path::new("/dev/loop-control").exists();
+    if !may {
+        eprintln!("skipped: a loop device needs root and /dev/loop-control");
+    }
+    may
+}
+
+/// What a command says, which ends well.
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
 /// It goes with this value. Once detached, its number may be somebody else's.
 pub struct Loop {
     path: String,
@@ -23,22 +39,21 @@ impl Loop {
     pub fn with_sectors(file: &Path, bytes: u32) -> Option<Self> {
         let sector = bytes.to_string();
         let words = ["--find", "--show", "--sector-size", &sector];
-        let made = Command::new("losetup").args(words).arg(file).output().ok()?;
-        let path = String::from_utf8_lossy(&made.stdout).trim().to_owned();
-        made.status.success().then(|| Self { path, file: file.to_owned(), is_detached: Cell::new(false) })
+        may().then(|| {
+            let path = output(Command::new("losetup").args(words).arg(file));
+            Self { path, file: file.to_owned(), is_detached: Cell::new(false) }
+        })
     }
 
     /// Takes it from its file, under whoever uses it.
     pub fn detach(&self) {
-        let done = Command::new("losetup").args(["--detach", &self.path]).status().expect("losetup has made it");
-        assert!(done.success(), "losetup --detach {}", self.path);
+        output(Command::new("losetup").args(["--detach", &self.path]));
         self.is_detached.set(true);
     }
 
     /// Whether a device still has its file.
     pub fn is_there(&self) -> bool {
-        let found = Command::new("losetup").arg("--associated").arg(&self.file).output().expect("losetup has made it");
-        !found.stdout.is_empty()
+        !output(Command::new("losetup").arg("--associated").arg(&self.file)).is_empty()
     }
 
     pub fn path(&self) -> &str {
@@ -47,8 +62,7 @@ impl Loop {
 
     /// Takes the file's size over.
     pub fn follow(&self) {
-        let done = Command::new("losetup").args(["--set-capacity", &self.path]).status().expect("losetup has made it");
-        assert!(done.success(), "losetup --set-capacity {}", self.path);
+        output(Command::new("losetup").args(["--set-capacity", &self.path]));
     }
 }
 
@@ -67,15 +81,14 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Makes one on all of `file`, and mounts it. `None` where that cannot be done.
+    /// Makes one on all of `file`, and mounts it. `None` where we may not.
     pub fn on(file: &Path, kind: &str) -> Option<Self> {
         let force = if kind == "ext4" { "-F" } else { "-f" };
-        let is_made = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
         let device = Loop::over(file)?;
         let dir = tempfile::tempdir().expect("a directory to mount it on");
-        let is_there = is_made(Command::new(format!("mkfs.{kind}")).args(["-q", force, device.path()]))
-            && is_made(Command::new("mount").args(["-t", kind, device.path()]).arg(dir.path()));
-        is_there.then_some(Self { dir, _device: device })
+        output(Command::new(format!("mkfs.{kind}")).args(["-q", force, device.path()]));
+        output(Command::new("mount").args(["-t", kind, device.path()]).arg(dir.path()));
+        Some(Self { dir, _device: device })
     }
 
     pub fn path(&self) -> &Path {
