@@ -131,27 +131,23 @@ part_of_another() {
     await "dmsetup remove lin 2>/dev/null"
 }
 
-# Its server is killed under load: nothing hangs, requests end with an error, and the other disk of the target is well.
+# vanishes NAME COMMAND: $disk is taken away under load by a shell command: nothing hangs, requests end with an error, and the
+# other disk of the target goes on. Until the disk is gone the kernel ends requests in the words for a sick medium. It goes when
+# the load has read so much that it cannot have rested.
 vanishes() {
-    serve "$disk" mem:size=4M,target=1
-    ./annulus-bench run --socket /tmp/vm0.sock --cpus 1 --rw randrw --size 4M --runtime 200s --ramp 0s >/tmp/load 2>&1 &
-    load=$!
-    before=$(count 1)
-    await "[ \$(count 1) -gt $((before + 100)) ]"
-    kill -9 "$ublk"
-    wait "$ublk" || true
-    # Until then the kernel ends requests in the words for a sick medium.
-    await "[ ! -e /sys/block/${disk#/dev/} ]"
-    kill -9 "$load"
-    ! ./annulus-bench run --socket /tmp/vm0.sock --cpus 1 --rw randrw --size 4M --runtime 200s --ramp 0s --number-ios 64 \
-        >/tmp/load 2>&1 || { cat /tmp/load; fail "nothing tells that the disk is gone"; }
-    result gone "$(tail -n 1 /tmp/load)"
-    load --target 1 --rw randrw --number-ios 100
-    kill "$target"
+    serve "$disk" "mem:size=16M,block-size=$BLOCK"
+    device=/sys/block/${disk#/dev/}
+    busy="until [ \$(awk '{ print \$1 }' $device/stat) -gt $(($(count 1) + 1000)) ]; do sleep 0.1; done"
+    ANNULUS_TEST_INSIDE=/tmp/vm0.sock ANNULUS_TEST_DISKS=2 ANNULUS_TEST_SICK_FIRST=1 \
+        ANNULUS_TEST_PULL="$busy; $2; until [ ! -e $device ]; do sleep 0.1; done" \
+        ./inside --exact pulled_disks_fail_and_the_other_goes_on --nocapture >/tmp/inside 2>&1 ||
+        { cat /tmp/inside /tmp/out; fail "$1 is taken away"; }
+    result pulled "$(sed -n 's/^\["\([0-9]*\) good, .*/\1/p' /tmp/inside) $1 $(grep ' good, ' /tmp/inside)"
     # A disk that is gone cannot be flushed.
+    kill "$target"
     code=0
     wait "$target" || code=$?
-    result end "$code"
+    result unflushed "$1 $code $(grep -c 'flushing at the end failed: device is gone' /tmp/out)"
 }
 
 # Threads serve where io_uring is forbidden, with a warning.
@@ -167,7 +163,7 @@ forbidden() {
 
 ublk_device "$BLOCK"
 try ublk ring
-vanishes
+vanishes ublk "kill -9 $ublk"
 scsi_debug_device "$BLOCK"
 try scsi_debug ring
 # What the load has written has space; of what the suite has left behind it there may be some, too. Who frees all of it finds
@@ -175,6 +171,7 @@ try scsi_debug ring
 result map "$(cat /sys/bus/pseudo/drivers/scsi_debug/map)"
 await "blkdiscard $disk 2>/dev/null"
 result map "$(cat /sys/bus/pseudo/drivers/scsi_debug/map)"
+vanishes scsi_debug "echo 1 >/sys/block/${disk#/dev/}/device/delete"
 null_device n0 "$BLOCK"
 try null_blk all
 forbidden
