@@ -150,6 +150,7 @@ fn a_file_grows_and_shrinks() {
     target.until("word that it keeps its size", || target.output().contains("it keeps its size"));
     assert!(!reload(&target).contains("now"), "nothing has changed");
     resize(1 << 20);
+    assert!(reload(&target).contains("has 1048576 now"), "what it had lost is lost");
     let mut guest = target.guest();
     assert_eq!(guest.poll_event().unwrap(), None);
     settle(&mut guest, LUN);

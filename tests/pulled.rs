@@ -12,6 +12,7 @@ use common::io::{LUN, good, pattern, settle};
 use common::loops::Loop;
 use common::neighbour::Neighbour;
 use common::{SOCKET, Target, directory, image, until};
+use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
 const BLOCKS: u64 = MIB / 512;
@@ -67,6 +68,40 @@ fn ends_well(guest: &mut Guest, started: &mut Vec<(u64, u64)>, whole: &[u8], err
     }
 }
 
+/// Reads and writes all over the disk, whose blocks from `end` are gone. What is gone fails, and nothing else
+/// does.
+fn work_on_the_rest(guest: &mut Guest, whole: &[u8], end: u64) {
+    let mut started = Vec::new();
+    let take = |guest: &mut Guest, started: &mut Vec<(u64, u64, bool)>| {
+        let ended = guest.wait(0).expect("nothing hangs");
+        let place = started.iter().position(|(id, ..)| *id == ended.id).expect("each ends once");
+        let (_, lba, read) = started.swap_remove(place);
+        let gone = lba + 8 > end;
+        assert_eq!(ended.response.sense_code(), gone.then_some(OUT_OF_RANGE), "{lba}");
+        if read && !gone {
+            let start = lba as usize * 512;
+            assert!(ended.response.data == whole[start..start + 8 * 512], "{lba}: other data");
+        }
+    };
+    for number in 0..DEPTH * 16 {
+        let lba = (number * 8 * 37) % BLOCKS;
+        let start = lba as usize * 512;
+        let read = number % 2 == 0;
+        let command = match read {
+            true => Command::read(LUN, lba, 8, 512),
+            false => Command::write(LUN, lba, 512, whole[start..start + 8 * 512].to_vec()),
+        };
+        let id = guest.submit(0, &command, &Shape::default()).expect("a place in the queue");
+        started.push((id, lba, read));
+        if started.len() as u64 == DEPTH {
+            take(guest, &mut started);
+        }
+    }
+    while !started.is_empty() {
+        take(guest, &mut started);
+    }
+}
+
 /// With a request queue for the neighbour.
 fn guest_of(target: &Target) -> Guest {
     let mut guest = target.guest_on(SOCKET, Options { request_queues: 2, ..Options::default() });
@@ -91,6 +126,18 @@ fn a_file_that_is_cut_off_ends_reads_with_errors_and_its_neighbour_goes_on() {
         assert_eq!(read.sense_code(), Some(OUT_OF_RANGE), "{lba}: zeroes would be a lie");
     }
     assert!(good(&mut guest, &Command::read(LUN, 1016, 8, 512)).data == whole[1016 * 512..1024 * 512]);
+    // A write would make it grow again, and zeroes of what lies between.
+    work_on_the_rest(&mut guest, &whole, 1024);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), MIB / 2);
+    // As large as it was, and not what it was, until somebody says that it is to be taken as it is.
+    File::options().write(true).open(&path).unwrap().set_len(MIB).unwrap();
+    work_on_the_rest(&mut guest, &whole, 1024);
+    target.signal(Signal::HUP);
+    target.until("the new size", || target.output().contains("has 1048576 now"));
+    settle(&mut guest, LUN);
+    assert!(good(&mut guest, &Command::read(LUN, 1024, 8, 512)).data == [0; 8 * 512]);
+    good(&mut guest, &Command::write(LUN, 2040, 512, pattern(7, 8 * 512)));
+    assert!(good(&mut guest, &Command::read(LUN, 2040, 8, 512)).data == pattern(7, 8 * 512));
 }
 
 /// The kernel takes a loop device away when its last user has gone: until then it serves on, however often it is told.

@@ -3,7 +3,10 @@
 //! One for each channel that has a device of its own, files and namespaces alike. What the device's [`Info`] does not
 //! promise ends here.
 
+use std::sync::Arc;
+
 use crate::channel::{ChannelId, Completion, Io, SubmitError, Tag};
+use crate::file::end::End;
 use crate::info::{Atomic, Info};
 use crate::op::{IoError, Op, OpKind};
 
@@ -11,7 +14,8 @@ use crate::op::{IoError, Op, OpKind};
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) id: ChannelId,
-    size: u64,
+    /// Where the device ends, which may be earlier than it said.
+    end: Arc<End>,
     read_only: bool,
     can_unmap: bool,
     can_zero: bool,
@@ -21,10 +25,10 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(id: ChannelId, info: &Info, io: &Io) -> Self {
+    pub(crate) fn new(id: ChannelId, info: &Info, end: Arc<End>, io: &Io) -> Self {
         Self {
             id,
-            size: info.size(),
+            end,
             read_only: info.read_only,
             can_unmap: info.discard.is_some(),
             can_zero: info.write_zeroes_max > 0,
@@ -52,7 +56,8 @@ impl Admission {
             OpKind::Write { .. } => !self.read_only,
             _ => false,
         };
-        may && op.len != 0 && op.offset <= self.size && op.len <= self.size - op.offset
+        let end = self.end.now();
+        may && op.len != 0 && op.offset <= end && op.len <= end - op.offset
     }
 
     #[inline(never)]
@@ -65,10 +70,11 @@ impl Admission {
     }
 
     fn answer_at_once(&self, op: &Op) -> Option<Result<(), IoError>> {
+        let end = self.end.now();
         match op.kind {
             OpKind::Flush => None,
             kind if kind.is_change() && self.read_only => Some(Err(IoError::ReadOnly)),
-            _ if op.offset > self.size || op.len > self.size - op.offset => Some(Err(IoError::BeyondEnd)),
+            _ if op.offset > end || op.len > end - op.offset => Some(Err(IoError::BeyondEnd)),
             OpKind::WriteAtomic { .. } if op.len > 0 => Atomic::admit(self.atomic, op).err().map(Err),
             _ if op.len == 0 => Some(Ok(())),
             OpKind::Verify if !self.can_verify => Some(Err(IoError::Unsupported)),

@@ -37,7 +37,8 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
     /// What it is.
     fn info(&self) -> &Info;
 
-    /// Bytes that the backing store has now, which may have grown or shrunk since [`Bdev::info`] was made. Does not wait.
+    /// Bytes that the backing store has now, which may have grown or shrunk since [`Bdev::info`] was made; of a file that was cut,
+    /// the fewest that it was ever seen to have. Does not wait.
     ///
     /// # Errors
     /// Whatever the kernel says.
@@ -45,7 +46,7 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
         Ok(self.info().size())
     }
 
-    /// The same device in the size that it has by now, if that is another one. What was opened of it before keeps the size that
+    /// The same device in the size that it has by now, if that is another one or it has been cut meanwhile. What was opened of it before keeps the size that
     /// it had then. It may wait: not for cores.
     ///
     /// # Errors

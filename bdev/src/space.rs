@@ -9,8 +9,10 @@ use crate::op::OpKind;
 pub(crate) enum Way {
     /// `FALLOC_FL_PUNCH_HOLE`: a file gives the space back and reads as zeroes, a block device zeroes and may unmap.
     PunchHole,
-    /// `FALLOC_FL_ZERO_RANGE`: reads as zeroes, the space stays.
+    /// `FALLOC_FL_ZERO_RANGE` of a block device, which fails past its end: reads as zeroes, the space stays.
     ZeroRange,
+    /// The same of a file, which does not grow by it, should it have been cut.
+    ZeroWithin,
     /// The discard command of a block device: reads as anything.
     Discard,
 }
@@ -20,8 +22,8 @@ impl Way {
     pub(crate) const fn fallocate_mode(self) -> Option<i32> {
         match self {
             Self::PunchHole => Some(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE),
-            // As a write does, it makes a file that has shrunk grow again, and fails past the end of a block device.
             Self::ZeroRange => Some(libc::FALLOC_FL_ZERO_RANGE),
+            Self::ZeroWithin => Some(libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE),
             Self::Discard => None,
         }
     }
@@ -66,7 +68,7 @@ impl Ways {
     /// Of a file on a file system that punches holes. `has_zero_range` as far as is known.
     pub(crate) const fn of_file(has_zero_range: bool) -> Self {
         let zero = if has_zero_range {
-            Plan { way: Way::ZeroRange, instead: Some(Way::PunchHole) }
+            Plan { way: Way::ZeroWithin, instead: Some(Way::PunchHole) }
         } else {
             Plan::only(Way::PunchHole)
         };
@@ -119,7 +121,7 @@ mod tests {
         let file = Ways::of_file(true);
         let way = |ways: Ways, kind| ways.plan(kind, 7, 9).map(|plan| (plan.way, plan.instead));
         assert_eq!(way(file, UNMAP), Some((Way::PunchHole, None)));
-        assert_eq!(way(file, KEEP), Some((Way::ZeroRange, Some(Way::PunchHole))));
+        assert_eq!(way(file, KEEP), Some((Way::ZeroWithin, Some(Way::PunchHole))));
         assert_eq!(way(file, GIVE_BACK), Some((Way::PunchHole, None)));
         assert_eq!(way(Ways::of_file(false), KEEP), Some((Way::PunchHole, None)));
         assert_eq!(way(Ways::default(), UNMAP), None);
@@ -151,9 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_keeps_the_size_of_the_file() {
+    fn holes_and_zeroes_keep_the_size_of_the_file() {
         // <linux/falloc.h>: KEEP_SIZE 1, PUNCH_HOLE 2, ZERO_RANGE 16.
         assert_eq!(Way::PunchHole.fallocate_mode(), Some(3));
+        assert_eq!(Way::ZeroWithin.fallocate_mode(), Some(17));
         assert_eq!(Way::ZeroRange.fallocate_mode(), Some(16));
         assert_eq!(Way::Discard.fallocate_mode(), None);
     }

@@ -65,7 +65,7 @@ fn a_file_that_is_cut_off_under_load_ends_every_operation() {
         let bdev = open(&place.path, engine);
         let mut rig = Rig::new(&bdev);
         rig.write(WRITE, 0, &whole(SIZE as usize), &vec![7; SIZE as usize]).unwrap();
-        // Reads alone: a write would make the file grow again, and what lies between is zero by right.
+        // Reads alone: a write before anybody has seen the cut makes the file grow again.
         let mut random = Random::new(6);
         let mut lost = 0;
         for round in 0..2000 {
@@ -90,10 +90,113 @@ fn a_file_that_is_cut_off_under_load_ends_every_operation() {
         }
         assert!(lost > 0, "half of the file is gone");
         assert_eq!(bdev.size_now().unwrap(), SIZE / 2 + 100);
+        // Who makes it larger than it ever was does not bring back what it had.
         place.resize(2 * SIZE);
-        assert_eq!((bdev.size_now().unwrap(), bdev.info().size()), (2 * SIZE, SIZE));
+        assert_eq!(bdev.size_now().unwrap(), SIZE / 2 + 100);
+        rig.drain();
+        assert_eq!(rig.read(SIZE / 2, &whole(BLOCK)), Err(IoError::BeyondEnd));
         rig.close();
+        assert_eq!(bdev.resized().unwrap().unwrap().size_now().unwrap(), 2 * SIZE);
     }
+}
+
+#[test]
+fn a_file_that_grows_is_noticed() {
+    let place = Place::on_disk(SIZE);
+    let bdev = open(&place.path, Engine::Auto);
+    place.resize(2 * SIZE);
+    assert_eq!((bdev.size_now().unwrap(), bdev.info().size()), (2 * SIZE, SIZE));
+}
+
+/// Reads and writes all over the disk, many at a time. What is whole is sevens, and what was cut off fails.
+fn work_on_what_was_cut(rig: &mut Rig, end: u64) {
+    let mut random = Random::new(8);
+    let (mut started, mut failed, mut expected) = (0, 0, std::collections::HashMap::new());
+    while started < 2000 || rig.in_flight() > 0 {
+        while started < 2000 && rig.in_flight() < 32 {
+            let kind = if random.below(2) == 0 { WRITE } else { OpKind::Read };
+            let offset = random.below(BLOCKS) * BLOCK as u64;
+            let mut memory = Memory::new(&Layout { skew: random.below(2) as usize, lengths: vec![BLOCK] });
+            memory.put(&vec![if kind == WRITE { 7 } else { 0 }; BLOCK]);
+            let Ok(tag) = rig.submit(kind, offset, memory) else { break };
+            expected.insert(tag, if offset + BLOCK as u64 > end { Err(IoError::BeyondEnd) } else { Ok(()) });
+            started += 1;
+        }
+        for ended in rig.wait() {
+            assert_eq!(ended.result, expected[&ended.tag]);
+            assert!(ended.result.is_err() || ended.memory.get() == [7; BLOCK], "zeroes that nobody wrote");
+            failed += usize::from(ended.result.is_err());
+        }
+    }
+    assert!(failed > 0);
+}
+
+#[test]
+fn a_file_that_was_cut_stays_so_whatever_is_written_or_made_of_it_until_it_is_resized() {
+    const CUT: u64 = SIZE / 2 + 100;
+    let end = Err(IoError::BeyondEnd);
+    for engine in [Engine::Uring, Engine::Threads] {
+        let place = Place::on_disk(SIZE);
+        let bdev = open(&place.path, engine);
+        let mut rig = Rig::new(&bdev);
+        rig.write(WRITE, 0, &whole(SIZE as usize), &vec![7; SIZE as usize]).unwrap();
+        let mut other = Rig::new(&bdev);
+        place.resize(CUT);
+        assert_eq!(rig.read(SIZE / 2, &whole(BLOCK)).map(drop), end, "{engine:?}");
+        for rig in [&mut rig, &mut other] {
+            work_on_what_was_cut(rig, CUT);
+            for offset in [SIZE / 2, SIZE - BLOCK as u64] {
+                assert_eq!(all_kinds(rig, offset, &whole(BLOCK)), [end; 3], "{engine:?}");
+                assert_eq!(rig.change(OpKind::Unmap, offset, BLOCK as u64), end, "{engine:?}");
+            }
+            assert_eq!(std::fs::metadata(&place.path).unwrap().len(), CUT, "{engine:?}");
+        }
+        // As large as ever, and it is not what it was.
+        place.resize(SIZE);
+        assert_eq!(all_kinds(&mut rig, SIZE / 2, &whole(BLOCK)), [end; 3], "{engine:?}");
+        let resized = bdev.resized().unwrap().expect("it was cut");
+        assert!(resized.info().size() == SIZE && resized.resized().unwrap().is_none());
+        let mut anew = Rig::new(&*resized);
+        assert!(anew.read(SIZE - BLOCK as u64, &whole(BLOCK)).unwrap() == [0; BLOCK]);
+        assert_eq!(all_kinds(&mut anew, SIZE / 2, &whole(BLOCK)), [Ok(()); 3], "{engine:?}");
+        for rig in [rig, other, anew] {
+            rig.close();
+        }
+    }
+}
+
+#[test]
+fn a_look_at_the_size_and_a_range_of_zeroes_notice_a_cut() {
+    for engine in [Engine::Uring, Engine::Threads] {
+        for by_zeroes in [false, true] {
+            let place = Place::on_disk(SIZE);
+            let bdev = open(&place.path, engine);
+            let mut rig = Rig::new(&bdev);
+            place.resize(SIZE / 2);
+            if by_zeroes {
+                // It does not make the file grow, and the kernel has no objection.
+                let zeroes = OpKind::WriteZeroes { unmap: false, fua: false };
+                assert_eq!(rig.change(zeroes, SIZE - BLOCK as u64, BLOCK as u64), Err(IoError::BeyondEnd));
+                assert_eq!(std::fs::metadata(&place.path).unwrap().len(), SIZE / 2, "{engine:?}");
+            } else {
+                assert_eq!(bdev.size_now().unwrap(), SIZE / 2);
+            }
+            place.resize(SIZE);
+            assert_eq!(all_kinds(&mut rig, SIZE / 2, &whole(BLOCK)), [Err(IoError::BeyondEnd); 3], "{engine:?}");
+            rig.close();
+        }
+    }
+}
+
+#[test]
+fn a_thread_looks_before_it_writes() {
+    let place = Place::on_disk(SIZE);
+    let bdev = open(&place.path, Engine::Threads);
+    let mut rig = Rig::new(&bdev);
+    place.resize(SIZE / 2);
+    assert_eq!(rig.write(WRITE, SIZE - BLOCK as u64, &whole(BLOCK), &[7; BLOCK]), Err(IoError::BeyondEnd));
+    assert_eq!(std::fs::metadata(&place.path).unwrap().len(), SIZE / 2);
+    rig.close();
 }
 
 #[test]

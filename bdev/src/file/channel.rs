@@ -23,7 +23,7 @@ struct Terms {
 
 impl Terms {
     fn of(bdev: &FileBdev, id: ChannelId, io: &Io) -> Self {
-        Self { admission: Admission::new(id, &bdev.info, io), ways: bdev.ways }
+        Self { admission: Admission::new(id, &bdev.info, Arc::clone(&bdev.end), io), ways: bdev.ways }
     }
 
     /// How an operation on space is done, on which range; or what can be said of it at once.
@@ -41,6 +41,7 @@ fn lane(bdev: &FileBdev, io: &mut Io, id: ChannelId, threads: usize, room: usize
     let alignment = bdev.alignment.unwrap_or(Alignment::NONE);
     let served = Served {
         file: Arc::clone(&bdev.file),
+        end: Arc::clone(&bdev.end),
         address_mask: alignment.memory as usize - 1,
         length_mask: u64::from(alignment.offset) - 1,
     };
@@ -55,6 +56,7 @@ pub(super) fn through_ring(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dyn C
     let opened =
         lane(bdev, io, id, 1, 0).and_then(|lane| Ok((lane, io.ring_mut().add_file(id, &bdev.file, offset_mask)?)));
     let (lane, file) = opened.inspect_err(|_| io.unregister(id))?;
+    io.ring_mut().heed_end(file, &bdev.end);
     if bdev.polled {
         io.ring_mut().poll_for(file, &bdev.file);
     }

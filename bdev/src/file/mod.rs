@@ -2,7 +2,9 @@
 //!
 //! Owns the open file and the rules of its alignment. Guest memory is the buffer of the I/O; only memory that direct I/O
 //! does not take as it lies goes through a bounce buffer. It never answers for data that the file does not hold: a read
-//! past an end that has moved is [`IoError::BeyondEnd`](crate::IoError). (A write there makes a file grow again.)
+//! past an end that has moved is [`IoError::BeyondEnd`](crate::IoError), and once that was seen so is all that touches what
+//! was lost, until the disk is [resized](Bdev::resized). (A write there before anybody has seen it makes the file grow again:
+//! Linux has none that does not.)
 //!
 //! A flush is `fdatasync` and is submitted after the completion of the writes that it covers; FUA is `RWF_DSYNC`, so that
 //! only the writes that ask for it wait. Where io_uring is forbidden, threads do the same with system calls that wait.
@@ -11,6 +13,7 @@ mod channel;
 pub(crate) mod claim;
 mod create;
 mod direct;
+pub(crate) mod end;
 pub(crate) mod extents;
 mod kind;
 mod open;
@@ -24,6 +27,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
+use crate::file::end::End;
 use crate::info::{Info, Space};
 use crate::space::Ways;
 
@@ -101,6 +105,8 @@ impl Alignment {
 pub struct FileBdev {
     info: Info,
     file: Arc<File>,
+    /// How much of it is there.
+    end: Arc<End>,
     /// `None` if the page cache is used.
     alignment: Option<Alignment>,
     ways: Ways,
@@ -132,13 +138,21 @@ impl Bdev for FileBdev {
     }
 
     fn size_now(&self) -> io::Result<u64> {
-        extents::size(&self.file)
+        self.end.look(&self.file)
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
-        let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
+        // It may be made longer again before it is looked at the next time.
+        let _ = self.end.look(&self.file);
+        let info = match self.info.in_size(extents::size(&self.file))? {
+            Some(info) => info,
+            // What it had is lost, and whoever made it as large as before has put something else there.
+            None if self.end.is_cut() => self.info.clone(),
+            None => return Ok(None),
+        };
+        let end = Arc::new(self.end.anew(info.size()));
         let Self { ref file, alignment, ways, engine, polled, .. } = *self;
-        Ok(Some(Arc::new(Self { info, file: file.clone(), alignment, ways, engine, polled })))
+        Ok(Some(Arc::new(Self { info, file: file.clone(), end, alignment, ways, engine, polled })))
     }
 
     fn needs_ring(&self) -> bool {

@@ -12,6 +12,7 @@ use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::OpenError;
+use crate::file::end::End;
 use crate::file::queue::Queue;
 use crate::file::words::Found;
 use crate::file::{Direct, Engine, FileBdev, FileOptions, Iopoll, claim, direct, extents, failed};
@@ -93,7 +94,11 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
     info.read_only = options.read_only;
     info.description = description;
     info.atomic = atomic;
-    Ok(FileBdev { info, file: Arc::new(file), alignment, ways, engine, polled })
+    let end = match is_block_device {
+        true => End::of_device(info.size()),
+        false => End::of_file(path.display().to_string(), info.size()),
+    };
+    Ok(FileBdev { info, file: Arc::new(file), end: Arc::new(end), alignment, ways, engine, polled })
 }
 
 /// Whether the device's own queues can be looked into for results; else why not.

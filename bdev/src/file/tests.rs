@@ -24,8 +24,9 @@ fn pipe(skewed: bool) -> (FileBdev, File) {
     let info = ram_info("pipe".to_owned(), 8, 512, false);
     let alignment = skewed.then_some(Alignment { memory: 1 << 30, offset: 1 });
     let file = Arc::new(File::from(OwnedFd::from(reader)));
+    let end = Arc::new(End::of_device(info.size()));
     (
-        FileBdev { info, file, alignment, ways: Ways::default(), engine: Engine::Uring, polled: false },
+        FileBdev { info, file, end, alignment, ways: Ways::default(), engine: Engine::Uring, polled: false },
         File::from(OwnedFd::from(writer)),
     )
 }

@@ -1,9 +1,11 @@
 //! A core's way to a namespace, through the core's rings for commands.
 
 use std::io;
+use std::sync::Arc;
 
 use crate::admission::Admission;
 use crate::channel::{Channel, ChannelId, Completion, Io, SubmitError, Tag};
+use crate::file::end::End;
 use crate::op::{IoError, Op, OpKind};
 use crate::uring::FileId;
 
@@ -18,7 +20,8 @@ pub(super) fn open(bdev: &NvmeBdev, io: &mut Io) -> io::Result<Box<dyn Channel>>
     if bdev.polled {
         io.commands_mut().poll_for(file, &bdev.file);
     }
-    Ok(Box::new(NvmeChannel { admission: Admission::new(id, &bdev.info, io), file, terms: bdev.terms }))
+    let end = Arc::new(End::of_device(bdev.info.size()));
+    Ok(Box::new(NvmeChannel { admission: Admission::new(id, &bdev.info, end, io), file, terms: bdev.terms }))
 }
 
 struct NvmeChannel {

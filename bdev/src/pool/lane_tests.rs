@@ -4,6 +4,7 @@
 use std::ptr::NonNull;
 
 use super::*;
+use crate::file::end::End;
 use crate::io::Io;
 use crate::op::OpKind;
 use crate::segment::{Segment, SegmentSlice};
@@ -14,7 +15,8 @@ fn lane(threads: usize) -> (Io, Lane, ChannelId) {
     let id = io.register().unwrap();
     let file = Arc::new(tempfile::tempfile().unwrap());
     file.set_len(4096).unwrap();
-    let served = Served { file, address_mask: 0, length_mask: 0 };
+    let end = Arc::new(End::of_device(4096));
+    let served = Served { file, end, address_mask: 0, length_mask: 0 };
     let lane = Lane::new(io.mailbox().unwrap(), id, served, threads, 8);
     (io, lane, id)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
 
-use crate::file::extents;
+use crate::file::{end::End, extents};
 use crate::info::Atomic;
 use crate::mapping::Mapping;
 use crate::op::{IoError, Op, OpKind};
@@ -29,6 +29,8 @@ const RETRIES_MAX: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) file: Arc<File>,
+    /// How much of it is there.
+    pub(crate) end: Arc<End>,
     /// Bits that are 0 in each address that direct I/O takes.
     pub(crate) address_mask: usize,
     /// Bits that are 0 in each length and offset that direct I/O takes.
@@ -51,8 +53,18 @@ impl Scratch {
 impl Served {
     /// Does an operation, to its end.
     pub(super) fn run(&self, op: &Op, plan: Option<Plan>, scratch: &mut Scratch) -> Result<(), IoError> {
-        let result = self.try_to(op, plan, scratch);
-        result.map_err(|error| extents::look_again(&self.file, op.offset + op.len, error))
+        match op.kind {
+            OpKind::Read if self.end.holds(op) => {}
+            OpKind::Read => return Err(IoError::BeyondEnd),
+            // A thread can afford to look whether a write would make a file grow.
+            _ => self.end.check(&self.file, op)?,
+        }
+        match self.try_to(op, plan, scratch) {
+            Ok(()) if plan.is_some() => self.end.check(&self.file, op),
+            Ok(()) if self.end.holds(op) => Ok(()),
+            Ok(()) => Err(IoError::BeyondEnd),
+            Err(error) => Err(self.end.judge(&self.file, op, error)),
+        }
     }
 
     fn try_to(&self, op: &Op, plan: Option<Plan>, scratch: &mut Scratch) -> Result<(), IoError> {
@@ -97,7 +109,6 @@ impl Served {
         // The kernel takes an atomic write in one piece of memory only.
         let atomic = op.kind.is_atomic();
         let skewed = skewed || atomic && segments.len() > 1;
-        let at_end = if op.kind == OpKind::Read { IoError::BeyondEnd } else { IoError::Medium };
         let (mut cursor, mut done) = (Cursor::start(segments), 0);
         while done < op.len {
             let (offset, left) = (op.offset + done, op.len - done);
@@ -106,15 +117,25 @@ impl Served {
                 false => self.move_straight(op.kind, offset, &segments[cursor.segment..], cursor.at, left),
             })?;
             if moved == 0 {
-                return Err(at_end);
+                return Err(self.at_end(op, done));
             }
             cursor.advance(segments, moved);
             done += moved as u64;
             if done < op.len && (done & self.length_mask != 0 || atomic) {
-                return Err(at_end);
+                return Err(self.at_end(op, done));
             }
         }
         Ok(())
+    }
+
+    /// The kernel moves nothing more than `done` bytes: a file ends where a read has come to.
+    #[cold]
+    fn at_end(&self, op: &Op, done: u64) -> IoError {
+        if op.kind != OpKind::Read {
+            return IoError::Medium;
+        }
+        self.end.ends_at(op.offset + done);
+        IoError::BeyondEnd
     }
 
     fn move_straight(&self, kind: OpKind, offset: u64, rest: &[Segment], at: usize, left: u64) -> Result<usize, i32> {

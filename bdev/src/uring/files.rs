@@ -6,9 +6,9 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
-use crate::file::extents;
+use crate::file::end::End;
 use crate::io::ChannelId;
-use crate::op::IoError;
+use crate::op::{IoError, Op};
 use crate::uring::setup::Kind;
 
 /// A file's place. Valid from [`FileTable::insert`] to [`FileTable::remove`].
@@ -40,6 +40,8 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct FileSlot<T> {
     file: Arc<File>,
+    /// Of a file that can be cut, and of a block device.
+    pub(crate) end: Option<Arc<End>>,
     /// Whose it is.
     pub(crate) channel: ChannelId,
     /// Those of the core's rings that know it by its place.
@@ -55,9 +57,25 @@ pub(crate) struct FileSlot<T> {
 }
 
 impl<T> FileSlot<T> {
-    /// What the failure of an operation that ends at byte `end` means.
-    pub(crate) fn judge(&self, end: u64, error: IoError) -> IoError {
-        extents::look_again(&self.file, end, error)
+    /// What has become of an operation, now that it has ended so. What is behind the end of a file that was cut is not there,
+    /// whatever the kernel says; of what it did to space it does not tell.
+    #[inline]
+    pub(crate) fn judge(&self, op: &Op, is_space: bool, result: Result<(), IoError>) -> Result<(), IoError> {
+        let Some(end) = &self.end else { return result };
+        match result {
+            Ok(()) if is_space => end.check(&self.file, op),
+            Ok(()) if end.holds(op) => Ok(()),
+            Ok(()) => Err(IoError::BeyondEnd),
+            Err(error) => Err(end.judge(&self.file, op, error)),
+        }
+    }
+
+    /// A read has found the end of the file at byte `at`.
+    #[cold]
+    pub(crate) fn ends_at(&self, at: u64) {
+        if let Some(end) = &self.end {
+            end.ends_at(at);
+        }
     }
 
     /// The kernel does not poll for this file after all.
@@ -90,7 +108,7 @@ impl<T> FileTable<T> {
     pub(crate) fn insert(&mut self, channel: ChannelId, file: Arc<File>, terms: T) -> Option<FileId> {
         let index = self.slots.iter().position(Option::is_none)?;
         let (registered, polled, in_flight, bounced) = ([false; 2], false, 0, 0);
-        self.slots[index] = Some(FileSlot { file, channel, registered, polled, terms, in_flight, bounced });
+        self.slots[index] = Some(FileSlot { file, end: None, channel, registered, polled, terms, in_flight, bounced });
         Some(FileId(index as u32))
     }
 

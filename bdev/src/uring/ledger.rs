@@ -182,7 +182,8 @@ impl<W: Work> Ledger<W> {
                 Next::Again(id)
             }
             ControlFlow::Break(result) => {
-                let result = result.map_err(|error| self.look_again(id, error));
+                let entry = self.slab.get(id);
+                let result = self.files.get(entry.file).judge(&entry.op, entry.plan.is_some(), result);
                 Next::Done(self.end(id, result))
             }
         }
@@ -194,13 +195,6 @@ impl<W: Work> Ledger<W> {
         let entry = self.slab.get(id);
         self.files.get_mut(entry.file).stop_polling();
         ControlFlow::Continue(())
-    }
-
-    /// What the failure of an operation means, now that something is wrong.
-    #[cold]
-    fn look_again(&self, id: EntryId, error: IoError) -> IoError {
-        let entry = self.slab.get(id);
-        self.files.get(entry.file).judge(entry.op.offset + entry.op.len, error)
     }
 
     /// Ends an operation that the kernel does not have.

@@ -171,7 +171,7 @@ impl Ops {
         }
         let reads = entry.op.kind == OpKind::Read;
         if moved == 0 {
-            return ControlFlow::Break(Err(if reads { IoError::BeyondEnd } else { IoError::Medium }));
+            return ControlFlow::Break(Err(self.at_end(id)));
         }
         let segments = entry.op.segments.as_slice();
         if let (Some(buffer), true) = (entry.bounce, reads) {
@@ -194,9 +194,20 @@ impl Ops {
         // Direct I/O moves whole blocks except at the end of the file: there is nothing more to come, and the kernel would
         // only complain of the odd offset.
         if entry.done & self.files.get(entry.file).terms != 0 {
-            return ControlFlow::Break(Err(if reads { IoError::BeyondEnd } else { IoError::Medium }));
+            return ControlFlow::Break(Err(self.at_end(id)));
         }
         ControlFlow::Continue(())
+    }
+
+    /// The kernel moves nothing more: a file ends where a read has come to.
+    #[cold]
+    fn at_end(&self, id: EntryId) -> IoError {
+        let entry = self.slab.get(id);
+        if entry.op.kind != OpKind::Read {
+            return IoError::Medium;
+        }
+        self.files.get(entry.file).ends_at(entry.op.offset + entry.done);
+        IoError::BeyondEnd
     }
 
     #[cold]

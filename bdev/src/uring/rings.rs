@@ -16,6 +16,7 @@ use std::time::Instant;
 use io_uring::cqueue;
 
 use crate::channel::{Completion, SubmitError, Tag};
+use crate::file::end::End;
 use crate::io::{ChannelId, Done, IoConfig, IoStats};
 use crate::op::{IoError, Op};
 use crate::uring::courtesy::Courtesy;
@@ -90,6 +91,11 @@ impl<W: Work> Rings<W> {
             self.ops.files.set_registered(id, Kind::Interrupt);
         }
         Ok(id)
+    }
+
+    /// What is behind this end of a file is not served.
+    pub(crate) fn heed_end(&mut self, id: FileId, end: &Arc<End>) {
+        self.ops.files.get_mut(id).end = Some(Arc::clone(end));
     }
 
     /// From now on the core looks into the device's own queues for the results of reads and writes of a file. If that
