@@ -78,11 +78,18 @@ impl Lookout {
         self.words.len()
     }
 
-    /// The queues of a word that this pass looks at.
+    /// The lively queues of a word.
+    #[inline]
+    pub(crate) fn lively(&self, word: usize) -> Due {
+        let Word { present, lively, before } = self.words[word];
+        Due { bits: present & (lively | before), first: word * WORD }
+    }
+
+    /// The other queues of a word that this pass looks at.
     #[inline]
     pub(crate) fn due(&self, word: usize) -> Due {
         let Word { present, lively, before } = self.words[word];
-        Due { bits: present & (lively | before | self.turn), first: word * WORD }
+        Due { bits: present & self.turn & !(lively | before), first: word * WORD }
     }
 
     /// Something of this queue was finished in this pass.
@@ -125,7 +132,10 @@ mod tests {
 
     fn pass_behind(spent_ns: u64, lookout: &mut Lookout) -> Vec<usize> {
         lookout.begin_pass(spent_ns);
-        (0..lookout.words()).flat_map(|word| lookout.due(word)).collect()
+        let of_word = |word| lookout.lively(word).chain(lookout.due(word));
+        let mut seen: Vec<_> = (0..lookout.words()).flat_map(of_word).collect();
+        seen.sort_unstable();
+        seen
     }
 
     fn calm(count: usize) -> Lookout {

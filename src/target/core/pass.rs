@@ -32,17 +32,41 @@ impl Core {
     pub(super) fn poll_workers(&mut self) -> usize {
         let mut work = 0;
         self.lookout.begin_pass(self.spent_ns);
+        // Two loops for one question: of those in the first the processor expects that they have something, and begins to
+        // take it while the driver's line is on its way; of the others it expects nothing.
+        for word in 0..self.lookout.words() {
+            for place in self.lookout.lively(word) {
+                if self.has_something(place) {
+                    work += self.poll_worker(place);
+                }
+            }
+        }
         for word in 0..self.lookout.words() {
             for place in self.lookout.due(word) {
-                let Some(worker) = &mut self.workers[place] else { continue };
-                if worker.has_nothing() {
-                    continue;
+                if self.has_something(place) {
+                    work += self.wake_worker(place);
                 }
-                work += worker.poll(&mut self.cx);
-                touch(&mut self.touched, WorkerIndex(place as u16), worker);
             }
         }
         work
+    }
+
+    #[inline(always)]
+    fn has_something(&self, place: usize) -> bool {
+        self.workers[place].as_ref().is_some_and(|worker| !worker.has_nothing())
+    }
+
+    #[inline(always)]
+    fn poll_worker(&mut self, place: usize) -> usize {
+        let worker = self.workers[place].as_mut().expect("it has something");
+        let work = worker.poll(&mut self.cx);
+        touch(&mut self.touched, WorkerIndex(place as u16), worker);
+        work
+    }
+
+    #[cold]
+    fn wake_worker(&mut self, place: usize) -> usize {
+        self.poll_worker(place)
     }
 
     /// Shows drivers what was done for them, and drops the queues that have ended; how many.
