@@ -3,8 +3,16 @@
 use crate::error::OpenError;
 use crate::op::{IoError, Op};
 
-/// Largest transfer of one operation that every backend of this crate takes, in bytes.
+/// Largest transfer of one operation that every backend of this crate takes, in bytes. What its device does not do at once is
+/// done in parts.
 pub const MAX_TRANSFER: u32 = 16 << 20;
+
+/// What limits a transfer: whole pages of what is `said`, in bytes, at least one and no more than any backend takes. 0 says nothing.
+pub(crate) fn transfer_max(said: u64) -> u32 {
+    const PAGE: u64 = 4096;
+    let said = if said == 0 { MAX_TRANSFER.into() } else { said.min(MAX_TRANSFER.into()) };
+    ((said / PAGE).max(1) * PAGE) as u32
+}
 
 /// Whether acknowledged writes can still be lost with the power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +38,12 @@ pub struct Info {
     pub write_cache: WriteCache,
     /// Whether the backing store allocates space on the first write.
     pub thin: bool,
-    /// Largest transfer of one operation in bytes.
+    /// Largest transfer that the device itself does at once, in bytes, at most [`MAX_TRANSFER`].
     pub max_transfer: u32,
+    /// Pieces of memory that it moves at once, 0 if it does not matter. More are moved in parts.
+    pub segments_max: u32,
+    /// Operations that it works on at once, 0 if nobody knows. Those beyond wait for it.
+    pub queue_depth: u32,
     /// Best transfer size in bytes, 0 if it does not matter.
     pub optimal_transfer: u32,
     /// Best transfers are multiples of this and begin at one, in bytes; 0 if physical blocks are all that matters.
@@ -335,6 +347,13 @@ mod tests {
             let extent = Extent { offset: 4096, len: u64::MAX, allocated };
             assert_eq!(Extent::from_bytes(&extent.to_bytes()), extent);
         }
+    }
+
+    #[test]
+    fn transfers_are_of_whole_pages() {
+        let said = [0, 512, 4096, 255 * 512, 1280 << 10, 2_147_483_647 << 10, u64::MAX];
+        let most = [MAX_TRANSFER, 4096, 4096, 31 * 4096, 1280 << 10, MAX_TRANSFER, MAX_TRANSFER];
+        assert_eq!(said.map(transfer_max), most);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         write_cache: WriteCache::WriteThrough,
         thin,
         max_transfer: MAX_TRANSFER,
+        segments_max: 0,
+        queue_depth: 0,
         optimal_transfer: 0,
         transfer_granularity: 0,
         solid_state: true,

@@ -21,9 +21,32 @@ pub(crate) fn flag(path: &Path) -> bool {
     number::<u64>(path).is_some_and(|value| value != 0)
 }
 
+/// Requests that the driver of the block device in the folder `disk` takes at once, in all of its queues; 0 of one that hands
+/// requests on to others, or does not say.
+pub(crate) fn queue_depth(disk: &Path) -> u32 {
+    let each = number::<u32>(&disk.join("queue/nr_requests")).unwrap_or(0);
+    let queues = std::fs::read_dir(disk.join("mq")).map_or(0, |queues| queues.flatten().count());
+    each.saturating_mul(u32::try_from(queues).unwrap_or(u32::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_takes_as_many_requests_as_all_of_its_queues() {
+        let disk = tempfile::tempdir().unwrap();
+        std::fs::create_dir(disk.path().join("queue")).unwrap();
+        assert_eq!(queue_depth(disk.path()), 0);
+        std::fs::write(disk.path().join("queue/nr_requests"), "128\n").unwrap();
+        assert_eq!(queue_depth(disk.path()), 0, "what has no queues of its own hands them on");
+        for queue in ["0", "1", "2"] {
+            std::fs::create_dir_all(disk.path().join("mq").join(queue)).unwrap();
+        }
+        assert_eq!(queue_depth(disk.path()), 384);
+        std::fs::write(disk.path().join("queue/nr_requests"), "4294967295\n").unwrap();
+        assert_eq!(queue_depth(disk.path()), u32::MAX);
+    }
 
     #[test]
     fn a_file_holds_a_word_a_number_or_a_flag() {

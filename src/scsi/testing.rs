@@ -14,6 +14,8 @@ pub fn info() -> Info {
         write_cache: WriteCache::WriteBack,
         thin: false,
         max_transfer: 65536,
+        segments_max: 0,
+        queue_depth: 0,
         optimal_transfer: 32768,
         transfer_granularity: 0,
         solid_state: true,

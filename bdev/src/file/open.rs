@@ -16,7 +16,7 @@ use crate::file::end::End;
 use crate::file::queue::Queue;
 use crate::file::words::Found;
 use crate::file::{Direct, Engine, FileBdev, FileOptions, Iopoll, claim, direct, extents, failed};
-use crate::info::{Atomic, Discard, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
+use crate::info::{Atomic, Discard, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people, transfer_max};
 use crate::space::Ways;
 use crate::uring;
 
@@ -173,6 +173,8 @@ fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) 
         // st_blocks counts in units of 512 bytes: a file with holes has fewer than its length says.
         thin: metadata.blocks().saturating_mul(512) < metadata.len(),
         max_transfer: MAX_TRANSFER,
+        segments_max: 0,
+        queue_depth: 0,
         optimal_transfer: 0,
         transfer_granularity: 0,
         solid_state: true,
@@ -189,7 +191,9 @@ fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) 
 fn take_limits(info: &mut Info, queue: &Queue, ways: &Ways) {
     info.physical_exponent = physical_exponent(queue.physical_block.unwrap_or(info.block_size), info.block_size);
     info.thin = false;
-    info.optimal_transfer = queue.optimal_transfer.min(MAX_TRANSFER);
+    info.max_transfer = transfer_max(queue.transfer_max);
+    (info.segments_max, info.queue_depth) = (queue.segments_max, queue.depth);
+    info.optimal_transfer = queue.best_transfer().min(MAX_TRANSFER);
     info.transfer_granularity = queue.minimum_transfer.min(MAX_TRANSFER);
     info.solid_state = !queue.rotational;
     info.write_cache = queue.write_cache;

@@ -16,6 +16,14 @@ const DEVICES: &str = "/sys/dev/block";
 pub(crate) struct Queue {
     pub(crate) logical_block: Option<u32>,
     pub(crate) physical_block: Option<u32>,
+    /// Largest transfer that the device does at once, in bytes; 0 if it does not say.
+    pub(crate) transfer_max: u64,
+    /// Largest one that the kernel asks it for, in bytes; 0 if it does not say. Whoever administers the machine may set it.
+    pub(crate) transfer_soft: u64,
+    /// Pieces of memory of a transfer, 0 if the device does not say.
+    pub(crate) segments_max: u32,
+    /// Requests that it takes at once, 0 if that is not known.
+    pub(crate) depth: u32,
     /// Best size of a transfer in bytes, 0 if the device does not say.
     pub(crate) optimal_transfer: u32,
     /// Smallest transfer that does not cost more than its size, in bytes; 0 if the device does not say.
@@ -50,6 +58,10 @@ impl Queue {
         Self {
             logical_block: small("logical_block_size"),
             physical_block: small("physical_block_size"),
+            transfer_max: number("max_hw_sectors_kb").saturating_mul(1024),
+            transfer_soft: number("max_sectors_kb").saturating_mul(1024),
+            segments_max: small("max_segments").unwrap_or(0),
+            depth: sysfs::queue_depth(&whole),
             optimal_transfer: small("optimal_io_size").unwrap_or(0),
             minimum_transfer: small("minimum_io_size").unwrap_or(0),
             rotational: sysfs::flag(&queue.join("rotational")),
@@ -65,6 +77,15 @@ impl Queue {
             write_zeroes_max: number("write_zeroes_max_bytes"),
             read_only: [&device, &whole].into_iter().any(|folder| sysfs::flag(&folder.join("ro"))),
             can_poll: sysfs::flag(&queue.join("io_poll")),
+        }
+    }
+
+    /// Best size of a transfer in bytes, 0 if it does not matter: that which the device says, else the largest that the kernel
+    /// asks it for, if that is not the largest which it does.
+    pub(crate) fn best_transfer(&self) -> u32 {
+        match self.optimal_transfer {
+            0 if self.transfer_soft < self.transfer_max => u32::try_from(self.transfer_soft).unwrap_or(u32::MAX),
+            said => said,
         }
     }
 
@@ -95,6 +116,10 @@ mod tests {
         for (name, value) in [
             ("logical_block_size", "512"),
             ("physical_block_size", "4096"),
+            ("max_hw_sectors_kb", "1280"),
+            ("max_sectors_kb", "64"),
+            ("max_segments", "128"),
+            ("nr_requests", "64"),
             ("optimal_io_size", "65536"),
             ("minimum_io_size", "16384"),
             ("rotational", "1"),
@@ -106,6 +131,8 @@ mod tests {
         ] {
             put(&disk.join("queue").join(name), value);
         }
+        std::fs::create_dir_all(disk.join("mq/0")).unwrap();
+        std::fs::create_dir_all(disk.join("mq/1")).unwrap();
         put(&disk.join("ro"), "0");
         put(&disk.join("sdx1/partition"), "1");
         put(&disk.join("sdx1/ro"), "1");
@@ -117,6 +144,10 @@ mod tests {
         let disk = Queue {
             logical_block: Some(512),
             physical_block: Some(4096),
+            transfer_max: 1280 << 10,
+            transfer_soft: 64 << 10,
+            segments_max: 128,
+            depth: 128,
             optimal_transfer: 65536,
             minimum_transfer: 16384,
             rotational: true,
@@ -133,12 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_asks_for_is_best_where_the_device_does_not_say() {
+        let silent = Queue::read(Path::new("/nowhere"), 8, 0);
+        assert_eq!(silent.best_transfer(), 0);
+        let soft = Queue { transfer_max: 1 << 20, transfer_soft: 1 << 16, ..silent };
+        assert_eq!(soft.best_transfer(), 1 << 16);
+        assert_eq!(Queue { optimal_transfer: 4096, ..soft.clone() }.best_transfer(), 4096);
+        assert_eq!(Queue { transfer_soft: 1 << 20, ..soft }.best_transfer(), 0, "as much as it can");
+    }
+
+    #[test]
     fn what_is_not_told_is_not_there_and_writes_need_a_flush() {
         let queue = Queue::read(Path::new("/nowhere"), 8, 0);
         assert_eq!(
             (queue.logical_block, queue.can_discard(), queue.read_only, queue.can_poll),
             (None, false, false, false)
         );
+        assert_eq!((queue.transfer_max, queue.transfer_soft, queue.segments_max, queue.depth), (0, 0, 0, 0));
         assert_eq!((queue.write_cache, queue.write_zeroes_max), (WriteCache::WriteBack, 0));
     }
 }

@@ -76,8 +76,15 @@ mod tests {
     use super::*;
     use crate::mapping::Mapping;
 
-    const LIMITS: Limits =
-        Limits { transfer_bytes: 16384, pages: 5, verify_bytes: 0, zeroes_bytes: 0, deallocate_bytes: 0 };
+    const LIMITS: Limits = Limits {
+        largest_bytes: 16384,
+        transfer_bytes: 16384,
+        pages: 5,
+        depth: 0,
+        verify_bytes: 0,
+        zeroes_bytes: 0,
+        deallocate_bytes: 0,
+    };
 
     /// The length and the number of segments (0: no list) of each piece, as far as it can be cut.
     fn pieces(segments: &[Segment], block_size: u64) -> Vec<(u64, u32)> {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::error::OpenError;
 use crate::file::failed;
-use crate::info::{Discard, Info, MAX_TRANSFER, Names, WriteCache, blocks_of};
+use crate::info::{Discard, Info, MAX_TRANSFER, Names, WriteCache, blocks_of, transfer_max};
 
 use super::identify::{Commands, Controller, Namespace, Page, uuid};
 use super::jobs::{Fixed, Terms};
@@ -56,7 +56,8 @@ impl Device {
     /// What commands have to heed. `queue` is the folder of the queue of the namespace's block device.
     pub(super) fn terms(&self, queue: &Path) -> Terms {
         let Namespace { block_size, zeroes_deallocate, .. } = self.namespace;
-        let limits = Limits::read(queue, block_size).within(&self.commands, block_size);
+        let limits = Limits::read(queue, block_size).moving(self.controller.transfer_bytes);
+        let limits = limits.within(&self.commands, block_size);
         Terms { nsid: self.nsid, block_size: block_size as u32, limits, zeroes_deallocate, fixed: Fixed::Piece }
     }
 
@@ -137,7 +138,9 @@ fn info_of(controller: &Controller, namespace: &Namespace, blocks: u64, terms: &
         read_only: namespace.read_only,
         write_cache: if controller.write_cache { WriteCache::WriteBack } else { WriteCache::WriteThrough },
         thin: namespace.thin,
-        max_transfer: MAX_TRANSFER,
+        max_transfer: transfer_max(terms.limits.largest_bytes),
+        segments_max: terms.limits.pages as u32,
+        queue_depth: terms.limits.depth,
         optimal_transfer: bytes(optimal),
         transfer_granularity: bytes(namespace.write.pieces()),
         solid_state: true,

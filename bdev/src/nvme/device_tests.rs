@@ -40,6 +40,24 @@ fn what_it_says_of_itself_is_what_guests_see() {
 }
 
 #[test]
+fn a_guest_is_told_what_the_device_moves_at_once() {
+    let (mut controller, namespace) = pages();
+    // The kernel knows nothing of the queue: 128 KiB, in 33 pages.
+    let queue = Path::new("/nowhere");
+    let mut of = |mdts: u8| {
+        controller[77] = mdts;
+        let (controller, namespace) = (Controller::parse(&controller), Namespace::parse(&namespace).unwrap());
+        let device = Device { nsid: 3, controller, namespace, commands: Commands::default(), uuid: None };
+        let info = device.info(Path::new("/dev/ng0n1"), &device.terms(queue)).unwrap();
+        (info.max_transfer, info.segments_max, info.queue_depth)
+    };
+    assert_eq!(of(0), (128 << 10, 33, 0), "MDTS: no limit");
+    assert_eq!(of(2), (16 << 10, 33, 0), "MDTS: 4 pages");
+    assert_eq!(of(7), (128 << 10, 33, 0), "MDTS: more than the kernel lets through");
+    assert_eq!(of(255).0, 128 << 10);
+}
+
+#[test]
 fn what_it_cannot_do_is_not_offered() {
     let (_, namespace) = pages();
     let (controller, namespace) = (Controller::parse(&[0; 4096]), Namespace::parse(&namespace).unwrap());

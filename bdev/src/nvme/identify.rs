@@ -21,6 +21,14 @@ fn text(bytes: &[u8]) -> String {
     bytes.iter().map(printable).collect::<String>().trim().to_owned()
 }
 
+/// A size that is told as the exponent of a number of the controller's smallest pages, in bytes; 0 stands for no limit. How large
+/// those are the kernel does not tell: 4096 bytes at least.
+fn bytes_of(exponent: u8) -> u64 {
+    const PAGE: u64 = 4096;
+    // 2^51 pages are all that 64 bits can count.
+    if exponent == 0 { 0 } else { PAGE << exponent.min(51) }
+}
+
 /// What is needed of Identify Controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Controller {
@@ -40,6 +48,8 @@ pub(super) struct Controller {
     pub(super) compare: bool,
     /// ONCS: Verify.
     pub(super) verify: bool,
+    /// MDTS in bytes: of one command, if it says so.
+    pub(super) transfer_bytes: Option<u64>,
     /// AWUPF in blocks: what is written as a whole even when power fails.
     atomic_blocks: u32,
 }
@@ -57,6 +67,7 @@ impl Controller {
             write_zeroes: oncs & 1 << 3 != 0,
             compare: oncs & 1 != 0,
             verify: oncs & 1 << 7 != 0,
+            transfer_bytes: Some(bytes_of(page[77])).filter(|bytes| *bytes > 0),
             atomic_blocks: u32::from(u16_at(page, 528)) + 1,
         }
     }
@@ -77,15 +88,11 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// Reads the page of CNS 06h. Sizes are in the controller's smallest pages, which the kernel does not tell: of 4096 bytes
-    /// they are at least.
+    /// Reads the page of CNS 06h.
     pub(super) fn parse(page: &Page) -> Self {
-        const PAGE: u64 = 4096;
-        // 2^51 pages are all that 64 bits can count.
-        let bytes = |exponent: u8| if exponent == 0 { 0 } else { PAGE << exponent.min(51) };
         Self {
-            verify_bytes: Some(bytes(page[0])),
-            zeroes_bytes: bytes(page[1]),
+            verify_bytes: Some(bytes_of(page[0])),
+            zeroes_bytes: bytes_of(page[1]),
             range_blocks: u32::from_le_bytes(page[4..8].try_into().expect("4 bytes")).into(),
             ranges_blocks: u64_at(page, 8),
         }

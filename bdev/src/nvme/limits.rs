@@ -19,10 +19,14 @@ pub(super) const SEGMENTS_MAX: usize = 1024;
 /// What one command may carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
+    /// Bytes of a Read or Write whose memory is whole pages: a multiple of 4096.
+    pub(super) largest_bytes: u64,
     /// Bytes of a Read or Write: a multiple of 4096, and as many as fit wherever they lie.
     pub(super) transfer_bytes: u64,
     /// Pages that a Read or Write may touch.
     pub(super) pages: usize,
+    /// Commands at once, 0 if the kernel does not say.
+    pub(super) depth: u32,
     /// Bytes of a Verify.
     pub(super) verify_bytes: u64,
     /// Bytes of a Write Zeroes, 0 if there is to be none.
@@ -38,22 +42,31 @@ impl Limits {
         let number = |name: &str| said(name).filter(|value| *value > 0);
         let pages = number("max_segments").map_or(PIECES_UNKNOWN, |count| count.clamp(2, SEGMENTS_MAX as u64) as usize);
         let transfer = number("max_hw_sectors_kb").map_or(TRANSFER_UNKNOWN, |kib| kib.saturating_mul(1024));
-        // Memory that does not begin with a page touches one more.
-        let anywhere = ((pages - 1) * PAGE) as u64;
         let blocks_max = BLOCKS_MAX * block_size;
         // The kernel says 0 of devices that it knows to do a command badly.
         let most = |name: &str, most: u64| match said(name) {
             Some(0) => 0,
             said => (said.unwrap_or(most).min(most) / block_size * block_size).max(block_size),
         };
-        let transfer_bytes = transfer.min(anywhere).min(blocks_max).max(PAGE as u64) / PAGE as u64 * PAGE as u64;
+        let largest_bytes = whole_pages(transfer.min((pages * PAGE) as u64).min(blocks_max));
+        let transfer_bytes = anywhere(largest_bytes, pages);
         Self {
+            largest_bytes,
             transfer_bytes,
             pages,
+            depth: queue.parent().map_or(0, sysfs::queue_depth),
             verify_bytes: transfer_bytes,
             zeroes_bytes: most("write_zeroes_max_bytes", blocks_max),
             deallocate_bytes: most("discard_max_bytes", super::spec::RANGE_BLOCKS_MAX * block_size),
         }
+    }
+
+    /// Those of them for a controller that moves no more than `bytes` in a command (MDTS), if it says so: where the kernel knows
+    /// nothing of it, that holds.
+    pub(super) fn moving(self, bytes: Option<u64>) -> Self {
+        let largest_bytes = bytes.map_or(self.largest_bytes, |bytes| self.largest_bytes.min(whole_pages(bytes)));
+        let transfer_bytes = anywhere(largest_bytes, self.pages);
+        Self { largest_bytes, transfer_bytes, verify_bytes: self.verify_bytes.min(transfer_bytes), ..self }
     }
 
     /// Those of them that the controller has no smaller ones for, in whole blocks.
@@ -77,6 +90,15 @@ impl Limits {
     }
 }
 
+fn whole_pages(bytes: u64) -> u64 {
+    (bytes / PAGE as u64).max(1) * PAGE as u64
+}
+
+/// As many of them as touch no more than so many pages, wherever they lie: memory that does not begin with a page touches one more.
+fn anywhere(bytes: u64, pages: usize) -> u64 {
+    bytes.min(((pages - 1) * PAGE) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,8 +120,10 @@ mod tests {
             ("discard_max_bytes", "2199023255040"),
         ];
         let limits = Limits {
+            largest_bytes: 256 << 10,
             transfer_bytes: 256 << 10,
             pages: 127,
+            depth: 0,
             verify_bytes: 256 << 10,
             zeroes_bytes: 128 << 10,
             deallocate_bytes: 2_199_023_255_040,
@@ -107,6 +131,7 @@ mod tests {
         assert_eq!(read(&said, 512), limits);
         let scattered = read(&[("max_segments", "33"), ("max_hw_sectors_kb", "512")], 512);
         assert_eq!((scattered.transfer_bytes, scattered.pages), (128 << 10, 33), "32 pages and the rest of one");
+        assert_eq!(scattered.largest_bytes, 132 << 10, "33 whole pages");
         let endless = read(&[("max_segments", "65535"), ("max_hw_sectors_kb", "2147483647")], 512);
         assert_eq!((endless.transfer_bytes, endless.pages), (1023 * 4096, 1024));
     }
@@ -128,6 +153,19 @@ mod tests {
         }
         let one_page = read(&[("max_hw_sectors_kb", "1")], 512);
         assert_eq!(one_page.transfer_bytes, 4096);
+    }
+
+    #[test]
+    fn what_the_controller_moves_at_most_holds_too() {
+        let kernels = read(&[("max_segments", "129"), ("max_hw_sectors_kb", "512")], 512);
+        assert_eq!(kernels.moving(None), kernels);
+        assert_eq!(kernels.moving(Some(1 << 20)), kernels, "it was asked by the kernel");
+        let least = |bytes| {
+            let limits = kernels.moving(Some(bytes));
+            (limits.largest_bytes, limits.transfer_bytes, limits.verify_bytes)
+        };
+        assert_eq!(least(64 << 10), (64 << 10, 64 << 10, 64 << 10));
+        assert_eq!(least(512), (4096, 4096, 4096));
     }
 
     #[test]

@@ -76,6 +76,8 @@ impl SimDisk {
             write_cache: WriteCache::WriteBack,
             thin: false,
             max_transfer: 1 << 20,
+            segments_max: 0,
+            queue_depth: 0,
             optimal_transfer: 0,
             transfer_granularity: 0,
             solid_state: true,

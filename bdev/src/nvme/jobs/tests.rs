@@ -10,8 +10,15 @@ use crate::op::IoError;
 use crate::segment::{Segment, SegmentSlice};
 use crate::uring::{BufferTable, FileId, Kind, Next};
 
-const LIMITS: Limits =
-    Limits { transfer_bytes: 8192, pages: 3, verify_bytes: 6144, zeroes_bytes: 16384, deallocate_bytes: 32768 };
+const LIMITS: Limits = Limits {
+    largest_bytes: 8192,
+    transfer_bytes: 8192,
+    pages: 3,
+    depth: 0,
+    verify_bytes: 6144,
+    zeroes_bytes: 16384,
+    deallocate_bytes: 32768,
+};
 const TERMS: Terms = Terms { nsid: 7, block_size: 512, limits: LIMITS, zeroes_deallocate: true, fixed: Fixed::Piece };
 
 fn jobs(terms: Terms) -> (Jobs, FileId) {

@@ -16,8 +16,15 @@ use crate::pool::new_bell;
 use crate::segment::{Segment, SegmentSlice};
 use crate::uring::FileId;
 
-const LIMITS: Limits =
-    Limits { transfer_bytes: 4096, pages: 2, verify_bytes: 4096, zeroes_bytes: 4096, deallocate_bytes: 4096 };
+const LIMITS: Limits = Limits {
+    largest_bytes: 4096,
+    transfer_bytes: 4096,
+    pages: 2,
+    depth: 0,
+    verify_bytes: 4096,
+    zeroes_bytes: 4096,
+    deallocate_bytes: 4096,
+};
 const TERMS: Terms = Terms { nsid: 1, block_size: 512, limits: LIMITS, zeroes_deallocate: false, fixed: Fixed::Piece };
 
 fn ring(path: &str, entries: u32) -> (NvmeRing, FileId) {
