@@ -148,6 +148,7 @@ fn says_what_the_device_says(guest: &Machine) {
         let granularity = u32::from(u16::from_be_bytes([page[6], page[7]]));
         assert_eq!(granularity, number("npwg", index) + 1, "OPTIMAL TRANSFER LENGTH GRANULARITY");
         assert_eq!((number("npwa", index), number("npda", index)), (number("npwg", index), number("npdg", index)));
+        assert_eq!(field(8) * number("blocks", index), 128 << 10, "MAXIMUM TRANSFER LENGTH: MDTS");
         assert_eq!(field(28), number("npdg", index) + 1, "OPTIMAL UNMAP GRANULARITY");
         assert_eq!(field(32), 1 << 31, "UNMAP GRANULARITY ALIGNMENT");
         assert_eq!(field(44), 16, "MAXIMUM ATOMIC TRANSFER LENGTH");

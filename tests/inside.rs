@@ -267,7 +267,7 @@ fn what_compares_and_changes_reaches_the_disk() {
     const MISCOMPARE: (u8, u8, u8) = (0xe, 0x1d, 0);
     /// Behind the 4 MiB that a load may have filled, on disks that may have little more.
     const PLACE: u64 = 4 << 20;
-    const PLACE_BYTES: usize = 512 << 10;
+    const PLACE_BYTES: usize = 64 << 10;
     let Some(mut guest) = attach() else { return };
     settle(&mut guest, lun(0));
     let (block, reads_zeroes) = capacity(&mut guest);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use bdev::{Info, MAX_TRANSFER};
 use crossbeam::queue::SegQueue;
 use reactor::Gate;
 
@@ -24,6 +25,10 @@ use super::lun_map::{LunMap, Placement};
 
 /// Data segments that a driver is told to use at most: what fits a queue beside request and response. More are served.
 const SEG_MAX: u32 = QUEUE_SIZE_MAX as u32 - 2;
+/// The fewest segments and commands that a driver is told of, whatever a disk says: the others of the controller would pay for a
+/// slow one, and the kernel cuts up and queues for less than another request costs.
+const SEG_MAX_LEAST: u32 = 32;
+const CMD_PER_LUN_LEAST: u32 = 32;
 /// Bytes of a sector in the device configuration (virtio 1.2, 5.6.4).
 const SECTOR_LEN: u32 = 512;
 
@@ -143,14 +148,18 @@ pub(super) fn raise(luns: &LunMap, events: &[Event]) {
     luns.raise(Attention::CapacityChanged, |unit| changed.contains(&unit));
 }
 
-/// What the driver is told of limits: the smallest of what is behind the controller.
+/// What the driver is told of limits: the smallest of what is behind the controller, and our own. Segments and commands beyond
+/// are served all the same. The length of a transfer has to be heeded, but drivers read it once: a disk that comes later and does less
+/// says so in its Block Limits page, which holds for each logical unit.
 pub(super) fn limits(luns: &LunMap, queues: u16) -> Limits {
-    let max_transfer = luns.disks().map(|disk| disk.bdev.info().max_transfer).min().unwrap_or(SECTOR_LEN);
+    let least = |own: u32, of: fn(&Info) -> u32| {
+        luns.disks().map(|disk| of(disk.bdev.info())).filter(|said| *said > 0).fold(own, u32::min)
+    };
     Limits {
         num_queues: queues.into(),
-        seg_max: SEG_MAX,
-        max_sectors: max_transfer / SECTOR_LEN,
-        cmd_per_lun: QUEUE_SIZE_MAX.into(),
+        seg_max: least(SEG_MAX, |info| info.segments_max).max(SEG_MAX_LEAST),
+        max_sectors: least(MAX_TRANSFER, |info| info.max_transfer) / SECTOR_LEN,
+        cmd_per_lun: least(QUEUE_SIZE_MAX.into(), |info| info.queue_depth).max(CMD_PER_LUN_LEAST),
         max_target: luns.max_target().into(),
         max_lun: LUN_MAX.into(),
     }
@@ -158,8 +167,63 @@ pub(super) fn limits(luns: &LunMap, queues: u16) -> Limits {
 
 #[cfg(test)]
 mod tests {
+    use bdev::{Bdev, Channel, Io, NullBdev};
+
     use super::super::disk::{Disk, DiskIndex};
     use super::*;
+
+    /// A disk that says of itself what a test wants.
+    #[derive(Debug)]
+    struct Says(Info);
+
+    impl Bdev for Says {
+        fn info(&self) -> &Info {
+            &self.0
+        }
+
+        fn channel(&self, _io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+            Err(std::io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// One at this address, which takes so many bytes, segments and commands.
+    fn placed(lun: u16, (max_transfer, segments_max, queue_depth): (u32, u32, u32)) -> Placement {
+        let null = NullBdev::new(1 << 20, 512).unwrap();
+        let info = Info { max_transfer, segments_max, queue_depth, ..null.info().clone() };
+        let disk = Arc::new(Disk::of(Arc::new(Says(info)), DiskIndex(lun.into())));
+        Placement { address: Address { target: 0, lun }, disk }
+    }
+
+    fn told(luns: &LunMap) -> (u32, u32, u32) {
+        let Limits { max_sectors, seg_max, cmd_per_lun, .. } = limits(luns, 1);
+        (max_sectors, seg_max, cmd_per_lun)
+    }
+
+    #[test]
+    fn the_smallest_of_what_is_behind_a_controller_is_told() {
+        let of = |disks: &[(u32, u32, u32)]| {
+            told(&LunMap::new(disks.iter().zip(0..).map(|(&disk, lun)| placed(lun, disk)).collect()))
+        };
+        assert_eq!(of(&[]), (32768, 254, 256), "what a disk that comes first may have");
+        assert_eq!(of(&[(MAX_TRANSFER, 0, 0)]), (32768, 254, 256), "no more than is served");
+        assert_eq!(of(&[(MAX_TRANSFER, 1024, 1023)]), (32768, 254, 256));
+        let (large, small) = ((1280 << 10, 64, 100), (128 << 10, 128, 0));
+        assert_eq!(of(&[large]), (2560, 64, 100));
+        assert_eq!(of(&[large, small]), (256, 64, 100));
+        assert_eq!(of(&[small, large]), of(&[large, small]));
+        assert_eq!(of(&[large, (4096, 1, 2)]), (8, 32, 32), "the others go on with more than a few");
+    }
+
+    #[test]
+    fn a_disk_that_comes_or_goes_changes_what_is_told() {
+        let before = LunMap::new(vec![placed(0, (1 << 20, 128, 128))]);
+        let add = vec![placed(1, (64 << 10, 64, 64))];
+        let (both, _) = LunChange { add, ..LunChange::default() }.apply(&before);
+        assert_eq!((told(&before), told(&both)), ((2048, 128, 128), (128, 64, 64)));
+        let remove = vec![Address { target: 0, lun: 1 }];
+        let (after, _) = LunChange { remove, ..LunChange::default() }.apply(&both);
+        assert_eq!(told(&after), told(&before), "a disk that is leaving counts no more");
+    }
 
     #[test]
     fn a_unit_that_comes_has_been_switched_on_before_anybody_finds_it() {

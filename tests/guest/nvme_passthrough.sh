@@ -92,8 +92,8 @@ try() {
     ! timeout 60 ./annulus serve --socket /tmp/other.sock --disk "/dev/$name" >/tmp/other 2>&1 || fail "served twice"
     result refused "$(grep -c 'in use' /tmp/other)"
     rings=$(interrupts "$controller")
-    ./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/50:64k/30:1m/20 --size 32m --verify \
-        --number-ios 200 --runtime 200s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load on $name"; }
+    ./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/50:64k/30:128k/20 --size 32m --verify \
+        --number-ios 200 --runtime 200s --ramp 0s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load on $name"; }
     result interrupts "$(($(interrupts "$controller") - rings))"
     inside what_compares_and_changes_reaches_the_disk
     inside atomic_writes_reach_the_disk
