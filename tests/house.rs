@@ -30,6 +30,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/src/pool/lane_tests.rs",
     "bdev/src/pool/raw.rs",
     "bdev/src/uring",
+    "bdev/src/file/fiemap.rs",
     "bdev/src/file/tests.rs",
     "bdev/src/mapping.rs",
     "bdev/src/nvme/ioctl.rs",

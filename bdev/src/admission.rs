@@ -19,6 +19,7 @@ pub(crate) struct Admission {
     read_only: bool,
     can_unmap: bool,
     can_zero: bool,
+    can_anchor: bool,
     can_verify: bool,
     can_compare: bool,
     atomic: Option<Atomic>,
@@ -32,6 +33,7 @@ impl Admission {
             read_only: info.read_only,
             can_unmap: info.discard.is_some(),
             can_zero: info.write_zeroes_max > 0,
+            can_anchor: info.anchor,
             can_verify: info.verify_max > 0,
             can_compare: info.compare,
             atomic: info.atomic.map(|atomic| atomic.up_to(io.bounce_bytes())),
@@ -81,6 +83,7 @@ impl Admission {
             OpKind::Compare if !self.can_compare => Some(Err(IoError::Unsupported)),
             OpKind::Unmap if !self.can_unmap => Some(Err(IoError::Unsupported)),
             OpKind::WriteZeroes { .. } if !self.can_zero => Some(Err(IoError::Unsupported)),
+            OpKind::Anchor { .. } if !self.can_anchor => Some(Err(IoError::Unsupported)),
             _ => None,
         }
     }

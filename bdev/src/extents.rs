@@ -1,6 +1,6 @@
 //! Lists of extents, as operations of kind [`OpKind::Extents`](crate::OpKind) bring them.
 
-use crate::info::Extent;
+use crate::info::{Extent, Provision};
 use crate::op::{IoError, Op};
 use crate::segment::{copy_to, total_len};
 
@@ -19,7 +19,7 @@ pub(crate) fn fill(op: &Op, mut next: impl FnMut(u64) -> Result<Extent, IoError>
             let extent = next(at)?;
             Extent { len: extent.len.min(end - at), ..extent }
         } else {
-            Extent { offset: end, len: 0, allocated: false }
+            Extent { offset: end, len: 0, provision: Provision::Mapped }
         };
         copy_to(segments, index * Extent::LEN as u64, &extent.to_bytes());
         if extent.len == 0 {

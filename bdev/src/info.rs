@@ -54,6 +54,8 @@ pub struct Info {
     pub discard: Option<Discard>,
     /// Largest range of one [`OpKind::WriteZeroes`](crate::OpKind) in bytes, 0 if the device cannot.
     pub write_zeroes_max: u64,
+    /// Whether it can [`OpKind::Anchor`](crate::OpKind) such a range.
+    pub anchor: bool,
     /// Largest range of one [`OpKind::Verify`](crate::OpKind) in bytes, 0 if the device cannot.
     pub verify_max: u64,
     /// Whether the device can [`OpKind::Compare`](crate::OpKind).
@@ -166,7 +168,18 @@ impl Atomic {
     }
 }
 
-/// Part of a device that has space allocated throughout, or nowhere ([`OpKind::Extents`](crate::OpKind)).
+/// What space a part of a device has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provision {
+    /// There is some, with whatever was written.
+    Mapped,
+    /// None.
+    Deallocated,
+    /// It is set aside for what will be written, and reads as zeroes.
+    Anchored,
+}
+
+/// Part of a device that has the same of space throughout ([`OpKind::Extents`](crate::OpKind)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// First byte on the device that made the list. A wrapper may have moved the range, so that a caller counts the lengths
@@ -174,8 +187,8 @@ pub struct Extent {
     pub offset: u64,
     /// Bytes; 0 ends a list.
     pub len: u64,
-    /// It has space; otherwise it is a hole.
-    pub allocated: bool,
+    /// What space it has.
+    pub provision: Provision,
 }
 
 /// The names that a device has of its own, wherever it is plugged in.
@@ -200,7 +213,7 @@ impl Extent {
     /// As it stands in a list.
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        for (to, from) in bytes.chunks_exact_mut(8).zip([self.offset, self.len, self.allocated.into()]) {
+        for (to, from) in bytes.chunks_exact_mut(8).zip([self.offset, self.len, self.provision as u64]) {
             to.copy_from_slice(&from.to_ne_bytes());
         }
         bytes
@@ -209,7 +222,10 @@ impl Extent {
     /// As read from a list.
     pub fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
         let number = |at: usize| u64::from_ne_bytes(std::array::from_fn(|byte| bytes[at + byte]));
-        Self { offset: number(0), len: number(8), allocated: number(16) != 0 }
+        let provisions = [Provision::Mapped, Provision::Deallocated, Provision::Anchored];
+        let named = provisions.into_iter().find(|provision| *provision as u64 == number(16));
+        // Of what nobody has said anything there is space.
+        Self { offset: number(0), len: number(8), provision: named.unwrap_or(Provision::Mapped) }
     }
 }
 
@@ -343,8 +359,8 @@ mod tests {
 
     #[test]
     fn an_extent_comes_back_from_a_list() {
-        for allocated in [false, true] {
-            let extent = Extent { offset: 4096, len: u64::MAX, allocated };
+        for provision in [Provision::Mapped, Provision::Deallocated, Provision::Anchored] {
+            let extent = Extent { offset: 4096, len: u64::MAX, provision };
             assert_eq!(Extent::from_bytes(&extent.to_bytes()), extent);
         }
     }

@@ -28,7 +28,7 @@ pub mod wrappers;
 pub use channel::{Bdev, Channel, Completion, Io, Ran, SubmitError, Tag};
 pub use error::OpenError;
 pub use file::{CreateError, CreateOptions, Direct, Engine, FileBdev, FileOptions, Iopoll, Preallocate, create};
-pub use info::{Atomic, AtomicMisfit, Discard, Extent, Info, MAX_TRANSFER, Names, Space, WriteCache};
+pub use info::{Atomic, AtomicMisfit, Discard, Extent, Info, MAX_TRANSFER, Names, Provision, Space, WriteCache};
 pub use io::{ChannelId, IoConfig, IoStats, LateRegistrar};
 pub use mem::MemBdev;
 pub use null::NullBdev;

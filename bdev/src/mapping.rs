@@ -10,7 +10,7 @@ use std::{io, ptr::NonNull};
 
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-use crate::info::Extent;
+use crate::info::{Extent, Provision};
 use crate::segment::Segment;
 
 /// Bytes of a page.
@@ -101,7 +101,8 @@ impl Mapping {
         let allocated = there.next().unwrap_or(true);
         let pages = 1 + there.take_while(|next| *next == allocated).count();
         let stop = (((first + pages) * PAGE) as u64).min(end);
-        Extent { offset: at, len: stop - at, allocated }
+        let provision = if allocated { Provision::Mapped } else { Provision::Deallocated };
+        Extent { offset: at, len: stop - at, provision }
     }
 }
 
@@ -138,9 +139,9 @@ mod tests {
     fn zeroes_exactly_what_it_is_told_and_gives_whole_pages_back() {
         let mapping = Mapping::new(8 * PAGE).unwrap();
         let end = 8 * PAGE as u64;
-        assert_eq!(mapping.extent(0, end), Extent { offset: 0, len: end, allocated: false });
+        assert_eq!(mapping.extent(0, end), Extent { offset: 0, len: end, provision: Provision::Deallocated });
         mapping.part(0, 8 * PAGE).fill(7);
-        assert_eq!(mapping.extent(512, end), Extent { offset: 512, len: end - 512, allocated: true });
+        assert_eq!(mapping.extent(512, end), Extent { offset: 512, len: end - 512, provision: Provision::Mapped });
         mapping.zero(PAGE + 512, 3 * PAGE);
         let mut bytes = vec![0; 8 * PAGE];
         mapping.part(0, 8 * PAGE).read(0, &mut bytes);
@@ -159,9 +160,9 @@ mod tests {
         mapping.part(2 * PAGE, 2 * PAGE).fill(1);
         let page = PAGE as u64;
         let extent = |at, pages| mapping.extent(at * page, (at + pages) * page);
-        assert_eq!(extent(0, 8), Extent { offset: 0, len: 2 * page, allocated: false });
-        assert_eq!(extent(2, 6), Extent { offset: 2 * page, len: 2 * page, allocated: true });
-        assert_eq!(extent(3, 1), Extent { offset: 3 * page, len: page, allocated: true });
+        assert_eq!(extent(0, 8), Extent { offset: 0, len: 2 * page, provision: Provision::Deallocated });
+        assert_eq!(extent(2, 6), Extent { offset: 2 * page, len: 2 * page, provision: Provision::Mapped });
+        assert_eq!(extent(3, 1), Extent { offset: 3 * page, len: page, provision: Provision::Mapped });
         mapping.zero(2 * PAGE, PAGE);
         assert_eq!(extent(0, 8).len, 3 * page, "what was given back is not there");
     }

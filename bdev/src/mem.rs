@@ -136,7 +136,9 @@ impl MemChannel {
             }
             (OpKind::Read, _) => scatter(segments, 0, &range),
             (OpKind::Write { .. }, _) => gather(segments, 0, &range),
-            (OpKind::Verify | OpKind::Compare | OpKind::WriteAtomic { .. }, _) => return Err(IoError::Unsupported),
+            (OpKind::Verify | OpKind::Compare | OpKind::WriteAtomic { .. } | OpKind::Anchor { .. }, _) => {
+                return Err(IoError::Unsupported);
+            }
             (OpKind::Unmap | OpKind::WriteZeroes { .. }, _) => {
                 self.store.zero(offset, len);
                 return Ok(());
@@ -187,6 +189,7 @@ impl Channel for MemChannel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::info::Provision;
     use crate::segment::SegmentSlice;
 
     #[test]
@@ -209,7 +212,7 @@ mod tests {
             }
         }
         let extent = bdev.store.extent(0, 1 << 20);
-        assert!(!extent.allocated && extent.len == 1 << 20, "{extent:?}");
+        assert!(extent.provision == Provision::Deallocated && extent.len == 1 << 20, "{extent:?}");
     }
 
     #[test]

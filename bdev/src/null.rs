@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::channel::{Bdev, Channel, ChannelId, Completion, Io, Ran, SubmitError, Tag};
 use crate::error::OpenError;
 use crate::extents::fill;
-use crate::info::{Atomic, Discard, Extent, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people};
+use crate::info::{Atomic, Discard, Extent, Info, MAX_TRANSFER, Provision, WriteCache, blocks_of, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 use crate::wanted::{Backend, Common, Data, Kind, SIZE};
 
@@ -51,6 +51,7 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,
+        anchor: false,
         verify_max: 0,
         compare: false,
         atomic: None,
@@ -106,10 +107,10 @@ impl NullChannel {
     fn judge(&self, op: &Op) -> Result<(), IoError> {
         match op.kind {
             _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
-            OpKind::Verify | OpKind::Compare => Err(IoError::Unsupported),
+            OpKind::Verify | OpKind::Compare | OpKind::Anchor { .. } => Err(IoError::Unsupported),
             OpKind::WriteAtomic { .. } => Atomic::admit(self.atomic, op),
             // It has no space to give back, so that none is ever missing.
-            OpKind::Extents => fill(op, |offset| Ok(Extent { offset, len: op.len, allocated: true })),
+            OpKind::Extents => fill(op, |offset| Ok(Extent { offset, len: op.len, provision: Provision::Mapped })),
             _ => Ok(()),
         }
     }

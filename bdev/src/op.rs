@@ -34,7 +34,13 @@ pub enum OpKind {
         /// Complete only once that is on stable storage.
         fua: bool,
     },
-    /// Fill the segments with [`Extent`](crate::info::Extent)s that say which parts of the range have space allocated, as
+    /// Make the range read as zeroes, and have space for all of it: no later write there finds that there is none. Without
+    /// segments.
+    Anchor {
+        /// Complete only once that is on stable storage.
+        fua: bool,
+    },
+    /// Fill the segments with [`Extent`](crate::info::Extent)s that say which parts of the range have space, as
     /// many as there is room for. The first one begins at `offset`, each next one where the last one ends; an extent with a
     /// length of 0 ends the list. `len` is that of the range, not of the segments.
     Extents,
@@ -63,7 +69,17 @@ impl OpKind {
 
     /// Whether it changes what is on the device: refused if that is read-only.
     pub const fn is_change(self) -> bool {
-        matches!(self, Self::Write { .. } | Self::WriteAtomic { .. } | Self::Unmap | Self::WriteZeroes { .. })
+        matches!(self, Self::Write { .. } | Self::WriteAtomic { .. }) || self.is_of_space()
+    }
+
+    /// Whether it changes what space the range has, or makes it zero, without data.
+    pub const fn is_of_space(self) -> bool {
+        matches!(self, Self::Unmap | Self::WriteZeroes { .. } | Self::Anchor { .. })
+    }
+
+    /// Whether it is one of those, and complete only on stable storage.
+    pub(crate) const fn is_lasting_space(self) -> bool {
+        matches!(self, Self::WriteZeroes { fua: true, .. } | Self::Anchor { fua: true })
     }
 }
 

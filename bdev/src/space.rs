@@ -58,6 +58,8 @@ pub(crate) struct Ways {
     pub(crate) zero: Option<Plan>,
     /// For [`OpKind::WriteZeroes`] that may give it back.
     pub(crate) zero_and_unmap: Option<Plan>,
+    /// For [`OpKind::Anchor`].
+    pub(crate) anchor: Option<Plan>,
     /// The ring cannot unmap: a thread does.
     pub(crate) unmap_by_thread: bool,
     /// Ranges are multiples of this, in bytes; 0 or 1 if any will do.
@@ -73,7 +75,12 @@ impl Ways {
             Plan::only(Way::PunchHole)
         };
         let punch = Some(Plan::only(Way::PunchHole));
-        Self { unmap: punch, zero: Some(zero), zero_and_unmap: punch, unmap_by_thread: false, unit: 1 }
+        Self { unmap: punch, zero: Some(zero), zero_and_unmap: punch, anchor: None, unmap_by_thread: false, unit: 1 }
+    }
+
+    /// The same of a file whose space, once set aside, is there for the next write.
+    pub(crate) const fn anchoring(self) -> Self {
+        Self { anchor: Some(Plan::only(Way::ZeroWithin)), ..self }
     }
 
     /// Of a block device with sectors of `unit` bytes. The kernel writes zeroes itself if the device cannot.
@@ -82,6 +89,7 @@ impl Ways {
             unmap: if can_discard { Some(Plan::only(Way::Discard)) } else { None },
             zero: Some(Plan::only(Way::ZeroRange)),
             zero_and_unmap: Some(Plan { way: Way::PunchHole, instead: Some(Way::ZeroRange) }),
+            anchor: None,
             unmap_by_thread: can_discard && !ring_can_discard,
             unit,
         }
@@ -95,6 +103,7 @@ impl Ways {
             OpKind::Unmap => self.unmap,
             OpKind::WriteZeroes { unmap: false, .. } => self.zero.filter(|_| fits),
             OpKind::WriteZeroes { unmap: true, .. } => self.zero_and_unmap.filter(|_| fits),
+            OpKind::Anchor { .. } => self.anchor,
             _ => None,
         }
     }
@@ -125,6 +134,9 @@ mod tests {
         assert_eq!(way(file, GIVE_BACK), Some((Way::PunchHole, None)));
         assert_eq!(way(Ways::of_file(false), KEEP), Some((Way::PunchHole, None)));
         assert_eq!(way(Ways::default(), UNMAP), None);
+        let anchor = OpKind::Anchor { fua: false };
+        assert_eq!(way(file, anchor), None);
+        assert_eq!(way(file.anchoring(), anchor), Some((Way::ZeroWithin, None)), "a hole is no anchor");
         assert_eq!(way(file, OpKind::Read), None);
     }
 

@@ -28,6 +28,7 @@ fn suite_on(kind: &str) {
         println!("{}", info.description);
         assert!(info.thin == is_sparse && info.discard.is_some_and(|discard| discard.zeroes), "{kind}: {info:?}");
         assert!(info.write_zeroes_max >= SIZE);
+        assert_eq!(info.anchor, kind != "btrfs", "which copies on write");
         keeps_its_promises(&bdev);
     }
 }

@@ -246,7 +246,7 @@ pub enum RangeCommand {
     WriteAndVerify(ByteCheck),
     /// WRITE ATOMIC (16): FUA, BOUNDARY.
     WriteAtomic(RangeFlags),
-    /// WRITE SAME (10) and (16): UNMAP, NDOB.
+    /// WRITE SAME (10) and (16): UNMAP, ANCHOR, NDOB.
     WriteSame(RangeFlags),
     /// COMPARE AND WRITE: FUA.
     CompareAndWrite(RangeFlags),
@@ -266,6 +266,8 @@ bitflags::bitflags! {
         const UNMAP = 4;
         /// There is no data-out: it is all zeroes.
         const NDOB = 8;
+        /// What is unmapped keeps space for itself.
+        const ANCHOR = 16;
     }
 }
 

@@ -21,6 +21,7 @@ pub fn info() -> Info {
         solid_state: true,
         discard: None,
         write_zeroes_max: 0,
+        anchor: false,
         verify_max: 0,
         compare: false,
         atomic: None,

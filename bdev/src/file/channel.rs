@@ -42,6 +42,7 @@ fn lane(bdev: &FileBdev, io: &mut Io, id: ChannelId, threads: usize, room: usize
     let served = Served {
         file: Arc::clone(&bdev.file),
         end: Arc::clone(&bdev.end),
+        anchors: bdev.info.anchor,
         address_mask: alignment.memory as usize - 1,
         length_mask: u64::from(alignment.offset) - 1,
     };
@@ -131,7 +132,7 @@ impl Channel for RingChannel {
             return Ok(());
         }
         match op.kind {
-            OpKind::Unmap | OpKind::WriteZeroes { .. } => return self.submit_space(io, op, tag),
+            kind if kind.is_of_space() => return self.submit_space(io, op, tag),
             OpKind::Extents => {
                 hand_over(&mut self.lane, io, self.terms.admission.id, Job { tag, op: *op, plan: None });
                 return Ok(());
@@ -182,7 +183,7 @@ impl Channel for ThreadChannel {
             return Ok(());
         }
         let job = match op.kind {
-            OpKind::Unmap | OpKind::WriteZeroes { .. } => match self.terms.plan(op) {
+            kind if kind.is_of_space() => match self.terms.plan(op) {
                 Ok((op, plan)) => Job { tag, op, plan: Some(plan) },
                 Err(result) => {
                     io.complete(self.terms.admission.id, Completion { tag, result });

@@ -1,5 +1,6 @@
-//! How large a file or block device is now, and which parts of it have space: what `SEEK_DATA` and `SEEK_HOLE` tell. Looking
-//! for those may wait for the disk, so that it never runs on a core.
+//! How large a file or block device is now, and which parts of it have space: what `SEEK_DATA` and `SEEK_HOLE` tell, and of
+//! holes the file system's map, for space that was set aside is in one. Looking for those may wait for the disk, so that it never
+//! runs on a core.
 
 use std::fs::File;
 use std::io::{self, SeekFrom as Seek};
@@ -8,7 +9,8 @@ use rustix::fs::{FileType, SeekFrom, fstat, fstatvfs, seek};
 use rustix::io::Errno;
 
 use crate::extents::fill;
-use crate::info::{Extent, Space};
+use crate::file::fiemap::{self, Piece};
+use crate::info::{Extent, Provision, Space};
 use crate::op::{IoError, Op};
 
 /// How much space a regular file has, and its file system for it.
@@ -22,8 +24,9 @@ pub(crate) fn space(file: &File) -> Option<Space> {
     Some(Space { used: Some(used), available: system.f_bavail.saturating_mul(system.f_frsize) })
 }
 
-/// Fills the list of an [`OpKind::Extents`](crate::OpKind).
-pub(crate) fn list(file: &File, op: &Op) -> Result<(), IoError> {
+/// Fills the list of an [`OpKind::Extents`](crate::OpKind). `anchors`: space that is set aside counts as anchored; else it is that
+/// of a hole.
+pub(crate) fn list(file: &File, op: &Op, anchors: bool) -> Result<(), IoError> {
     let size = size(file).map_err(|error| IoError::from_errno(error.raw_os_error().unwrap_or(libc::EIO)))?;
     let end = op.offset + op.len;
     if end > size {
@@ -32,12 +35,35 @@ pub(crate) fn list(file: &File, op: &Op) -> Result<(), IoError> {
     fill(op, |offset| {
         let data = find(file, SeekFrom::Data(offset), end)?;
         if data > offset {
-            return Ok(Extent { offset, len: data - offset, allocated: false });
+            return Ok(if anchors { within_hole(file, offset, data) } else { hole(offset, data) });
         }
         let hole = find(file, SeekFrom::Hole(offset), end)?;
         // Somebody may change the file meanwhile: an extent is never empty.
-        Ok(Extent { offset, len: hole.max(offset + 1) - offset, allocated: true })
+        Ok(Extent { offset, len: hole.max(offset + 1) - offset, provision: Provision::Mapped })
     })
+}
+
+fn hole(offset: u64, end: u64) -> Extent {
+    Extent { offset, len: end - offset, provision: Provision::Deallocated }
+}
+
+/// What begins at `offset`, where there is no data before `end`. A file system without such a map has nothing set aside.
+fn within_hole(file: &File, offset: u64, end: u64) -> Extent {
+    let pieces = fiemap::pieces(file, offset, end - offset).unwrap_or_default();
+    match pieces.first() {
+        None => hole(offset, end),
+        Some(first) if first.start > offset => hole(offset, first.start.min(end)),
+        Some(&Piece { provision, .. }) => {
+            let mut stop = offset + 1;
+            for piece in pieces.iter().take_while(|piece| piece.provision == provision) {
+                if piece.start > stop {
+                    break;
+                }
+                stop = stop.max(piece.end);
+            }
+            Extent { offset, len: stop.min(end) - offset, provision }
+        }
+    }
 }
 
 /// Where the next data or hole begins, `end` at most.

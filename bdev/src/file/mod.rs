@@ -15,6 +15,7 @@ mod create;
 mod direct;
 pub(crate) mod end;
 pub(crate) mod extents;
+mod fiemap;
 mod kind;
 mod open;
 mod queue;

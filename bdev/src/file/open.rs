@@ -91,6 +91,7 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
     if ways == Ways::default() {
         (info.discard, info.write_zeroes_max) = (None, 0);
     }
+    info.anchor = ways.anchor.is_some();
     info.read_only = options.read_only;
     info.description = description;
     info.atomic = atomic;
@@ -140,8 +141,18 @@ fn ways_of_file(file: &File, path: &Path) -> Ways {
     if rustix::fs::fallocate(file, mode, behind, 4096).is_err() {
         return Ways::default();
     }
+    let has_zero_range = has_zero_range(file, path);
     // Where that cannot be tried, the file says so itself when it is asked.
-    Ways::of_file(has_zero_range(file, path).unwrap_or(true))
+    let ways = Ways::of_file(has_zero_range.unwrap_or(true));
+    if has_zero_range == Some(true) && keeps_space(file) { ways.anchoring() } else { ways }
+}
+
+/// Whether the file system writes to space where it is, and has kept what it takes to write to what was set aside. One that copies
+/// on write takes new space for that.
+fn keeps_space(file: &File) -> bool {
+    /// `EXT4_SUPER_MAGIC` and `XFS_SUPER_MAGIC` of `<linux/magic.h>`.
+    const KINDS: [u64; 2] = [0xef53, 0x5846_5342];
+    rustix::fs::fstatfs(file).is_ok_and(|fs| KINDS.contains(&(fs.f_type as u64)))
 }
 
 /// Whether the file system of `file` makes ranges zero, where that can be tried: on a file without a name beside it, which goes
@@ -180,6 +191,7 @@ fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) 
         solid_state: true,
         discard: Some(Discard { granularity, alignment: 0, max: SPACE_MAX, zeroes: true }),
         write_zeroes_max: SPACE_MAX,
+        anchor: false,
         verify_max: 0,
         compare: false,
         atomic: None,

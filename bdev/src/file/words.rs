@@ -35,6 +35,9 @@ impl Found<'_> {
         if !self.read_only {
             words.extend(self.space().map(str::to_owned));
         }
+        if self.ways.anchor.is_some() {
+            words.push("anchors".to_owned());
+        }
         if let Some(Alignment { memory: memory @ 2.., .. }) = self.alignment {
             words.push(format!("memory at {memory}"));
         }
@@ -91,6 +94,10 @@ mod tests {
         assert_eq!(
             words(&file, &Ways::of_file(true), None, aligned(4)),
             "x, io_uring, direct, unmap, write zeroes, memory at 4"
+        );
+        assert_eq!(
+            words(&file, &Ways::of_file(true).anchoring(), None, aligned(1)),
+            "x, io_uring, direct, unmap, write zeroes, anchors"
         );
         assert_eq!(
             words(&file, &Ways::of_file(false), None, aligned(1)),

@@ -16,7 +16,7 @@ fn lane(threads: usize) -> (Io, Lane, ChannelId) {
     let file = Arc::new(tempfile::tempfile().unwrap());
     file.set_len(4096).unwrap();
     let end = Arc::new(End::of_device(4096));
-    let served = Served { file, end, address_mask: 0, length_mask: 0 };
+    let served = Served { file, end, anchors: false, address_mask: 0, length_mask: 0 };
     let lane = Lane::new(io.mailbox().unwrap(), id, served, threads, 8);
     (io, lane, id)
 }

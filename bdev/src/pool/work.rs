@@ -31,6 +31,8 @@ pub(crate) struct Served {
     pub(crate) file: Arc<File>,
     /// How much of it is there.
     pub(crate) end: Arc<End>,
+    /// Space that is set aside in it is anchored.
+    pub(crate) anchors: bool,
     /// Bits that are 0 in each address that direct I/O takes.
     pub(crate) address_mask: usize,
     /// Bits that are 0 in each length and offset that direct I/O takes.
@@ -72,10 +74,10 @@ impl Served {
             OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => self.move_data(op, scratch),
             OpKind::Verify | OpKind::Compare => Err(IoError::Unsupported),
             OpKind::Flush => self.sync(),
-            OpKind::Extents => extents::list(&self.file, op),
-            OpKind::Unmap | OpKind::WriteZeroes { .. } => {
+            OpKind::Extents => extents::list(&self.file, op, self.anchors),
+            OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Anchor { .. } => {
                 self.change_space(op, plan.ok_or(IoError::Unsupported)?)?;
-                if matches!(op.kind, OpKind::WriteZeroes { fua: true, .. }) { self.sync() } else { Ok(()) }
+                if op.kind.is_lasting_space() { self.sync() } else { Ok(()) }
             }
         }
     }

@@ -78,7 +78,7 @@ impl What {
 impl Entry {
     /// After a part that moves no data has succeeded.
     fn space_done(&mut self) -> Verdict {
-        let lasts = !matches!(self.op.kind, OpKind::WriteZeroes { fua: true, .. }) || self.done > 0;
+        let lasts = !self.op.kind.is_lasting_space() || self.done > 0;
         if lasts {
             return ControlFlow::Break(Ok(()));
         }

@@ -71,9 +71,11 @@ impl Delays {
         match kind {
             OpKind::Read | OpKind::Verify | OpKind::Compare | OpKind::Extents => (0, self.read),
             OpKind::Flush => (2, self.flush),
-            OpKind::Write { .. } | OpKind::WriteAtomic { .. } | OpKind::Unmap | OpKind::WriteZeroes { .. } => {
-                (1, self.write)
-            }
+            OpKind::Write { .. }
+            | OpKind::WriteAtomic { .. }
+            | OpKind::Unmap
+            | OpKind::WriteZeroes { .. }
+            | OpKind::Anchor { .. } => (1, self.write),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Kinds {
             OpKind::Write { .. } | OpKind::WriteAtomic { .. } => 2,
             OpKind::Flush => 4,
             OpKind::Unmap => 8,
-            OpKind::WriteZeroes { .. } => 16,
+            OpKind::WriteZeroes { .. } | OpKind::Anchor { .. } => 16,
             OpKind::Extents => 32,
         })
     }

@@ -19,7 +19,14 @@ pub struct ReadOnlyBdev {
 impl ReadOnlyBdev {
     /// `inner`, only to be read.
     pub fn new(inner: Arc<dyn Bdev>) -> Self {
-        let info = Info { read_only: true, discard: None, write_zeroes_max: 0, atomic: None, ..inner.info().clone() };
+        let info = Info {
+            read_only: true,
+            discard: None,
+            write_zeroes_max: 0,
+            anchor: false,
+            atomic: None,
+            ..inner.info().clone()
+        };
         Self { info, inner }
     }
 }

@@ -22,6 +22,7 @@ pub fn keeps_its_promises(bdev: &dyn Bdev) {
     takes_memory_however_it_lies(bdev, &mut rig, &mut model);
     space::gives_space_back_and_writes_zeroes(bdev, &mut rig, &mut model);
     space::tells_where_space_is(bdev, &mut rig, &mut model);
+    space::anchors(bdev, &mut rig, &mut model);
     agrees_with_a_model(bdev, &mut rig, &mut model);
     atomic::writes_whole_or_not_at_all(bdev, &mut rig, Some(&mut model));
     checks::verifies_and_compares(bdev, &mut rig, &model);

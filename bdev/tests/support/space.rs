@@ -1,6 +1,6 @@
 //! What devices promise of space: to give it back, to make it zero, to tell where it is.
 
-use bdev::{Bdev, Extent, Info, IoError, OpKind};
+use bdev::{Bdev, Extent, Info, IoError, OpKind, Provision};
 
 use super::Random;
 use super::awkward::{ranges, ranges_past};
@@ -82,15 +82,47 @@ fn refill(rig: &mut Rig, random: &mut Random, offset: u64, model: &mut [u8]) {
     assert_eq!(rig.write(WRITE, offset, &whole(model.len()), model), Ok(()));
 }
 
-/// Extents as `(length, allocated)`, of which there is room for `room`.
-fn extents(rig: &mut Rig, offset: u64, len: u64, room: usize) -> Vec<(u64, bool)> {
+/// What is anchored reads as zeroes, says what it is, and is a hole again when it is given back.
+pub fn anchors(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
+    let (mut random, block) = (Random::new(5), u64::from(bdev.info().block_size));
+    if !bdev.info().anchor {
+        assert_eq!(rig.change(OpKind::Anchor { fua: false }, 0, block), Err(IoError::Unsupported));
+        return;
+    }
+    for (offset, len) in ranges_up_to(bdev.info(), 1 << 20) {
+        let range = offset as usize..(offset + len) as usize;
+        refill(rig, &mut random, offset, &mut model[range.clone()]);
+        assert_eq!(rig.change(OpKind::Anchor { fua: len % 1024 == 0 }, offset, len), Ok(()), "{offset}+{len}");
+        model[range.clone()].fill(0);
+        assert!(rig.read(offset, &whole(range.len())).unwrap() == model[range], "{offset}+{len}");
+    }
+    read_all_as(rig, model);
+    // Whole pages of the device inside, wherever a part of it begins.
+    let (offset, len) = (1 << 20, 256 << 10);
+    let inner = (offset + 65536, len - 2 * 65536);
+    let mut becomes = |rig: &mut Rig, kind, provision| {
+        assert_eq!(rig.change(kind, offset, len), Ok(()));
+        assert_eq!(extents(rig, inner.0, inner.1, 8), [(inner.1, provision)], "{kind:?}");
+    };
+    becomes(rig, OpKind::Unmap, Provision::Deallocated);
+    becomes(rig, OpKind::Anchor { fua: false }, Provision::Anchored);
+    model[offset as usize..(offset + len) as usize].fill(0);
+    refill(rig, &mut random, offset, &mut model[offset as usize..(offset + len) as usize]);
+    assert_eq!(extents(rig, inner.0, inner.1, 8), [(inner.1, Provision::Mapped)], "written");
+    becomes(rig, OpKind::Anchor { fua: true }, Provision::Anchored);
+    model[offset as usize..(offset + len) as usize].fill(0);
+    read_all_as(rig, model);
+}
+
+/// Extents as `(length, what space there is)`, of which there is room for `room`.
+fn extents(rig: &mut Rig, offset: u64, len: u64, room: usize) -> Vec<(u64, Provision)> {
     let mut memory = Memory::new(&whole(room * Extent::LEN + 7));
     memory.put(&vec![0xee; room * Extent::LEN + 7]);
     let (result, memory) = rig.run_range(OpKind::Extents, offset, len, memory);
     result.unwrap();
     let bytes = memory.get();
     let list = bytes.as_chunks().0.iter().map(Extent::from_bytes);
-    list.take_while(|extent| extent.len > 0).map(|extent| (extent.len, extent.allocated)).take(room).collect()
+    list.take_while(|extent| extent.len > 0).map(|extent| (extent.len, extent.provision)).take(room).collect()
 }
 
 pub fn tells_where_space_is(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
@@ -101,9 +133,9 @@ pub fn tells_where_space_is(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
     let step = 256 << 10;
     assert_eq!(rig.write(WRITE, step, &whole(2 * step as usize), &vec![5; 2 * step as usize]), Ok(()));
     model[step as usize..3 * step as usize].fill(5);
-    assert_eq!(extents(rig, step, step, 2), [(step, true)]);
+    assert_eq!(extents(rig, step, step, 2), [(step, Provision::Mapped)]);
     let block = u64::from(bdev.info().block_size);
-    assert_eq!(extents(rig, 2 * step - block, block, 8), [(block, true)], "within an extent");
+    assert_eq!(extents(rig, 2 * step - block, block, 8), [(block, Provision::Mapped)], "within an extent");
     if bdev.info().discard.is_some_and(|discard| discard.zeroes) {
         // Space for data, a hole, and space again.
         let hole = (step + step / 2).next_multiple_of(64 << 10);
@@ -119,8 +151,8 @@ pub fn tells_where_space_is(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
 fn finds_a_hole(rig: &mut Rig, hole: u64, len: u64, step: u64) {
     assert_eq!(rig.change(OpKind::Unmap, hole, len), Ok(()));
     let found = extents(rig, step, 2 * step, 8);
-    let kinds: Vec<_> = found.iter().map(|(_, allocated)| *allocated).collect();
-    assert_eq!(kinds, [true, false, true], "{found:?}");
+    let kinds: Vec<_> = found.iter().map(|(_, provision)| *provision).collect();
+    assert_eq!(kinds, [Provision::Mapped, Provision::Deallocated, Provision::Mapped], "{found:?}");
     // A part begins anywhere within a page of what is inside.
     assert!(found[1].0 + 2 * 4096 > len && found[1].0 <= len, "{found:?}");
 }

@@ -83,6 +83,7 @@ pub(super) fn or_write(cdb: &Cdb) -> Command {
 pub(super) fn write_same(cdb: &Cdb, form: CdbForm) -> Command {
     let mut flags = RangeFlags::empty();
     flags.set(RangeFlags::UNMAP, bit(cdb[1], 3));
+    flags.set(RangeFlags::ANCHOR, bit(cdb[1], 4));
     flags.set(RangeFlags::NDOB, form == CdbForm::Sixteen && bit(cdb[1], 0));
     on_range(cdb, form, RangeCommand::WriteSame(flags))
 }
@@ -152,7 +153,7 @@ pub(super) fn reassign_blocks(cdb: &Cdb) -> Command {
 }
 
 pub(super) fn unmap(cdb: &Cdb) -> Command {
-    Command::Long(LongCommand::Unmap { parameter_list_length: be16(cdb, 7) })
+    Command::Long(LongCommand::Unmap { anchor: bit(cdb[1], 0), parameter_list_length: be16(cdb, 7) })
 }
 
 pub(super) fn extended_copy(cdb: &Cdb) -> Command {

@@ -112,6 +112,7 @@ fn write_same() {
     let command = |flags, lba, blocks, form| on_range(RangeCommand::WriteSame(flags), lba, blocks, form);
     let (unmap, ndob) = (RangeFlags::UNMAP, RangeFlags::NDOB);
     decodes(&[0x41, 0x08, 1, 2, 3, 4, 0x3f, 5, 6, 0], command(unmap, 0x0102_0304, 0x0506, CdbForm::Ten));
+    decodes(&[0x41, 0x18, 0, 0, 0, 0, 0, 0, 1, 0], command(unmap | RangeFlags::ANCHOR, 0, 1, CdbForm::Ten));
     let sixteen = [0x93, 0x01, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x3f, 0];
     decodes(&sixteen, command(ndob, 0x0102_0304_0506_0708, 0x090a_0b0c, CdbForm::Sixteen));
 }
@@ -134,8 +135,9 @@ fn commands_that_are_atomic() {
 
 #[test]
 fn unmap_and_get_lba_status() {
-    let unmap = Command::Long(LongCommand::Unmap { parameter_list_length: 0x0102 });
-    decodes(&[0x42, 0, 0, 0, 0, 0, 0x3f, 1, 2, 0], unmap);
+    let unmap = |anchor| Command::Long(LongCommand::Unmap { anchor, parameter_list_length: 0x0102 });
+    decodes(&[0x42, 0, 0, 0, 0, 0, 0x3f, 1, 2, 0], unmap(false));
+    decodes(&[0x42, 1, 0, 0, 0, 0, 0x3f, 1, 2, 0], unmap(true));
     decodes(
         &[0x9e, 0x12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0],
         Command::GetLbaStatus { lba: 0x0102_0304_0506_0708, allocation_length: 0x090a_0b0c },

@@ -1,6 +1,6 @@
 //! GET LBA STATUS (16) (SBC-4): which blocks have space behind them.
 
-use bdev::{Extent, IoError, OpKind};
+use bdev::{Extent, IoError, OpKind, Provision};
 
 use super::super::outcome::{BlockOp, Outcome};
 use super::super::sense::Sense;
@@ -16,6 +16,8 @@ const HEADER_LEN: usize = 8;
 const MAPPED: u8 = 0;
 /// PROVISIONING STATUS of blocks that have none.
 const DEALLOCATED: u8 = 1;
+/// PROVISIONING STATUS of blocks whose space waits for what will be written.
+const ANCHORED: u8 = 2;
 
 /// A GET LBA STATUS in progress.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl Report {
 }
 
 impl LbaStatus {
-    /// What the extents in memory say. A block of which any part has space has space.
+    /// What the extents in memory say. A block whose parts are not alike, or of which any part was written, is mapped.
     fn report(&self, memory: &[u8]) -> Report {
         let (mut report, mut known) = (Report::default(), self.first);
         let extents = memory.as_chunks().0.iter().map(Extent::from_bytes);
@@ -90,14 +92,16 @@ impl LbaStatus {
             // not ours to know.
             let offset = told;
             told = told.saturating_add(extent.len);
-            if extent.allocated {
-                continue;
-            }
+            let status = match extent.provision {
+                Provision::Mapped => continue,
+                Provision::Deallocated => DEALLOCATED,
+                Provision::Anchored => ANCHORED,
+            };
             let first = offset.div_ceil(self.block_size).max(known);
             let end = (told / self.block_size).min(self.end);
             if first < end {
                 report.push(known, first, MAPPED);
-                report.push(first, end, DEALLOCATED);
+                report.push(first, end, status);
                 known = end;
             }
         }

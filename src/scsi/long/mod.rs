@@ -62,6 +62,8 @@ const CHUNK_BYTES: u32 = 256 << 10;
 pub enum LongCommand {
     /// UNMAP.
     Unmap {
+        /// What is given back keeps space for itself.
+        anchor: bool,
         /// Bytes of parameter list.
         parameter_list_length: u16,
     },
@@ -123,9 +125,8 @@ impl LongCommand {
     /// Which way its data goes.
     pub const fn direction(self) -> DataDirection {
         match self {
-            Self::Unmap { parameter_list_length: 0 } | Self::WriteBuffer(BufferAccess { len: Be24([0, 0, 0]), .. }) => {
-                DataDirection::None
-            }
+            Self::Unmap { parameter_list_length: 0, .. }
+            | Self::WriteBuffer(BufferAccess { len: Be24([0, 0, 0]), .. }) => DataDirection::None,
             Self::ExtendedCopy { parameter_list_length: 0, .. }
             | Self::PopulateToken { parameter_list_length: 0, .. }
             | Self::WriteUsingToken { parameter_list_length: 0, .. }
@@ -303,7 +304,9 @@ impl LogicalUnit {
                 }
             }
             Command::GetLbaStatus { lba, allocation_length } => lba_status::begin(self, lba, allocation_length),
-            Command::Long(LongCommand::Unmap { parameter_list_length }) => unmap::begin(self, parameter_list_length),
+            Command::Long(LongCommand::Unmap { anchor, parameter_list_length }) => {
+                unmap::begin(self, anchor, parameter_list_length)
+            }
             Command::Long(LongCommand::ReassignBlocks { long_lba, long_list }) => {
                 reassign::begin(self, long_lba, long_list)
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bdev::{Extent, Info, IoError, OpKind};
+use bdev::{Extent, Info, IoError, OpKind, Provision};
 
 use crate::scsi::testing::{disk, info};
 use crate::scsi::{
@@ -263,6 +263,11 @@ impl Rig {
                 self.bytes[range].fill(0);
                 self.holes[blocks].fill(true);
             }
+            (OpKind::Anchor { .. }, OpMemory::Without) => {
+                assert!(self.info.anchor);
+                self.bytes[range].fill(0);
+                self.holes[blocks].fill(false);
+            }
             (OpKind::WriteZeroes { unmap, .. }, OpMemory::Without) => {
                 assert!(op.len <= self.info.write_zeroes_max);
                 self.bytes[range].fill(0);
@@ -279,9 +284,10 @@ impl Rig {
         let mut rest = op.offset / size..(op.offset + op.len) / size;
         for place in into.as_chunks_mut::<{ Extent::LEN }>().0 {
             let first = rest.start;
-            let allocated = !self.holes.get(first as usize).copied().unwrap_or(false);
-            let same = rest.clone().take_while(|&lba| self.holes[lba as usize] != allocated).count() as u64;
-            *place = Extent { offset: first * size, len: same * size, allocated }.to_bytes();
+            let is_hole = self.holes.get(first as usize).copied().unwrap_or(false);
+            let same = rest.clone().take_while(|&lba| self.holes[lba as usize] == is_hole).count() as u64;
+            let provision = if is_hole { Provision::Deallocated } else { Provision::Mapped };
+            *place = Extent { offset: first * size, len: same * size, provision }.to_bytes();
             rest.start += same;
         }
     }

@@ -1,4 +1,4 @@
-//! UNMAP (SBC-4): gives ranges of blocks back to the device.
+//! UNMAP (SBC-4): gives ranges of blocks back to the device, or with ANCHOR has it keep space for what they will hold.
 //!
 //! The whole parameter list is checked before the first range is given back.
 
@@ -24,6 +24,8 @@ const LIST_LENGTH_ERROR: Sense = Sense::illegal(Asc::PARAMETER_LIST_LENGTH_ERROR
 #[derive(Debug)]
 struct Unmap {
     list_len: usize,
+    /// What becomes of each range.
+    kind: OpKind,
     rules: Rules,
     /// What is still to be given back, the last one first; none before the list has been read.
     ranges: Option<Vec<Range>>,
@@ -47,8 +49,16 @@ struct Range {
     len: u64,
 }
 
+/// ANCHOR.
+const ANCHOR_BIT: Sense = Sense::invalid_field(1, Some(0));
+
 /// Begins an UNMAP with a parameter list of `list_len` bytes.
-pub(super) fn begin(unit: &LogicalUnit, list_len: u16) -> Result<Box<dyn LongTask>, Outcome> {
+pub(super) fn begin(unit: &LogicalUnit, anchor: bool, list_len: u16) -> Result<Box<dyn LongTask>, Outcome> {
+    if anchor && !unit.limits.anchor {
+        return Err(ANCHOR_BIT.into());
+    }
+    // In write-through mode, too: it is not the data of a write.
+    let kind = if anchor { OpKind::Anchor { fua: false } } else { OpKind::Unmap };
     let list_len = usize::from(list_len);
     match list_len {
         0 => return Err(Outcome::GOOD),
@@ -64,7 +74,7 @@ pub(super) fn begin(unit: &LogicalUnit, list_len: u16) -> Result<Box<dyn LongTas
         descriptors_max: unit.limits.unmap_descriptors as usize,
         len_max: len_max.max(block_size),
     };
-    Ok(Box::new(Unmap { list_len, rules, ranges: None }))
+    Ok(Box::new(Unmap { list_len, kind, rules, ranges: None }))
 }
 
 impl Rules {
@@ -123,7 +133,7 @@ impl LongTask for Unmap {
             }
         };
         let Some(range) = ranges.last_mut() else { return LongStep::GOOD };
-        let op = BlockOp { kind: OpKind::Unmap, offset: range.offset, len: range.len.min(self.rules.len_max) };
+        let op = BlockOp { kind: self.kind, offset: range.offset, len: range.len.min(self.rules.len_max) };
         (range.offset, range.len) = (range.offset + op.len, range.len - op.len);
         if range.len == 0 {
             ranges.pop();
@@ -176,6 +186,19 @@ mod tests {
         rig.good(&cdb(list.len()), &list);
         let unmap = OpKind::Unmap;
         assert_eq!(rig.done(), [(unmap, 8, 16), (unmap, 700, 100), (unmap, 800, 30), (unmap, 999, 1)]);
+    }
+
+    #[test]
+    fn ranges_are_anchored_where_the_device_can() {
+        let mut rig = Rig::new(&Info { anchor: true, ..thin() });
+        let list = list(&[(8, 16), (700, 130)]);
+        let mut cdb = cdb(list.len());
+        cdb[1] = 1;
+        rig.good(&cdb, &list);
+        let anchor = OpKind::Anchor { fua: false };
+        assert_eq!(rig.done(), [(anchor, 8, 16), (anchor, 700, 100), (anchor, 800, 30)]);
+        rig.fails = |_| Some(IoError::NoSpace);
+        assert_eq!(rig.refused(&cdb, &list), Sense::new(SenseKey(7), Asc(0x2707)), "there is none to keep");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! WRITE SAME (10) and (16) (SBC-4): one block, or zeroes, into every block of a range.
 //!
-//! Zeroes are left to the device where it can make them itself; then with UNMAP it may give the space back. All else is
-//! written piece by piece from memory that is filled with the block.
+//! Zeroes are left to the device where it can make them itself; then with UNMAP it may give the space back, or with ANCHOR keep
+//! space for what will be written. All else is written piece by piece from memory that is filled with the block.
 
 use bdev::{IoError, OpKind};
 
@@ -13,6 +13,9 @@ use super::{Desk, LogicalUnit, LongStep, LongTask, OpMemory, RangeFlags};
 
 /// UNMAP.
 const UNMAP_BIT: Sense = Sense::invalid_field(1, Some(3));
+
+/// ANCHOR.
+const ANCHOR_BIT: Sense = Sense::invalid_field(1, Some(4));
 
 /// A WRITE SAME in progress.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ struct WriteSame {
 #[derive(Debug, Clone, Copy)]
 struct Zeroing {
     unmap: bool,
+    /// Of what is unmapped the space is kept.
+    anchor: bool,
     /// Blocks of one operation; 0 if it does not.
     blocks_max: u32,
 }
@@ -50,6 +55,11 @@ pub(super) fn begin(
     // First: a disk that cannot be written to has nothing to give back either.
     unit.check_writable()?;
     let unmap = flags.contains(RangeFlags::UNMAP);
+    let anchor = flags.contains(RangeFlags::ANCHOR);
+    // It says what unmapping comes to, and means nothing without.
+    if anchor && !(unmap && unit.limits.anchor) {
+        return Err(ANCHOR_BIT.into());
+    }
     if unmap && unit.discard.is_none() {
         return Err(UNMAP_BIT.into());
     }
@@ -68,7 +78,7 @@ pub(super) fn begin(
         has_block: !flags.contains(RangeFlags::NDOB),
         must_begin: true,
         fua: flags.contains(RangeFlags::FUA),
-        zeroing: Zeroing { unmap, blocks_max },
+        zeroing: Zeroing { unmap, anchor, blocks_max },
         lba,
         left: count,
         doing: 0,
@@ -91,13 +101,14 @@ impl WriteSame {
 
     /// Writes the next blocks.
     fn write(&mut self) -> LongStep {
-        let (fua, Zeroing { unmap, blocks_max }) = (self.fua, self.zeroing);
+        let (fua, Zeroing { unmap, anchor, blocks_max }) = (self.fua, self.zeroing);
         self.doing = self.left.min(if blocks_max > 0 { blocks_max } else { self.chunk_blocks });
         let len = u64::from(self.doing) * self.block_size;
         let op = |kind| BlockOp { kind, offset: self.lba * self.block_size, len };
         match (self.doing, blocks_max) {
             (0, _) => LongStep::GOOD,
             (_, 0) => LongStep::Block(op(OpKind::Write { fua }), OpMemory::Own { at: 0, len: len as usize }),
+            _ if anchor => LongStep::bare(op(OpKind::Anchor { fua })),
             _ => LongStep::bare(op(OpKind::WriteZeroes { unmap, fua })),
         }
     }
@@ -129,7 +140,7 @@ impl LongTask for WriteSame {
     /// A device that cannot make zeroes after all is given them.
     fn failed(&mut self, op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
         match (op.kind, error) {
-            (OpKind::WriteZeroes { .. }, IoError::Unsupported) => {
+            (OpKind::WriteZeroes { .. } | OpKind::Anchor { .. }, IoError::Unsupported) => {
                 self.zeroing.blocks_max = 0;
                 self.write()
             }
@@ -186,6 +197,27 @@ mod tests {
             rig.good(&sixteen(byte_1, 10, 130), data);
             assert_eq!(rig.done(), [(zeroes(unmap), 10, 100), (zeroes(unmap), 110, 30)]);
         }
+    }
+
+    #[test]
+    fn blocks_are_anchored_where_the_device_can() {
+        let anchor = OpKind::Anchor { fua: false };
+        let shapes: [(&[u8], &[u8]); 3] = [
+            (&[0x41, 0x18, 0, 0, 0, 10, 0, 0, 130, 0], &[0; 512]),
+            (&sixteen(0x18, 10, 130), &[0; 512]),
+            (&sixteen(0x19, 10, 130), &[]),
+        ];
+        for (cdb, data) in shapes {
+            let mut rig = Rig::new(&Info { anchor: true, ..thin() });
+            rig.good(cdb, data);
+            assert_eq!(rig.done(), [(anchor, 10, 100), (anchor, 110, 30)]);
+        }
+        let mut rig = Rig::new(&Info { anchor: true, ..thin() });
+        rig.good(&sixteen(0x18, 10, 3), &[7; 512]);
+        assert_eq!(rig.done(), [(WRITE, 10, 3)], "what is not zero has to be written");
+        let field = Sense::invalid_field(1, Some(4));
+        assert_eq!(rig.refused(&sixteen(0x10, 10, 3), &[0; 512]), field, "ANCHOR without UNMAP");
+        assert_eq!(Rig::new(&thin()).refused(&sixteen(0x18, 10, 3), &[0; 512]), field);
     }
 
     #[test]

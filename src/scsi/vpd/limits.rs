@@ -35,18 +35,18 @@ pub(super) fn block_limits(unit: &LogicalUnit, reply: &mut Reply) {
     reply.put(&page);
 }
 
-/// A unit from which nothing can be unmapped is fully provisioned to the initiator, whatever the backing store does. No block is
-/// anchored (ANC_SUP): of a block that was zeroed nobody tells whether it kept its space, and a file system that copies on
-/// write would not keep the promise.
+/// A unit from which nothing can be unmapped is fully provisioned to the initiator, whatever the backing store does.
 pub(super) fn logical_block_provisioning(unit: &LogicalUnit, reply: &mut Reply) {
     const LBPU_LBPWS_LBPWS10: u8 = 0xe0;
     const LBPRZ_ZEROES: u8 = 0x04;
+    const ANC_SUP: u8 = 0x02;
     const THIN: u8 = 0x02;
     let (bits, provisioning) = match unit.discard {
         Some(discard) if discard.zeroes => (LBPU_LBPWS_LBPWS10 | LBPRZ_ZEROES, THIN),
         Some(_) => (LBPU_LBPWS_LBPWS10, THIN),
         None => (0, 0),
     };
+    let bits = bits | if unit.limits.anchor { ANC_SUP } else { 0 };
     let exponent = unit.threshold.map_or(0, |threshold| threshold.exponent);
     reply.put(&[exponent, bits, provisioning, 0]);
 }

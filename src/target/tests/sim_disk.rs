@@ -83,6 +83,7 @@ impl SimDisk {
             solid_state: true,
             discard: Some(Discard { granularity: BLOCK as u32, alignment: 0, max: 1 << 20, zeroes: true }),
             write_zeroes_max: 0,
+            anchor: false,
             verify_max: 0,
             compare: false,
             atomic: None,
@@ -183,7 +184,7 @@ impl State {
             OpKind::Read => copy_to(segments, 0, &self.blocks[range]),
             OpKind::Write { .. } | OpKind::WriteAtomic { .. } => copy_from(segments, 0, &mut self.blocks[range]),
             OpKind::Flush | OpKind::Extents | OpKind::Verify | OpKind::Compare => 0,
-            OpKind::Unmap | OpKind::WriteZeroes { .. } => {
+            OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Anchor { .. } => {
                 self.blocks[range].fill(0);
                 return;
             }

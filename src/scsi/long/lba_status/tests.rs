@@ -1,4 +1,4 @@
-use bdev::{Discard, Info};
+use bdev::{Discard, Info, Provision};
 
 use super::*;
 use crate::scsi::long::testing::Rig;
@@ -48,18 +48,21 @@ fn the_allocation_length_cuts_the_answer() {
 fn a_block_with_some_space_has_space() {
     let status =
         LbaStatus { block_size: 4096, first: 1, end: 100, allocation_length: 4096, must_ask: false, has_asked: true };
-    let extent = |from: u64, to: u64, allocated| Extent { offset: from * 512, len: (to - from) * 512, allocated };
+    let (mapped, hole, anchored) = (Provision::Mapped, Provision::Deallocated, Provision::Anchored);
+    let extent = |from: u64, to: u64, provision| Extent { offset: from * 512, len: (to - from) * 512, provision };
     let report = |extents: &[Extent]| {
         let mut memory: Vec<u8> = extents.iter().flat_map(|extent| extent.to_bytes()).collect();
         memory.resize(EXTENTS * Extent::LEN, 0);
         status.report(&memory).0
     };
     // Block 2 ends in space, block 4 begins with it; only block 3 is a hole.
-    let extents = [extent(8, 17, true), extent(17, 33, false), extent(33, 800, true)];
+    let extents = [extent(8, 17, mapped), extent(17, 33, hole), extent(33, 800, mapped)];
     assert_eq!(report(&extents), [(1, 3, 0), (3, 4, 1), (4, 100, 0)]);
     // A hole that is no whole block, and a list that ends early.
-    assert_eq!(report(&[extent(8, 9, true), extent(9, 20, false)]), [(1, 2, 0)]);
-    assert_eq!(report(&[extent(8, 64, false), extent(64, 128, false)]), [(1, 16, 1)]);
+    assert_eq!(report(&[extent(8, 9, mapped), extent(9, 20, hole)]), [(1, 2, 0)]);
+    assert_eq!(report(&[extent(8, 64, hole), extent(64, 128, hole)]), [(1, 16, 1)]);
+    // Space that is set aside beside a hole, within block 2; only blocks 3 and 4 are anchored as a whole.
+    assert_eq!(report(&[extent(8, 17, hole), extent(17, 40, anchored)]), [(1, 2, 1), (2, 3, 0), (3, 5, 2)]);
     assert_eq!(report(&[]), []);
 }
 

@@ -54,6 +54,8 @@ fn provisioning_is_what_the_initiator_can_do_about_it() {
     assert_eq!(page(&Info { thin: true, ..info() }), [0, 0xb2, 0, 4, 0, 0, 0, 0]);
     assert_eq!(page(&thin(true)), [0, 0xb2, 0, 4, 0, 0xe4, 2, 0]);
     assert_eq!(page(&thin(false)), [0, 0xb2, 0, 4, 0, 0xe0, 2, 0]);
+    assert_eq!(page(&Info { anchor: true, ..thin(true) }), [0, 0xb2, 0, 4, 0, 0xe6, 2, 0], "ANC_SUP 001b");
+    assert_eq!(page(&Info { anchor: true, ..info() })[5], 0, "nothing is unmapped");
     let with_threshold = |info: &Info| disk(info).with_threshold(Some(Threshold::of(info)));
     assert_eq!(vpd(&with_threshold(&thin(true)), 0xb2), [0, 0xb2, 0, 4, 11, 0xe4, 2, 0]);
     assert_eq!(vpd(&with_threshold(&info()), 0xb2)[4], 0, "nothing is thin");
