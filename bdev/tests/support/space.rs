@@ -100,7 +100,7 @@ pub fn anchors(bdev: &dyn Bdev, rig: &mut Rig, model: &mut [u8]) {
     // Whole pages of the device inside, wherever a part of it begins.
     let (offset, len) = (1 << 20, 256 << 10);
     let inner = (offset + 65536, len - 2 * 65536);
-    let mut becomes = |rig: &mut Rig, kind, provision| {
+    let becomes = |rig: &mut Rig, kind, provision| {
         assert_eq!(rig.change(kind, offset, len), Ok(()));
         assert_eq!(extents(rig, inner.0, inner.1, 8), [(inner.1, provision)], "{kind:?}");
     };
