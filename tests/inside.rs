@@ -326,6 +326,9 @@ fn what_a_disk_says_of_itself() {
         let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
         println!("ANNULUS-RESULT: page_{page:02x} {hex}");
     }
+    // LOG SENSE of the temperature page, cumulative values.
+    let log = good(&mut guest, &Command::data_in(lun(0), vec![0x4d, 0, 0x4d, 0, 0, 0, 0, 0, 16, 0], 16)).data;
+    println!("ANNULUS-RESULT: temperatures {} {}", log[9], log[15]);
 }
 
 /// DATA PROTECT for every command that would change the disk; the mode parameter header says so; reads go on.

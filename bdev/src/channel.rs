@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::error::OpenError;
+use crate::health::Health;
 use crate::info::{Info, Names, Space};
 use crate::op::{IoError, Op};
 
@@ -62,6 +63,11 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
 
     /// How much space it has and can still get, where that can be told. It may wait for the file system: not for cores.
     fn space(&self) -> Option<Space> {
+        None
+    }
+
+    /// What it tells of its own condition, if it does. It may wait for the device: not for cores.
+    fn health(&self) -> Option<Health> {
         None
     }
 

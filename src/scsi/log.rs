@@ -1,8 +1,8 @@
-//! LOG SENSE (SPC-5): what has been counted, and the little that a disk without a body can tell of its health.
+//! LOG SENSE (SPC-5): what has been counted, and what is known of the health of the device, which is little of one without a body.
 //!
 //! The caller counts, and hands in [`Statistics`]. Nothing is saved and no threshold is kept.
 
-use bdev::Space;
+use bdev::{Health, Space};
 
 use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
@@ -56,6 +56,8 @@ pub struct Statistics {
     pub io: IoStatistics,
     /// How much space there was when somebody looked last.
     pub space: Option<Space>,
+    /// What the device told of its condition when somebody asked last.
+    pub health: Option<Health>,
 }
 
 /// Reads, writes and verifications of a disk since the target started, of all that show it.

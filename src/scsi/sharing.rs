@@ -5,7 +5,7 @@
 //! [`Demand`]. The caller has one [`Shared`] for each disk, carries demands out one after the other, and ends the command
 //! with what came of it.
 
-use bdev::Space;
+use bdev::{Health, Space};
 
 use super::command::DataDirection;
 use super::identity::Port;
@@ -82,6 +82,8 @@ pub struct Shared {
     pub keeps: bool,
     /// How much space there was when somebody looked last.
     pub space: Option<Space>,
+    /// What the device told of its condition when somebody asked last.
+    pub health: Option<Health>,
 }
 
 /// What comes of a demand: the caller does it before it answers.

@@ -42,9 +42,10 @@ impl Notes {
     /// Gives what a query wants to know to `ask`, with what the disk's ports share and what was
     /// counted of it.
     pub(crate) fn facts<T>(&self, shared: Option<&Shared>, io: IoStatistics, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
-        let (kept, space) = (self.kept(), shared.and_then(|shared| shared.space));
+        let kept = self.kept();
+        let (space, health) = shared.map_or((None, None), |shared| (shared.space, shared.health));
         let power_on_minutes = u32::try_from(self.since.elapsed().as_secs() / 60).unwrap_or(u32::MAX);
-        let statistics = Statistics { power_on_minutes, start_stop_cycles: kept.start_stop_cycles, io, space };
+        let statistics = Statistics { power_on_minutes, start_stop_cycles: kept.start_stop_cycles, io, space, health };
         let clock = Clock { host_ms: host_ms(), ahead_ms: kept.ahead_ms };
         ask(&Facts { clock, statistics, name: &kept.name, text: &kept.text, shared, task_functions: SUPPORTED })
     }

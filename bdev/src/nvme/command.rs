@@ -1,7 +1,8 @@
 //! Commands as Linux takes them: `struct nvme_uring_cmd` and, with the same layout, `struct nvme_admin_cmd`.
 
 use super::spec::{
-    ADMIN_IDENTIFY, ATTRIBUTE_DEALLOCATE, COMMAND_LEN, DEALLOCATE, FUA, IDENTIFY_LEN, Opcode, RANGE_LEN,
+    ADMIN_GET_LOG_PAGE, ADMIN_IDENTIFY, ALL_NAMESPACES, ATTRIBUTE_DEALLOCATE, COMMAND_LEN, DEALLOCATE, FUA,
+    IDENTIFY_LEN, Opcode, RANGE_LEN,
 };
 
 /// Where a command's data is.
@@ -90,6 +91,18 @@ impl Command {
         Self { opcode: ADMIN_IDENTIFY, nsid, data, cdw10: cns, cdw11: 0, cdw12: 0 }
     }
 
+    /// The admin command Get Log Page for the first `len` bytes, a multiple of 4, of a page of the controller, which go to `address`.
+    pub(super) fn get_log_page(page: u8, len: u32, address: u64) -> Self {
+        let (data, dwords) = (Data { address, len }, len / 4 - 1);
+        let cdw10 = u32::from(page) | (dwords & 0xffff) << 16;
+        Self { opcode: ADMIN_GET_LOG_PAGE, nsid: ALL_NAMESPACES, data, cdw10, cdw11: dwords >> 16, cdw12: 0 }
+    }
+
+    /// Bytes of data.
+    pub(super) fn data_len(&self) -> usize {
+        self.data.len as usize
+    }
+
     /// As the kernel takes it, in the machine's own byte order. No time limit of its own: the driver's holds.
     pub(super) fn to_bytes(self) -> [u8; COMMAND_LEN] {
         let mut bytes = [0; COMMAND_LEN];
@@ -144,6 +157,9 @@ mod tests {
         assert_eq!(fields(Command::flush(7)), (0, 7, 0, 0, [0, 0, 0]));
         assert_eq!(fields(Command::deallocate(7, 0x5000)), (9, 7, 0x5000, 16, [0, 4, 0]));
         assert_eq!(fields(Command::identify(7, 3, 0x5000)), (6, 7, 0x5000, 4096, [3, 0, 0]));
+        let log = Command::get_log_page(2, 512, 0x5000);
+        assert_eq!(fields(log), (2, u32::MAX, 0x5000, 512, [0x007f_0002, 0, 0]));
+        assert_eq!(fields(Command::get_log_page(2, 4 << 17, 0x5000)).4, [0xffff_0002, 1, 0]);
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(super) struct Controller {
     pub(super) compare: bool,
     /// ONCS: Verify.
     pub(super) verify: bool,
+    /// WCTEMP in kelvins: from there on it is too hot; 0 if it does not say.
+    pub(super) warning_kelvin: u16,
     /// MDTS in bytes: of one command, if it says so.
     pub(super) transfer_bytes: Option<u64>,
     /// AWUPF in blocks: what is written as a whole even when power fails.
@@ -67,6 +69,7 @@ impl Controller {
             write_zeroes: oncs & 1 << 3 != 0,
             compare: oncs & 1 != 0,
             verify: oncs & 1 << 7 != 0,
+            warning_kelvin: u16_at(page, 266),
             transfer_bytes: Some(bytes_of(page[77])).filter(|bytes| *bytes > 0),
             atomic_blocks: u32::from(u16_at(page, 528)) + 1,
         }

@@ -1,13 +1,14 @@
 //! An NVMe namespace, by the kernel's character device for its commands (`/dev/ng0n1`).
 //!
 //! Owns the open device, the commands and what their results mean. Commands go to the driver through an io_uring of each
-//! core, past the block layer's scheduler, page cache and partitions. It never formats, and sends no admin command but
-//! Identify. Opened by the table of `wanted`, and by `file` where a path alone was given; [`Io`] has the ring.
+//! core, past the block layer's scheduler, page cache and partitions. It never formats, and sends no admin commands but
+//! Identify and Get Log Page. Opened by the table of `wanted`, and by `file` where a path alone was given; [`Io`] has the ring.
 
 mod channel;
 mod command;
 mod cut;
 mod device;
+mod health;
 mod identify;
 mod ioctl;
 mod jobs;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
 use crate::file::Iopoll;
+use crate::health::Health;
 use crate::info::{Info, Names};
 use crate::sysfs;
 
@@ -56,6 +58,8 @@ pub struct NvmeBdev {
     terms: Terms,
     /// Results of reads and writes are looked for in the device's own queues.
     polled: bool,
+    /// From which temperature on the controller is too hot, in kelvins; 0 if it does not say.
+    warning_kelvin: u16,
     file: Arc<File>,
     /// The block device of the same namespace, claimed so that nobody mounts it meanwhile.
     claim: Option<Arc<File>>,
@@ -87,10 +91,10 @@ impl Bdev for NvmeBdev {
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
-        let &Self { terms, polled, .. } = self;
+        let &Self { terms, polled, warning_kelvin, .. } = self;
         let Self { names, file, claim, size_file, .. } = self;
         let (names, file, claim, size_file) = (names.clone(), file.clone(), claim.clone(), size_file.clone());
-        Ok(Some(Arc::new(Self { info, names, terms, polled, file, claim, size_file })))
+        Ok(Some(Arc::new(Self { info, names, terms, polled, warning_kelvin, file, claim, size_file })))
     }
 
     fn needs_ring(&self) -> bool {
@@ -99,6 +103,11 @@ impl Bdev for NvmeBdev {
 
     fn names(&self) -> Option<&Names> {
         Some(&self.names)
+    }
+
+    /// Before Linux 6.2, and for whoever may not administer the machine, the kernel keeps that to itself.
+    fn health(&self) -> Option<Health> {
+        ioctl::smart(&self.file).ok().map(|page| health::parse(&page, self.warning_kelvin))
     }
 
     fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {

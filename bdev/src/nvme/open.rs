@@ -70,7 +70,8 @@ pub(super) fn open(path: &Path, options: NvmeOptions) -> Result<NvmeBdev, OpenEr
     info.description = Found { path, controller, info: &info, limits, memory_alignment, fixed, polling }.describe();
     let size_file = block.join("size");
     let (claim, polled) = (claim.map(Arc::new), polling == Some(Ok(())));
-    Ok(NvmeBdev { info, names: device.names(), terms, polled, file: Arc::new(file), claim, size_file })
+    let warning_kelvin = controller.warning_kelvin;
+    Ok(NvmeBdev { info, names: device.names(), terms, polled, warning_kelvin, file: Arc::new(file), claim, size_file })
 }
 
 pub(super) fn name_of(path: &Path) -> Result<String, OpenError> {

@@ -17,6 +17,15 @@ pub(super) enum Opcode {
 /// Opcode of the admin command Identify.
 pub(super) const ADMIN_IDENTIFY: u8 = 0x06;
 
+/// Opcode of the admin command Get Log Page.
+pub(super) const ADMIN_GET_LOG_PAGE: u8 = 0x02;
+/// Log page identifier: SMART / Health Information.
+pub(super) const LOG_SMART: u8 = 0x02;
+/// Bytes of that log page.
+pub(super) const SMART_LEN: usize = 512;
+/// NSID of what is about the whole controller.
+pub(super) const ALL_NAMESPACES: u32 = u32::MAX;
+
 /// CNS of Identify: the namespace.
 pub(super) const CNS_NAMESPACE: u32 = 0x00;
 /// CNS of Identify: the controller.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
+use crate::health::Health;
 use crate::info::{Info, Names, Space};
 use crate::op::{IoError, Op, OpKind};
 use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
@@ -124,6 +125,10 @@ impl Bdev for DelayBdev {
         let Some(inner) = self.inner.resized()? else { return Ok(None) };
         let late = Self::new(inner, self.delays);
         Ok(Some(Arc::new(if self.cancels { late } else { late.without_cancel() })))
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.inner.health()
     }
 
     fn space(&self) -> Option<Space> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
+use crate::health::Health;
 use crate::info::{Info, Names, Space, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
@@ -214,6 +215,10 @@ impl Bdev for ErrorBdev {
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(inner) = self.inner.resized()? else { return Ok(None) };
         Ok(Some(Arc::new(Self::new(inner, self.errors.clone()))))
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.inner.health()
     }
 
     fn space(&self) -> Option<Space> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
+use crate::health::Health;
 use crate::info::{Info, Names, Space};
 use crate::op::{IoError, Op};
 
@@ -46,6 +47,10 @@ impl Bdev for ReadOnlyBdev {
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         Ok(self.inner.resized()?.map(|inner| Arc::new(Self::new(inner)) as Arc<dyn Bdev>))
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.inner.health()
     }
 
     fn space(&self) -> Option<Space> {

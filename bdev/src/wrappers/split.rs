@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
+use crate::health::Health;
 use crate::info::{Info, Space, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
@@ -108,6 +109,10 @@ impl Bdev for SplitBdev {
         }
         let part = Self::new(inner, self.offset, size)?;
         Ok(Some(Arc::new(Self { size: self.size, ..part })))
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.inner.health()
     }
 
     /// Which part of what the file has is this one's, nobody counts.

@@ -1,7 +1,7 @@
 //! The log pages (SPC-5 and SBC-4, log parameters).
 
 use super::super::logical_unit::LogicalUnit;
-use super::super::spec::log_page as code;
+use super::super::spec::{Asc, log_page as code};
 use super::{Log, there};
 
 /// A log page.
@@ -100,10 +100,16 @@ fn provisioning(log: &mut Log<'_>) {
     space.used.into_iter().for_each(|used| resource(0x0002, used, DEDICATED));
 }
 
-/// Temperature, and the highest at which the disk can work: it has none.
+/// Temperature of the device, and the highest at which it works well, in degrees Celsius.
+fn temperatures(log: &Log<'_>) -> [u8; 2] {
+    let health = log.statistics.health.unwrap_or_default();
+    [health.temperature, health.temperature_max].map(|known| known.unwrap_or(NO_TEMPERATURE))
+}
+
 fn temperature(log: &mut Log<'_>) {
-    log.list(0x0000, &[0, NO_TEMPERATURE]);
-    log.list(0x0001, &[0, NO_TEMPERATURE]);
+    let [now, max] = temperatures(log);
+    log.list(0x0000, &[0, now]);
+    log.list(0x0001, &[0, max]);
 }
 
 fn start_stop_cycles(log: &mut Log<'_>) {
@@ -117,9 +123,10 @@ fn self_test_results(log: &mut Log<'_>) {
     (1..=20).for_each(|code| log.list(code, &[0; 16]));
 }
 
-/// Percentage used endurance indicator: nothing wears out that the unit knows of.
+/// Percentage used endurance indicator: of most devices nothing is known that wears out.
 fn solid_state_media(log: &mut Log<'_>) {
-    log.list(0x0001, &[0; 4]);
+    let used = log.statistics.health.map_or(0, |health| health.percentage_used);
+    log.list(0x0001, &[0, 0, 0, used]);
 }
 
 /// Minutes of power; no scan is active and none was ever done.
@@ -148,7 +155,14 @@ fn general_statistics(log: &mut Log<'_>) {
     log.list(0x0003, &[0; 8]);
 }
 
-/// No exception; no temperature, nor one that would be too high.
+/// What is wrong with the device, as an additional sense code, and its temperatures.
 fn informational_exceptions(log: &mut Log<'_>) {
-    log.list(0x0000, &[0, 0, NO_TEMPERATURE, NO_TEMPERATURE]);
+    let health = log.statistics.health.unwrap_or_default();
+    let asc = match (health.is_failing, health.is_out_of_range) {
+        (true, _) => Asc::FAILURE_PREDICTION_THRESHOLD_EXCEEDED,
+        (false, true) => Asc::SPECIFIED_TEMPERATURE_EXCEEDED,
+        (false, false) => Asc::NO_ADDITIONAL_SENSE,
+    };
+    let ([code, qualifier], [now, max]) = (asc.0.to_be_bytes(), temperatures(log));
+    log.list(0x0000, &[code, qualifier, now, max]);
 }

@@ -1,4 +1,4 @@
-use bdev::{Discard, Info};
+use bdev::{Discard, Health, Info};
 
 use super::*;
 use crate::scsi::testing::{command, disk, info};
@@ -15,7 +15,8 @@ const IO: IoStatistics = IoStatistics {
     verify_errors: 10,
 };
 
-const COUNTED: Statistics = Statistics { power_on_minutes: 0x0102_0304, start_stop_cycles: 0x11, io: IO, space: None };
+const COUNTED: Statistics =
+    Statistics { power_on_minutes: 0x0102_0304, start_stop_cycles: 0x11, io: IO, space: None, health: None };
 
 fn sensed(unit: &LogicalUnit, statistics: Statistics, cdb: &[u8; 10]) -> Result<Vec<u8>, Sense> {
     let facts = Facts { statistics, ..Facts::default() };
@@ -83,6 +84,20 @@ fn pages_of_lists() {
     let tests = page(0x10);
     assert_eq!((tests.len(), &tests[..8]), (404, &[0x90, 0, 0x01, 0x90, 0, 1, 3, 16][..]));
     assert_eq!(tests[384..], [&[0, 20, 3, 16][..], &[0; 16]].concat());
+}
+
+#[test]
+fn what_a_device_tells_of_its_condition() {
+    let sound = Health { temperature: Some(50), temperature_max: Some(70), percentage_used: 3, ..Health::default() };
+    let page = |health, code| sensed(&disk(&info()), Statistics { health: Some(health), ..COUNTED }, &cdb(1, code, 0));
+    assert_eq!(page(sound, 0x0d), Ok(vec![0x8d, 0, 0, 12, 0, 0, 3, 2, 0, 50, 0, 1, 3, 2, 0, 70]));
+    assert_eq!(page(sound, 0x11), Ok(vec![0x91, 0, 0, 8, 0, 1, 3, 4, 0, 0, 0, 3]));
+    let exceptions = |health| page(health, 0x2f).unwrap()[4..].to_vec();
+    assert_eq!(exceptions(sound), [0, 0, 3, 4, 0, 0, 50, 70]);
+    let hot = Health { is_out_of_range: true, temperature: Some(90), ..sound };
+    assert_eq!(exceptions(hot), [0, 0, 3, 4, 0x0b, 0x01, 90, 70]);
+    assert_eq!(exceptions(Health { is_failing: true, ..hot }), [0, 0, 3, 4, 0x5d, 0x00, 90, 70], "what is worse");
+    assert_eq!(page(Health::default(), 0x0d).unwrap()[9], 0xff, "it does not say");
 }
 
 #[test]

@@ -15,6 +15,7 @@ const T10: &[(u8, u8, &str)] = &[
     (0x04, 0x0b, "LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN STANDBY STATE"),
     (0x04, 0x0c, "LOGICAL UNIT NOT ACCESSIBLE, TARGET PORT IN UNAVAILABLE STATE"),
     (0x04, 0x1b, "LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS"),
+    (0x0b, 0x01, "WARNING - SPECIFIED TEMPERATURE EXCEEDED"),
     (0x0b, 0x08, "WARNING - POWER LOSS EXPECTED"),
     (0x0c, 0x00, "WRITE ERROR"),
     (0x0d, 0x01, "THIRD PARTY DEVICE FAILURE"),
@@ -77,6 +78,7 @@ const T10: &[(u8, u8, &str)] = &[
     (0x49, 0x00, "INVALID MESSAGE ERROR"),
     (0x53, 0x02, "MEDIUM REMOVAL PREVENTED"),
     (0x55, 0x04, "INSUFFICIENT REGISTRATION RESOURCES"),
+    (0x5d, 0x00, "FAILURE PREDICTION THRESHOLD EXCEEDED"),
 ];
 
 /// The codes that `spec.rs` names: the constant, its number, and what is written above it.

@@ -1,9 +1,9 @@
-//! The thread that looks how much space is behind disks, and has guests told when it runs short. A file system may keep whoever
-//! asks waiting, so nobody else does.
+//! The thread that looks how much space is behind disks, and how the devices are, and has guests told when space runs short. A file
+//! system or a device may keep whoever asks waiting, so nobody else does.
 
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bdev::{Bdev, Space};
@@ -14,9 +14,38 @@ use crate::scsi::{Attention, ModeValues, Threshold};
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What tells how much space there is; nothing where that cannot be told.
+/// It asks a device how it is each so many looks: that is a command to it.
+const LOOKS_HEALTH: u32 = 60;
+
+/// What there is to look at of a disk.
 #[derive(Debug, Default)]
-pub(super) struct Gauge(Mutex<Option<Weak<dyn Bdev>>>);
+pub(super) struct Gauge(Mutex<Gauged>);
+
+#[derive(Debug, Default)]
+struct Gauged {
+    /// What tells how much space there is; nothing where that cannot be told.
+    space: Option<Weak<dyn Bdev>>,
+    /// What tells how it is; nothing where it does not.
+    health: Option<Weak<dyn Bdev>>,
+    /// Looks since it was told.
+    looks: u32,
+}
+
+impl Gauge {
+    fn lock(&self) -> MutexGuard<'_, Gauged> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gauged {
+    /// Those who are to be asked now: for space, and for health.
+    fn due(&mut self) -> [Option<Arc<dyn Bdev>>; 2] {
+        let is_due = self.looks == 0;
+        self.looks = (self.looks + 1) % LOOKS_HEALTH;
+        let living = |bdev: &Option<Weak<dyn Bdev>>| bdev.as_ref().and_then(Weak::upgrade);
+        [living(&self.space), living(&self.health).filter(|_| is_due)]
+    }
+}
 
 /// The thread, until this is dropped. One that a file system keeps waiting ends when that lets it.
 #[derive(Debug)]
@@ -51,21 +80,28 @@ impl Office {
 impl Sharing {
     /// The disk is on this device from now on. It is asked once at once: whoever opens it may wait, too.
     pub(crate) fn measure(&self, bdev: &Arc<dyn Bdev>) {
-        let is_told = bdev.space().is_some();
-        *self.gauge.0.lock().unwrap_or_else(PoisonError::into_inner) = is_told.then(|| Arc::downgrade(bdev));
+        let (space, health) = (bdev.space().is_some(), bdev.health().is_some());
+        let if_told = |is_told: bool| is_told.then(|| Arc::downgrade(bdev));
+        *self.gauge.lock() = Gauged { space: if_told(space), health: if_told(health), looks: 0 };
         self.survey();
     }
 
     /// Whether somebody looks how much space there is.
     pub(crate) fn is_surveyed(&self) -> bool {
-        self.gauge.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.gauge.lock().space.is_some()
     }
 
     /// Looks, and has those told who want to know and were not.
     pub(crate) fn survey(&self) {
-        let bdev = self.gauge.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
-        let Some((bdev, space)) = bdev.and_then(|bdev| bdev.space().map(|space| (bdev, space))) else { return };
-        self.state().note(space, Threshold::of(bdev.info()).is_reached(space.available));
+        // Nobody waits for what the device says.
+        let [space, health] = self.gauge.lock().due();
+        if let Some(bdev) = health {
+            let health = bdev.health();
+            self.state().shared.health = health;
+        }
+        if let Some((bdev, space)) = space.and_then(|bdev| bdev.space().map(|space| (bdev, space))) {
+            self.state().note(space, Threshold::of(bdev.info()).is_reached(space.available));
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bdev::segment::{copy_from, copy_to};
 use bdev::{
-    Bdev, Channel, ChannelId, Completion, Discard, Info, Io, IoError, Op, OpKind, Space, SubmitError, Tag, WriteCache,
+    Bdev, Channel, ChannelId, Completion, Discard, Health, Info, Io, IoError, Op, OpKind, Space, SubmitError, Tag,
+    WriteCache,
 };
 
 /// Bytes of a block.
@@ -54,6 +55,7 @@ struct State {
     accepted: Vec<u64>,
     cancelled: usize,
     available: Option<u64>,
+    temperature: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +102,7 @@ impl SimDisk {
             accepted: Vec::new(),
             cancelled: 0,
             available: None,
+            temperature: None,
         };
         Self { info: Arc::new(info), state: Arc::new(Mutex::new(state)) }
     }
@@ -107,6 +110,11 @@ impl SimDisk {
     /// The file system behind it has so much for it, in bytes.
     pub(super) fn set_available(&self, available: u64) {
         self.state().available = Some(available);
+    }
+
+    /// It is so warm, in degrees Celsius.
+    pub(super) fn set_temperature(&self, temperature: u8) {
+        self.state().temperature = Some(temperature);
     }
 
     /// From now on operations wait for the test.
@@ -196,6 +204,10 @@ impl State {
 impl Bdev for SimDisk {
     fn info(&self) -> &Info {
         &self.info
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.state().temperature.map(|temperature| Health { temperature: Some(temperature), ..Health::default() })
     }
 
     fn space(&self) -> Option<Space> {

@@ -1,4 +1,4 @@
-//! Soft thresholds: who is told that space runs short, and when again.
+//! What is looked at beside the cores: who is told that space runs short, and when again, and how warm a device is.
 
 use std::sync::Arc;
 
@@ -91,4 +91,23 @@ fn log_sense_tells_what_was_found() {
     assert_eq!(available(&mut bed), 3, "no command looks itself");
     survey(&bed);
     assert_eq!(available(&mut bed), 7);
+}
+
+#[test]
+fn a_device_is_asked_once_a_minute_how_it_is() {
+    let disk = SimDisk::new(64);
+    disk.set_temperature(40);
+    let mut bed = Bed::of(1, vec![Arc::new(disk.clone())]);
+    bed.add_guest(1);
+    let temperature = |bed: &mut Bed| {
+        bed.guests[0].send(0, 0, &[0x4d, 0, 0x4d, 0, 0, 0, 0, 0, 64, 0], Data::In(64));
+        bed.run();
+        bed.guests[0].take_one().data[9]
+    };
+    assert_eq!(temperature(&mut bed), 40, "when it is opened");
+    disk.set_temperature(50);
+    (0..59).for_each(|_| survey(&bed));
+    assert_eq!(temperature(&mut bed), 40);
+    survey(&bed);
+    assert_eq!(temperature(&mut bed), 50);
 }

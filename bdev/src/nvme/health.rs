@@ -1,0 +1,73 @@
+//! The SMART / Health Information log page (NVM Express Base Specification, Get Log Page, log page identifier 02h).
+
+use crate::health::Health;
+
+use super::spec::SMART_LEN;
+
+/// 0 degrees Celsius in kelvins, as controllers count.
+const FREEZING: u16 = 273;
+
+/// What Get Log Page returns.
+pub(super) type SmartPage = [u8; SMART_LEN];
+
+/// Reads the page of a controller that calls a temperature of `warning_kelvin` and above too high: 0 if it names none.
+pub(super) fn parse(page: &SmartPage, warning_kelvin: u16) -> Health {
+    /// CRITICAL WARNING: the temperature is beyond a threshold, of either kind.
+    const TEMPERATURE: u8 = 1 << 1;
+    /// CRITICAL WARNING: little spare is left, unreliable, read-only, and what keeps the cache over a loss of power has failed.
+    const FAILING: u8 = 1 | 1 << 2 | 1 << 3 | 1 << 4;
+    Health {
+        temperature: celsius(u16::from_le_bytes([page[1], page[2]])),
+        temperature_max: celsius(warning_kelvin),
+        percentage_used: page[5],
+        is_out_of_range: page[0] & TEMPERATURE != 0,
+        is_failing: page[0] & FAILING != 0,
+    }
+}
+
+/// 0 kelvins stand for no value. No disk is as hot as what a byte cannot hold.
+fn celsius(kelvin: u16) -> Option<u8> {
+    (kelvin > 0).then(|| u8::try_from(kelvin.saturating_sub(FREEZING)).unwrap_or(u8::MAX).min(0xfe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(head: [u8; 6]) -> SmartPage {
+        let mut page = [0xee; SMART_LEN];
+        page[..6].copy_from_slice(&head);
+        page
+    }
+
+    #[test]
+    fn a_page_as_a_controller_gives_it() {
+        // 323 K, 100 % spare, threshold 10 %, 3 % used.
+        let sound = page([0, 0x43, 0x01, 100, 10, 3]);
+        let expected =
+            Health { temperature: Some(50), temperature_max: Some(70), percentage_used: 3, ..Health::default() };
+        assert_eq!(parse(&sound, 0x157), expected);
+        assert_eq!(parse(&sound, 0).temperature_max, None);
+        let silent = parse(&page([0, 0, 0, 0, 0, 255]), 343);
+        assert_eq!((silent.temperature, silent.percentage_used), (None, 255));
+    }
+
+    #[test]
+    fn warnings_are_of_two_kinds() {
+        let of = |warning: u8| {
+            let Health { is_out_of_range, is_failing, .. } = parse(&page([warning, 0x43, 1, 0, 0, 0]), 0);
+            (is_out_of_range, is_failing)
+        };
+        assert_eq!(
+            [0, 1, 2, 4, 8, 0x10].map(of),
+            [(false, false), (false, true), (true, false), (false, true), (false, true), (false, true)]
+        );
+        assert_eq!(of(0xff), (true, true));
+        assert_eq!(of(0xe0), (false, false), "the persistent memory region is nobody's here, the rest is reserved");
+    }
+
+    #[test]
+    fn no_temperature_is_colder_or_hotter_than_a_byte_says() {
+        assert_eq!([0, 1, 273, 274, 527, 600].map(celsius), [None, Some(0), Some(0), Some(1), Some(254), Some(254)]);
+    }
+}
