@@ -20,6 +20,7 @@ pub(crate) struct Admission {
     can_unmap: bool,
     can_zero: bool,
     can_anchor: bool,
+    can_prefetch: bool,
     can_verify: bool,
     can_compare: bool,
     atomic: Option<Atomic>,
@@ -34,6 +35,7 @@ impl Admission {
             can_unmap: info.discard.is_some(),
             can_zero: info.write_zeroes_max > 0,
             can_anchor: info.anchor,
+            can_prefetch: info.prefetch,
             can_verify: info.verify_max > 0,
             can_compare: info.compare,
             atomic: info.atomic.map(|atomic| atomic.up_to(io.bounce_bytes())),
@@ -84,6 +86,7 @@ impl Admission {
             OpKind::Unmap if !self.can_unmap => Some(Err(IoError::Unsupported)),
             OpKind::WriteZeroes { .. } if !self.can_zero => Some(Err(IoError::Unsupported)),
             OpKind::Anchor { .. } if !self.can_anchor => Some(Err(IoError::Unsupported)),
+            OpKind::Prefetch if !self.can_prefetch => Some(Err(IoError::Unsupported)),
             _ => None,
         }
     }

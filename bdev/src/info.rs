@@ -56,6 +56,8 @@ pub struct Info {
     pub write_zeroes_max: u64,
     /// Whether it can [`OpKind::Anchor`](crate::OpKind) such a range.
     pub anchor: bool,
+    /// Whether it has a cache that [`OpKind::Prefetch`](crate::OpKind) fills.
+    pub prefetch: bool,
     /// Largest range of one [`OpKind::Verify`](crate::OpKind) in bytes, 0 if the device cannot.
     pub verify_max: u64,
     /// Whether the device can [`OpKind::Compare`](crate::OpKind).

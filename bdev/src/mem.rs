@@ -136,7 +136,14 @@ impl MemChannel {
             }
             (OpKind::Read, _) => scatter(segments, 0, &range),
             (OpKind::Write { .. }, _) => gather(segments, 0, &range),
-            (OpKind::Verify | OpKind::Compare | OpKind::WriteAtomic { .. } | OpKind::Anchor { .. }, _) => {
+            (
+                OpKind::Verify
+                | OpKind::Compare
+                | OpKind::WriteAtomic { .. }
+                | OpKind::Anchor { .. }
+                | OpKind::Prefetch,
+                _,
+            ) => {
                 return Err(IoError::Unsupported);
             }
             (OpKind::Unmap | OpKind::WriteZeroes { .. }, _) => {

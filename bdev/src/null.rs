@@ -52,6 +52,7 @@ pub(crate) fn ram_info(description: String, blocks: u64, block_size: u32, thin: 
         discard: None,
         write_zeroes_max: 0,
         anchor: false,
+        prefetch: false,
         verify_max: 0,
         compare: false,
         atomic: None,
@@ -107,7 +108,7 @@ impl NullChannel {
     fn judge(&self, op: &Op) -> Result<(), IoError> {
         match op.kind {
             _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
-            OpKind::Verify | OpKind::Compare | OpKind::Anchor { .. } => Err(IoError::Unsupported),
+            OpKind::Verify | OpKind::Compare | OpKind::Anchor { .. } | OpKind::Prefetch => Err(IoError::Unsupported),
             OpKind::WriteAtomic { .. } => Atomic::admit(self.atomic, op),
             // It has no space to give back, so that none is ever missing.
             OpKind::Extents => fill(op, |offset| Ok(Extent { offset, len: op.len, provision: Provision::Mapped })),

@@ -40,6 +40,8 @@ pub enum OpKind {
         /// Complete only once that is on stable storage.
         fua: bool,
     },
+    /// Have whoever keeps a cache fill it with the range. Without segments. When it completes not all need be there.
+    Prefetch,
     /// Fill the segments with [`Extent`](crate::info::Extent)s that say which parts of the range have space, as
     /// many as there is room for. The first one begins at `offset`, each next one where the last one ends; an extent with a
     /// length of 0 ends the list. `len` is that of the range, not of the segments.

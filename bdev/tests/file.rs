@@ -2,7 +2,12 @@
 
 mod support;
 
-use bdev::{Bdev, Direct, FileBdev, FileOptions, IoConfig, IoError, OpKind};
+use std::fs::File;
+use std::io::IoSliceMut;
+
+use bdev::{Bdev, Direct, Engine, FileBdev, FileOptions, IoConfig, IoError, OpKind};
+use rustix::fs::{Advice, fadvise};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use support::awkward::Layout;
 use support::memory::Memory;
 use support::place::{self, Loop, Place, SmallFs};
@@ -44,6 +49,42 @@ fn what_was_written_is_in_the_file_for_everybody() {
             assert!(place.bytes(3 * 512, 8192) == bytes, "{}", bdev.info().description);
         }
         rig.close();
+    }
+}
+
+#[test]
+fn what_is_fetched_is_in_the_page_cache() {
+    for engine in [Engine::Uring, Engine::Threads] {
+        let place = Place::on_disk(SIZE);
+        let options = FileOptions { direct: Direct::Off, engine, ..FileOptions::default() };
+        let mut rig = Rig::new(&FileBdev::open(&place.path, options).unwrap());
+        rig.write(WRITE, 0, &whole(SIZE as usize), &vec![7; SIZE as usize]).unwrap();
+        rig.change(OpKind::Flush, 0, 0).unwrap();
+        let file = File::open(&place.path).unwrap();
+        let look = |at: u64| preadv2(&file, &mut [IoSliceMut::new(&mut [0])], at, ReadWriteFlags::NOWAIT);
+        if look(0) == Err(Errno::OPNOTSUPP) {
+            eprintln!("skipped: this file system does not say what is in the page cache");
+            return;
+        }
+        let is_there = |at: u64| look(at) == Ok(1);
+        let (first, last) = (SIZE / 2, SIZE / 2 + 65536 - 1);
+        until("the page cache to let go", || {
+            fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+            !is_there(first) && !is_there(last)
+        });
+        assert_eq!(rig.change(OpKind::Prefetch, first, 65536), Ok(()));
+        // Reading ahead goes on behind the operation.
+        until("the blocks to be there", || is_there(first) && is_there(last));
+        rig.close();
+    }
+}
+
+/// Waits for a condition, within reason.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed().as_secs() < 60, "waited in vain for {what}");
+        std::thread::yield_now();
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Limits {
     pub unmap_granularity: u32,
     /// UNMAP GRANULARITY ALIGNMENT: where the first piece begins.
     pub unmap_alignment: u32,
+    /// The device has a cache that can be filled.
+    pub prefetch: bool,
     /// The device anchors blocks.
     pub anchor: bool,
     /// OPTIMAL TRANSFER LENGTH GRANULARITY: whole physical blocks.
@@ -64,6 +66,7 @@ impl Limits {
             unmap_descriptors,
             unmap_granularity: pieces(|discard| discard.granularity).map_or(0, |blocks| blocks.max(1)),
             unmap_alignment: pieces(|discard| discard.alignment).unwrap_or(0),
+            prefetch: info.prefetch,
             anchor: info.anchor && info.discard.is_some(),
             transfer_granularity: transfer_granularity(info, block_size),
             verify: blocks(info.verify_max),
@@ -102,7 +105,7 @@ mod tests {
     fn what_the_device_can_do_counts() {
         let discard = Some(Discard { granularity: 4096, alignment: 1024, max: 1 << 30, zeroes: true });
         let checked = Info { verify_max: 65536, compare: true, atomic: Some(ATOMIC), ..info() };
-        let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, anchor: true, ..checked });
+        let limits = Limits::new(&Info { discard, write_zeroes_max: 1 << 40, anchor: true, prefetch: true, ..checked });
         let expected = Limits {
             compare_and_write: 128,
             write_same: 0xffff,
@@ -110,6 +113,7 @@ mod tests {
             unmap_descriptors: 256,
             unmap_granularity: 8,
             unmap_alignment: 2,
+            prefetch: true,
             anchor: true,
             transfer_granularity: 8,
             verify: 128,

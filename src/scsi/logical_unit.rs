@@ -304,15 +304,6 @@ impl LogicalUnit {
         }
     }
 
-    /// There is no cache to put blocks in: GOOD says that not all of them found room, which CONDITION MET would promise.
-    fn pre_fetch(&self, lba: u64, blocks: u32, condition: &Condition<'_>) -> Step {
-        match self.check_range(lba, blocks) {
-            _ if condition.stopped => STOPPED.into(),
-            Err(sense) => sense.into(),
-            Ok(()) => Step::Done(Outcome::GOOD),
-        }
-    }
-
     /// Stopped, and ejected, when the cache has been written, unless the initiator does not wait for that.
     fn start_stop(&self, command: &Command, condition: &Condition<'_>) -> Step {
         const NO_TRAY: Sense = Sense::invalid_field(4, Some(1));

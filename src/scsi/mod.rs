@@ -41,6 +41,7 @@ mod luns;
 mod missing;
 mod mode;
 mod opcodes;
+mod pre_fetch;
 mod provisioning;
 mod query;
 mod quick;

@@ -102,7 +102,7 @@ impl Outcome {
     pub const fn of_io_error(kind: OpKind, error: IoError) -> Self {
         let (key, asc) = match error {
             IoError::Medium => match kind {
-                OpKind::Read | OpKind::Verify | OpKind::Compare | OpKind::Extents => {
+                OpKind::Read | OpKind::Verify | OpKind::Compare | OpKind::Extents | OpKind::Prefetch => {
                     (SenseKey::MEDIUM_ERROR, Asc::UNRECOVERED_READ_ERROR)
                 }
                 _ => (SenseKey::MEDIUM_ERROR, Asc::WRITE_ERROR),

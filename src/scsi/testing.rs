@@ -22,6 +22,7 @@ pub fn info() -> Info {
         discard: None,
         write_zeroes_max: 0,
         anchor: false,
+        prefetch: false,
         verify_max: 0,
         compare: false,
         atomic: None,

@@ -92,6 +92,7 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
         (info.discard, info.write_zeroes_max) = (None, 0);
     }
     info.anchor = ways.anchor.is_some();
+    info.prefetch = alignment.is_none();
     info.read_only = options.read_only;
     info.description = description;
     info.atomic = atomic;
@@ -192,6 +193,7 @@ fn info_of_file(file: &File, metadata: &Metadata, block_size: u32, blocks: u64) 
         discard: Some(Discard { granularity, alignment: 0, max: SPACE_MAX, zeroes: true }),
         write_zeroes_max: SPACE_MAX,
         anchor: false,
+        prefetch: false,
         verify_max: 0,
         compare: false,
         atomic: None,

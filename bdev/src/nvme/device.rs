@@ -152,6 +152,7 @@ fn info_of(controller: &Controller, namespace: &Namespace, blocks: u64, terms: &
         }),
         write_zeroes_max: if controller.write_zeroes && terms.limits.zeroes_bytes > 0 { SPACE_MAX } else { 0 },
         anchor: false,
+        prefetch: false,
         verify_max: if controller.verify { VERIFY_MAX } else { 0 },
         compare: controller.compare,
         atomic: namespace.atomic(controller, terms.limits.transfer_bytes),

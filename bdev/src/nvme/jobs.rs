@@ -178,7 +178,7 @@ impl Jobs {
                 *place = range(lba, blocks(entry.part));
                 (Command::deallocate(nsid, place.as_ptr().addr() as u64), false)
             }
-            OpKind::Flush | OpKind::Extents | OpKind::Anchor { .. } => (Command::flush(nsid), false),
+            OpKind::Flush | OpKind::Extents | OpKind::Anchor { .. } | OpKind::Prefetch => (Command::flush(nsid), false),
         };
         entry.fixed = registered.is_some();
         self.stats.fixed += u64::from(entry.fixed);

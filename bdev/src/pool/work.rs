@@ -4,9 +4,10 @@
 //! memory that direct I/O does not take goes through a buffer of the thread.
 
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 
 use crate::file::{end::End, extents};
 use crate::info::Atomic;
@@ -73,6 +74,10 @@ impl Served {
         match op.kind {
             OpKind::Read | OpKind::Write { .. } | OpKind::WriteAtomic { .. } => self.move_data(op, scratch),
             OpKind::Verify | OpKind::Compare => Err(IoError::Unsupported),
+            OpKind::Prefetch => patiently(|| {
+                let all = rustix::fs::fadvise(&self.file, op.offset, NonZeroU64::new(op.len), Advice::WillNeed);
+                all.map_err(rustix::io::Errno::raw_os_error)
+            }),
             OpKind::Flush => self.sync(),
             OpKind::Extents => extents::list(&self.file, op, self.anchors),
             OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Anchor { .. } => {

@@ -40,6 +40,11 @@ pub(crate) struct Part {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum What {
     Sync,
+    /// Fills the page cache with a range.
+    Prefetch {
+        offset: u64,
+        len: u64,
+    },
     /// `registered` is the index of the registered buffer that holds all of `from`.
     Move {
         kind: OpKind,
@@ -140,6 +145,7 @@ impl Ops {
         let registered = &mut self.buffers[ring as usize];
         let what = match entry.op.kind {
             OpKind::Flush => What::Sync,
+            OpKind::Prefetch => What::Prefetch { offset: entry.op.offset, len: entry.op.len },
             _ if entry.plan.is_some() => What::of_space(entry),
             kind => {
                 let from = buffers(&self.bounce, entry);

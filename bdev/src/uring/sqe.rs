@@ -18,6 +18,7 @@ pub(crate) fn entry(part: &Part) -> Entry {
     };
     let entry = match part.what {
         What::Sync => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
+        What::Prefetch { offset, len } => prefetch(fd, offset, len),
         What::Move { kind: OpKind::Read, offset, from, registered } => read(fd, offset, from, registered),
         What::Move { kind, offset, from, registered } => write(fd, offset, (from, registered), kind.write_flags()),
         What::Space { way, offset, len } => space(fd, way, offset, len),
@@ -32,6 +33,12 @@ pub(crate) fn cancel(user_data: u64) -> Entry {
 
 /// `BLOCK_URING_CMD_DISCARD` of `<linux/blkdev.h>`: `_IO(0x12, 0)`.
 const BLOCK_DISCARD: u32 = 0x1200;
+
+/// The kernel takes a length of 32 bits, and a longer one for what is left of them: who prefetches a part has begun.
+fn prefetch(fd: Fd, offset: u64, len: u64) -> Entry {
+    let len = len.min(1 << 30) as libc::off_t;
+    opcode::Fadvise::new(fd, len, libc::POSIX_FADV_WILLNEED).offset(offset).build()
+}
 
 fn space(fd: Fd, way: Way, offset: u64, len: u64) -> Entry {
     match way.fallocate_mode() {
@@ -144,6 +151,10 @@ mod tests {
             }
             assert_eq!(said(What::Sync), (3, flags, 9, 0, 0, 0, 1, data));
         }
+        // FADVISE 24, POSIX_FADV_WILLNEED 3.
+        let fetch = |len| fields(&entry(&part(registered, What::Prefetch { offset: 4096, len })));
+        assert_eq!(fetch(8192), (24, 1, 9, 4096, 0, 8192, 3, data));
+        assert_eq!(fetch(1 << 32), (24, 1, 9, 4096, 0, 1 << 30, 3, data));
         // FALLOCATE 17: its length is where others have the address, its mode where they have the length. KEEP_SIZE 1,
         // PUNCH_HOLE 2, ZERO_RANGE 16.
         for (way, mode) in [(Way::PunchHole, 3), (Way::ZeroRange, 16)] {

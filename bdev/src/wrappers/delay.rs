@@ -70,7 +70,7 @@ impl Delays {
 
     fn of(&self, kind: OpKind) -> (usize, Duration) {
         match kind {
-            OpKind::Read | OpKind::Verify | OpKind::Compare | OpKind::Extents => (0, self.read),
+            OpKind::Read | OpKind::Verify | OpKind::Compare | OpKind::Prefetch | OpKind::Extents => (0, self.read),
             OpKind::Flush => (2, self.flush),
             OpKind::Write { .. }
             | OpKind::WriteAtomic { .. }

@@ -40,7 +40,7 @@ impl Kinds {
 
     const fn of(kind: OpKind) -> Self {
         Self(match kind {
-            OpKind::Read | OpKind::Verify | OpKind::Compare => 1,
+            OpKind::Read | OpKind::Verify | OpKind::Compare | OpKind::Prefetch => 1,
             OpKind::Write { .. } | OpKind::WriteAtomic { .. } => 2,
             OpKind::Flush => 4,
             OpKind::Unmap => 8,

@@ -35,6 +35,8 @@ pub fn says_what_it_cannot(bdev: &dyn Bdev, rig: &mut Rig) {
         assert_eq!(rig.change(kind, info.size(), 0), Ok(()), "{kind:?} of nothing");
     }
     let block = u64::from(info.block_size);
+    let [fetched, past] = [0, info.size()].map(|at| rig.change(OpKind::Prefetch, at, block));
+    assert_eq!((fetched.is_ok(), past), (info.prefetch, Err(IoError::BeyondEnd)));
     assert_eq!(rig.change(OpKind::Unmap, 0, block).is_ok(), info.discard.is_some());
     if info.write_zeroes_max > 0 {
         assert_eq!(rig.change(ZEROES[0], 0, block), Ok(()));

@@ -191,17 +191,6 @@ fn with_immed_the_flush_goes_on_behind_the_command() {
 }
 
 #[test]
-fn there_is_no_cache_to_fetch_into() {
-    let unit = disk(&info());
-    for cdb in [ten(0x34, 0, 0, 0), ten(0x34, 0x02, 990, 10), ten(0x34, 0, 1000, 0)] {
-        assert_eq!(step(&unit, &cdb), GOOD);
-    }
-    assert_eq!(refused(&unit, &ten(0x34, 0, 990, 11)), Sense::lba_out_of_range(1000));
-    let sixteen = [&[0x90, 0][..], &1001_u64.to_be_bytes(), &[0, 0, 0, 0, 0, 0]].concat();
-    assert_eq!(refused(&unit, &sixteen), Sense::lba_out_of_range(1001));
-}
-
-#[test]
 fn stop_flushes_unless_told_not_to() {
     let unit = disk(&info());
     let stop = [0x1b, 0, 0, 0, 0, 0];

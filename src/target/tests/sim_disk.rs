@@ -86,6 +86,7 @@ impl SimDisk {
             discard: Some(Discard { granularity: BLOCK as u32, alignment: 0, max: 1 << 20, zeroes: true }),
             write_zeroes_max: 0,
             anchor: false,
+            prefetch: false,
             verify_max: 0,
             compare: false,
             atomic: None,
@@ -191,7 +192,7 @@ impl State {
         let moved = match op.kind {
             OpKind::Read => copy_to(segments, 0, &self.blocks[range]),
             OpKind::Write { .. } | OpKind::WriteAtomic { .. } => copy_from(segments, 0, &mut self.blocks[range]),
-            OpKind::Flush | OpKind::Extents | OpKind::Verify | OpKind::Compare => 0,
+            OpKind::Flush | OpKind::Extents | OpKind::Verify | OpKind::Compare | OpKind::Prefetch => 0,
             OpKind::Unmap | OpKind::WriteZeroes { .. } | OpKind::Anchor { .. } => {
                 self.blocks[range].fill(0);
                 return;
