@@ -110,6 +110,8 @@ impl Work for Commands {
         let refused = matches!(result.saturating_neg(), libc::EFAULT | libc::EINVAL | libc::EOPNOTSUPP);
         if std::mem::take(&mut entry.fixed) && refused {
             entry.plain = true;
+            let file = entry.file;
+            jobs.files.get_mut(file).refuses_registered(result.saturating_neg());
             return ControlFlow::Continue(());
         }
         if let Err(error) = status::result_of(result) {

@@ -48,6 +48,8 @@ pub(crate) struct FileSlot<T> {
     registered: [bool; 2],
     /// Its reads and writes go to the ring that polls.
     polled: bool,
+    /// It was told that the kernel has refused registered memory.
+    is_refusal_told: bool,
     /// What operations have to heed.
     pub(crate) terms: T,
     /// Operations accepted and not completed.
@@ -88,6 +90,17 @@ impl<T> FileSlot<T> {
             self.polled = false;
         }
     }
+
+    /// The kernel has refused an operation with registered memory, which goes on without. Whether that is told: the first time.
+    #[cold]
+    pub(crate) fn refuses_registered(&mut self, errno: i32) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_refusal_told, true);
+        if is_first {
+            let error = std::io::Error::from_raw_os_error(errno);
+            tracing::warn!(%error, "the kernel does not take registered memory for an operation of a disk, and is given it plain");
+        }
+        is_first
+    }
 }
 
 /// The files of a ring.
@@ -107,8 +120,17 @@ impl<T> FileTable<T> {
     /// Takes a file up, if there is room.
     pub(crate) fn insert(&mut self, channel: ChannelId, file: Arc<File>, terms: T) -> Option<FileId> {
         let index = self.slots.iter().position(Option::is_none)?;
-        let (registered, polled, in_flight, bounced) = ([false; 2], false, 0, 0);
-        self.slots[index] = Some(FileSlot { file, end: None, channel, registered, polled, terms, in_flight, bounced });
+        self.slots[index] = Some(FileSlot {
+            file,
+            end: None,
+            channel,
+            registered: [false; 2],
+            polled: false,
+            is_refusal_told: false,
+            terms,
+            in_flight: 0,
+            bounced: 0,
+        });
         Some(FileId(index as u32))
     }
 
@@ -177,6 +199,14 @@ mod tests {
         assert_eq!(table.target(id, Kind::Interrupt), Target::Registered(id.index()));
         assert_eq!(table.target(id, Kind::Poll), Target::Descriptor(fd), "each ring has a table of its own");
         assert_eq!(table.remove(id), [true, false]);
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_for_each_file() {
+        let mut table = FileTable::new(2);
+        let [one, other] = [0, 1].map(|channel| table.insert(ChannelId::for_test(channel), file(), 0).unwrap());
+        let mut told = |id| table.get_mut(id).refuses_registered(libc::EINVAL);
+        assert_eq!([told(one), told(one), told(other), told(other)], [true, false, true, false]);
     }
 
     #[test]

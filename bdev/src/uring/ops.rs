@@ -227,6 +227,8 @@ impl Ops {
         // Whatever the kernel has against the registered buffer, the same without it says whether the operation is at fault.
         if entry.fixed && matches!(errno, libc::EFAULT | libc::EINVAL | libc::EOPNOTSUPP) {
             (entry.fixed, entry.plain) = (false, true);
+            let file = entry.file;
+            self.files.get_mut(file).refuses_registered(errno);
             return ControlFlow::Continue(());
         }
         if try_again && entry.retries < RETRIES_MAX {
