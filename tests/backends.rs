@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use annulus_bench::Guest;
+use annulus_bench::guest::cdb;
 use annulus_bench::guest::scsi::{Command, Lun};
 use common::io::{good, pattern, settle, sixteen, unmap};
 use common::loops::{Loop, Mounted};
@@ -54,6 +55,8 @@ struct Subject<'a> {
     lun: Lun,
     block: usize,
     name: &'a str,
+    /// It anchors blocks.
+    anchors: bool,
     model: Vec<u8>,
 }
 
@@ -80,14 +83,15 @@ impl Subject<'_> {
                 holds.fill(0);
                 good(self.guest, &unmap(lun, lba, count));
             }
-            // WRITE SAME: of a block; of zeroes without a block, and that gives space back.
+            // WRITE SAME: of a block; of zeroes without a block, and that gives space back, or keeps it.
             4 => {
                 holds = new[..block].repeat(count as usize);
                 good(self.guest, &Command::data_out(lun, sixteen(0x93, 0, lba, count), new[..block].to_vec()));
             }
             5 => {
                 holds.fill(0);
-                good(self.guest, &Command::new(lun, sixteen(0x93, 0x01 | (random.below(2) as u8) << 3, lba, count)));
+                let flags = [0x01, 0x09, if self.anchors { 0x19 } else { 0x09 }][random.below(3) as usize];
+                good(self.guest, &Command::new(lun, sixteen(0x93, flags, lba, count)));
             }
             6 => {
                 let both = [&self.model[range.clone()], &new].concat();
@@ -139,7 +143,10 @@ fn do_what_they_are_told(dir: Arc<TempDir>, disks: &[(&str, usize)]) {
     for (number, &(name, block)) in disks.iter().enumerate() {
         let lun = Lun::new(number as u8, 0);
         settle(&mut guest, lun);
-        let mut subject = Subject { guest: &mut guest, lun, block, name, model: vec![0; SIZE] };
+        // ANC_SUP of the logical block provisioning page.
+        let page = good(&mut guest, &Command::data_in(lun, cdb::inquiry(Some(0xb2), 8), 8)).data;
+        let anchors = page[5] & 0x02 != 0;
+        let mut subject = Subject { guest: &mut guest, lun, block, name, anchors, model: vec![0; SIZE] };
         let mut random = Random(0x1234_5678 + number as u64);
         for command in 0..COMMANDS {
             subject.step(command, &mut random);
