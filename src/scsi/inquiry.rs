@@ -45,9 +45,10 @@ fn head<const N: usize>(peripheral: u8, vendor: &[u8; 8], product: &[u8; 16], re
     data
 }
 
-/// Standard data of a disk.
-pub(super) fn standard(unit: &LogicalUnit, reply: &mut Reply) -> Result<(), Sense> {
+/// Standard data of a disk that has so many ports.
+pub(super) fn standard(unit: &LogicalUnit, ports: usize, reply: &mut Reply) -> Result<(), Sense> {
     const RMB: u8 = 0x80;
+    const MULTIP: u8 = 0x10;
     const NORMACA: u8 = 0x20;
     const THREE_PC: u8 = 0x08;
     /// TPGS: access states change by themselves, and by SET TARGET PORT GROUPS.
@@ -57,6 +58,7 @@ pub(super) fn standard(unit: &LogicalUnit, reply: &mut Reply) -> Result<(), Sens
     data[1] = if unit.removable { RMB } else { 0 };
     data[3] |= NORMACA;
     data[5] = THREE_PC | if alua { TPGS_BOTH } else { 0 };
+    data[6] = if ports > 1 { MULTIP } else { 0 };
     for (at, descriptor) in [SAM_5, SPC_4, SBC_3].into_iter().enumerate() {
         data[58 + 2 * at..60 + 2 * at].copy_from_slice(&descriptor.to_be_bytes());
     }
@@ -88,7 +90,13 @@ mod tests {
         expected[1] = 0x80;
         assert_eq!(inquiry(&unit.clone().with_removable_medium(true)), expected);
         (expected[1], expected[5]) = (0, 0x38);
-        assert_eq!(inquiry(&unit.at_port(Port { group: Some(1), ..Port::derive(1, "") })), expected);
+        assert_eq!(inquiry(&unit.clone().at_port(Port { group: Some(1), ..Port::derive(1, "") })), expected);
+        for (ports, byte) in [(1, 0), (2, 0x10)] {
+            let mut reply = Reply::new();
+            reply.begin(255);
+            standard(&unit, ports, &mut reply).unwrap();
+            assert_eq!(reply.as_bytes()[6], byte, "MULTIP with {ports} ports");
+        }
     }
 
     #[test]

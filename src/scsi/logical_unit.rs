@@ -207,20 +207,16 @@ impl LogicalUnit {
     /// Commands that return what is known without the device.
     #[cold]
     fn answer(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Outcome {
+        let shared = condition.facts.and_then(|facts| facts.shared);
         let result = match *command {
             Command::Inquiry { evpd: false, page: 0, allocation_length } => {
                 reply.begin(allocation_length.into());
-                inquiry::standard(self, reply)
+                inquiry::standard(self, shared.map_or(1, |shared| shared.ports.len()), reply)
             }
             Command::Inquiry { evpd: false, .. } => Err(inquiry::UNKNOWN_PAGE),
             Command::Inquiry { evpd: true, page, allocation_length } => {
                 reply.begin(allocation_length.into());
-                vpd::page(
-                    self,
-                    page,
-                    condition.facts.and_then(|facts| facts.shared).map(|shared| &shared.ports[..]),
-                    reply,
-                )
+                vpd::page(self, page, shared.map(|shared| &shared.ports[..]), reply)
             }
             Command::ModeSense(ref request) => mode::sense(&self.medium(), request, condition.mode, reply),
             Command::Query(query) => query::answer(self, query, condition, reply),

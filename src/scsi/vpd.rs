@@ -3,7 +3,7 @@
 //! A page says what this disk does and nothing else: where a function is missing its fields are zero.
 
 use super::identity::Port;
-use super::inquiry::{DISK, UNKNOWN_PAGE};
+use super::inquiry::{DISK, UNKNOWN_PAGE, WELL_KNOWN};
 use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
 use super::sense::{SENSE_LEN_MAX, Sense};
@@ -32,6 +32,20 @@ const PAGES: [Page; 10] = [
     (code::LOGICAL_BLOCK_PROVISIONING, limits::logical_block_provisioning),
 ];
 
+/// Writes a page of the well-known logical unit that is reached through `port`.
+pub(super) fn well_known_page(port: &Port, code: u8, reply: &mut Reply) -> Result<(), Sense> {
+    if ![code::SUPPORTED_PAGES, code::DEVICE_IDENTIFICATION].contains(&code) {
+        return Err(UNKNOWN_PAGE);
+    }
+    reply.put(&[WELL_KNOWN, code, 0, 0]);
+    match code {
+        code::SUPPORTED_PAGES => reply.put(&[code::SUPPORTED_PAGES, code::DEVICE_IDENTIFICATION]),
+        _ => designators::well_known_identification(port, reply),
+    }
+    patch_len(reply);
+    Ok(())
+}
+
 /// Writes a page. `ports` are all that the disk has, if the caller knows of others than the unit's own.
 pub(super) fn page(unit: &LogicalUnit, code: u8, ports: Option<&[Port]>, reply: &mut Reply) -> Result<(), Sense> {
     let (_, write) = PAGES.iter().find(|page| page.0 == code).ok_or(UNKNOWN_PAGE)?;
@@ -40,9 +54,14 @@ pub(super) fn page(unit: &LogicalUnit, code: u8, ports: Option<&[Port]>, reply: 
         Some(ports) if code == code::SCSI_PORTS => designators::scsi_ports(ports, reply),
         _ => write(unit, reply),
     }
+    patch_len(reply);
+    Ok(())
+}
+
+/// PAGE LENGTH counts what follows it.
+fn patch_len(reply: &mut Reply) {
     let len = (reply.written() - 4) as u16;
     reply.patch(2, &len.to_be_bytes());
-    Ok(())
 }
 
 fn supported_pages(_: &LogicalUnit, reply: &mut Reply) {

@@ -146,7 +146,7 @@ impl RequestQueue {
             }
         }
         let step = match command {
-            Command::ReportLuns { .. } | Command::Query(_) | Command::Inquiry { evpd: true, .. } => {
+            Command::ReportLuns { .. } | Command::Query(_) | Command::Inquiry { .. } => {
                 ask(luns, entry, &command, condition, &mut cx.reply)
             }
             _ => entry.unit.start(&command, &condition, &mut cx.reply),

@@ -103,11 +103,15 @@ impl LunMap {
             count: 0,
             port,
         };
-        map.well_known = map.put(Entry::new(Unit::WellKnown(WellKnownUnit), None, None));
+        map.well_known = map.put(Entry::new(map.well_known_unit(), None, None));
         for placement in placements {
             map.add(placement);
         }
         map
+    }
+
+    fn well_known_unit(&self) -> Unit {
+        Unit::WellKnown(WellKnownUnit { port: self.port.port })
     }
 
     /// Adds a disk at an address that has none.
@@ -117,10 +121,11 @@ impl LunMap {
             self.targets.resize_with(number + 1, || None);
         }
         if self.targets[number].is_none() {
+            let well_known = self.well_known_unit();
             let mut without_disk = |unit| self.put(Entry::new(unit, None, Some(address.target)));
             let missing_zero = without_disk(Unit::Missing(MissingUnit::new(true)));
             let missing = without_disk(Unit::Missing(MissingUnit::new(false)));
-            let well_known = without_disk(Unit::WellKnown(WellKnownUnit));
+            let well_known = without_disk(well_known);
             let (luns, report) = (Vec::new(), Vec::new());
             self.targets[number] = Some(Target { luns, report, missing_zero, missing, well_known });
         }

@@ -18,6 +18,11 @@ impl Port {
     pub fn derive(relative: u16, stable: &str) -> Self {
         Self { relative, group: None, naa: Naa::local(hash(&["port:", stable])) }
     }
+
+    /// The name of the target device that the port belongs to: it has no other.
+    pub(in crate::scsi) fn target_naa(&self) -> Naa {
+        Naa::local(hash(&["target:", &self.naa.to_string()]))
+    }
 }
 
 #[cfg(test)]

@@ -2,16 +2,21 @@
 //! tells which.
 
 use super::super::command::Command;
+use super::super::identity::Port;
 use super::super::inquiry;
 use super::super::outcome::{Condition, Outcome};
 use super::super::reply::Reply;
 use super::super::sense::Sense;
-use super::super::spec::{Asc, vpd_page};
+use super::super::spec::Asc;
+use super::super::vpd;
 use super::report;
 
 /// Answers at the well-known logical unit number C1 01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WellKnownUnit;
+pub struct WellKnownUnit {
+    /// The target port through which it is reached.
+    pub port: Port,
+}
 
 impl WellKnownUnit {
     /// How every command ends that this unit does not have.
@@ -20,14 +25,16 @@ impl WellKnownUnit {
     /// Answers a command.
     pub fn answer(&self, command: &Command, condition: &Condition<'_>, reply: &mut Reply) -> Outcome {
         reply.begin(0);
-        let pages = [inquiry::WELL_KNOWN, vpd_page::SUPPORTED_PAGES, 0, 1, vpd_page::SUPPORTED_PAGES];
         match *command {
             Command::TestUnitReady => {}
             Command::Inquiry { evpd, page, allocation_length } => {
                 reply.begin(allocation_length.into());
                 match (evpd, page) {
                     (false, 0) => reply.put(&inquiry::without_disk(inquiry::WELL_KNOWN)),
-                    (true, vpd_page::SUPPORTED_PAGES) => reply.put(&pages),
+                    (true, _) => {
+                        return vpd::well_known_page(&self.port, page, reply)
+                            .map_or_else(Outcome::check, |()| Outcome::GOOD);
+                    }
                     _ => return Outcome::check(inquiry::UNKNOWN_PAGE),
                 }
             }
@@ -48,12 +55,14 @@ impl WellKnownUnit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scsi::{BlockOp, Step, Unit};
+    use crate::scsi::{BlockOp, Naa, Step, Unit};
 
+    const UNIT: WellKnownUnit =
+        WellKnownUnit { port: Port { relative: 0x0102, group: Some(3), naa: Naa::local(0x55) } };
     const LUNS: [[u8; 8]; 2] = [[1, 0, 0, 0, 0, 0, 0, 0], [1, 9, 0x41, 0x2c, 0, 0, 0, 0]];
 
     fn answer(cdb: &[u8]) -> (Outcome, Vec<u8>) {
-        let unit = Unit::WellKnown(WellKnownUnit);
+        let unit = Unit::WellKnown(UNIT);
         let condition = Condition { luns: &LUNS, ..Condition::default() };
         let mut reply = Reply::new();
         let command = match unit.decode(cdb) {
@@ -70,9 +79,19 @@ mod tests {
     fn is_a_well_known_logical_unit() {
         let (outcome, data) = answer(&[0x12, 0, 0, 0, 255, 0]);
         assert_eq!((outcome, data[0], data.len()), (Outcome::GOOD, 0x1e, 36));
-        assert_eq!(answer(&[0x12, 1, 0, 0, 255, 0]), (Outcome::GOOD, vec![0x1e, 0, 0, 1, 0]));
+        assert_eq!(answer(&[0x12, 1, 0, 0, 255, 0]), (Outcome::GOOD, vec![0x1e, 0, 0, 2, 0, 0x83]));
         let refused = Outcome::check(Sense::invalid_field(2, None));
-        assert_eq!(answer(&[0x12, 1, 0x83, 0, 255, 0]), (refused, vec![]));
+        assert_eq!(answer(&[0x12, 1, 0x80, 0, 255, 0]), (refused, vec![]));
+    }
+
+    /// SPC-5: of such a unit none is a name of the logical unit.
+    #[test]
+    fn has_the_names_of_its_port_and_its_target() {
+        let mut expected = vec![0x1e, 0x83, 0, 56, 1, 0x13, 0, 8, 0x30, 0, 0, 0, 0, 0, 0, 0x55];
+        expected.extend([1, 0x14, 0, 4, 0, 0, 0x01, 0x02, 1, 0x15, 0, 4, 0, 0, 0, 3]);
+        expected.extend(b"\x03\x28\0\x18naa.3e72691c25c2f3c7\0\0\0\0");
+        assert_eq!(answer(&[0x12, 1, 0x83, 0, 255, 0]), (Outcome::GOOD, expected));
+        assert_eq!(answer(&[0x12, 1, 0x83, 0, 8, 0]).1.len(), 8);
     }
 
     #[test]
@@ -97,7 +116,7 @@ mod tests {
             assert!(data.is_empty());
             assert_eq!(outcome.sense.map(|sense| sense.key.0), Some(5), "{cdb:02x?}");
         }
-        let finished = Unit::WellKnown(WellKnownUnit).resume(&Command::TestUnitReady, &BlockOp::FLUSH, Ok(()));
+        let finished = Unit::WellKnown(UNIT).resume(&Command::TestUnitReady, &BlockOp::FLUSH, Ok(()));
         assert_eq!(finished, Step::Done(WellKnownUnit::NOT_SUPPORTED));
     }
 }

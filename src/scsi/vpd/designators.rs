@@ -14,6 +14,9 @@ const UTF_8: u8 = 0x03;
 /// ASSOCIATION: the target port, which is told to be no protocol's: PIV stays 0.
 const TARGET_PORT: u8 = 0x10;
 
+/// ASSOCIATION: the target device.
+const TARGET_DEVICE: u8 = 0x20;
+
 /// DESIGNATOR TYPE: T10 vendor identification and what the vendor puts behind it.
 const T10_VENDOR: u8 = 0x01;
 /// DESIGNATOR TYPE: EUI-64 based.
@@ -47,20 +50,31 @@ pub(super) fn device_identification(unit: &LogicalUnit, reply: &mut Reply) {
     if let Some(uuid) = identity.uuid() {
         put(reply, BINARY, UUID, &[&[0x10, 0], &uuid]);
     }
-    put_name_string(identity.naa(), reply);
-    put_port(&unit.port, reply);
-    put(reply, BINARY, TARGET_PORT | RELATIVE_PORT, &[&[0, 0], &unit.port.relative.to_be_bytes()]);
-    if let Some(group) = unit.port.group {
+    put_name_string(0, identity.naa(), reply);
+    put_path(&unit.port, reply);
+}
+
+/// Those of a well-known logical unit, which has no name of its own (SPC-5): of the port and of the target.
+pub(super) fn well_known_identification(port: &Port, reply: &mut Reply) {
+    put_path(port, reply);
+    put_name_string(TARGET_DEVICE, port.target_naa(), reply);
+}
+
+/// All names of the port through which a command came.
+fn put_path(port: &Port, reply: &mut Reply) {
+    put_port(port, reply);
+    put(reply, BINARY, TARGET_PORT | RELATIVE_PORT, &[&[0, 0], &port.relative.to_be_bytes()]);
+    if let Some(group) = port.group {
         put(reply, BINARY, TARGET_PORT | PORT_GROUP, &[&[0, 0], &group.to_be_bytes()]);
     }
 }
 
 /// The identifier as a SCSI name string: what the kernel of a Linux guest makes of the NAA designator, too. It ends with
 /// zeros up to a multiple of 4 bytes, one at least.
-fn put_name_string(naa: Naa, reply: &mut Reply) {
+fn put_name_string(association: u8, naa: Naa, reply: &mut Reply) {
     let mut text = format!("naa.{naa}").into_bytes();
     text.resize((text.len() + 1).next_multiple_of(4), 0);
-    put(reply, UTF_8, NAME_STRING, &[&text]);
+    put(reply, UTF_8, association | NAME_STRING, &[&text]);
 }
 
 fn put_port(port: &Port, reply: &mut Reply) {
