@@ -185,7 +185,9 @@ impl Target {
         gone.iter().for_each(Running::ask_stop);
         for running in gone {
             done.push(Change::ControllerRemoved(running.socket().clone()));
+            let placements = running.placements.clone();
             running.join();
+            placements.iter().for_each(|placement| placement.disk.sharing.look(|_| ()));
         }
     }
 

@@ -151,7 +151,7 @@ impl LunMap {
         let (_, index) = target.luns.remove(place);
         target.report.remove(place);
         let entry = &self.entries[index.0 as usize];
-        entry.disk.iter().for_each(|disk| disk.sharing.leave(self.port.nexus, &entry.standing));
+        entry.disk.iter().for_each(|disk| disk.sharing.part(&entry.standing));
         // What is still with a disk that the unit had before goes with it.
         let is_its = |other: EntryIndex| Arc::ptr_eq(&self.entries[other.0 as usize].standing, &entry.standing);
         self.leaving.iter_mut().filter(|(other, _)| is_its(*other)).for_each(|(_, how)| *how = Leaving::Removed);
@@ -181,10 +181,15 @@ impl LunMap {
         true
     }
 
-    /// Forgets what was leaving: no request names it any more.
+    /// Forgets what was leaving: no request names it any more. Until now it has heard of whatever happens to its disk, for a
+    /// reactor may have been about to begin a command on it.
     pub(crate) fn forget_leaving(&mut self) {
-        for (index, _) in std::mem::take(&mut self.leaving) {
-            self.entries[index.0 as usize] = Entry::new(Unit::Missing(MissingUnit::new(false)), None, Some(0));
+        for (index, how) in std::mem::take(&mut self.leaving) {
+            let vacant = Entry::new(Unit::Missing(MissingUnit::new(false)), None, Some(0));
+            let entry = std::mem::replace(&mut self.entries[index.0 as usize], vacant);
+            if let (Leaving::Removed, Some(disk)) = (how, &entry.disk) {
+                disk.sharing.leave(&entry.standing);
+            }
             self.vacant.push(index);
         }
     }

@@ -3,7 +3,7 @@
 //! Locked by cold commands alone. READ and WRITE look at what each nexus may do in its own [`Standing`], which is written
 //! here before a command that changed it is answered. Changes are carried out one after the other by the [`clerk`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -66,10 +66,12 @@ pub(crate) struct Sharing {
     fence: Fence,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     shared: Shared,
     members: Vec<Member>,
+    /// Those of the members when somebody looked last.
+    nexuses: HashSet<Nexus>,
     /// What tokens stand for that are in use.
     watched: Vec<Weak<Rod>>,
     /// All that have ever served a controller that shows it: they may have operations of former lives.
@@ -84,6 +86,8 @@ struct Member {
     standing: Weak<Standing>,
     /// It was told that space runs short, which still is so.
     is_warned: bool,
+    /// No address leads to it any more, but requests may be on it.
+    is_parting: bool,
 }
 
 /// A logical unit whose commands are to end.
@@ -107,7 +111,7 @@ impl Office {
         }
         let registry = self.store.as_ref().map_or_else(Registry::default, |store| store.load(naa));
         let shared = Shared { registry, keeps: self.store.is_some(), ..Shared::default() };
-        let state = Mutex::new(State { shared, members: Vec::new(), watched: Vec::new(), reactors: Vec::new() });
+        let state = Mutex::new(State { shared, ..State::default() });
         let modes = Mutex::new(self.store.as_ref().map_or_else(SavedModes::default, |store| store.load_modes(naa)));
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
         let (gauge, watched_until_ms, fence) = (Gauge::default(), AtomicU64::new(0), Fence::default());
@@ -139,7 +143,7 @@ impl Sharing {
         standing.set_fenced(self.fence.is_up());
         Self::add_reactors(&mut state.reactors, port.reactors());
         let standing = Arc::downgrade(standing);
-        state.members.push(Member { port: port.clone(), address, standing, is_warned: false });
+        state.members.push(Member { port: port.clone(), address, standing, is_warned: false, is_parting: false });
         if let Some(group) = port.port.group {
             state.shared.groups.add(port.port.relative, group, port.access());
         }
@@ -147,15 +151,19 @@ impl Sharing {
         state.publish();
     }
 
-    /// A controller shows the disk there no more. With its last way to it a nexus loses what RESERVE (6) gave it.
-    pub(crate) fn leave(&self, nexus: Nexus, standing: &Arc<Standing>) {
+    /// A controller shows the disk there no more. With its last way to it a nexus loses what RESERVE (6) gave it. What keeps
+    /// requests from the disk goes on to do so with those of the unit, until it has [left](Self::leave).
+    pub(crate) fn part(&self, standing: &Arc<Standing>) {
         let mut state = self.state();
-        state.members.retain(|member| !std::ptr::eq(member.standing.as_ptr(), Arc::as_ptr(standing)));
+        state.members.iter_mut().filter(|member| member.has(standing)).for_each(|member| member.is_parting = true);
         state.prune();
-        if !state.members.iter().any(|member| member.port.nexus == nexus) {
-            state.shared.registry.nexus_lost(nexus);
-        }
-        state.publish();
+    }
+
+    /// No request is on a logical unit that has parted.
+    pub(crate) fn leave(&self, standing: &Arc<Standing>) {
+        let mut state = self.state();
+        state.members.retain(|member| !member.has(standing));
+        state.prune();
     }
 
     /// Gives what is shared to `look`.
@@ -287,10 +295,16 @@ impl Member {
         Arc::ptr_eq(&self.port, port) && self.address == address
     }
 
+    fn has(&self, standing: &Arc<Standing>) -> bool {
+        std::ptr::eq(self.standing.as_ptr(), Arc::as_ptr(standing))
+    }
+
     /// Tells its nexus of something that another has caused.
     fn tell(&self, standing: &Standing, attention: Attention) {
         standing.raise(attention);
-        self.port.news.announce(&[event_of(attention, self.address)]);
+        if !self.is_parting {
+            self.port.news.announce(&[event_of(attention, self.address)]);
+        }
     }
 }
 
@@ -299,25 +313,34 @@ impl State {
         self.members.iter().filter_map(|member| Some((member, member.standing.upgrade()?)))
     }
 
-    /// Forgets who does not show the disk any more.
+    /// Forgets who does not show the disk any more, and what the nexuses had that have no way to it now.
     fn prune(&mut self) {
-        let Self { shared, members, .. } = self;
+        let Self { shared, members, nexuses, .. } = self;
         members.retain(|member| member.standing.strong_count() > 0);
-        let mut ports: Vec<_> = members.iter().map(|member| member.port.port).collect();
+        let stays = || members.iter().filter(|member| !member.is_parting);
+        let mut ports: Vec<_> = stays().map(|member| member.port.port).collect();
         ports.sort_unstable_by_key(|port| port.relative);
         ports.dedup();
         for gone in shared.ports.iter().filter(|port| !ports.contains(port)) {
             shared.groups.remove(gone.relative);
         }
         shared.ports = ports;
+        let present: HashSet<_> = stays().map(|member| member.port.nexus).collect();
+        if *nexuses != present {
+            nexuses.difference(&present).for_each(|&gone| shared.registry.nexus_lost(gone));
+            *nexuses = present;
+            self.publish();
+        }
     }
 
     /// Writes down for each nexus what it may do.
     fn publish(&self) {
         for (member, standing) in self.living() {
             standing.set_rights(self.shared.registry.rights(member.port.nexus));
-            let group = self.shared.groups.of(member.port.port.relative);
-            standing.set_access(group.map_or(AccessState::default(), |(_, access)| access));
+            if !member.is_parting {
+                let group = self.shared.groups.of(member.port.port.relative);
+                standing.set_access(group.map_or(AccessState::default(), |(_, access)| access));
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use super::guest::{Data, read_10, write_10};
 use super::long::{UNMAP, change, compare_and_write, shared, unmap_list, write_same};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::live::Part;
+use crate::target::lun_map::LunMap;
+use crate::virtio_scsi::Address;
 use crate::virtio_scsi::spec::TMF_ABORT_TASK;
 
 const OK: u8 = 0;
@@ -71,6 +73,30 @@ fn one_that_waits_for_what_is_in_flight_can_be_aborted() {
     let mut ended = bed.guests[1].take_ended();
     ended.sort_unstable();
     assert_eq!((ended, disk.block(1)), (vec![(write, OK), (other, OK)], vec![9; 512]));
+}
+
+/// Its reactor has not heard that it left, and takes commands on it.
+#[test]
+fn a_unit_that_leaves_keeps_out_as_others_do() {
+    let (mut bed, disk) = shared();
+    let mut luns = LunMap::clone(&bed.guests[1].adapter.luns());
+    assert!(luns.remove(Address { target: 0, lun: 0 }));
+    disk.hold();
+    bed.guests[0].send(0, 0, &compare_and_write(1), Data::Out(&change(0, 1)));
+    bed.run();
+    bed.guests[1].write(1, 0, 1, 9);
+    bed.run();
+    assert_eq!(disk.accepted(), [1], "it waits");
+    disk.go();
+    bed.run();
+    assert_eq!((bed.guests[0].take_one().status, disk.block(1)), (0, vec![9; 512]));
+    luns.forget_leaving();
+    bed.guests[0].send(0, 0, &compare_and_write(1), Data::Out(&change(9, 1)));
+    disk.hold();
+    bed.run();
+    bed.guests[1].write(1, 0, 1, 8);
+    bed.run();
+    assert_eq!(disk.held(), 2, "nobody asks it any more");
 }
 
 #[test]

@@ -8,6 +8,8 @@ use super::bed::Bed;
 use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::scsi::port_groups::AccessState;
+use crate::target::lun_map::LunMap;
+use crate::virtio_scsi::Address;
 use crate::virtio_scsi::spec::{TMF_ABORT_TASK, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
 
 const GOOD: u8 = 0;
@@ -235,6 +237,22 @@ fn reserve_ends_with_its_nexus_and_with_a_reset() {
     }
     assert_eq!(execute(&mut bed, 0, &[0x17, 0, 0, 0, 0, 0], Data::Without).status, GOOD);
     assert_eq!(access(&mut bed, 1), [GOOD, GOOD]);
+}
+
+/// Between the change of the map and the moment when no request is on the unit, which its reactor decides.
+#[test]
+fn a_unit_that_leaves_keeps_to_reservations_and_has_none_itself() {
+    let reserve = |bed: &mut Bed, guest| execute(bed, guest, &[0x16, 0, 0, 0, 0, 0], Data::Without).status;
+    let (mut bed, _) = self::bed();
+    let mut luns = LunMap::clone(&bed.guests[1].adapter.luns());
+    assert!(luns.remove(Address { target: 0, lun: 0 }));
+    assert_eq!((reserve(&mut bed, 0), access(&mut bed, 1)), (GOOD, [CONFLICT, CONFLICT]));
+    assert_eq!(bed.disks[0].sharing.look(|shared| shared.ports.len()), 1);
+    let (mut bed, _) = self::bed();
+    assert_eq!((reserve(&mut bed, 1), access(&mut bed, 0)), (GOOD, [CONFLICT, CONFLICT]));
+    let mut luns = LunMap::clone(&bed.guests[1].adapter.luns());
+    assert!(luns.remove(Address { target: 0, lun: 0 }));
+    assert_eq!(access(&mut bed, 0), [GOOD, GOOD]);
 }
 
 #[test]
