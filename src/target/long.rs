@@ -23,7 +23,7 @@ use super::disk::{Disk, DiskIndex};
 use super::job::Owner;
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
-use super::sharing::fence::{Lock, Waiter};
+use super::sharing::fence::{Claim, Lock, Waiter};
 use super::slots::Phase;
 use super::tag::{RequestName, SlotIndex};
 use super::tally::Kind;
@@ -53,6 +53,8 @@ struct Long {
     wants: Wants,
     space: Option<Space>,
     lock: Option<Lock>,
+    /// Its place among those who want one.
+    claim: Option<Claim>,
     /// Its operation waits for what another one has for itself.
     waiter: Option<Waiter>,
     /// The end of the work that it has begun, or the answer to its demand.
@@ -141,6 +143,7 @@ impl Long {
             wants: Wants::Memory,
             space: None,
             lock: None,
+            claim: None,
             waiter: None,
             ticket: None,
             op: BlockOp::FLUSH,
@@ -171,7 +174,9 @@ impl Long {
     /// Gets its range, if nobody has it, and nobody has an operation there any more.
     fn take_lock(&mut self, offset: u64, len: u64) -> bool {
         if self.lock.is_none() {
-            self.lock = self.disk.sharing.lock(offset, len);
+            let claim = self.claim.take().unwrap_or_else(|| self.disk.sharing.claim(offset, len));
+            self.lock = claim.lock();
+            self.claim = self.lock.is_none().then_some(claim);
         }
         self.lock.as_mut().is_some_and(Lock::is_granted)
     }

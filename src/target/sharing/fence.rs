@@ -6,8 +6,10 @@
 //! could know. An operation that begins later looks whether it touches a range that somebody has, and waits if so. So nobody
 //! pays for ranges that nobody has.
 //!
-//! No command waits for ever: as long as operations wait, no further range is granted, and none waits that is in no range.
+//! No command waits for ever: as long as operations wait, no further range is granted, and none waits that is in no range. Who
+//! wants a range stands in a line: the first one is the next who is granted his.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -31,6 +33,24 @@ pub(super) struct Fence {
     locked: AtomicU64,
     /// Operations that wait.
     waiting: AtomicUsize,
+    /// Who is the first in the line; 0 if there is nobody.
+    first: AtomicU64,
+}
+
+/// Those who want a range, in the order in which they came, by a number that nobody else ever had. Each finds its own place.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    places: BTreeSet<u64>,
+    /// How many there have been.
+    count: u64,
+}
+
+/// A place in the line of those who want a range, until it is granted or this is dropped.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    sharing: Arc<Sharing>,
+    stripes: Stripes,
+    number: u64,
 }
 
 /// A range that a command has for itself, as soon as it is granted: until this is dropped.
@@ -97,34 +117,23 @@ impl Fence {
     pub(super) fn is_up(&self) -> bool {
         self.locked().0 != 0
     }
+
+    /// The line has changed.
+    fn look(&self, line: &Line) {
+        self.first.store(line.places.first().copied().unwrap_or_default(), Ordering::Release);
+    }
 }
 
 impl Sharing {
-    /// The `len` bytes at `offset`, for one command; none if somebody has any of them, or operations wait.
-    pub(crate) fn lock(self: &Arc<Self>, offset: u64, len: u64) -> Option<Lock> {
-        let stripes = Stripes::of(offset, len);
-        let is_closed = || self.fence.locked().touch(stripes) || self.fence.waiting.load(Ordering::Acquire) > 0;
-        // Who tries again does so in each pass: the lock is for those who have a chance.
-        if is_closed() {
-            return None;
-        }
-        let state = self.state();
-        if is_closed() {
-            return None;
-        }
-        let before = self.fence.locked.fetch_or(stripes.0, Ordering::AcqRel);
-        if before == 0 {
-            state.living().for_each(|(_, standing)| standing.set_fenced(self.fence.is_up()));
-        }
-        let reactors = state.reactors.clone();
+    /// A place in the line, for a command that wants the `len` bytes at `offset` for itself.
+    pub(crate) fn claim(self: &Arc<Self>, offset: u64, len: u64) -> Claim {
+        let mut state = self.state();
+        state.line.count += 1;
+        let number = state.line.count;
+        state.line.places.insert(number);
+        self.fence.look(&state.line);
         drop(state);
-        // After the mark: who has answered begins nothing in the range.
-        let wish = Arc::new(());
-        let others = RollCall::new(&reactors, |pass| {
-            let range = Range { sharing: self.clone(), stripes, wish: Arc::downgrade(&wish) };
-            Message::Fence { range, pass }
-        });
-        Some(Lock { sharing: self.clone(), stripes, others, _wish: wish })
+        Claim { sharing: self.clone(), stripes: Stripes::of(offset, len), number }
     }
 
     /// A place among those who wait, for an operation on these bytes; none if it need not wait.
@@ -142,6 +151,47 @@ impl Sharing {
             if !known.iter().any(|other| other.is_same(reactor)) {
                 known.push(reactor.clone());
             }
+        }
+    }
+}
+
+impl Claim {
+    /// The range, for one command; none if somebody has any of it, operations wait, or others came before.
+    pub(crate) fn lock(&self) -> Option<Lock> {
+        let (sharing, stripes, fence) = (&self.sharing, self.stripes, &self.sharing.fence);
+        let is_first = fence.first.load(Ordering::Acquire) == self.number;
+        let is_closed = || fence.locked().touch(stripes) || fence.waiting.load(Ordering::Acquire) > 0;
+        // Who tries again does so in each pass: the lock is for those who have a chance.
+        if !is_first || is_closed() {
+            return None;
+        }
+        let mut state = sharing.state();
+        if is_closed() {
+            return None;
+        }
+        state.line.places.remove(&self.number);
+        fence.look(&state.line);
+        let before = fence.locked.fetch_or(stripes.0, Ordering::AcqRel);
+        if before == 0 {
+            state.living().for_each(|(_, standing)| standing.set_fenced(fence.is_up()));
+        }
+        let reactors = state.reactors.clone();
+        drop(state);
+        // After the mark: who has answered begins nothing in the range.
+        let wish = Arc::new(());
+        let others = RollCall::new(&reactors, |pass| {
+            let range = Range { sharing: sharing.clone(), stripes, wish: Arc::downgrade(&wish) };
+            Message::Fence { range, pass }
+        });
+        Some(Lock { sharing: sharing.clone(), stripes, others, _wish: wish })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.sharing.state();
+        if state.line.places.remove(&self.number) {
+            self.sharing.fence.look(&state.line);
         }
     }
 }
@@ -203,6 +253,30 @@ mod tests {
         ] {
             assert_eq!(Stripes::of(offset, len), Stripes(expected), "{len} at {offset}");
         }
+    }
+
+    impl Sharing {
+        /// A range for somebody who does not stay in the line.
+        fn lock(self: &Arc<Self>, offset: u64, len: u64) -> Option<Lock> {
+            self.claim(offset, len).lock()
+        }
+    }
+
+    #[test]
+    fn who_came_first_is_served_first() {
+        let sharing = sharing();
+        let small = sharing.lock(0, 512).unwrap();
+        let (large, late) = (sharing.claim(0, 1 << 30), sharing.claim(131_072, 512));
+        assert!(large.lock().is_none() && late.lock().is_none(), "who wants much is not overtaken");
+        let given_up = sharing.claim(0, 512);
+        drop(small);
+        assert!(late.lock().is_none() && given_up.lock().is_none());
+        let lock = large.lock().expect("it is its turn");
+        assert!(large.lock().is_none(), "once");
+        assert!(late.lock().is_none());
+        drop((lock, large, given_up));
+        assert!(late.lock().is_some());
+        assert!(sharing.lock(131_072, 512).is_some(), "the line is empty again");
     }
 
     #[test]

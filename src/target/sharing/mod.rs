@@ -74,6 +74,8 @@ struct State {
     nexuses: HashSet<Nexus>,
     /// What tokens stand for that are in use.
     watched: Vec<Weak<Rod>>,
+    /// Who wants a range of it for himself.
+    line: fence::Line,
     /// All that have ever served a controller that shows it: they may have operations of former lives.
     reactors: Vec<Handle<Message>>,
 }
