@@ -1,4 +1,4 @@
-//! Mode pages that a guest saves: they are in force at the next start, however the target ended, and for its own port alone.
+//! Mode pages that a guest saves: they hold for all who share the disk, and are in force at the next start, however the target ended.
 
 mod common;
 
@@ -46,33 +46,35 @@ fn save_off() -> Command {
 }
 
 #[test]
-fn what_is_saved_outlives_the_target_at_its_own_port() {
+fn what_is_saved_holds_for_all_and_outlives_the_target() {
     let dir = directory();
     image(dir.path(), "disk.img", 1 << 20);
     let (target, [mut a, mut b]) = start(&dir, &[]);
     assert_eq!([CURRENT, DEFAULT, SAVED].map(|control| caching(&mut a, control)), [ON, ON, ON]);
     good(&mut a, &save_off());
     assert_eq!([CURRENT, DEFAULT, SAVED].map(|control| caching(&mut a, control)), [OFF, ON, OFF]);
-    assert_eq!(caching(&mut b, SAVED), ON);
+    let told = b.execute(0, &Command::new(LUN, vec![0; 6])).unwrap();
+    assert_eq!(told.sense_code(), Some((6, 0x2a, 1)));
+    assert_eq!([CURRENT, DEFAULT, SAVED].map(|control| caching(&mut b, control)), [OFF, ON, OFF]);
     target.kill();
     drop((a, b));
 
     let (target, [mut a, mut b]) = start(&dir, &[]);
     assert_eq!([CURRENT, DEFAULT, SAVED].map(|control| caching(&mut a, control)), [OFF, ON, OFF]);
-    assert_eq!(caching(&mut b, CURRENT), ON);
+    assert_eq!(caching(&mut b, CURRENT), OFF);
     target.stop();
     drop((a, b));
 
     // A file that somebody has spoilt is not believed.
     let state = dir.path().join("state/annulus");
     let files: Vec<_> = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let modes: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "modes")).collect();
-    let mut image = std::fs::read(modes[0]).unwrap();
-    image[31] ^= 2;
-    std::fs::write(modes[0], image).unwrap();
+    let kept: Vec<_> = files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "unit")).collect();
+    let mut image = std::fs::read(kept[0]).unwrap();
+    image[19] ^= 2;
+    std::fs::write(kept[0], image).unwrap();
     let (target, [mut a, _b]) = start(&dir, &[]);
     assert_eq!(caching(&mut a, CURRENT), ON);
-    assert!(target.output().contains("mode pages that were saved in"));
+    assert!(target.output().contains("mode pages and names that were kept in"));
     target.stop();
 }
 

@@ -21,6 +21,10 @@ pub enum Attention {
     NexusLoss,
     /// COMMANDS CLEARED BY ANOTHER INITIATOR.
     CommandsCleared,
+    /// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED: another nexus has loaded the medium.
+    MediumChanged,
+    /// MODE PARAMETERS CHANGED, by another nexus.
+    ModeParametersChanged,
     /// RESERVATIONS PREEMPTED.
     ReservationsPreempted,
     /// RESERVATIONS RELEASED.
@@ -50,12 +54,14 @@ pub enum AttentionRule {
 }
 
 impl Attention {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::PowerOn,
         Self::HardReset,
         Self::LogicalUnitReset,
         Self::NexusLoss,
         Self::CommandsCleared,
+        Self::MediumChanged,
+        Self::ModeParametersChanged,
         Self::ReservationsPreempted,
         Self::ReservationsReleased,
         Self::RegistrationsPreempted,
@@ -81,6 +87,8 @@ impl Attention {
             Self::LogicalUnitReset => Asc::BUS_DEVICE_RESET_OCCURRED,
             Self::NexusLoss => Asc::NEXUS_LOSS_OCCURRED,
             Self::CommandsCleared => Asc::COMMANDS_CLEARED,
+            Self::MediumChanged => Asc::MEDIUM_MAY_HAVE_CHANGED,
+            Self::ModeParametersChanged => Asc::MODE_PARAMETERS_CHANGED,
             Self::ReservationsPreempted => Asc::RESERVATIONS_PREEMPTED,
             Self::ReservationsReleased => Asc::RESERVATIONS_RELEASED,
             Self::RegistrationsPreempted => Asc::REGISTRATIONS_PREEMPTED,
@@ -99,6 +107,11 @@ impl Attention {
     /// Whether the nexus, or the port that it was with, began anew.
     pub const fn ends_nexus(self) -> bool {
         matches!(self, Self::PowerOn | Self::HardReset | Self::NexusLoss)
+    }
+
+    /// Whether the port began anew, and with it whatever of a unit nobody else works with.
+    pub const fn is_port_start(self) -> bool {
+        matches!(self, Self::PowerOn | Self::HardReset)
     }
 
     /// Sense data that reports it.
@@ -192,8 +205,9 @@ mod tests {
     #[test]
     fn sense_of_each() {
         let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
-        let expected = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x2a09, 0x3807]
-            .map(|asc| (6, asc));
-        assert_eq!(codes, expected);
+        let resets = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2800, 0x2a01];
+        let others = [0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x2a09, 0x3807];
+        let expected: Vec<_> = [resets, others].concat().into_iter().map(|asc| (6, asc)).collect();
+        assert_eq!(codes[..], expected);
     }
 }

@@ -84,7 +84,7 @@ fn run_long(unit: &Unit, command: &Command, condition: &Condition<'_>, info: &In
                 task = task.background();
                 memory = vec![0; task.memory_len()];
             }
-            LongStep::Share(_) | LongStep::Save(_) => return,
+            LongStep::Share(_) => return,
             LongStep::Lock { offset, len } => assert!(info.contains(offset, len)),
             LongStep::Elsewhere(..) => panic!("there is nobody"),
             LongStep::Block(op, place) => {

@@ -1,6 +1,5 @@
 //! REPORT IDENTIFYING INFORMATION and SET IDENTIFYING INFORMATION (SPC-5): what a host calls a unit, kept for it.
 
-use super::query::Facts;
 use super::reply::Reply;
 use super::sense::Sense;
 
@@ -19,6 +18,31 @@ pub enum Identifying {
     Text,
 }
 
+/// What hosts have left with one unit: all that its ports share of that.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    name: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl Names {
+    /// What was left.
+    pub fn of(&self, kind: Identifying) -> &[u8] {
+        match kind {
+            Identifying::Name => &self.name,
+            Identifying::Text => &self.text,
+        }
+    }
+
+    /// SET IDENTIFYING INFORMATION, with a list no longer than [`Identifying::len_max`].
+    pub fn keep(&mut self, kind: Identifying, list: &[u8]) {
+        match kind {
+            Identifying::Name => self.name = list.to_vec(),
+            Identifying::Text => self.text = list.to_vec(),
+        }
+    }
+}
+
 /// REPORT IDENTIFYING INFORMATION.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportIdentifying {
@@ -32,7 +56,7 @@ pub struct ReportIdentifying {
 const SUPPORTED: u8 = 0x7f;
 
 impl Identifying {
-    const ALL: [Self; 2] = [Self::Name, Self::Text];
+    pub(super) const ALL: [Self; 2] = [Self::Name, Self::Text];
 
     /// INFORMATION TYPE.
     pub const fn code(self) -> u8 {
@@ -66,11 +90,10 @@ impl Identifying {
 }
 
 /// What was left, or what can be.
-pub(super) fn report(request: &ReportIdentifying, facts: &Facts<'_>, reply: &mut Reply) -> Result<(), Sense> {
+pub(super) fn report(request: &ReportIdentifying, names: &Names, reply: &mut Reply) -> Result<(), Sense> {
     reply.begin(request.allocation_length);
     let information = match Identifying::from_code(request.information_type) {
-        Some(Identifying::Name) => facts.name,
-        Some(Identifying::Text) => facts.text,
+        Some(kind) => names.of(kind),
         None if request.information_type == SUPPORTED => {
             reply.put(&[0, 0, 0, 4 * Identifying::ALL.len() as u8]);
             for kind in Identifying::ALL {
@@ -92,9 +115,12 @@ mod tests {
     use super::*;
 
     fn reported(information_type: u8, allocation_length: u32) -> Result<Vec<u8>, Sense> {
-        let facts = Facts { name: b"disk of vm7", text: b"boot\0", ..Facts::default() };
+        let mut names = Names::default();
+        names.keep(Identifying::Name, b"disk");
+        names.keep(Identifying::Text, b"boot\0");
+        names.keep(Identifying::Name, b"disk of vm7");
         let mut reply = Reply::new();
-        report(&ReportIdentifying { information_type, allocation_length }, &facts, &mut reply)?;
+        report(&ReportIdentifying { information_type, allocation_length }, &names, &mut reply)?;
         Ok(reply.as_bytes().to_vec())
     }
 
@@ -105,7 +131,7 @@ mod tests {
         assert_eq!(reported(2, 6), Ok(b"\0\0\0\x05bo".to_vec()));
         let mut reply = Reply::new();
         let request = ReportIdentifying { information_type: 0, allocation_length: 64 };
-        assert_eq!(report(&request, &Facts::default(), &mut reply), Ok(()));
+        assert_eq!(report(&request, &Names::default(), &mut reply), Ok(()));
         assert_eq!(reply.as_bytes(), [0; 4]);
     }
 

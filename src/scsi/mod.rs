@@ -34,6 +34,7 @@ mod diagnostics;
 mod hash;
 mod identifying;
 mod inquiry;
+mod kept;
 mod limits;
 mod log;
 mod logical_unit;
@@ -64,8 +65,9 @@ pub use command::{
 };
 pub use diagnostics::DiagnosticPage;
 pub use hindrance::{Hindrance, Work};
-pub use identifying::{Identifying, ReportIdentifying};
+pub use identifying::{Identifying, Names, ReportIdentifying};
 pub use identity::{Eui64, Identity, IdentityError, Naa, Port, parse_uuid};
+pub use kept::KeptUnit;
 pub use limits::Limits;
 pub use log::{IoStatistics, LogControl, LogSelect, LogSense, Statistics};
 pub use logical_unit::LogicalUnit;
@@ -75,7 +77,7 @@ pub use long::{
 };
 pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;
-pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues, SavedModes};
+pub use mode::{ModeChange, ModeSelect, ModeState, ModeValues};
 pub use opcodes::{SupportedOpcodes, TaskFunctions};
 pub use outcome::{Behind, BlockOp, Condition, Effect, Outcome, Step};
 pub use provisioning::Threshold;

@@ -9,13 +9,11 @@ use super::sense::Sense;
 use super::spec::{Asc, mode_page as code};
 
 mod pages;
-mod saved;
 mod select;
 mod state;
 
 use pages::{Page, pages};
 
-pub use saved::SavedModes;
 pub use select::ModeSelect;
 pub(super) use select::select;
 pub use state::{ModeChange, ModeState, ModeValues};

@@ -4,8 +4,7 @@ use bdev::{IoError, OpKind};
 
 use super::attention::Attention;
 use super::hindrance::Hindrance;
-use super::identifying::Identifying;
-use super::mode::{ModeChange, ModeState};
+use super::mode::ModeState;
 use super::query::Facts;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey, Status};
@@ -17,7 +16,7 @@ pub struct Condition<'a> {
     pub stopped: bool,
     /// PREVENT ALLOW MEDIUM REMOVAL keeps the medium in ([`Effect::Prevented`]).
     pub removal_prevented: bool,
-    /// What MODE SELECT has set ([`Effect::Mode`]).
+    /// What MODE SELECT has set ([`Demand::Mode`](super::Demand::Mode)).
     pub mode: ModeState,
     /// What keeps everybody from the medium.
     pub hindrance: Option<Hindrance>,
@@ -39,12 +38,8 @@ pub enum Effect {
     Ejected(bool),
     /// The medium has to stay in from now on, or not.
     Prevented(bool),
-    /// The mode pages change: [`ModeState::changed_by`].
-    Mode(ModeChange),
     /// The unit's clock shows this many milliseconds from now on: [`Clock::ahead_of`](super::Clock::ahead_of).
     Timestamp(u64),
-    /// What the task has in its memory, as many bytes as its data-out had, is kept: [`Facts`] brings it back.
-    Identifying(Identifying),
     /// The cache is written when the command has ended (IMMED): what then fails is a deferred error.
     Behind(Behind),
     /// A sanitize operation that has failed hinders nobody any more.

@@ -86,10 +86,6 @@ pub struct Facts<'a> {
     pub clock: Clock,
     /// What has been counted.
     pub statistics: Statistics,
-    /// What SET IDENTIFYING INFORMATION has left: a name that a host gave to the unit.
-    pub name: &'a [u8],
-    /// And a text about it.
-    pub text: &'a [u8],
     /// What it shares with the disk's other ports.
     pub shared: Option<&'a Shared>,
     /// Task management functions that whoever decodes them knows.
@@ -123,7 +119,7 @@ pub(super) fn answer(
             timestamp::report(&facts.clock, reply);
             Ok(())
         }
-        Query::Identifying(request) => identifying::report(&request, facts, reply),
+        Query::Identifying(request) => identifying::report(&request, &shared.names, reply),
         Query::PersistentIn { service_action, allocation_length } => {
             reply.begin(allocation_length.into());
             shared.registry.persistent_in(service_action, shared.keeps, reply)

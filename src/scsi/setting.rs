@@ -1,8 +1,8 @@
 //! Commands whose parameter list changes what a unit tells or how it behaves, and does nothing to the medium: MODE SELECT,
 //! LOG SELECT, SEND DIAGNOSTIC, SET TIMESTAMP and SET IDENTIFYING INFORMATION (SPC-5).
 //!
-//! Each is a [`LongTask`] of one step: the list is there, all of it is checked, and the change is the outcome's effect. Only what
-//! turns the write cache off has it written first, and what saves mode pages ends when they are kept.
+//! Each is a [`LongTask`] of one step: the list is there, all of it is checked, and the change is the outcome's effect, or a
+//! [`Demand`] where it holds for all ports. Only what turns the write cache off has it written first.
 
 use super::command::DataDirection;
 use super::diagnostics::{self, DiagnosticPage};
@@ -10,9 +10,10 @@ use super::identifying::Identifying;
 use super::log::{self, LogSelect};
 use super::logical_unit::LogicalUnit;
 use super::long::{Desk, LongStep, LongTask};
-use super::mode::{self, Medium, ModeSelect, ModeState, ModeValues};
+use super::mode::{self, Medium, ModeChange, ModeSelect, ModeState, ModeValues};
 use super::outcome::{BlockOp, Condition, Effect, Outcome};
 use super::sense::Sense;
+use super::sharing::Demand;
 use super::spec::Asc;
 use super::timestamp;
 
@@ -71,8 +72,8 @@ struct Change {
     setting: Setting,
     medium: Medium,
     mode: ModeState,
-    /// What it comes to once what the cache holds is on the medium.
-    after_flush: Option<Outcome>,
+    /// What it wants once what the cache holds is on the medium.
+    after_flush: Option<ModeChange>,
 }
 
 /// Begins a command, if its CDB is right.
@@ -97,32 +98,35 @@ pub(super) fn begin(
 
 impl Change {
     /// Whether writes have been cached until now and will not be any more: nobody asks then for those of before to be written.
-    fn ends_caching(&self, outcome: &Outcome) -> bool {
-        let Some(Effect::Mode(change)) = outcome.effect else { return false };
+    fn ends_caching(&self, change: ModeChange) -> bool {
         let is_off = |state: ModeState| state.current.has(ModeValues::WRITE_THROUGH);
         let has_cache = self.medium.write_back && !self.medium.read_only;
         has_cache && !is_off(self.mode) && is_off(self.mode.changed_by(change))
     }
 
     /// What comes of the list.
-    fn outcome(&self, list: &[u8]) -> Result<Outcome, Sense> {
-        match self.setting {
+    fn step(&mut self, list: &[u8]) -> Result<LongStep, Sense> {
+        Ok(match self.setting {
             Setting::Mode(select) => {
                 let change = mode::select(&self.medium, &select, self.mode, list)?;
-                Ok(Outcome::good_with(Effect::Mode(change)))
+                if self.ends_caching(change) {
+                    self.after_flush = Some(change);
+                    return Ok(LongStep::bare(BlockOp::FLUSH));
+                }
+                share(Demand::Mode(change))
             }
-            Setting::Log(select) => log::select(&select, list).map(|()| Outcome::GOOD),
-            Setting::Diagnostic(_) => diagnostics::send_page(list).map(|()| Outcome::GOOD),
-            Setting::Timestamp { .. } => Ok(match timestamp::parse_list(list)? {
-                Some(timestamp_ms) => Outcome::good_with(Effect::Timestamp(timestamp_ms)),
-                None => Outcome::GOOD,
-            }),
+            Setting::Log(select) => log::select(&select, list).map(|()| LongStep::GOOD)?,
+            Setting::Diagnostic(_) => diagnostics::send_page(list).map(|()| LongStep::GOOD)?,
+            Setting::Timestamp { .. } => match timestamp::parse_list(list)? {
+                Some(timestamp_ms) => LongStep::Done(Outcome::good_with(Effect::Timestamp(timestamp_ms))),
+                None => LongStep::GOOD,
+            },
             Setting::Identifying { information_type, .. } => {
                 let kind = Identifying::from_code(information_type).ok_or(Sense::illegal(Asc::INVALID_FIELD_IN_CDB))?;
                 kind.check(list)?;
-                Ok(Outcome::good_with(Effect::Identifying(kind)))
+                share(Demand::Identifying(kind, list.to_vec()))
             }
-        }
+        })
     }
 }
 
@@ -136,26 +140,17 @@ impl LongTask for Change {
     }
 
     fn next(&mut self, desk: &mut Desk<'_>) -> LongStep {
-        if let Some(outcome) = self.after_flush {
-            return end(outcome);
+        if let Some(change) = self.after_flush {
+            return share(Demand::Mode(change));
         }
         let list = &mut desk.memory[..self.setting.list_len()];
         desk.data.take(0, list);
-        let outcome = self.outcome(list).unwrap_or_else(Outcome::check);
-        if self.ends_caching(&outcome) {
-            self.after_flush = Some(outcome);
-            return LongStep::bare(BlockOp::FLUSH);
-        }
-        end(outcome)
+        self.step(list).unwrap_or_else(LongStep::from)
     }
 }
 
-/// The last step: what a MODE SELECT saves has to be kept before the command ends.
-fn end(outcome: Outcome) -> LongStep {
-    match outcome.effect {
-        Some(Effect::Mode(change)) if change.is_saved() => LongStep::Save(change),
-        _ => LongStep::Done(outcome),
-    }
+fn share(demand: Demand) -> LongStep {
+    LongStep::Share(Box::new(demand))
 }
 
 #[cfg(test)]

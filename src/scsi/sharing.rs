@@ -1,5 +1,5 @@
 //! What the ports and initiators of a disk share, and the commands that change it: PERSISTENT RESERVE OUT, RESERVE and
-//! RELEASE (6) and (10), SET TARGET PORT GROUPS (SPC-5).
+//! RELEASE (6) and (10), SET TARGET PORT GROUPS (SPC-5). What MODE SELECT and SET IDENTIFYING INFORMATION change is shared, too.
 //!
 //! Each is a [`LongTask`] of one step: its parameter list is read and checked as far as it can be alone, and becomes a
 //! [`Demand`]. The caller has one [`Shared`] for each disk, carries demands out one after the other, and ends the command
@@ -8,8 +8,11 @@
 use bdev::{Health, Space};
 
 use super::command::DataDirection;
+use super::identifying::{Identifying, Names};
 use super::identity::Port;
+use super::kept::KeptUnit;
 use super::long::{Desk, LongStep, LongTask};
+use super::mode::{ModeChange, ModeState};
 use super::outcome::Outcome;
 use super::port_groups::{PortGroups, SET_LIST_LEN_MAX};
 use super::reservations::{Changes, Nexus, OutAction, OutParameters, Refusal, Registry};
@@ -67,6 +70,10 @@ pub enum Demand {
     Release,
     /// SET TARGET PORT GROUPS with this parameter list.
     PortGroups(Vec<u8>),
+    /// MODE SELECT.
+    Mode(ModeChange),
+    /// SET IDENTIFYING INFORMATION with this parameter list.
+    Identifying(Identifying, Vec<u8>),
 }
 
 /// All that the ports and initiators of one disk share.
@@ -78,7 +85,13 @@ pub struct Shared {
     pub groups: PortGroups,
     /// Its ports, ascending by their relative identifiers.
     pub ports: Vec<Port>,
-    /// There is a place where reservations outlive a loss of power.
+    /// Mode pages.
+    pub mode: ModeState,
+    /// What hosts call the disk.
+    pub names: Names,
+    /// How often it was started after it had been stopped.
+    pub start_stop_cycles: u32,
+    /// There is a place where reservations, mode pages and names outlive a loss of power.
     pub keeps: bool,
     /// How much space there was when somebody looked last.
     pub space: Option<Space>,
@@ -93,6 +106,10 @@ pub struct Consequences {
     pub changes: Changes,
     /// Port groups that have another state now.
     pub groups: Vec<u16>,
+    /// Mode pages have other values now: whoever did not change them is told.
+    pub modes: bool,
+    /// What [`kept`](Shared::kept) gives is to be kept over a loss of power.
+    pub keep: bool,
 }
 
 impl Shared {
@@ -101,26 +118,47 @@ impl Shared {
     /// # Errors
     /// [`Refusal`]: then nothing has changed.
     pub fn carry_out(&mut self, nexus: Nexus, demand: &Demand) -> Result<Consequences, Refusal> {
-        let (changes, groups) = match demand {
+        Ok(match demand {
             Demand::Persistent(action, parameters) => {
                 if parameters.aptpl && !self.keeps {
                     let byte = if *action == OutAction::RegisterAndMove { 17 } else { 20 };
                     return Err(Sense::invalid_parameter(byte, Some(0)).into());
                 }
                 let ports: Vec<_> = self.ports.iter().map(|port| port.relative).collect();
-                (self.registry.persistent_out(nexus, *action, parameters, &ports)?, Vec::new())
+                let changes = self.registry.persistent_out(nexus, *action, parameters, &ports)?;
+                Consequences { changes, ..Consequences::default() }
             }
             Demand::Reserve => {
                 self.registry.reserve_unit(nexus)?;
-                Default::default()
+                Consequences::default()
             }
             Demand::Release => {
                 self.registry.release_unit(nexus)?;
-                Default::default()
+                Consequences::default()
             }
-            Demand::PortGroups(list) => (Changes::default(), self.groups.set_by_initiator(list)?),
-        };
-        Ok(Consequences { changes, groups })
+            Demand::PortGroups(list) => {
+                Consequences { groups: self.groups.set_by_initiator(list)?, ..Consequences::default() }
+            }
+            Demand::Mode(change) => {
+                let before = self.mode;
+                self.mode = before.changed_by(*change);
+                Consequences { modes: self.mode != before, keep: change.is_saved(), ..Consequences::default() }
+            }
+            Demand::Identifying(kind, list) => {
+                self.names.keep(*kind, list);
+                Consequences { keep: self.keeps, ..Consequences::default() }
+            }
+        })
+    }
+
+    /// What outlives a loss of power, reservations apart.
+    pub fn kept(&self) -> KeptUnit {
+        KeptUnit { mode: self.mode.restored(), names: self.names.clone() }
+    }
+
+    /// The unit was reset: mode pages are as they were saved.
+    pub fn restore_modes(&mut self) {
+        self.mode = self.mode.restored();
     }
 }
 

@@ -296,6 +296,8 @@ impl Asc {
     pub const SOFTWARE_WRITE_PROTECTED: Self = Self(0x2702);
     /// SPACE ALLOCATION FAILED WRITE PROTECT.
     pub const SPACE_ALLOCATION_FAILED: Self = Self(0x2707);
+    /// NOT READY TO READY CHANGE, MEDIUM MAY HAVE CHANGED.
+    pub const MEDIUM_MAY_HAVE_CHANGED: Self = Self(0x2800);
     /// POWER ON OCCURRED.
     pub const POWER_ON_OCCURRED: Self = Self(0x2901);
     /// SCSI BUS RESET OCCURRED, which SAM-5 calls a hard reset.
@@ -304,6 +306,8 @@ impl Asc {
     pub const BUS_DEVICE_RESET_OCCURRED: Self = Self(0x2903);
     /// I_T NEXUS LOSS OCCURRED.
     pub const NEXUS_LOSS_OCCURRED: Self = Self(0x2907);
+    /// MODE PARAMETERS CHANGED.
+    pub const MODE_PARAMETERS_CHANGED: Self = Self(0x2a01);
     /// RESERVATIONS PREEMPTED.
     pub const RESERVATIONS_PREEMPTED: Self = Self(0x2a03);
     /// RESERVATIONS RELEASED.

@@ -84,12 +84,12 @@ fn extended_inquiry(unit: &LogicalUnit, reply: &mut Reply) {
     reply.put(&page);
 }
 
-/// Each target port has its own copy of all pages.
+/// The ports of a disk share its pages, and no other logical unit has them.
 fn mode_page_policy(_: &LogicalUnit, reply: &mut Reply) {
     const ALL_PAGES: u8 = 0x3f;
     const ALL_SUBPAGES: u8 = 0xff;
-    const PER_TARGET_PORT: u8 = 0x01;
-    reply.put(&[ALL_PAGES, ALL_SUBPAGES, PER_TARGET_PORT, 0]);
+    const SHARED: u8 = 0x00;
+    reply.put(&[ALL_PAGES, ALL_SUBPAGES, SHARED, 0]);
 }
 
 /// Blocks can be read right after SANITIZE with BLOCK ERASE (WABEREQ), and there is no CRYPTOGRAPHIC ERASE.

@@ -308,6 +308,7 @@ impl Controller {
     fn retire_since(&mut self, began: Instant) {
         self.start_pending = false;
         self.adapter.news.close();
+        self.adapter.luns().port.end();
         let give_up = began + REST_MAX;
         let gates = self.live.take().map_or(Vec::new(), Live::retire);
         self.retired.extend(gates.into_iter().map(|gate| Retired { gate, give_up }));

@@ -159,7 +159,13 @@ impl Disk {
     /// The same with a place for what outlives a loss of power.
     #[cfg(test)]
     pub(crate) fn keeping(bdev: Arc<dyn Bdev>, index: DiskIndex, store: Option<Arc<Store>>) -> Self {
-        let config = Arc::new(DiskConfig::parse("null:size=1M").expect("a legal disk"));
+        Self::described("null:size=1M", bdev, index, store)
+    }
+
+    /// The same with these keys beside its device.
+    #[cfg(test)]
+    pub(crate) fn described(text: &str, bdev: Arc<dyn Bdev>, index: DiskIndex, store: Option<Arc<Store>>) -> Self {
+        let config = Arc::new(DiskConfig::parse(text).expect("a legal disk"));
         let identity = Identity::derive(&format!("disk {}", index.0));
         let (clerk, own) = super::sharing::clerk::Clerk::new();
         let sharing = Office::new(clerk, store).sharing(identity.naa());

@@ -272,11 +272,7 @@ impl Job {
                 self.disk.hold.held().hindrance = Some(Hindrance::During(self.work, self.task.progress()));
             }
             LongStep::Done(outcome) => self.end(outcome),
-            LongStep::Lock { .. }
-            | LongStep::Elsewhere(..)
-            | LongStep::Background(_)
-            | LongStep::Share(_)
-            | LongStep::Save(_) => {
+            LongStep::Lock { .. } | LongStep::Elsewhere(..) | LongStep::Background(_) | LongStep::Share(_) => {
                 unreachable!("nobody else is there")
             }
         }

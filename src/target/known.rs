@@ -125,6 +125,7 @@ mod tests {
 
     use super::super::disk::Disk;
     use super::super::lun_map::Placement;
+    use super::super::standing::UnitState;
     use super::*;
     use crate::scsi::Attention;
     use crate::virtio_scsi::Address;
@@ -197,9 +198,9 @@ mod tests {
         };
         assert!(starts(lun) && starts(other));
         let standing = &map.entry(map.find(at(0, 0)).unwrap()).standing;
-        standing.set_stopped(true);
+        standing.set_unit(UnitState { stopped: true, ..UnitState::default() });
         assert!(!starts(lun) && !starts(lun) && starts(other));
-        standing.set_stopped(false);
+        standing.set_unit(UnitState::default());
         assert!(starts(lun));
         standing.raise(Attention::CapacityChanged);
         assert!(!starts(lun) && standing.take_attention().is_some() && starts(lun));

@@ -165,12 +165,6 @@ impl Long {
         self.space.is_some()
     }
 
-    /// Its memory.
-    fn memory(&mut self) -> &[u8] {
-        let len = self.task.memory_len();
-        &self.space.as_mut().expect("it has its memory").bytes()[..len]
-    }
-
     /// Gets its range, if nobody has it, and nobody has an operation there any more.
     fn take_lock(&mut self, offset: u64, len: u64) -> bool {
         if self.lock.is_none() {
@@ -296,13 +290,6 @@ impl RequestQueue {
             Some(LongStep::Share(demand)) => {
                 let nexus = self.queue.luns.port.nexus;
                 long.ticket = Some(long.disk.sharing.ask(nexus, demand));
-                long.wants = Wants::Answer;
-                return false;
-            }
-            Some(LongStep::Save(change)) => {
-                let luns = &self.queue.luns;
-                let standing = luns.entry(self.slots.get(slot).entry).standing.clone();
-                long.ticket = Some(long.disk.sharing.save_mode(luns.port.nexus, standing, change));
                 long.wants = Wants::Answer;
                 return false;
             }

@@ -131,9 +131,6 @@ impl LunMap {
         }
         let standing = Arc::new(Standing::new(self.port.stir.clone()));
         let entry = self.entry_of(disk.clone(), address, standing);
-        if let Some(saved) = disk.sharing.saved_mode(self.port.nexus) {
-            entry.standing.update_mode(|_| saved);
-        }
         disk.sharing.join(&self.port, address, &entry.standing);
         let index = self.put(entry);
         let target = self.targets[number].as_mut().expect("made above");
@@ -289,14 +286,14 @@ impl LunMap {
         self.targets.len().saturating_sub(1) as u8
     }
 
-    /// Raises `attention` at every logical unit for which `concerns` holds. With the nexus, or its port, goes what RESERVE (6)
-    /// gave it.
+    /// Raises `attention` at every logical unit for which `concerns` holds. With the nexus, or its port, goes what it had of what
+    /// the disk's ports share.
     pub(crate) fn raise(&self, attention: Attention, concerns: impl Fn(Address) -> bool) {
         for (_, index) in self.addressed().filter(|&(address, _)| concerns(address)) {
             let entry = self.entry(index);
             entry.standing.raise(attention);
             if let Some(disk) = entry.disk.as_ref().filter(|_| attention.ends_nexus()) {
-                disk.sharing.nexus_lost(self.port.nexus);
+                disk.sharing.nexus_lost(&self.port, &entry.standing, attention);
             }
         }
     }

@@ -1,6 +1,6 @@
-//! What the driver's nexus with a logical unit has for itself: unit attentions, whether it stopped the unit, what it set with
-//! MODE SELECT, and what reservations and its port let it do. Each controller has its own, also where several share the disk:
-//! one guest must not take it from the others.
+//! What a driver's nexus has with a logical unit. Some of that is its own: unit attentions, and what reservations and its port let
+//! it do. The rest holds for all who share the disk, each of whom has a copy: mode pages, and whether the unit is stopped, its
+//! medium out, or kept in ([`UnitState`], which [`sharing`](super::sharing) writes).
 //!
 //! All that a usual command has to know of it is in one atomic, which is zero where nothing stands in its way.
 
@@ -27,6 +27,19 @@ pub(crate) struct Standing {
     aca: Mutex<Option<Aca>>,
     pub(crate) notes: Notes,
     stir: Arc<Stir>,
+}
+
+/// What holds for a logical unit at all its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct UnitState {
+    /// What MODE SELECT has set.
+    pub(crate) mode: ModeState,
+    /// START STOP UNIT has stopped it.
+    pub(crate) stopped: bool,
+    /// The medium is out.
+    pub(crate) ejected: bool,
+    /// The medium has to stay in: PREVENT ALLOW MEDIUM REMOVAL.
+    pub(crate) prevented: bool,
 }
 
 /// What the driver has not been told yet.
@@ -83,6 +96,9 @@ const WATCHED: u64 = 1 << 52;
 const FENCED: u64 = 1 << 51;
 /// All that is no [`ModeState`].
 const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED | WATCHED | FENCED;
+
+/// What is a [`UnitState`].
+const UNIT: u64 = !OWN | STOPPED | EJECTED | PREVENTED;
 
 /// What keeps a command off the short way, of all that is in the state: modes that are saved do not.
 const UNUSUAL: u64 = OWN & !PREVENTED | u32::MAX as u64;
@@ -252,24 +268,16 @@ impl Standing {
         ModeState::from_bits(self.bits())
     }
 
-    /// MODE SELECT, or what undoes it.
-    pub(crate) fn update_mode(&self, change: impl Fn(ModeState) -> ModeState) {
-        self.change(|bits| change(ModeState::from_bits(bits)).to_bits() | bits & OWN);
+    /// What holds for the unit at all its ports from now on.
+    pub(crate) fn set_unit(&self, unit: UnitState) {
+        let flag = |set, bit| if set { bit } else { 0 };
+        let flags = flag(unit.stopped, STOPPED) | flag(unit.ejected, EJECTED) | flag(unit.prevented, PREVENTED);
+        self.put(UNIT, unit.mode.to_bits() | flags);
     }
 
     #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.bits() & STOPPED != 0
-    }
-
-    /// Stops the unit, or starts it. Whether that is a change.
-    pub(crate) fn set_stopped(&self, stopped: bool) -> bool {
-        let before = self.change(|bits| if stopped { bits | STOPPED } else { bits & !STOPPED });
-        let was_stopped = before & STOPPED != 0;
-        if !stopped && was_stopped {
-            self.notes.count_start();
-        }
-        stopped != was_stopped
     }
 
     /// Whether something keeps commands from the medium.
@@ -285,20 +293,10 @@ impl Standing {
         disk.hold.hindrance(asker).or(is_out.then_some(Hindrance::NoMedium))
     }
 
-    /// The medium goes out; or it comes in, and the unit starts. Whether the medium has moved.
-    pub(crate) fn set_ejected(&self, ejected: bool) -> bool {
-        let before = self.change(|bits| if ejected { bits | EJECTED } else { bits & !(EJECTED | STOPPED) });
-        ejected != (before & EJECTED != 0)
-    }
-
     /// Whether the medium has to stay in.
     #[inline]
     pub(crate) fn is_prevented(&self) -> bool {
         self.bits() & PREVENTED != 0
-    }
-
-    pub(crate) fn set_prevented(&self, prevented: bool) {
-        self.put(PREVENTED, if prevented { PREVENTED } else { 0 });
     }
 
     pub(crate) fn set_hindered(&self, hindered: bool) {
@@ -353,24 +351,19 @@ impl Standing {
         });
     }
 
-    /// Adds an attention. A unit that was reset is a started one, with the mode pages that were saved; an auto contingent
-    /// allegiance ends with its nexus, too, and nobody asks for the errors of what was before.
+    /// Adds an attention. With a reset, and with its nexus, an auto contingent allegiance ends, and nobody asks for the errors of
+    /// what was before.
     pub(crate) fn raise(&self, attention: Attention) {
         if attention.is_new_start() {
             self.clear_aca();
-            self.set_prevented(false);
             self.notes.copies.forget_ended();
         }
-        if matches!(attention, Attention::PowerOn | Attention::HardReset) {
-            // A guest that starts anew finds its disk.
-            self.set_ejected(false);
+        if attention.is_port_start() {
             self.notes.subscribe(0);
             // A token outlives the reset of a unit, and the nexus.
             self.notes.rods.cancel_all();
         }
         if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
-            self.set_stopped(false);
-            self.update_mode(ModeState::restored);
             self.notes.reset();
         }
         self.take(|untold| {

@@ -3,7 +3,7 @@
 //! The relative identifier of the port is the controller's number, from 1; the initiator port has an address that is a hash
 //! of the controller's socket path. So whoever comes back to the same socket, after a restart too, is the same initiator.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reactor::{Handle, Pass};
@@ -33,6 +33,8 @@ pub(crate) struct TargetPort {
     reactors: Arc<[Handle<Message>]>,
     /// The one that began last.
     life: Mutex<Option<Life>>,
+    /// It has not ended.
+    is_live: AtomicBool,
 }
 
 impl TargetPort {
@@ -40,8 +42,8 @@ impl TargetPort {
     pub(crate) fn new(port: Port, name: &str, access: AccessState, reactors: Arc<[Handle<Message>]>) -> Self {
         let nexus = Nexus { initiator: SasAddress::derive(name), port: port.relative };
         let access = AtomicU8::new(access as u8);
-        let (stir, news, life) = (Arc::default(), Arc::default(), Mutex::default());
-        Self { port, nexus, access, stir, news, reactors, life }
+        let (stir, news, life, is_live) = (Arc::default(), Arc::default(), Mutex::default(), AtomicBool::default());
+        Self { port, nexus, access, stir, news, reactors, life, is_live }
     }
 
     /// The port `relative` of a test without reactors.
@@ -64,6 +66,17 @@ impl TargetPort {
     /// The device of this port begins another life.
     pub(crate) fn begin(&self, life: Life) {
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = Some(life);
+        self.is_live.store(true, Ordering::Release);
+    }
+
+    /// That life comes to its end.
+    pub(crate) fn end(&self) {
+        self.is_live.store(false, Ordering::Release);
+    }
+
+    /// Whether there is a driver at work.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_live.load(Ordering::Acquire)
     }
 
     /// Those that serve its queues.

@@ -19,7 +19,7 @@ use bdev::IoError;
 use super::command::{Be24, BufferAccess, ByteCheck, Command, DataDirection, RangeCommand, RangeFlags};
 use super::hindrance::Work;
 use super::logical_unit::{LogicalUnit, SOFTWARE_WRITE_PROTECTED, STOPPED};
-use super::mode::{ModeChange, ModeValues};
+use super::mode::ModeValues;
 use super::outcome::{BlockOp, Condition, Outcome};
 use super::query::Query;
 use super::sense::Sense;
@@ -222,8 +222,6 @@ pub enum LongStep {
     Background(Background),
     /// Have this demand carried out on what the disk's ports share: the command ends with what comes of it.
     Share(Box<Demand>),
-    /// Have mode pages changed and kept over a loss of power: the command ends with what comes of it.
-    Save(ModeChange),
     /// Nothing: it has ended.
     Done(Outcome),
 }
@@ -255,7 +253,7 @@ pub enum OpMemory {
 
 impl LongStep {
     /// The command has succeeded.
-    const GOOD: Self = Self::Done(Outcome::GOOD);
+    pub(super) const GOOD: Self = Self::Done(Outcome::GOOD);
 
     /// An operation that has no memory.
     pub(super) const fn bare(op: BlockOp) -> Self {

@@ -6,9 +6,9 @@ use bdev::{Extent, Info, IoError, OpKind, Provision};
 
 use crate::scsi::testing::{disk, info};
 use crate::scsi::{
-    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Demand, Designator, Desk, Effect, Found,
-    LogicalUnit, LongStep, LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Port, Reply, Rod, Sense, Status,
-    Step, TOKEN_LEN, Work, decode,
+    Background, BlockOp, Command, Condition, DataBuffer, DataDirection, Demand, Designator, Desk, Found, LogicalUnit,
+    LongStep, LongTask, Neighbour, Neighbours, OpMemory, Outcome, Place, Port, Reply, Rod, Sense, Status, Step,
+    TOKEN_LEN, Work, decode,
 };
 
 /// Steps after which a command that has not ended is broken.
@@ -180,10 +180,6 @@ impl Rig {
                 LongStep::Share(demand) => {
                     self.demands.push(*demand);
                     return Ended { outcome: Outcome::GOOD, data_in: data.given };
-                }
-                // The caller keeps it, and then it is as if it were the outcome's.
-                LongStep::Save(change) => {
-                    return Ended { outcome: Outcome::good_with(Effect::Mode(change)), data_in: data.given };
                 }
                 LongStep::Lock { offset, len } => {
                     self.locks.push((offset, len));

@@ -130,6 +130,7 @@ impl ModeChange {
     }
 
     /// Whether it would change nothing of `state`.
+    #[cfg(test)]
     pub fn is_idle(&self, state: ModeState) -> bool {
         state.changed_by(*self) == state
     }

@@ -1,8 +1,8 @@
 //! What MODE SELECT can change, as a value that the caller keeps for each logical unit and hands in with each command.
 //!
 //! The state is as small as what can be changed, and all zeros is the state that a disk starts with, so that it fits an
-//! atomic of 64 bits and a command pays one load for it. Each target port has a state of its own (mode page policy "per
-//! target port"): what one guest sets does not reach the others that share its disk.
+//! atomic of 64 bits and a command pays one load for it. The ports of a disk share one (mode page policy "shared"): what one
+//! guest sets holds for all that share its disk.
 
 /// Values of the mode pages that differ from the defaults: a set of flags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]

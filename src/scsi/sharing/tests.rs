@@ -1,4 +1,5 @@
 use super::*;
+use crate::scsi::ModeValues;
 use crate::scsi::long::testing::Rig;
 use crate::scsi::reservations::{Rights, SasAddress};
 
@@ -69,6 +70,31 @@ fn demands_are_carried_out() {
     assert_eq!(shared.carry_out(other, &Demand::Reserve), Err(Refusal::Conflict));
     let set = Demand::PortGroups(vec![0, 0, 0, 0, 2, 0, 0, 1]);
     assert_eq!(shared.carry_out(NEXUS, &set).unwrap().groups, [1]);
+}
+
+#[test]
+fn mode_pages_are_changed_saved_and_restored() {
+    let mut shared = shared(true);
+    let change = |values, save| Demand::Mode(ModeChange::of(ModeValues::SWP.and(ModeValues::TAS), values, save));
+    let swp = shared.carry_out(NEXUS, &change(ModeValues::SWP, false)).unwrap();
+    assert_eq!((swp.modes, swp.keep, shared.mode.current), (true, false, ModeValues::SWP));
+    assert_eq!(shared.carry_out(NEXUS, &change(ModeValues::SWP, false)), Ok(Consequences::default()), "as it was");
+    let saved = shared.carry_out(NEXUS, &change(ModeValues::TAS, true)).unwrap();
+    assert_eq!((saved.modes, saved.keep, shared.kept().mode), (true, true, shared.mode));
+    shared.carry_out(NEXUS, &change(ModeValues::SWP, false)).unwrap();
+    assert_eq!(shared.kept().mode.current, ModeValues::TAS);
+    shared.restore_modes();
+    assert_eq!(shared.mode.current, ModeValues::TAS);
+}
+
+#[test]
+fn names_are_kept_where_there_is_a_place() {
+    let set = Demand::Identifying(Identifying::Text, b"boot\0".to_vec());
+    for keeps in [false, true] {
+        let mut shared = shared(keeps);
+        assert_eq!(shared.carry_out(NEXUS, &set), Ok(Consequences { keep: keeps, ..Consequences::default() }));
+        assert_eq!(shared.kept().names.of(Identifying::Text), b"boot\0");
+    }
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn extended_inquiry() {
 
 #[test]
 fn mode_page_policy() {
-    assert_eq!(vpd(&disk(&info()), 0x87), [0, 0x87, 0, 4, 0x3f, 0xff, 0x01, 0]);
+    assert_eq!(vpd(&disk(&info()), 0x87), [0, 0x87, 0, 4, 0x3f, 0xff, 0x00, 0]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! How a long command ends, and what of its memory is kept.
+//! How a long command ends.
 
 use super::Wants;
-use crate::scsi::{Effect, Outcome};
+use crate::scsi::Outcome;
 use crate::target::request_queue::RequestQueue;
 use crate::target::tag::SlotIndex;
 
@@ -18,10 +18,6 @@ impl RequestQueue {
     /// The command has ended.
     pub(super) fn end_long(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
-        if let Some(Effect::Identifying(kind)) = outcome.effect {
-            let entry = self.queue.luns.entry(self.slots.get(slot).entry);
-            entry.standing.notes.keep(kind, self.longs.get(slot).memory());
-        }
         self.longs.forget(slot);
         self.apply(slot, outcome);
         self.end(slot, outcome, used);

@@ -9,19 +9,6 @@ fn shared_disk() -> [LunMap; 2] {
 }
 
 #[test]
-fn a_unit_that_one_guest_stops_runs_for_the_others_and_again_after_a_reset() {
-    let [a, b] = shared_disk();
-    let (a, b) = (a.entry(a.find(AT).unwrap()), b.entry(b.find(AT).unwrap()));
-    let (a, b) = (&a.standing, &b.standing);
-    a.set_stopped(true);
-    assert!(a.is_stopped() && !b.is_stopped());
-    a.raise(Attention::NexusLoss);
-    assert!(a.is_stopped());
-    a.raise(Attention::HardReset);
-    assert!(!a.is_stopped());
-}
-
-#[test]
 fn missing_units_and_targets_are_told_apart() {
     let [map, _] = shared_disk();
     assert!(map.find(Address { target: 0, lun: 0 }).is_none());

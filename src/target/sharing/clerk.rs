@@ -8,9 +8,8 @@ use std::time::Duration;
 use reactor::Gate;
 
 use crate::scsi::reservations::Nexus;
-use crate::scsi::{Demand, ModeChange, Outcome};
+use crate::scsi::{Demand, Outcome};
 
-use super::super::standing::Standing;
 use super::super::ticket::Ticket;
 use super::Sharing;
 
@@ -28,19 +27,6 @@ pub(crate) enum Order {
         nexus: Nexus,
         /// What.
         demand: Box<Demand>,
-        /// Where the answer is waited for, unless it is given up.
-        ticket: Ticket,
-    },
-    /// Change mode pages of a target port, and keep them.
-    SaveMode {
-        /// Of which disk.
-        sharing: Arc<Sharing>,
-        /// Who wants it.
-        nexus: Nexus,
-        /// Where they are.
-        standing: Arc<Standing>,
-        /// What.
-        change: ModeChange,
         /// Where the answer is waited for, unless it is given up.
         ticket: Ticket,
     },
@@ -63,7 +49,7 @@ impl Order {
     /// Whether it is wanted still. If it is, whoever ends its command from now on waits until it is done.
     fn begin(&self) -> bool {
         match self {
-            Self::Change { ticket, .. } | Self::SaveMode { ticket, .. } => ticket.begin(),
+            Self::Change { ticket, .. } => ticket.begin(),
             Self::Stop => true,
         }
     }
@@ -133,11 +119,6 @@ impl Clerk {
                     Ok(gate) => self.open.push((gate, ticket)),
                     Err(outcome) => ticket.settle(outcome),
                 }
-            }
-            Order::SaveMode { sharing, nexus, standing, change, ticket } => {
-                let saved = sharing.carry_out_save(nexus, &standing, change);
-                ticket.done();
-                ticket.settle(saved.map_or_else(|outcome| outcome, |()| Outcome::GOOD));
             }
             Order::Stop => {}
         }

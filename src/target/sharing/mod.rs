@@ -1,24 +1,21 @@
-//! What the controllers that show one disk share of it: its reservations, its port groups, and who they are.
+//! What the controllers that show one disk share of it: its reservations, its port groups, its mode pages, what hosts call it,
+//! whether it runs, and who they are.
 //!
 //! Locked by cold commands alone. READ and WRITE look at what each nexus may do in its own [`Standing`], which is written
 //! here before a command that changed it is answered. Changes are carried out one after the other by the [`clerk`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use reactor::{Gate, Handle};
+use reactor::Gate;
 
 use crate::scsi::port_groups::AccessState;
-use crate::scsi::reservations::{Changes, Nexus, Registry};
-use crate::scsi::{
-    Asc, Attention, Consequences, Demand, ModeChange, ModeState, Naa, Outcome, Rod, SavedModes, Sense, SenseKey, Shared,
-};
+use crate::scsi::reservations::{Nexus, Registry};
+use crate::scsi::{Asc, Attention, Consequences, Demand, KeptUnit, Naa, Outcome, Sense, SenseKey, Shared};
 use crate::virtio_scsi::Address;
 
-use super::message::Message;
-use super::news::event_of;
 use super::slots::Verdict;
 use super::standing::Standing;
 use super::target_port::TargetPort;
@@ -26,12 +23,15 @@ use super::ticket::Ticket;
 
 pub(crate) mod clerk;
 pub(crate) mod fence;
+mod state;
 pub(crate) mod store;
 pub(crate) mod surveyor;
+mod unit;
 mod watch;
 
 use clerk::Order;
 use fence::Fence;
+use state::{Member, State};
 use store::Store;
 use surveyor::Gauge;
 
@@ -58,38 +58,10 @@ pub(crate) struct Sharing {
     clerk: Sender<Order>,
     store: Option<Arc<Store>>,
     state: Mutex<State>,
-    /// What its ports have saved of their mode pages.
-    modes: Mutex<SavedModes>,
     gauge: Gauge,
     /// Until when tokens are watched that stand for its blocks, by the host's clock; 0 if there are none.
     watched_until_ms: AtomicU64,
     fence: Fence,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    shared: Shared,
-    members: Vec<Member>,
-    /// Those of the members when somebody looked last.
-    nexuses: HashSet<Nexus>,
-    /// What tokens stand for that are in use.
-    watched: Vec<Weak<Rod>>,
-    /// Who wants a range of it for himself.
-    line: fence::Line,
-    /// All that have ever served a controller that shows it: they may have operations of former lives.
-    reactors: Vec<Handle<Message>>,
-}
-
-/// A logical unit of a controller that is this disk.
-#[derive(Debug)]
-struct Member {
-    port: Arc<TargetPort>,
-    address: Address,
-    standing: Weak<Standing>,
-    /// It was told that space runs short, which still is so.
-    is_warned: bool,
-    /// No address leads to it any more, but requests may be on it.
-    is_parting: bool,
 }
 
 /// A logical unit whose commands are to end.
@@ -112,12 +84,12 @@ impl Office {
             return same;
         }
         let registry = self.store.as_ref().map_or_else(Registry::default, |store| store.load(naa));
-        let shared = Shared { registry, keeps: self.store.is_some(), ..Shared::default() };
+        let KeptUnit { mode, names } = self.store.as_ref().map_or_else(KeptUnit::default, |store| store.load_unit(naa));
+        let shared = Shared { registry, mode, names, keeps: self.store.is_some(), ..Shared::default() };
         let state = Mutex::new(State { shared, ..State::default() });
-        let modes = Mutex::new(self.store.as_ref().map_or_else(SavedModes::default, |store| store.load_modes(naa)));
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
         let (gauge, watched_until_ms, fence) = (Gauge::default(), AtomicU64::new(0), Fence::default());
-        let sharing = Arc::new(Sharing { naa, clerk, store, state, modes, gauge, watched_until_ms, fence });
+        let sharing = Arc::new(Sharing { naa, clerk, store, state, gauge, watched_until_ms, fence });
         known.add(naa, &sharing);
         sharing
     }
@@ -145,7 +117,7 @@ impl Sharing {
         standing.set_fenced(self.fence.is_up());
         Self::add_reactors(&mut state.reactors, port.reactors());
         let standing = Arc::downgrade(standing);
-        state.members.push(Member { port: port.clone(), address, standing, is_warned: false, is_parting: false });
+        state.members.push(Member::new(port.clone(), address, standing));
         if let Some(group) = port.port.group {
             state.shared.groups.add(port.port.relative, group, port.access());
         }
@@ -189,16 +161,27 @@ impl Sharing {
     /// Does what `nexus` wants. The gate opens when the commands that this ended have been answered.
     ///
     /// Only the clerk calls this, so that between the first look and the change nothing comes but the end of a reservation
-    /// of RESERVE (6), which refuses nobody.
+    /// of RESERVE (6), which refuses nobody, and a reset of mode pages.
     fn carry_out(&self, nexus: Nexus, demand: &Demand) -> Result<Gate, Outcome> {
         let mut next = self.look(Shared::clone);
-        if next.carry_out(nexus, demand)?.changes.save {
+        let wanted = next.carry_out(nexus, demand)?;
+        if wanted.changes.save {
             self.save(&next.registry)?;
         }
+        if wanted.keep {
+            self.save_unit(&next.kept())?;
+        }
         let mut state = self.state();
-        let Consequences { changes, groups } = state.shared.carry_out(nexus, demand)?;
+        let Consequences { changes, groups, modes, .. } = state.shared.carry_out(nexus, demand)?;
+        if wanted.keep {
+            // What the file has, whatever a reset has done meanwhile.
+            state.shared.mode.saved = next.mode.saved;
+        }
         state.publish();
         state.tell(nexus, &changes, &groups);
+        if modes {
+            state.tell_others(nexus, Attention::ModeParametersChanged);
+        }
         state.clear_aca_of(&changes.aborts);
         let seats = state.seats_of(&changes.aborts);
         drop(state);
@@ -214,43 +197,18 @@ impl Sharing {
         })
     }
 
+    /// The same for mode pages and names.
+    fn save_unit(&self, kept: &KeptUnit) -> Result<(), Outcome> {
+        let Some(store) = &self.store else { return Ok(()) };
+        store.save_unit(self.naa, kept).map_err(|error| {
+            tracing::error!(disk = %self.naa, "mode pages and names cannot be kept: {error}");
+            Outcome::check(NOT_KEPT)
+        })
+    }
+
     /// Whether there is a place for what outlives a loss of power.
     pub(crate) fn keeps(&self) -> bool {
         self.store.is_some()
-    }
-
-    fn modes(&self) -> MutexGuard<'_, SavedModes> {
-        self.modes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The mode pages that the port of `nexus` starts with, if it has saved some.
-    pub(crate) fn saved_mode(&self, nexus: Nexus) -> Option<ModeState> {
-        self.modes().of(nexus.initiator)
-    }
-
-    /// Has the clerk change the mode pages of `nexus`, which are in `standing`, and keep them over a loss of power.
-    pub(crate) fn save_mode(self: &Arc<Self>, nexus: Nexus, standing: Arc<Standing>, change: ModeChange) -> Ticket {
-        let ticket = Ticket::default();
-        let order = Order::SaveMode { sharing: self.clone(), nexus, standing, change, ticket: ticket.clone() };
-        if self.clerk.send(order).is_err() {
-            ticket.settle(Outcome::BUSY);
-        }
-        ticket
-    }
-
-    /// Changes mode pages once that has been kept. Only the clerk calls this.
-    fn carry_out_save(&self, nexus: Nexus, standing: &Standing, change: ModeChange) -> Result<(), Outcome> {
-        let mut next = self.modes().clone();
-        next.keep(nexus.initiator, standing.mode().changed_by(change));
-        if let Some(store) = &self.store {
-            store.save_modes(self.naa, &next).map_err(|error| {
-                tracing::error!(disk = %self.naa, "mode pages cannot be kept: {error}");
-                Outcome::check(NOT_KEPT)
-            })?;
-        }
-        *self.modes() = next;
-        standing.update_mode(|mode| mode.changed_by(change));
-        Ok(())
     }
 
     /// The user gives a port group another state. False if there is no such group.
@@ -264,13 +222,6 @@ impl Sharing {
         true
     }
 
-    /// The nexus was lost, or its port was reset: what RESERVE (6) gave it ends.
-    pub(crate) fn nexus_lost(&self, nexus: Nexus) {
-        let mut state = self.state();
-        state.shared.registry.nexus_lost(nexus);
-        state.publish();
-    }
-
     /// All other logical units that are this disk.
     pub(crate) fn others(&self, port: &Arc<TargetPort>, address: Address) -> Vec<Seat> {
         let mut state = self.state();
@@ -282,100 +233,12 @@ impl Sharing {
     /// The disk was reset through `port`, at `address`: whoever else shows it is told.
     pub(crate) fn unit_reset(&self, port: &Arc<TargetPort>, address: Address) {
         let mut state = self.state();
-        state.shared.registry.unit_reset();
-        state.publish();
+        state.reset_unit();
         for (member, standing) in state.living() {
             if !member.is(port, address) {
                 member.tell(&standing, Attention::LogicalUnitReset);
             }
         }
-    }
-}
-
-impl Member {
-    fn is(&self, port: &Arc<TargetPort>, address: Address) -> bool {
-        Arc::ptr_eq(&self.port, port) && self.address == address
-    }
-
-    fn has(&self, standing: &Arc<Standing>) -> bool {
-        std::ptr::eq(self.standing.as_ptr(), Arc::as_ptr(standing))
-    }
-
-    /// Tells its nexus of something that another has caused.
-    fn tell(&self, standing: &Standing, attention: Attention) {
-        standing.raise(attention);
-        if !self.is_parting {
-            self.port.news.announce(&[event_of(attention, self.address)]);
-        }
-    }
-}
-
-impl State {
-    fn living(&self) -> impl Iterator<Item = (&Member, Arc<Standing>)> {
-        self.members.iter().filter_map(|member| Some((member, member.standing.upgrade()?)))
-    }
-
-    /// Forgets who does not show the disk any more, and what the nexuses had that have no way to it now.
-    fn prune(&mut self) {
-        let Self { shared, members, nexuses, .. } = self;
-        members.retain(|member| member.standing.strong_count() > 0);
-        let stays = || members.iter().filter(|member| !member.is_parting);
-        let mut ports: Vec<_> = stays().map(|member| member.port.port).collect();
-        ports.sort_unstable_by_key(|port| port.relative);
-        ports.dedup();
-        for gone in shared.ports.iter().filter(|port| !ports.contains(port)) {
-            shared.groups.remove(gone.relative);
-        }
-        shared.ports = ports;
-        let present: HashSet<_> = stays().map(|member| member.port.nexus).collect();
-        if *nexuses != present {
-            nexuses.difference(&present).for_each(|&gone| shared.registry.nexus_lost(gone));
-            *nexuses = present;
-            self.publish();
-        }
-    }
-
-    /// Writes down for each nexus what it may do.
-    fn publish(&self) {
-        for (member, standing) in self.living() {
-            standing.set_rights(self.shared.registry.rights(member.port.nexus));
-            if !member.is_parting {
-                let group = self.shared.groups.of(member.port.port.relative);
-                standing.set_access(group.map_or(AccessState::default(), |(_, access)| access));
-            }
-        }
-    }
-
-    /// Raises the attentions of what `sender` has changed.
-    fn tell(&self, sender: Nexus, changes: &Changes, groups: &[u16]) {
-        for (member, standing) in self.living() {
-            let own = changes.attentions.iter().filter(|(nexus, _)| *nexus == member.port.nexus);
-            own.for_each(|&(_, attention)| member.tell(&standing, attention));
-        }
-        if !groups.is_empty() {
-            self.tell_groups(Some(sender));
-        }
-    }
-
-    /// A port group has another state: every nexus but that which changed it is told, for it may be the one that has to
-    /// take another path.
-    fn tell_groups(&self, sender: Option<Nexus>) {
-        for (member, standing) in self.living() {
-            if sender != Some(member.port.nexus) && member.port.port.group.is_some() {
-                member.tell(&standing, Attention::AccessStateChanged);
-            }
-        }
-    }
-
-    /// The commands of `nexuses` are to end, and with them what faults there were (SPC-5, PREEMPT AND ABORT).
-    fn clear_aca_of(&self, nexuses: &[Nexus]) {
-        let concerned = self.living().filter(|(member, _)| nexuses.contains(&member.port.nexus));
-        concerned.for_each(|(_, standing)| standing.clear_aca());
-    }
-
-    fn seats_of(&self, nexuses: &[Nexus]) -> Vec<Seat> {
-        let concerned = self.members.iter().filter(|member| nexuses.contains(&member.port.nexus));
-        concerned.map(|member| (member.port.clone(), member.address)).collect()
     }
 }
 

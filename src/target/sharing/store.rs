@@ -1,5 +1,5 @@
-//! Where reservations and mode pages outlive a loss of power: a directory with a file of each for each disk that has some
-//! (SPC-5, preserving persistent reservations, and saved mode pages).
+//! Where reservations, mode pages and names outlive a loss of power: a directory with a file of reservations, and one of the rest,
+//! for each disk that has some (SPC-5, preserving persistent reservations, saved mode pages, device identifying information).
 //!
 //! A file is replaced in one step: whatever happens meanwhile, it is the one from before or the one from after.
 
@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::scsi::reservations::Registry;
-use crate::scsi::{Naa, SavedModes};
+use crate::scsi::{KeptUnit, Naa};
 
 /// A directory that can be written to.
 #[derive(Debug)]
@@ -49,25 +49,28 @@ impl Store {
         self.replace(&self.path(naa), image)
     }
 
-    /// The mode pages of a disk as they were saved. A file that cannot be understood is told of: then they are as at first.
-    pub(super) fn load_modes(&self, naa: Naa) -> SavedModes {
-        let path = self.modes_path(naa);
-        let image = read(&path, SavedModes::IMAGE_LEN_MAX);
+    /// Mode pages and names of a disk as they were kept. A file that cannot be understood is told of: then they are as at first.
+    pub(super) fn load_unit(&self, naa: Naa) -> KeptUnit {
+        let path = self.unit_path(naa);
+        let image = read(&path, KeptUnit::IMAGE_LEN_MAX);
         if image.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-            return SavedModes::default();
+            return KeptUnit::default();
         }
-        image.ok().and_then(|image| SavedModes::from_bytes(&image)).unwrap_or_else(|| {
-            tracing::error!("mode pages that were saved in {} cannot be read: those at first hold", path.display());
-            SavedModes::default()
+        image.ok().and_then(|image| KeptUnit::from_bytes(&image)).unwrap_or_else(|| {
+            tracing::error!(
+                "mode pages and names that were kept in {} cannot be read: those at first hold",
+                path.display()
+            );
+            KeptUnit::default()
         })
     }
 
-    /// Keeps mode pages. Returns when they are on the medium.
+    /// Keeps mode pages and names. Returns when they are on the medium.
     ///
     /// # Errors
     /// What the system says: then what was there is still there.
-    pub(super) fn save_modes(&self, naa: Naa, modes: &SavedModes) -> io::Result<()> {
-        self.replace(&self.modes_path(naa), Some(&modes.to_bytes()))
+    pub(super) fn save_unit(&self, naa: Naa, kept: &KeptUnit) -> io::Result<()> {
+        self.replace(&self.unit_path(naa), Some(&kept.to_bytes()))
     }
 
     fn replace(&self, path: &Path, image: Option<&[u8]>) -> io::Result<()> {
@@ -91,8 +94,8 @@ impl Store {
         self.dir.join(format!("{naa}.reservations"))
     }
 
-    fn modes_path(&self, naa: Naa) -> PathBuf {
-        self.dir.join(format!("{naa}.modes"))
+    fn unit_path(&self, naa: Naa) -> PathBuf {
+        self.dir.join(format!("{naa}.unit"))
     }
 }
 
@@ -119,8 +122,8 @@ fn lost(path: &Path, error: &dyn std::fmt::Display) -> Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scsi::ModeState;
     use crate::scsi::reservations::{Nexus, OutAction, OutParameters, Rights, SasAddress};
+    use crate::scsi::{Identifying, ModeState};
 
     const NEXUS: Nexus = Nexus { initiator: SasAddress(1), port: 1 };
 
@@ -151,17 +154,17 @@ mod tests {
     }
 
     #[test]
-    fn mode_pages_are_kept_and_bad_ones_are_those_at_first() {
+    fn mode_pages_and_names_are_kept_and_bad_ones_are_those_at_first() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        assert_eq!(store.load_modes(naa()), SavedModes::default());
-        let mut modes = SavedModes::default();
-        modes.keep(SasAddress(1), ModeState::from_bits(2 << 32));
-        store.save_modes(naa(), &modes).unwrap();
-        assert_eq!(store.load_modes(naa()), modes);
+        assert_eq!(store.load_unit(naa()), KeptUnit::default());
+        let mut kept = KeptUnit { mode: ModeState::from_bits(2 << 32).restored(), ..KeptUnit::default() };
+        kept.names.keep(Identifying::Name, b"vm7");
+        store.save_unit(naa(), &kept).unwrap();
+        assert_eq!(store.load_unit(naa()), kept);
         assert_eq!(store.load(naa()), Registry::default());
-        fs::write(store.modes_path(naa()), [0; 40]).unwrap();
-        assert_eq!(store.load_modes(naa()), SavedModes::default());
+        fs::write(store.unit_path(naa()), [0; 40]).unwrap();
+        assert_eq!(store.load_unit(naa()), KeptUnit::default());
     }
 
     #[test]

@@ -13,35 +13,30 @@ const REQUEST_SENSE: [u8; 16] = [3, 0, 0, 0, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 fn fields_do_not_touch_each_other() {
     let standing = Standing::new(Arc::default());
     assert!(standing.is_usual());
-    standing.update_mode(|_| ModeState { current: ModeValues::SWP, saved: ModeValues::D_SENSE });
+    let swp = ModeState { current: ModeValues::SWP, saved: ModeValues::D_SENSE };
+    let unit = UnitState { mode: swp, prevented: true, ..UnitState::default() };
+    standing.set_unit(unit);
     standing.set_rights(Rights::Lost);
     standing.set_access(AccessState::Unavailable);
-    standing.set_prevented(true);
-    assert!(standing.is_prevented() && !standing.is_stopped());
-    standing.set_stopped(true);
+    assert!(standing.is_prevented() && !standing.is_stopped() && !standing.is_hindered());
+    standing.set_unit(UnitState { stopped: true, ..unit });
     standing.raise(Attention::CapacityChanged);
-    assert!(standing.is_stopped() && standing.mode().current == ModeValues::SWP);
+    assert!(standing.is_stopped() && standing.mode() == swp);
     standing.set_rights(Rights::All);
     assert_eq!(standing.access(), AccessState::Unavailable);
     standing.set_access(AccessState::ActiveOptimized);
     assert!(standing.is_in_the_way(), "an attention");
-    standing.raise(Attention::HardReset);
-    assert!(!standing.is_stopped() && standing.mode().current == ModeValues::D_SENSE);
-    standing.update_mode(|_| ModeState::default());
-    assert!(standing.take_attention().is_some() && standing.take_attention().is_some());
-    assert!(standing.is_usual() && !standing.is_prevented(), "with the reset");
-    standing.set_prevented(true);
+    standing.set_unit(UnitState::default());
+    assert!(!standing.is_stopped() && standing.mode() == ModeState::default());
+    assert!(standing.take_attention().is_some() && standing.is_usual() && !standing.is_prevented());
+    standing.set_unit(UnitState { prevented: true, ..UnitState::default() });
     assert!(standing.is_usual(), "that keeps nobody from the medium");
     standing.set_fenced(true);
     assert!(!standing.is_usual() && standing.is_in_the_way() && standing.is_prevented(), "operations may have to wait");
     standing.set_fenced(false);
     assert!(standing.is_usual() && !standing.is_fenced());
-    standing.set_ejected(true);
-    assert!(!standing.is_usual() && standing.is_hindered());
-    standing.raise(Attention::LogicalUnitReset);
-    assert!(standing.is_hindered() && !standing.is_prevented());
-    standing.raise(Attention::HardReset);
-    assert!(!standing.is_hindered());
+    standing.set_unit(UnitState { ejected: true, ..UnitState::default() });
+    assert!(!standing.is_usual() && standing.is_hindered() && !standing.is_prevented());
 }
 
 #[test]

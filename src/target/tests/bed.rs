@@ -36,7 +36,11 @@ impl Bed {
     /// The same with a place for what outlives a loss of power.
     pub(super) fn keeping(cores: usize, disks: Vec<Arc<dyn Bdev>>, store: Option<Arc<Store>>) -> Self {
         let disk = |(index, bdev)| Arc::new(Disk::keeping(bdev, DiskIndex(index), store.clone()));
-        let disks: Vec<_> = disks.into_iter().enumerate().map(disk).collect();
+        Self::on(cores, disks.into_iter().enumerate().map(disk).collect())
+    }
+
+    /// The same with disks that the test has made, with indices from 0 on.
+    pub(super) fn on(cores: usize, disks: Vec<Arc<Disk>>) -> Self {
         let core = || {
             let core = Core::new(disks.clone().into(), Arc::default(), Arc::default()).expect("no ring is needed");
             (core, Rc::new(Mailbox::new(1024).expect("a bell")))

@@ -297,6 +297,7 @@ impl Guest {
 
     /// Sends the queues to their end.
     pub(super) fn retire(&mut self) -> Gates {
+        self.adapter.luns().port.end();
         Gates(self.live.take().expect("it lives").retire())
     }
 

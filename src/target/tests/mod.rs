@@ -30,3 +30,4 @@ mod simulation;
 mod tasks;
 mod thresholds;
 mod tokens;
+mod unit;

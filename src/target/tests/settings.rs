@@ -80,14 +80,19 @@ fn a_reset_and_a_start_bring_back_what_was_saved() {
     select_control(&mut bed, false, false, true);
     assert_eq!(control(&mut bed, 0), [0x22, 0x08]);
     assert_eq!(control(&mut bed, 3), [0x26, 0x00]);
-    bed.guest().adapter.luns().raise(Attention::HardReset, |_| true);
-    assert_eq!(execute(&mut bed, &TEST_UNIT_READY, Data::Without).status, CHECK_CONDITION);
-    assert_eq!(control(&mut bed, 0), [0x26, 0x00]);
+    for (others, expected) in [(1, [0x22, 0x08]), (0, [0x26, 0x00])] {
+        if others == 0 {
+            bed.guests[1].adapter.luns().port.end();
+        }
+        bed.guest().adapter.luns().raise(Attention::HardReset, |_| true);
+        assert_eq!(execute(&mut bed, &TEST_UNIT_READY, Data::Without).status, CHECK_CONDITION);
+        assert_eq!(control(&mut bed, 0), expected, "with {others} others at work");
+    }
     drop(bed);
     let mut bed = start();
     assert_eq!([control(&mut bed, 0), control(&mut bed, 2), control(&mut bed, 3)], [[0x26, 0], [0x22, 0], [0x26, 0]]);
     bed.guests.remove(0);
-    assert_eq!(control(&mut bed, 0), [0x22, 0x00], "the other port has saved nothing");
+    assert_eq!(control(&mut bed, 0), [0x26, 0x00], "at the other port, too");
 }
 
 #[test]

@@ -163,6 +163,7 @@ fn those_who_want_it_are_told_of_each_command() {
     let (mut bed, disk) = reserved(7);
     let control = [0, 0, 0, 0, 0x0a, 0x0a, 0x22, 0x10, 0, 0x40, 0, 0, 0xff, 0xff, 0, 0];
     assert_eq!(execute(&mut bed, 1, &[0x15, 0x10, 0, 0, 16, 0], Data::Out(&control)).sense, None);
+    assert_eq!(attention(&mut bed, 0), Some(0x2a01));
     disk.hold();
     let ids = [0, 1].map(|queue| bed.guests[1].read(queue, 0, queue as u8));
     bed.run();

@@ -1,0 +1,98 @@
+//! What holds for a logical unit whoever asks, on all ports: whether it runs, whether its medium is in and has to stay there, and its
+//! mode pages. Each nexus has a copy in its standing, so that a command looks at nothing that is shared.
+//!
+//! A reset of the unit brings back what was at first. A port that begins anew does so only where nobody else works with the disk: a
+//! guest that starts must not take from the others what they have set.
+
+use std::sync::Arc;
+
+use super::Sharing;
+use super::state::{Member, State};
+use crate::scsi::Attention;
+use crate::scsi::reservations::Nexus;
+use crate::target::standing::{Standing, UnitState};
+use crate::target::target_port::TargetPort;
+use crate::virtio_scsi::Event;
+use crate::virtio_scsi::spec::{ASYNC_MEDIA_CHANGE, ASYNC_POWER_MGMT};
+
+impl Sharing {
+    /// The unit is stopped, or started. Drivers that have subscribed to that are told.
+    pub(crate) fn set_stopped(&self, stopped: bool) {
+        let mut state = self.state();
+        if std::mem::replace(&mut state.stopped, stopped) == stopped {
+            return;
+        }
+        if !stopped {
+            state.shared.start_stop_cycles = state.shared.start_stop_cycles.saturating_add(1);
+        }
+        state.publish();
+        state.notify(ASYNC_POWER_MGMT);
+    }
+
+    /// The medium goes out; or `nexus` has it come in, and the unit starts: that others are told.
+    pub(crate) fn set_ejected(&self, nexus: Nexus, ejected: bool) {
+        let mut state = self.state();
+        let was_ejected = std::mem::replace(&mut state.ejected, ejected);
+        state.stopped &= ejected;
+        state.publish();
+        if was_ejected != ejected {
+            state.notify(ASYNC_MEDIA_CHANGE);
+        }
+        if was_ejected && !ejected {
+            state.tell_others(nexus, Attention::MediumChanged);
+        }
+    }
+
+    /// Whether `nexus` wants the medium to stay in: it does as long as anybody wants it.
+    pub(crate) fn set_prevented(&self, nexus: Nexus, prevented: bool) {
+        let mut state = self.state();
+        state.set_prevented(nexus, prevented);
+        state.publish();
+    }
+
+    /// The nexus of `standing` was lost, or its `port` has begun anew: what it had of what is shared ends. If nobody else is at
+    /// work with a unit whose port has begun anew, that starts anew.
+    pub(crate) fn nexus_lost(&self, port: &TargetPort, standing: &Arc<Standing>, attention: Attention) {
+        let mut state = self.state();
+        state.shared.registry.nexus_lost(port.nexus);
+        state.set_prevented(port.nexus, false);
+        let is_other = |member: &Member| !member.has(standing) && member.port.is_live();
+        if attention.is_port_start() && !state.members.iter().any(is_other) {
+            (state.stopped, state.ejected) = (false, false);
+            state.shared.restore_modes();
+        }
+        state.publish();
+    }
+}
+
+impl State {
+    /// What holds for the unit.
+    pub(super) fn unit(&self) -> UnitState {
+        let prevented = self.members.iter().any(|member| member.prevents && !member.is_parting);
+        UnitState { mode: self.shared.mode, stopped: self.stopped, ejected: self.ejected, prevented }
+    }
+
+    fn set_prevented(&mut self, nexus: Nexus, prevented: bool) {
+        let its = self.members.iter_mut().filter(|member| member.port.nexus == nexus);
+        its.for_each(|member| member.prevents = prevented);
+    }
+
+    /// A reset of the unit: it runs, with the mode pages that were saved, and nobody keeps the medium in.
+    pub(super) fn reset_unit(&mut self) {
+        self.shared.registry.unit_reset();
+        self.shared.restore_modes();
+        self.stopped = false;
+        self.members.iter_mut().for_each(|member| member.prevents = false);
+        self.publish();
+    }
+
+    /// Drivers that have subscribed to `events` are told.
+    fn notify(&self, events: u32) {
+        for (member, standing) in self.living().filter(|(member, _)| !member.is_parting) {
+            let events = standing.notes.subscribed(events);
+            if events != 0 {
+                member.port.news.announce(&[Event::Notify { unit: member.address, events }]);
+            }
+        }
+    }
+}
