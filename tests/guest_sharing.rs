@@ -1,4 +1,4 @@
-//! Linux guests that share a disk: reservations keep the wrong one out, and one guest with two ways to a disk goes on when
+//! Linux guests that share a disk: reservations keep the wrong one out, what one sets the other is told of, and one guest with two ways to a disk goes on when
 //! one of them is taken away.
 
 mod common;
@@ -24,9 +24,24 @@ hear() {
     done
 }
 write_block() { dd if=/dev/zero of="$DISK" bs=4096 count=1 oflag=direct 2>/dev/null; }
+settle() {
+    for _ in 1 2 3 4 5; do
+        if sg_raw "$DISK" 00 00 00 00 00 00 >/dev/null 2>&1; then return; fi
+    done
+    fail "it is not ready"
+}
+# What the kernel has found by itself, because an event told it to look.
+read_only() {
+    tenths=0
+    until [ "$(cat "/sys/block/${DISK##*/}/ro")" = "$1" ]; do
+        tenths=$((tenths + 1))
+        [ "$tenths" -lt 600 ] || fail "nobody has told that the mode pages have changed: $1"
+        sleep 0.1
+    done
+}
 "#;
 
-/// The one who reserves, and is preempted.
+/// The one who reserves, and is preempted; and protects the disk from writes for a while.
 const FIRST: &str = r#"
 sg_persist --out --register --param-sark=0xa1 "$DISK" || fail "register"
 sg_persist --out --reserve --param-rk=0xa1 --prout-type=1 "$DISK" || fail "reserve"
@@ -37,9 +52,17 @@ result attention "$(sg_raw "$DISK" 00 00 00 00 00 00 2>&1 | tr '\n' ' ')"
 if write_block; then fail "the preempted one can write"; fi
 result first done
 say 2 done
+hear 3 cleared
+settle
+sdparm --quiet --set=SWP "$DISK" || fail "protect"
+say 4 protected
+hear 5 seen
+settle
+sdparm --quiet --clear=SWP "$DISK" || fail "take the protection back"
+say 6 free
 "#;
 
-/// The one who is kept out, and preempts.
+/// The one who is kept out, and preempts; and hears of the protection.
 const SECOND: &str = r#"
 hear 0 reserved
 if write_block; then fail "the wrong one can write"; fi
@@ -51,11 +74,18 @@ write_block || fail "the new holder cannot write"
 say 1 preempted
 hear 2 done
 sg_persist --out --clear --param-rk=0xb2 "$DISK" || fail "clear"
+say 3 cleared
+hear 4 protected
+read_only 1
+say 5 seen
+hear 6 free
+read_only 0
+write_block || fail "it cannot write again"
 result second done
 "#;
 
 #[test]
-fn reservations_keep_the_wrong_guest_out() {
+fn reservations_keep_the_wrong_guest_out_and_a_protection_is_one_for_both() {
     let lab = Lab::enter();
     let mask = cpumask(1);
     let disks = ["--disk", "mem:size=64M,target=0", "--disk", "mem:size=1M,target=1"];
