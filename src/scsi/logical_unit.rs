@@ -319,7 +319,7 @@ impl LogicalUnit {
 
     /// Whether blocks may be in a cache that are not on the medium yet.
     #[inline]
-    pub(super) fn may_cache_writes(&self) -> bool {
+    pub fn may_cache_writes(&self) -> bool {
         self.write_back && !self.read_only
     }
 

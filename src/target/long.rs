@@ -262,7 +262,7 @@ impl RequestQueue {
                 Wants::Memory => long.take_memory(),
                 Wants::Lock { offset, len } => long.take_lock(offset, len),
                 Wants::Room => return self.submit_long(slot, cx),
-                Wants::Work | Wants::Answer => return self.end_with_ticket(slot),
+                Wants::Work | Wants::Answer => return self.end_with_ticket(slot, cx),
                 Wants::Turn | Wants::Failed(_) => match self.step_long(slot, cx) {
                     true => return true,
                     false => continue,

@@ -4,7 +4,7 @@
 //! end.
 
 use super::{Longs, Wants};
-use crate::scsi::{Background, Outcome};
+use crate::scsi::{Background, Command, LogicalUnit, LongCommand, ModeValues, Outcome, Setting};
 use crate::target::cx::Cx;
 use crate::target::job::{Job, Owner};
 use crate::target::request_queue::RequestQueue;
@@ -54,10 +54,23 @@ impl RequestQueue {
     }
 
     /// Ends with the work that it has begun, or with what came of its demand. False if that goes on.
-    pub(super) fn end_with_ticket(&mut self, slot: SlotIndex) -> bool {
+    pub(super) fn end_with_ticket(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
         let ticket = self.longs.get(slot).ticket.as_ref().expect("it has begun some");
         let Some(outcome) = ticket.answer() else { return false };
+        if outcome == Outcome::GOOD && self.has_ended_caching(slot) {
+            self.flush_behind(slot, cx);
+        }
         self.end_long(slot, &outcome);
         true
+    }
+
+    /// Whether it was a MODE SELECT, and writes are not cached now. It had the cache written before; but what others wrote between
+    /// that and the change they do not know to be in a cache any more.
+    fn has_ended_caching(&mut self, slot: SlotIndex) -> bool {
+        let state = self.slots.get(slot);
+        let is_select = matches!(state.command, Command::Long(LongCommand::Setting(Setting::Mode(_))));
+        let entry = self.queue.luns.entry(state.entry);
+        let may_cache = entry.unit.disk().is_some_and(LogicalUnit::may_cache_writes);
+        is_select && may_cache && entry.standing.mode().current.has(ModeValues::WRITE_THROUGH)
     }
 }
