@@ -154,7 +154,7 @@ impl Atomic {
     /// Whether `op`, within the device and of some length, is one that a device with `atomic` takes.
     pub(crate) fn admit(atomic: Option<Self>, op: &Op) -> Result<(), IoError> {
         let atomic = atomic.ok_or(IoError::Unsupported)?;
-        if op.len == 0 { Ok(()) } else { atomic.check(op.offset, op.len).map_err(|_| IoError::InvalidField) }
+        if op.len == 0 { Ok(()) } else { atomic.check(op.offset, op.len).map_err(|_| IoError::Misfit) }
     }
 
     /// Those of the part of the device that begins at `start`, as the part counts. `None` if there are none that the device

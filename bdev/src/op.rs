@@ -133,9 +133,9 @@ pub enum IoError {
     /// The backend cannot do this kind of operation.
     #[error("not supported by the backend")]
     Unsupported,
-    /// The device refused a field of the command.
-    #[error("the device refused the command's fields")]
-    InvalidField,
+    /// The device takes no operation of this size, or none of this size at this place.
+    #[error("not of a size that the device takes")]
+    Misfit,
     /// Data was lost between us and the device.
     #[error("the transfer failed")]
     Transfer,

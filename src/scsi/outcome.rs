@@ -4,6 +4,7 @@ use bdev::{IoError, OpKind};
 
 use super::attention::Attention;
 use super::hindrance::Hindrance;
+use super::long::ATOMIC_LENGTH_BYTE;
 use super::mode::ModeState;
 use super::query::Facts;
 use super::sense::Sense;
@@ -113,7 +114,11 @@ impl Outcome {
             IoError::Cancelled => (SenseKey::ABORTED_COMMAND, Asc::NO_ADDITIONAL_SENSE),
             IoError::Unsupported => (SenseKey::ILLEGAL_REQUEST, Asc::INVALID_COMMAND_OPERATION_CODE),
             IoError::ReservationConflict => return Self::RESERVATION_CONFLICT,
-            IoError::InvalidField => (SenseKey::ILLEGAL_REQUEST, Asc::INVALID_FIELD_IN_CDB),
+            // What is not atomic is cut to what the device takes, by us.
+            IoError::Misfit => match kind {
+                OpKind::WriteAtomic { .. } => return Self::check(Sense::invalid_field(ATOMIC_LENGTH_BYTE, None)),
+                _ => (SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE),
+            },
             IoError::Transfer => (SenseKey::MEDIUM_ERROR, Asc::NO_ADDITIONAL_SENSE),
             IoError::PowerLoss => (SenseKey::ABORTED_COMMAND, Asc::POWER_LOSS_EXPECTED),
             IoError::Internal => (SenseKey::HARDWARE_ERROR, Asc::INTERNAL_TARGET_FAILURE),

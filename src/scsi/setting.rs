@@ -14,8 +14,10 @@ use super::mode::{self, Medium, ModeChange, ModeSelect, ModeState, ModeValues};
 use super::outcome::{BlockOp, Condition, Effect, Outcome};
 use super::sense::Sense;
 use super::sharing::Demand;
-use super::spec::Asc;
 use super::timestamp;
+
+/// No information has this INFORMATION TYPE.
+const UNKNOWN_TYPE: Sense = Sense::invalid_field(10, Some(7));
 
 /// A command that changes settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +88,7 @@ pub(super) fn begin(
         Setting::Log(select) => log::check_select(unit, &select)?,
         Setting::Diagnostic(page) => diagnostics::check_page(&page)?,
         Setting::Identifying { information_type, parameter_list_length: len } => {
-            let kind = Identifying::from_code(information_type).ok_or(Sense::invalid_field(10, Some(7)))?;
+            let kind = Identifying::from_code(information_type).ok_or(UNKNOWN_TYPE)?;
             if len as usize > kind.len_max() {
                 return Err(Sense::invalid_field(6, None).into());
             }
@@ -122,7 +124,7 @@ impl Change {
                 None => LongStep::GOOD,
             },
             Setting::Identifying { information_type, .. } => {
-                let kind = Identifying::from_code(information_type).ok_or(Sense::illegal(Asc::INVALID_FIELD_IN_CDB))?;
+                let kind = Identifying::from_code(information_type).ok_or(UNKNOWN_TYPE)?;
                 kind.check(list)?;
                 share(Demand::Identifying(kind, list.to_vec()))
             }

@@ -1,7 +1,8 @@
 //! NVMe status codes to [`IoError`]: which of a command's ends means what (NVM Express: SCSI Translation Reference, status
 //! code translation). The SCSI room has the other half, from [`IoError`] to sense data.
 //!
-//! Sense data is the reference's wherever it has an entry. Its status is CHECK CONDITION for all of them: the reference ends
+//! Sense data is the reference's wherever it has an entry, but for what it calls INVALID FIELD IN CDB: that has to say which
+//! field, and the fields that the device means are those of commands that we have made. Its status is CHECK CONDITION for all of them: the reference ends
 //! commands that the device has aborted (05h, 07h to 0Ah) with TASK ABORTED, which SAM-5 keeps for what another initiator
 //! has ended, and only where the Control mode page says TAS; no device can know either. Of codes that it does not list it
 //! says nothing; those have INTERNAL TARGET FAILURE unless their name says more: ILLEGAL REQUEST would blame the initiator
@@ -45,8 +46,8 @@ fn generic(code: i32) -> IoError {
     match code {
         // Invalid Command Opcode.
         0x01 => IoError::Unsupported,
-        // Invalid Field in Command, Atomic Write Unit Exceeded.
-        0x02 | 0x14 => IoError::InvalidField,
+        // Atomic Write Unit Exceeded.
+        0x14 => IoError::Misfit,
         // Data Transfer Error, Capacity Exceeded.
         0x04 | 0x81 => IoError::Transfer,
         // Commands Aborted due to Power Loss Notification.
@@ -69,19 +70,20 @@ fn generic(code: i32) -> IoError {
         0x84 => IoError::Formatting,
         // Sanitize In Progress.
         0x1d => IoError::Sanitizing,
-        // Internal Error, and what only a driver could have got wrong.
+        // Internal Error, and what only a driver could have got wrong: Invalid Field in Command.
         _ => IoError::Internal,
     }
 }
 
 fn specific(code: i32) -> IoError {
     match code {
-        // Conflicting Attributes, Invalid Protection Information, Command Size Limit Exceeded.
-        0x80 | 0x81 | 0x83 => IoError::InvalidField,
+        // Command Size Limit Exceeded.
+        0x83 => IoError::Misfit,
         // Attempted Write to Read Only Range.
         0x82 => IoError::ReadOnly,
         // Namespace Insufficient Capacity.
         0x15 => IoError::NoSpace,
+        // Among them Conflicting Attributes and Invalid Protection Information.
         _ => IoError::Internal,
     }
 }
@@ -125,7 +127,7 @@ mod tests {
     fn each_status_has_its_meaning() {
         let table = [
             (0x001, IoError::Unsupported),
-            (0x002, IoError::InvalidField),
+            (0x002, IoError::Internal),
             (0x003, IoError::Internal),
             (0x004, IoError::Transfer),
             (0x005, IoError::PowerLoss),
@@ -135,7 +137,7 @@ mod tests {
             (0x009, IoError::Cancelled),
             (0x00a, IoError::Cancelled),
             (0x00b, IoError::AccessDenied),
-            (0x014, IoError::InvalidField),
+            (0x014, IoError::Misfit),
             (0x015, IoError::AccessDenied),
             (0x01b, IoError::Cancelled),
             (0x01d, IoError::Sanitizing),
@@ -148,10 +150,10 @@ mod tests {
             (0x083, IoError::ReservationConflict),
             (0x084, IoError::Formatting),
             (0x115, IoError::NoSpace),
-            (0x180, IoError::InvalidField),
-            (0x181, IoError::InvalidField),
+            (0x180, IoError::Internal),
+            (0x181, IoError::Internal),
             (0x182, IoError::ReadOnly),
-            (0x183, IoError::InvalidField),
+            (0x183, IoError::Misfit),
             (0x280, IoError::WriteFault),
             (0x281, IoError::Unreadable),
             (0x282, IoError::GuardCheck),

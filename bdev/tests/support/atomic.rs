@@ -51,7 +51,7 @@ pub fn writes_whole_or_not_at_all(bdev: &dyn Bdev, rig: &mut Rig, mut model: Opt
     misfits.extend((unit > block as u64).then_some((0, block as u64)));
     for (offset, len) in misfits.into_iter().filter(|(offset, len)| offset + len <= SIZE) {
         let refused = rig.write(ATOMIC, offset, &whole(len as usize), &vec![0xff; len as usize]);
-        assert_eq!(refused, Err(IoError::InvalidField), "{len} at {offset}");
+        assert_eq!(refused, Err(IoError::Misfit), "{len} at {offset}");
     }
     assert_eq!(rig.write(ATOMIC, bdev.info().size(), &whole(block), &vec![0; block]), Err(IoError::BeyondEnd));
     assert_eq!(rig.write(ATOMIC, 0, &whole(0), &[]), Ok(()), "nothing at all");

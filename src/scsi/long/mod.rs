@@ -46,6 +46,7 @@ mod write_same;
 pub use extended_copy::{Designator, Found, Neighbour, Neighbours, Place};
 pub use format_unit::FormatUnit;
 pub use sanitize::{Sanitize, SanitizeAction};
+pub(super) use write::ATOMIC_LENGTH_BYTE;
 
 #[cfg(test)]
 pub(super) mod testing;

@@ -13,7 +13,7 @@ const BOUNDARY_BYTE: u16 = 10;
 /// First byte of LOGICAL BLOCK ADDRESS of the commands of 16 bytes.
 const LBA_BYTE: u16 = 2;
 /// First byte of TRANSFER LENGTH of WRITE ATOMIC (16).
-const ATOMIC_LENGTH_BYTE: u16 = 12;
+pub(in crate::scsi) const ATOMIC_LENGTH_BYTE: u16 = 12;
 
 /// A write, then a look at what is on the medium.
 #[derive(Debug)]

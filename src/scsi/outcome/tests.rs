@@ -13,7 +13,7 @@ fn failures_of_a_device_as_sense() {
         (OpKind::Read, IoError::Gone, 0x4, 0x3e01),
         (OpKind::Read, IoError::Cancelled, 0xb, 0x0000),
         (write, IoError::Unsupported, 0x5, 0x2000),
-        (write, IoError::InvalidField, 0x5, 0x2400),
+        (write, IoError::Misfit, 0x4, 0x4400),
         (write, IoError::Transfer, 0x3, 0x0000),
         (write, IoError::PowerLoss, 0xb, 0x0b08),
         (write, IoError::Internal, 0x4, 0x4400),
@@ -35,6 +35,12 @@ fn failures_of_a_device_as_sense() {
 }
 
 #[test]
+fn an_atomic_write_that_the_device_does_not_take_is_too_long() {
+    let outcome = Outcome::of_io_error(OpKind::WriteAtomic { fua: false }, IoError::Misfit);
+    assert_eq!(outcome, Outcome::check(Sense::invalid_field(12, None)));
+}
+
+#[test]
 fn a_busy_device_is_a_status_without_sense() {
     let outcome = Outcome::of_io_error(OpKind::Read, IoError::Busy);
     assert_eq!((outcome.status.0, outcome.sense, outcome.effect), (8, None, None));
@@ -48,8 +54,8 @@ fn nvme_statuses_as_the_translation_reference_has_them() {
     let table = [
         // Invalid Command Opcode: INVALID COMMAND OPERATION CODE.
         (0x001, 0x5, 0x2000),
-        // Invalid Field in Command: INVALID FIELD IN CDB.
-        (0x002, 0x5, 0x2400),
+        // Invalid Field in Command: not INVALID FIELD IN CDB, for none of the CDB is meant.
+        (0x002, 0x4, 0x4400),
         // Data Transfer Error: no additional sense.
         (0x004, 0x3, 0x0000),
         // Commands Aborted due to Power Loss Notification: WARNING - POWER LOSS EXPECTED.
@@ -65,7 +71,7 @@ fn nvme_statuses_as_the_translation_reference_has_them() {
         (0x00b, 0x5, 0x2009),
         // Younger: Atomic Write Unit Exceeded, Operation Denied, Preempt and Abort, Sanitize In Progress, Namespace is
         // Write Protected.
-        (0x014, 0x5, 0x2400),
+        (0x014, 0x4, 0x4400),
         (0x015, 0x5, 0x2009),
         (0x01b, 0xb, 0x0000),
         (0x01d, 0x2, 0x041b),
@@ -80,9 +86,9 @@ fn nvme_statuses_as_the_translation_reference_has_them() {
         (0x084, 0x2, 0x0404),
         // Younger: Namespace Insufficient Capacity.
         (0x115, 0x7, 0x2707),
-        // Conflicting Attributes, Invalid Protection Information: INVALID FIELD IN CDB.
-        (0x180, 0x5, 0x2400),
-        (0x181, 0x5, 0x2400),
+        // Conflicting Attributes, Invalid Protection Information: not INVALID FIELD IN CDB either.
+        (0x180, 0x4, 0x4400),
+        (0x181, 0x4, 0x4400),
         // Attempted Write to Read Only Range: WRITE PROTECTED.
         (0x182, 0x7, 0x2700),
         // Write Fault: PERIPHERAL DEVICE WRITE FAULT.

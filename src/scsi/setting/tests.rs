@@ -1,4 +1,5 @@
 use super::*;
+use crate::scsi::Asc;
 use crate::scsi::long::testing::Rig;
 use crate::scsi::mode::ModeValues;
 use crate::scsi::testing::{command, disk, info};
