@@ -7,11 +7,12 @@ use bdev::{Health, Space};
 use super::logical_unit::LogicalUnit;
 use super::reply::Reply;
 use super::sense::Sense;
+use super::spec::log_page as code;
 
 mod pages;
 mod select;
 
-use pages::{PAGES, Page};
+use pages::{PAGES, Page, SUBPAGES};
 pub use select::LogSelect;
 pub(super) use select::{check as check_select, select};
 
@@ -94,7 +95,7 @@ pub(super) fn sense(
     reply.begin(request.allocation_length.into());
     let spf = if page.subpage == 0 { 0 } else { SPF };
     let ds = if page.is_list() { 0 } else { DS };
-    reply.put(&[ds | spf | page.code, page.subpage, 0, 0]);
+    reply.put(&[ds | spf | request.page, page.subpage, 0, 0]);
     (page.write)(&mut Log { unit, statistics, request, reply });
     let len = (reply.written() - 4) as u16;
     if len == 0 && request.parameter_pointer != 0 {
@@ -115,7 +116,10 @@ fn find(unit: &LogicalUnit, request: &LogSense) -> Result<&'static Page, Sense> 
     const NO_THRESHOLDS: Sense = Sense::invalid_field(2, Some(7));
     let mut pages = there(unit).filter(|page| page.code == request.page).peekable();
     pages.peek().ok_or(NO_PAGE)?;
-    let page = pages.find(|page| page.subpage == request.subpage).ok_or(NO_SUBPAGE)?;
+    let page = match request.subpage {
+        code::ALL_SUBPAGES => &SUBPAGES,
+        subpage => pages.find(|page| page.subpage == subpage).ok_or(NO_SUBPAGE)?,
+    };
     let thresholds = [LogControl::THRESHOLD, LogControl::DEFAULT_THRESHOLD].contains(&request.control);
     if page.has_counters && thresholds {
         return Err(NO_THRESHOLDS);
@@ -126,7 +130,7 @@ fn find(unit: &LogicalUnit, request: &LogSense) -> Result<&'static Page, Sense> 
     Ok(page)
 }
 
-/// The pages of this unit, ascending by code and subpage code.
+/// The pages of this unit, ascending by code and subpage code, but for the lists of subpages.
 fn there(unit: &LogicalUnit) -> impl Iterator<Item = &'static Page> + '_ {
     PAGES.iter().filter(move |page| (page.is_there)(unit))
 }

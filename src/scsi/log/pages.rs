@@ -27,10 +27,13 @@ const fn counted(code: u8, write: fn(&mut Log<'_>)) -> Page {
     Page { has_counters: true, ..page(code, write) }
 }
 
-/// All pages, ascending by code and subpage code.
-pub(super) const PAGES: [Page; 13] = [
+/// The list of the subpages of a page, which each page has; that of page 00h is about all pages.
+pub(super) const SUBPAGES: Page =
+    Page { subpage: code::ALL_SUBPAGES, ..page(code::SUPPORTED_PAGES, supported_subpages) };
+
+/// All other pages, ascending by code and subpage code.
+pub(super) const PAGES: [Page; 12] = [
     page(code::SUPPORTED_PAGES, supported_pages),
-    Page { subpage: code::ALL_SUBPAGES, ..page(code::SUPPORTED_PAGES, supported_subpages) },
     counted(code::WRITE_ERRORS, write_errors),
     counted(code::READ_ERRORS, read_errors),
     counted(code::VERIFY_ERRORS, verify_errors),
@@ -58,8 +61,14 @@ fn supported_pages(log: &mut Log<'_>) {
 }
 
 fn supported_subpages(log: &mut Log<'_>) {
-    for page in there(log.unit) {
+    let of = log.request.page;
+    let is_wanted = |page: &&Page| of == code::SUPPORTED_PAGES || page.code == of;
+    let mut pages = there(log.unit).filter(is_wanted).peekable();
+    while let Some(page) = pages.next() {
         log.reply.put(&[page.code, page.subpage]);
+        if pages.peek().is_none_or(|next| next.code != page.code) {
+            log.reply.put(&[page.code, SUBPAGES.subpage]);
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::super::logical_unit::LogicalUnit;
 use super::super::sense::Sense;
-use super::super::spec::Asc;
-use super::LogControl;
-use super::pages::PAGES;
+use super::super::spec::{Asc, log_page as code};
+use super::pages::{PAGES, Page};
+use super::{LogControl, there};
 
 /// LOG SELECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +28,9 @@ pub(in crate::scsi) fn check(unit: &LogicalUnit, request: &LogSelect) -> Result<
     if request.pcr && request.parameter_list_length != 0 {
         return Err(PCR_WITH_LIST);
     }
-    let is_there =
-        PAGES.iter().any(|page| (page.code, page.subpage) == (request.page, request.subpage) && (page.is_there)(unit));
-    if is_there { Ok(()) } else { Err(NO_PAGE) }
+    let mut pages = there(unit).filter(|page| page.code == request.page);
+    let is_there = |page: &Page| [page.subpage, code::ALL_SUBPAGES].contains(&request.subpage);
+    if pages.any(is_there) { Ok(()) } else { Err(NO_PAGE) }
 }
 
 /// Checks a parameter list: pages without parameters may stand in it.

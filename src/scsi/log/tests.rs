@@ -48,9 +48,27 @@ fn supported_pages() {
     let fewer = [0x00, 0x02, 0x03, 0x05, 0x0d, 0x0e, 0x10, 0x15, 0x19, 0x2f];
     let expected = [&[0x00, 0, 0, 10][..], &fewer].concat();
     assert_eq!(sensed(&rotating, Statistics::default(), &cdb(1, 0, 0)), Ok(expected));
-    let subpages = fewer[1..].iter().flat_map(|&code| [code, 0]);
-    let expected: Vec<u8> = [0x40, 0xff, 0, 22, 0x00, 0, 0x00, 0xff].into_iter().chain(subpages).collect();
+    let subpages = fewer.iter().flat_map(|&code| [code, 0, code, 0xff]);
+    let expected: Vec<u8> = [0x40, 0xff, 0, 40].into_iter().chain(subpages).collect();
     assert_eq!(sensed(&rotating, Statistics::default(), &cdb(1, 0, 0xff)), Ok(expected));
+}
+
+#[test]
+fn supported_subpages_of_one_page() {
+    let unit = disk(&info());
+    for control in 0..=3 {
+        let list = Ok(vec![0x4d, 0xff, 0, 4, 0x0d, 0, 0x0d, 0xff]);
+        assert_eq!(sensed(&unit, COUNTED, &cdb(control, 0x0d, 0xff)), list, "PC means nothing");
+    }
+    assert_eq!(sensed(&unit, COUNTED, &cdb(1, 0x19, 0xff)), Ok(vec![0x59, 0xff, 0, 4, 0x19, 0, 0x19, 0xff]));
+    let pointed = [0x4d, 0, 0x4d, 0xff, 0, 0, 1, 2, 0, 0];
+    assert_eq!(sensed(&unit, COUNTED, &pointed), Err(Sense::invalid_field(5, None)), "it has no parameters");
+    assert_eq!(sensed(&unit, COUNTED, &cdb(1, 0x0c, 0xff)), Err(Sense::invalid_field(2, Some(5))), "no such page");
+    let list = sensed(&unit, COUNTED, &cdb(1, 0, 0xff)).unwrap();
+    for page in list[4..].chunks(2) {
+        let bytes = sensed(&unit, COUNTED, &cdb(1, page[0], page[1])).unwrap();
+        assert_eq!((bytes[0] & 0x3f, bytes[1], bytes[0] & 0x40 != 0), (page[0], page[1], page[1] != 0));
+    }
 }
 
 #[test]
@@ -119,13 +137,12 @@ fn space_in_threshold_sets() {
 #[test]
 fn pages_of_counters() {
     let counter = |value: u64| value.to_be_bytes();
-    let errors = |code, bytes, errors| {
-        let head = [code, 0, 0, 24, 0, 5, 2, 8];
-        [&head[..], &counter(bytes), &[0, 6, 2, 8], &counter(errors)].concat()
+    let errors = |head: [u8; 4], bytes, errors| {
+        [&head[..], &[0, 5, 2, 8], &counter(bytes), &[0, 6, 2, 8], &counter(errors)].concat()
     };
-    assert_eq!(page(0x02), errors(0x82, 4 * 512, 9));
-    assert_eq!(page(0x03), errors(0x83, 3 * 512, 8));
-    assert_eq!(page(0x05), errors(0x85, 5 * 512, 10));
+    assert_eq!(page(0x02), errors([0x82, 0, 0, 24], 4 * 512, 9));
+    assert_eq!(page(0x03), errors([0x83, 0, 0, 24], 3 * 512, 8));
+    assert_eq!(page(0x05), errors([0x85, 0, 0, 24], 5 * 512, 10));
     let access = [1, 2, 4, 3, 0, 0, 0, 0].map(counter);
     let times = &[0, 2, 2, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     assert_eq!(page(0x19), [&[0x99, 0, 0, 92, 0, 1, 2, 64][..], access.as_flattened(), times].concat());
@@ -161,7 +178,7 @@ fn the_parameter_pointer_skips() {
 #[test]
 fn subpages_and_savings_that_are_not_there() {
     let unit = disk(&info());
-    for subpage in 1..=255 {
+    for subpage in 1..=254 {
         assert_eq!(sensed(&unit, COUNTED, &cdb(1, 0x0d, subpage)), Err(Sense::invalid_field(3, None)));
     }
     let saving = [0x4d, 1, 0x4d, 0, 0, 0, 0, 2, 0, 0];

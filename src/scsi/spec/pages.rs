@@ -60,7 +60,7 @@ pub mod log_page {
     pub const GENERAL_STATISTICS: u8 = 0x19;
     /// Informational exceptions.
     pub const INFORMATIONAL_EXCEPTIONS: u8 = 0x2f;
-    /// Not a subpage: with page 00h, all subpages.
+    /// The list of a page's subpages; with page 00h, of all pages and their subpages.
     pub const ALL_SUBPAGES: u8 = 0xff;
 }
 
