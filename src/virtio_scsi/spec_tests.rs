@@ -108,3 +108,25 @@ fn numbers_that_an_independent_header_also_has() {
         assert_eq!(ours, theirs);
     }
 }
+
+/// What has no number in that header: `EVENT_NONE` is its absence of others.
+const WITHOUT_PEER: [&str; 2] = ["EVENT_QUEUE", "EVENT_NONE"];
+
+#[test]
+fn no_function_and_no_event_goes_without_a_test() {
+    let (spec, tests) = (include_str!("spec.rs"), include_str!("spec_tests.rs"));
+    let kinds = ["TMF_", "EVENT_", "EVENTS_", "RESET_", "CONTROL_AN"];
+    let names: Vec<_> = spec.split("pub const ").skip(1).filter_map(|constant| constant.split(':').next()).collect();
+    let of_kind = names.into_iter().filter(|name| kinds.iter().any(|kind| name.starts_with(kind)));
+    for name in of_kind.filter(|name| !WITHOUT_PEER.contains(name)) {
+        assert!(tests.contains(&format!("({name}, virtio_scsi::")), "{name} is not compared with that header");
+    }
+    let (event, tests) = (include_str!("event.rs"), include_str!("event_tests.rs"));
+    let (_, variants) = event.split_once("pub enum Event {").expect("the events stand there");
+    let variants = variants.split("\n}").next().expect("there is a first part").lines();
+    let names =
+        variants.filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with(char::is_uppercase));
+    for name in names.map(|line| line.split([',', '(', ' ']).next().expect("a name")) {
+        assert!(tests.contains(&format!("(Event::{name}")), "{name} has no bytes in the tests of events");
+    }
+}

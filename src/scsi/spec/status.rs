@@ -9,8 +9,6 @@ impl Status {
     pub const GOOD: Self = Self(0x00);
     /// Sense data says what happened.
     pub const CHECK_CONDITION: Self = Self(0x02);
-    /// The condition that the command asked about holds.
-    pub const CONDITION_MET: Self = Self(0x04);
     /// The logical unit cannot take the command now; it may be sent again.
     pub const BUSY: Self = Self(0x08);
     /// A reservation of another nexus is in the way.

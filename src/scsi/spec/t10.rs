@@ -2,7 +2,8 @@
 //! that T10 gave to that name. Whoever adds a constant adds it here, from the list.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+
+use super::left_out::{has_word, sources};
 
 /// Code, qualifier and name (SPC-5, annex of numeric order codes).
 const T10: &[(u8, u8, &str)] = &[
@@ -123,31 +124,9 @@ fn every_code_is_that_of_its_name() {
     );
 }
 
-/// What a source file has before its tests, without comments.
-fn code_of(path: &Path) -> String {
-    let text = std::fs::read_to_string(path).expect("a source file");
-    let code = text.split("#[cfg(test)]").next().expect("there is a first part");
-    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
-}
-
-/// Source files below a directory that are not tests alone.
-fn sources(below: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(below).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
-        match path.is_dir() {
-            true if name != "tests" => sources(&path, found),
-            false if name.ends_with(".rs") && !name.ends_with("tests.rs") && name != "t10.rs" => found.push(path),
-            _ => {}
-        }
-    }
-}
-
 #[test]
 fn there_are_no_codes_but_those_that_have_a_name_and_a_use() {
-    let mut files = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
-    let codes: Vec<_> = files.iter().map(|path| (path, code_of(path))).collect();
+    let codes = sources();
     let used = |constant: &str| codes.iter().any(|(_, code)| has_word(code, &format!("Asc::{constant}")));
     let mut written = 0;
     for (path, code) in &codes {
@@ -167,10 +146,4 @@ fn there_are_no_codes_but_those_that_have_a_name_and_a_use() {
     for (constant, ..) in &named {
         assert!(used(constant), "{constant} is used nowhere");
     }
-}
-
-/// Whether `word` stands in a text, and not as the beginning of a longer one.
-fn has_word(text: &str, word: &str) -> bool {
-    let goes_on = |at: usize| text[at + word.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_');
-    text.match_indices(word).any(|(at, _)| !goes_on(at))
 }

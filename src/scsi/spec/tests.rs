@@ -4,14 +4,12 @@ use super::*;
 fn sense_keys_and_statuses() {
     let keys = [
         (SenseKey::NO_SENSE, 0),
-        (SenseKey::RECOVERED_ERROR, 1),
         (SenseKey::NOT_READY, 2),
         (SenseKey::MEDIUM_ERROR, 3),
         (SenseKey::HARDWARE_ERROR, 4),
         (SenseKey::ILLEGAL_REQUEST, 5),
         (SenseKey::UNIT_ATTENTION, 6),
         (SenseKey::DATA_PROTECT, 7),
-        (SenseKey::BLANK_CHECK, 8),
         (SenseKey::COPY_ABORTED, 10),
         (SenseKey::ABORTED_COMMAND, 11),
         (SenseKey::MISCOMPARE, 14),
@@ -21,7 +19,6 @@ fn sense_keys_and_statuses() {
     let statuses = [
         (Status::GOOD, 0x00),
         (Status::CHECK_CONDITION, 0x02),
-        (Status::CONDITION_MET, 0x04),
         (Status::BUSY, 0x08),
         (Status::RESERVATION_CONFLICT, 0x18),
         (Status::TASK_SET_FULL, 0x28),
