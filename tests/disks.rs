@@ -117,6 +117,34 @@ fn a_sick_disk_fails_where_it_is_told_and_its_neighbour_is_well() {
     assert_eq!(sense(well, 128), (None, None));
 }
 
+#[test]
+fn a_read_of_many_blocks_tells_which_one_is_bad() {
+    for disk in ["mem:size=1M,error=medium@64K-128K", "path=disk.img,error=medium@64K-128K"] {
+        let dir = directory();
+        image(dir.path(), "disk.img", MIB);
+        let target = Target::start_in(dir, &["--disk", disk]);
+        let (mut guest, lun) = (target.guest(), Lun::new(0, 0));
+        settle(&mut guest, lun);
+        // READ by the short way and by the long one, and VERIFY.
+        for (byte_1, opcode) in [(0, 0x28), (8, 0x28), (0, 0x2f)] {
+            for (lba, blocks, bad) in [(0, 200_u8, 128), (100, 100, 128), (127, 3, 128), (130, 9, 130), (250, 20, 250)]
+            {
+                let command = Command::data_in(
+                    lun,
+                    vec![opcode, byte_1, 0, 0, 0, lba, 0, 0, blocks, 0],
+                    usize::from(blocks) * 512,
+                );
+                let answer = guest.execute(0, &command).unwrap();
+                assert_eq!(answer.sense_code(), Some(READ_ERROR));
+                assert_eq!(answer.sense[..7], [0xf0, 0, 3, 0, 0, 0, bad], "{blocks} blocks at {lba} of {disk}");
+            }
+        }
+        let fine = guest.execute(0, &Command::read(lun, 0, 128, 512)).unwrap();
+        assert!(fine.is_good());
+        target.stop();
+    }
+}
+
 /// What GET LBA STATUS says of the blocks from `lba` on: first block, number, provisioning status.
 fn lba_status(lun: Lun, lba: u64) -> Command {
     let mut cdb = vec![0; 16];

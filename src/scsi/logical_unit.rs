@@ -179,29 +179,19 @@ impl LogicalUnit {
         if let Err(error) = result
             && !command.is_long()
         {
-            return Step::Done(self.locate(finished, Outcome::of_io_error(finished.kind, error)));
+            return self.failed(command, finished, error);
         }
         match (command, finished.kind) {
             (&Command::Read { lba, blocks, .. }, OpKind::Flush) => {
                 Step::Block(self.block_op(OpKind::Read, lba, blocks))
             }
+            (&Command::Read { lba, blocks, .. }, _) if finished.len != self.block_op(OpKind::Read, lba, blocks).len => {
+                self.look_on((lba, blocks), finished, false)
+            }
             (Command::StartStopUnit { load_eject, start, .. }, _) => moved(*load_eject, *start),
             _ if command.is_long() => Step::Long,
             _ => Step::Done(Outcome::GOOD),
         }
-    }
-
-    /// How a command ends with an operation that failed: of one block it is known where the medium is bad, or has ended
-    /// (INFORMATION).
-    pub fn locate(&self, finished: &BlockOp, mut outcome: Outcome) -> Outcome {
-        let block_size = u64::from(self.block_size);
-        if let Some(sense) = &mut outcome.sense
-            && (sense.key == SenseKey::MEDIUM_ERROR || sense.asc == Asc::LBA_OUT_OF_RANGE)
-            && finished.len == block_size
-        {
-            sense.information.get_or_insert(finished.offset / block_size);
-        }
-        outcome
     }
 
     /// Commands that return what is known without the device.

@@ -15,6 +15,7 @@
 //! Commands that take more than that are in [`long`].
 
 pub mod attention;
+mod bad_block;
 pub mod cdb;
 pub mod command;
 pub mod hindrance;

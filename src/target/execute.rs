@@ -4,7 +4,8 @@ use bdev::IoError;
 use bdev::segment::copy_to;
 
 use crate::scsi::{
-    BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Opcode, Outcome, Reply, Shared, Step, without_naca,
+    BlockOp, Command, Condition, DataDirection, Effect, ModeValues, Opcode, Outcome, Reply, Shared, Status, Step,
+    without_naca,
 };
 use crate::virtio_scsi::spec::{TASK_ATTR_ACA, TASK_ATTR_SIMPLE};
 use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, ResponseCode, write_plain_response};
@@ -218,17 +219,22 @@ impl RequestQueue {
         }
         let (command, op) = (state.command, state.op);
         if let Some(disk) = state.usual {
-            return self.end_usual(slot, cx.tally(disk), result);
+            return self.end_usual(slot, disk, result, cx);
         }
         let entry = self.queue.luns.entry(state.entry);
         match entry.unit.resume(&command, &op, result) {
             Step::Done(outcome) => {
-                let moved = if result.is_ok() { op.len } else { 0 };
+                // A command that looked for its bad block has failed, though its last look may not have.
+                let moved = match result {
+                    Ok(()) if outcome.status == Status::GOOD => Ok(op.len),
+                    Ok(()) => Err(IoError::Medium),
+                    Err(error) => Err(error),
+                };
                 if let (Some(kind), Some(disk)) = (Kind::of(&command), &entry.disk) {
-                    cx.tally(disk.index).count(kind, 1, result.map(|()| op.len));
+                    cx.tally(disk.index).count(kind, 1, moved);
                 }
                 self.apply(slot, &outcome);
-                self.end(slot, &outcome, moved);
+                self.end(slot, &outcome, moved.unwrap_or(0));
             }
             Step::Long => {
                 self.slots.get(slot).is_late = true;

@@ -9,17 +9,18 @@ use std::ops::Range;
 
 use bdev::IoError;
 
-use crate::scsi::{BlockOp, Outcome};
+use crate::scsi::BlockOp;
 use crate::virtio::ring::UsualChain;
 use crate::virtio_scsi::{CommandRequest, Destination, Framing, GOOD_LEN, Plain, write_good};
 
 use super::cx::{CountedChannel, Cx};
+use super::disk::DiskIndex;
 use super::known::{Known, KnownUnits};
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::slots::Phase;
 use super::tag::SlotIndex;
-use super::tally::{Kind, Tally};
+use super::tally::Kind;
 
 /// Such a command.
 pub(super) struct Usual<'c, 'k> {
@@ -75,27 +76,26 @@ impl RequestQueue {
 
     /// The disk has done such a command, or failed to.
     #[inline]
-    pub(super) fn end_usual(&mut self, slot: SlotIndex, tally: &Tally, result: Result<(), IoError>) {
+    pub(super) fn end_usual(&mut self, slot: SlotIndex, disk: DiskIndex, result: Result<(), IoError>, cx: &mut Cx) {
         let state = self.slots.get(slot);
         debug_assert_eq!(state.phase, Phase::InFlight);
         let BlockOp { kind, len, .. } = state.op;
-        tally.count(Kind::of_transfer(kind.is_change()), 1, result.map(|()| len));
         if let Err(error) = result {
-            return self.fail_usual(slot, error);
+            return self.fail_usual(slot, error, cx);
         }
+        cx.tally(disk).count(Kind::of_transfer(kind.is_change()), 1, Ok(len));
         write_good(&self.slots.response(slot)[0]);
         let head = self.slots.give_back(slot);
         self.queue.ring.push(head, GOOD_LEN);
     }
 
+    /// It goes on as all others do.
     #[cold]
-    fn fail_usual(&mut self, slot: SlotIndex, error: IoError) {
+    fn fail_usual(&mut self, slot: SlotIndex, error: IoError, cx: &mut Cx) {
+        let (op, entry) = (self.slots.get(slot).op, self.slots.get(slot).entry);
+        let disk = self.queue.luns.entry(entry).unit.disk().expect("only a disk has operations");
         let state = self.slots.get(slot);
-        let outcome = Outcome::of_io_error(state.op.kind, error);
-        let outcome = match self.queue.luns.entry(state.entry).unit.disk() {
-            Some(disk) => disk.locate(&state.op, outcome),
-            None => outcome,
-        };
-        self.end(slot, &outcome, 0);
+        (state.command, state.usual) = (disk.transfer_of(&op), None);
+        self.complete(slot, Err(error), cx);
     }
 }

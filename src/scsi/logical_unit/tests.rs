@@ -144,7 +144,7 @@ fn operations_that_fail_end_the_command() {
     let failed = |cdb: &[u8], op: &BlockOp, error| unit.resume(&command(cdb), op, Err(error));
     let sense = |key, asc| Step::Done(Outcome::check(Sense::new(SenseKey(key), Asc(asc))));
     let pair = BlockOp { len: 1024, ..read };
-    assert_eq!(failed(&read_10(0, 0, 2), &pair, IoError::Medium), sense(3, 0x1100), "one of the two");
+    assert_eq!(failed(&read_10(0, 0, 2), &pair, IoError::Medium), Step::Block(read), "which of the two?");
     assert_eq!(failed(&read_10(0x08, 0, 1), &BlockOp::FLUSH, IoError::Medium), sense(3, 0x0c00));
     assert_eq!(failed(&[0x1b, 0, 0, 0, 0, 0], &BlockOp::FLUSH, IoError::NoSpace), sense(7, 0x2707));
     assert_eq!(failed(&read_10(0, 0, 1), &read, IoError::Busy), Step::Done(Outcome::BUSY));

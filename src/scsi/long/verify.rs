@@ -6,6 +6,7 @@
 
 use bdev::{IoError, OpKind};
 
+use super::super::bad_block::{Blocks, Search, is_of_a_block, unreadable};
 use super::super::command::CdbForm;
 use super::super::outcome::{BlockOp, Outcome};
 use super::super::sense::Sense;
@@ -30,6 +31,8 @@ pub(super) struct Verify {
     must_flush: bool,
     /// What the device does with the blocks.
     kind: OpKind,
+    /// Those of them among which one is bad that are being looked at again.
+    look: Option<Blocks>,
 }
 
 /// Begins a VERIFY of `blocks` blocks.
@@ -68,19 +71,37 @@ impl Verify {
             reading: 0,
             compared: 0,
             must_flush,
+            look: None,
         }
     }
 
     /// The operation on the blocks from the first one that has not been verified on.
     fn step(&self) -> LongStep {
-        let len = self.reading as usize * self.block_size;
+        self.operation((self.lba, self.reading))
+    }
+
+    /// The operation on blocks of those.
+    fn operation(&self, (lba, blocks): Blocks) -> LongStep {
+        let (block_size, len) = (self.block_size as u64, blocks as usize * self.block_size);
         let memory = match self.kind {
             OpKind::Verify => OpMemory::Without,
-            OpKind::Compare => OpMemory::Data(self.compared),
+            OpKind::Compare => OpMemory::Data(self.compared + (lba - self.lba) * block_size),
             _ => OpMemory::Own { at: 0, len },
         };
-        let offset = self.lba * self.block_size as u64;
-        LongStep::Block(BlockOp { kind: self.kind, offset, len: len as u64 }, memory)
+        LongStep::Block(BlockOp { kind: self.kind, offset: lba * block_size, len: len as u64 }, memory)
+    }
+
+    /// The next look for the block that is bad, after one at these.
+    fn look_on(&mut self, look: Blocks, is_bad: bool) -> LongStep {
+        let lba = match Search::after((self.lba, self.reading), look, is_bad) {
+            Search::Look(look) => {
+                self.look = Some(look);
+                return self.operation(look);
+            }
+            Search::Found(lba) => Some(lba),
+            Search::Nothing => None,
+        };
+        LongStep::Done(unreadable(self.kind, lba))
     }
 
     /// Compares the blocks that have been read. The first one that differs.
@@ -137,6 +158,9 @@ impl LongTask for Verify {
         if std::mem::take(&mut self.must_flush) {
             return LongStep::bare(BlockOp::FLUSH);
         }
+        if let Some(look) = self.look {
+            return self.look_on(look, false);
+        }
         if let Err(sense) = self.compare(desk) {
             return sense.into();
         }
@@ -150,11 +174,17 @@ impl LongTask for Verify {
     }
 
     fn failed(&mut self, op: &BlockOp, error: IoError, _desk: &mut Desk<'_>) -> LongStep {
-        if op.kind == OpKind::Compare && error == IoError::Miscompare {
-            self.kind = OpKind::Read;
-            return self.step();
+        match (op.kind, error) {
+            (OpKind::Flush, _) => LongStep::Done(Outcome::of_io_error(op.kind, error)),
+            // What differs can be read.
+            (OpKind::Compare, IoError::Miscompare) if let Some(look) = self.look => self.look_on(look, false),
+            (OpKind::Compare, IoError::Miscompare) => {
+                self.kind = OpKind::Read;
+                self.step()
+            }
+            _ if is_of_a_block(error) => self.look_on(self.look.unwrap_or((self.lba, self.reading)), true),
+            _ => LongStep::Done(Outcome::of_io_error(op.kind, error)),
         }
-        LongStep::Done(Outcome::of_io_error(op.kind, error))
     }
 }
 

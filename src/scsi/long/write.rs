@@ -1,6 +1,6 @@
 //! Writes with something before or after them: WRITE AND VERIFY (10), (12), (16), and WRITE ATOMIC (16) (SBC-4).
 
-use bdev::{AtomicMisfit, OpKind};
+use bdev::{AtomicMisfit, IoError, OpKind};
 
 use super::super::command::CdbForm;
 use super::super::outcome::{BlockOp, Outcome};
@@ -92,6 +92,13 @@ impl LongTask for WriteAndVerify {
             None => self.verify.next(desk),
         }
     }
+
+    fn failed(&mut self, op: &BlockOp, error: IoError, desk: &mut Desk<'_>) -> LongStep {
+        match op.kind {
+            OpKind::Write { .. } => LongStep::Done(Outcome::of_io_error(op.kind, error)),
+            _ => self.verify.failed(op, error, desk),
+        }
+    }
 }
 
 impl LongTask for WriteAtomic {
@@ -106,7 +113,7 @@ impl LongTask for WriteAtomic {
 
 #[cfg(test)]
 mod tests {
-    use bdev::{Atomic, Info, IoError};
+    use bdev::{Atomic, Info};
 
     use super::*;
     use crate::scsi::long::testing::Rig;
@@ -136,7 +143,8 @@ mod tests {
         let cdb = [0x2e, 0, 0, 0, 0, 3, 0, 0, 1, 0];
         let mut rig = Rig::plain();
         rig.fails = |op| (op.kind == OpKind::Read).then_some(IoError::Medium);
-        assert_eq!(rig.refused(&cdb, &[1; 512]), Sense::new(SenseKey(3), Asc(0x1100)));
+        let unreadable = Sense { information: Some(3), ..Sense::new(SenseKey(3), Asc(0x1100)) };
+        assert_eq!(rig.refused(&cdb, &[1; 512]), unreadable);
         rig.fails = |op| op.kind.is_change().then_some(IoError::Medium);
         assert_eq!(rig.refused(&cdb, &[1; 512]), Sense::new(SenseKey(3), Asc(0x0c00)));
     }

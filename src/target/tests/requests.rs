@@ -9,10 +9,12 @@ use super::bed::Bed;
 use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
 use super::sim_disk::SimDisk;
 use crate::scsi::Attention;
+use crate::virtio_scsi::spec::TMF_ABORT_TASK;
 
 /// Responses of virtio-scsi.
 const OK: u8 = 0;
 const OVERRUN: u8 = 1;
+const ABORTED: u8 = 2;
 const BAD_TARGET: u8 = 3;
 const FAILURE: u8 = 9;
 const INCORRECT_LUN: u8 = 12;
@@ -270,16 +272,39 @@ fn every_framing_is_the_same_request() {
 #[test]
 fn a_block_that_cannot_be_read_is_named() {
     let (mut bed, disks) = Bed::simulated(1, 1, 1);
-    let told = |bed: &mut Bed, blocks: u8| {
-        disks[0].hold();
+    const BAD: Result<(), IoError> = Err(IoError::Medium);
+    disks[0].hold();
+    let mut told = |blocks: u8, answers: &[Result<(), IoError>]| {
         bed.guest().send(0, 0, &read_10(5, blocks), Data::In(512 * u32::from(blocks)));
-        bed.run();
-        disks[0].answer(0, Err(IoError::Medium));
+        for answer in answers {
+            bed.run();
+            disks[0].answer(0, *answer);
+        }
         bed.run();
         let ended = bed.guest().take_one();
-        assert_eq!(ended.sense.map(|(key, _)| key), Some(3));
+        assert_eq!((ended.sense.map(|(key, _)| key), ended.resid), (Some(3), 512 * u32::from(blocks)));
         (ended.sense_bytes[0], ended.sense_bytes[6])
     };
-    assert_eq!(told(&mut bed, 1), (0xf0, 5), "VALID, and INFORMATION");
-    assert_eq!(told(&mut bed, 2).0, 0x70, "which of two is bad nobody has told");
+    assert_eq!(told(1, &[BAD]), (0xf0, 5), "VALID, and INFORMATION");
+    assert_eq!(told(2, &[BAD, BAD]), (0xf0, 5));
+    assert_eq!(told(2, &[BAD, Ok(()), BAD]), (0xf0, 6));
+    assert_eq!(told(5, &[BAD, Ok(()), BAD]), (0xf0, 9));
+    assert_eq!(told(2, &[BAD, Ok(()), Ok(())]).0, 0x70, "none is bad any more");
+    assert_eq!(disks[0].accepted()[..], [5, 5, 5, 5, 5, 6, 5, 5, 9, 5, 5, 6]);
+}
+
+#[test]
+fn a_look_for_a_bad_block_ends_when_it_is_aborted() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 1);
+    disks[0].hold();
+    let id = bed.guest().send(0, 0, &read_10(5, 8), Data::In(4096));
+    bed.run();
+    disks[0].answer(0, Err(IoError::Medium));
+    bed.run();
+    let tmf = bed.guest().manage(TMF_ABORT_TASK, 0, id);
+    bed.run();
+    disks[0].go();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(id, ABORTED), (tmf, OK)]);
+    assert_eq!(disks[0].accepted().len(), 2, "it looks no further");
 }

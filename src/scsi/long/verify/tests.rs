@@ -3,7 +3,7 @@ use bdev::{Info, IoError};
 use crate::scsi::long::testing::Rig;
 use crate::scsi::spec::{Asc, SenseKey};
 use crate::scsi::testing::info;
-use crate::scsi::{Outcome, Sense};
+use crate::scsi::{BlockOp, Outcome, Sense};
 
 use super::*;
 
@@ -110,8 +110,53 @@ fn no_blocks_are_no_error() {
 fn a_block_that_cannot_be_read_ends_it() {
     let mut rig = Rig::plain();
     rig.fails = |op| (op.offset >= 128 * 512).then_some(IoError::Medium);
-    assert_eq!(rig.refused(&[0x2f, 0, 0, 0, 0, 0, 0, 3, 0, 0], &[]), Sense::new(SenseKey(3), Asc(0x1100)));
-    assert_eq!(rig.ops.len(), 2);
+    assert_eq!(rig.refused(&[0x2f, 0, 0, 0, 0, 0, 0, 3, 0, 0], &[]), unreadable_at(Some(128)));
+    assert_eq!(rig.done()[..2], [(OpKind::Read, 0, 128), (OpKind::Read, 128, 128)]);
+}
+
+/// The sense of a block that cannot be read.
+fn unreadable_at(lba: Option<u64>) -> Sense {
+    Sense { information: lba, ..Sense::new(SenseKey(3), Asc(0x1100)) }
+}
+
+/// Block 19 cannot be read, with whatever else.
+fn at_19(op: &BlockOp) -> Option<IoError> {
+    (op.offset <= 19 * 512 && 19 * 512 < op.offset + op.len).then_some(IoError::Medium)
+}
+
+#[test]
+fn the_bad_block_is_looked_for() {
+    let able = Info { verify_max: 64 * 512, compare: true, write_cache: bdev::WriteCache::WriteThrough, ..info() };
+    for (rig, byte_1, kind) in [
+        (Rig::plain(), 0, OpKind::Read),
+        (Rig::plain(), 2, OpKind::Read),
+        (Rig::new(&able), 0, OpKind::Verify),
+        (Rig::new(&able), 2, OpKind::Compare),
+    ] {
+        let mut rig = Rig { fails: at_19, ..rig };
+        let data = if byte_1 == 0 { vec![] } else { content(7..37) };
+        assert_eq!(rig.refused(&verify_10(byte_1, 7, 30), &data), unreadable_at(Some(19)), "{kind:?}");
+        let looks = [(7, 30), (7, 16), (7, 8), (15, 4), (19, 2), (19, 1)];
+        assert_eq!(rig.done(), looks.map(|(lba, blocks)| (kind, lba, blocks)));
+    }
+}
+
+#[test]
+fn what_can_be_read_on_the_second_look_has_no_address() {
+    let mut rig = Rig::plain();
+    rig.fails = |op| (op.len == 30 * 512).then_some(IoError::Medium);
+    assert_eq!(rig.refused(&verify_10(0, 7, 30), &[]), unreadable_at(None));
+    rig.fails = |op| (op.len == 30 * 512).then_some(IoError::Medium).or((op.len < 4096).then_some(IoError::Gone));
+    assert_eq!(rig.refused(&verify_10(0, 7, 30), &[]), Sense::new(SenseKey(4), Asc(0x3e01)), "what comes in between");
+}
+
+#[test]
+fn blocks_that_differ_beside_a_bad_one_are_no_bad_ones() {
+    let able = Info { compare: true, write_cache: bdev::WriteCache::WriteThrough, ..info() };
+    let mut rig = Rig { fails: at_19, ..Rig::new(&able) };
+    let mut data = content(7..37);
+    data[0] ^= 1;
+    assert_eq!(rig.refused(&verify_10(2, 7, 30), &data), unreadable_at(Some(19)));
 }
 
 #[test]
@@ -121,7 +166,7 @@ fn a_device_that_can_verifies_itself() {
     rig.good(&verify_10(0, 3, 6), &[]);
     assert_eq!(rig.done(), [(OpKind::Verify, 3, 4), (OpKind::Verify, 7, 2)]);
     rig.fails = |op| (op.kind == OpKind::Verify).then_some(IoError::Medium);
-    assert_eq!(rig.refused(&verify_10(0, 3, 6), &[]), Sense::new(SenseKey(3), Asc(0x1100)));
+    assert_eq!(rig.refused(&verify_10(0, 3, 6), &[]), unreadable_at(Some(3)));
     rig.fails = |_| None;
     rig.ops.clear();
     rig.good(&verify_10(2, 7, 3), &content(7..10));
