@@ -38,13 +38,19 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
     /// What it is.
     fn info(&self) -> &Info;
 
+    /// The device that this one is around, if it is around one: what the methods with a default tell is up to that, but for
+    /// [`Bdev::resized`], which has to put the same around it again.
+    fn inside(&self) -> Option<&dyn Bdev> {
+        None
+    }
+
     /// Bytes that the backing store has now, which may have grown or shrunk since [`Bdev::info`] was made; of a file that was cut,
     /// the fewest that it was ever seen to have. Does not wait.
     ///
     /// # Errors
     /// Whatever the kernel says.
     fn size_now(&self) -> std::io::Result<u64> {
-        Ok(self.info().size())
+        self.inside().map_or_else(|| Ok(self.info().size()), Bdev::size_now)
     }
 
     /// The same device in the size that it has by now, if that is another one or it has been cut meanwhile. What was opened of it before keeps the size that
@@ -58,22 +64,22 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
 
     /// Whether its channels want an io_uring of their core.
     fn needs_ring(&self) -> bool {
-        false
+        self.inside().is_some_and(Bdev::needs_ring)
     }
 
     /// How much space it has and can still get, where that can be told. It may wait for the file system: not for cores.
     fn space(&self) -> Option<Space> {
-        None
+        self.inside().and_then(Bdev::space)
     }
 
     /// What it tells of its own condition, if it does. It may wait for the device: not for cores.
     fn health(&self) -> Option<Health> {
-        None
+        self.inside().and_then(Bdev::health)
     }
 
     /// Names that the device has of its own, if it has any.
     fn names(&self) -> Option<&Names> {
-        None
+        self.inside().and_then(Bdev::names)
     }
 
     /// A channel for the core that `io` belongs to.

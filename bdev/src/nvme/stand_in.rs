@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
 use crate::file::{Engine, FileBdev, FileOptions};
-use crate::info::{Info, Names, Space};
+use crate::info::{Info, Names};
 use crate::uring;
 
 use super::device::Device;
@@ -54,22 +54,14 @@ impl Bdev for StandIn {
         &self.info
     }
 
-    fn size_now(&self) -> io::Result<u64> {
-        self.inner.size_now()
+    fn inside(&self) -> Option<&dyn Bdev> {
+        Some(&*self.inner)
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(inner) = self.inner.resized()? else { return Ok(None) };
         let info = Info { description: self.info.description.clone(), ..inner.info().clone() };
         Ok(Some(Arc::new(Self { info, names: self.names.clone(), inner })))
-    }
-
-    fn needs_ring(&self) -> bool {
-        self.inner.needs_ring()
-    }
-
-    fn space(&self) -> Option<Space> {
-        self.inner.space()
     }
 
     fn names(&self) -> Option<&Names> {

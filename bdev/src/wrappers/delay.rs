@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::health::Health;
-use crate::info::{Info, Names, Space};
+use crate::info::Info;
 use crate::op::{IoError, Op, OpKind};
 use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
 
@@ -113,30 +112,14 @@ impl Bdev for DelayBdev {
         &self.info
     }
 
-    fn size_now(&self) -> std::io::Result<u64> {
-        self.inner.size_now()
-    }
-
-    fn needs_ring(&self) -> bool {
-        self.inner.needs_ring()
+    fn inside(&self) -> Option<&dyn Bdev> {
+        Some(&*self.inner)
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(inner) = self.inner.resized()? else { return Ok(None) };
         let late = Self::new(inner, self.delays);
         Ok(Some(Arc::new(if self.cancels { late } else { late.without_cancel() })))
-    }
-
-    fn health(&self) -> Option<Health> {
-        self.inner.health()
-    }
-
-    fn space(&self) -> Option<Space> {
-        self.inner.space()
-    }
-
-    fn names(&self) -> Option<&Names> {
-        self.inner.names()
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::health::Health;
-use crate::info::{Info, Names, Space, bytes_for_people};
+use crate::info::{Info, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 
 use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
@@ -204,29 +203,13 @@ impl Bdev for ErrorBdev {
         &self.info
     }
 
-    fn size_now(&self) -> std::io::Result<u64> {
-        self.inner.size_now()
-    }
-
-    fn needs_ring(&self) -> bool {
-        self.inner.needs_ring()
+    fn inside(&self) -> Option<&dyn Bdev> {
+        Some(&*self.inner)
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(inner) = self.inner.resized()? else { return Ok(None) };
         Ok(Some(Arc::new(Self::new(inner, self.errors.clone()))))
-    }
-
-    fn health(&self) -> Option<Health> {
-        self.inner.health()
-    }
-
-    fn space(&self) -> Option<Space> {
-        self.inner.space()
-    }
-
-    fn names(&self) -> Option<&Names> {
-        self.inner.names()
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

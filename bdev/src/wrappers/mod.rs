@@ -73,3 +73,65 @@ impl<A: Around> Channel for Wrapped<A> {
         self.0.inner_mut().close(io);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::delay::{DelayBdev, Delays};
+    use super::error::{ErrorBdev, Errors};
+    use super::read_only::ReadOnlyBdev;
+    use super::split::SplitBdev;
+    use crate::channel::Bdev;
+    use crate::info::{Info, Names, Space};
+    use crate::mem::MemBdev;
+    use crate::op::IoError;
+
+    use super::*;
+
+    const SPACE: Space = Space { used: Some(512), available: 1024 };
+
+    /// Tells something of everything that a device can be asked for.
+    #[derive(Debug)]
+    struct Talkative(MemBdev, Names);
+
+    impl Bdev for Talkative {
+        fn info(&self) -> &Info {
+            self.0.info()
+        }
+        fn size_now(&self) -> std::io::Result<u64> {
+            Ok(8192)
+        }
+        fn needs_ring(&self) -> bool {
+            true
+        }
+        fn space(&self) -> Option<Space> {
+            Some(SPACE)
+        }
+        fn names(&self) -> Option<&Names> {
+            Some(&self.1)
+        }
+        fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+            self.0.channel(io)
+        }
+    }
+
+    #[test]
+    fn what_a_wrapper_does_not_say_itself_the_device_inside_says() {
+        let names = Names { unique: "mem:one".to_owned(), ..Names::default() };
+        let inner: Arc<dyn Bdev> = Arc::new(Talkative(MemBdev::new(4096, 512).unwrap(), names.clone()));
+        let wrappers: [Box<dyn Bdev>; 3] = [
+            Box::new(ReadOnlyBdev::new(inner.clone())),
+            Box::new(DelayBdev::new(inner.clone(), Delays::default())),
+            Box::new(ErrorBdev::new(inner.clone(), Errors::all(IoError::Medium))),
+        ];
+        for bdev in wrappers {
+            let said = (bdev.size_now().unwrap(), bdev.needs_ring(), bdev.space(), bdev.names());
+            assert_eq!(said, (8192, true, Some(SPACE), Some(&names)), "{}", bdev.info().description);
+        }
+        // A part is smaller, and has neither a name nor a count of its own.
+        let part = SplitBdev::new(inner, 512, 1024).unwrap();
+        let said = (part.size_now().unwrap(), part.needs_ring(), part.space(), part.names());
+        assert_eq!(said, (1024, true, Some(Space { used: None, ..SPACE }), None));
+    }
+}

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::health::Health;
-use crate::info::{Info, Names, Space};
+use crate::info::Info;
 use crate::op::{IoError, Op};
 
 use super::{Around, Wrapped};
@@ -37,28 +36,12 @@ impl Bdev for ReadOnlyBdev {
         &self.info
     }
 
-    fn size_now(&self) -> std::io::Result<u64> {
-        self.inner.size_now()
-    }
-
-    fn needs_ring(&self) -> bool {
-        self.inner.needs_ring()
+    fn inside(&self) -> Option<&dyn Bdev> {
+        Some(&*self.inner)
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         Ok(self.inner.resized()?.map(|inner| Arc::new(Self::new(inner)) as Arc<dyn Bdev>))
-    }
-
-    fn health(&self) -> Option<Health> {
-        self.inner.health()
-    }
-
-    fn space(&self) -> Option<Space> {
-        self.inner.space()
-    }
-
-    fn names(&self) -> Option<&Names> {
-        self.inner.names()
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {

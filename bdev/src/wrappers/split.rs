@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use crate::channel::{Bdev, Channel, Completion, Io, SubmitError, Tag};
 use crate::error::OpenError;
-use crate::health::Health;
-use crate::info::{Info, Space, bytes_for_people};
+use crate::info::{Info, Names, Space, bytes_for_people};
 use crate::op::{IoError, Op, OpKind};
 use crate::wanted::{Key, Keys, ReadWrapper, Wrapper, WrapperKind, units};
 
@@ -93,12 +92,12 @@ impl Bdev for SplitBdev {
         &self.info
     }
 
-    fn size_now(&self) -> std::io::Result<u64> {
-        Ok(self.inner.size_now()?.saturating_sub(self.offset).min(self.size))
+    fn inside(&self) -> Option<&dyn Bdev> {
+        Some(&*self.inner)
     }
 
-    fn needs_ring(&self) -> bool {
-        self.inner.needs_ring()
+    fn size_now(&self) -> std::io::Result<u64> {
+        Ok(self.inner.size_now()?.saturating_sub(self.offset).min(self.size))
     }
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
@@ -111,13 +110,14 @@ impl Bdev for SplitBdev {
         Ok(Some(Arc::new(Self { size: self.size, ..part })))
     }
 
-    fn health(&self) -> Option<Health> {
-        self.inner.health()
-    }
-
     /// Which part of what the file has is this one's, nobody counts.
     fn space(&self) -> Option<Space> {
         self.inner.space().map(|space| Space { used: None, ..space })
+    }
+
+    /// A part is not what the device calls itself.
+    fn names(&self) -> Option<&Names> {
+        None
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
