@@ -15,14 +15,8 @@ use rustix::process::Signal;
 const TURNS: &str = r#"
 mail=$(disk_at 1:0)
 say() { printf '%-512s' "$2" | dd of="$mail" bs=512 seek="$1" oflag=direct conv=notrunc 2>/dev/null; }
-hear() {
-    tenths=0
-    until dd if="$mail" bs=512 skip="$1" count=1 iflag=direct 2>/dev/null | grep -q "$2"; do
-        tenths=$((tenths + 1))
-        [ "$tenths" -lt 900 ] || fail "nobody says $2"
-        sleep 0.1
-    done
-}
+hears() { dd if="$mail" bs=512 skip="$1" count=1 iflag=direct 2>/dev/null | grep -q "$2"; }
+hear() { await "hears $1 $2"; }
 write_block() { dd if=/dev/zero of="$DISK" bs=4096 count=1 oflag=direct 2>/dev/null; }
 settle() {
     for _ in 1 2 3 4 5; do
@@ -109,12 +103,8 @@ way_of() {
         if sg_vpd --page=di "$way" 2>/dev/null | grep -q "Target port group: 0x$1\$"; then echo "$way"; fi
     done
 }
-tenths=0
-until first=$(way_of 1) && second=$(way_of 2) && [ -n "$first" ] && [ -n "$second" ]; do
-    tenths=$((tenths + 1))
-    [ "$tenths" -lt 600 ] || fail "one way is missing: $first $second"
-    sleep 0.1
-done
+has_both() { first=$(way_of 1) && second=$(way_of 2) && [ -n "$first" ] && [ -n "$second" ]; }
+await has_both
 "#;
 
 /// The two ways as two initiators: every type of reservation, and every way to take one over.
@@ -200,23 +190,13 @@ why() {
     multipathd show topology; multipathd show paths; dmsetup status
     tail -n 10 /tmp/multipathd.txt; tail -n 5 /tmp/fio.txt; dmesg | tail -n 20
 }
-# await WHAT COMMAND...: until it is so.
-await() {
-    what=$1 tenths=0
-    shift
-    until "$@"; do
-        tenths=$((tenths + 1))
-        [ "$tenths" -lt 1200 ] || fail "$what: $(why 2>&1)"
-        sleep 0.1
-    done
-}
 # What multipathd knows of a way: its priority follows from the state of its port group (50 optimized, 10 not), and whether it
 # is ready, standing by (ghost) or out of reach (faulty).
 knows() { multipathd show paths raw format "%d $2" | grep -Eq "^${1#/dev/} +$3 *\$"; }
 both_have() { knows "$first" %p "$1" && knows "$second" %p "$2"; }
 has_map() { [ -b "/dev/mapper/$wwid" ]; }
-await "the map" has_map
-await "the priorities" both_have 50 10
+await has_map
+await "both_have 50 10"
 # Both are with the kernel's handler for ALUA, which asks for a better state of the group that it turns to.
 for way in "$first" "$second"; do
     result handler "$(cat "/sys/block/${way#/dev/}/device/dh_state")"
@@ -235,8 +215,8 @@ completed() {
 # The load goes on, and its requests go this way.
 goes_through() {
     before=$(completed "$1") whole=$(completed "$dm")
-    await "requests on $1" went_on "$1" $((before + 300))
-    await "the load" went_on "$dm" $((whole + 300))
+    await "went_on $1 $((before + 300))"
+    await "went_on $dm $((whole + 300))"
 }
 went_on() {
     kill -0 "$load" || fail "the load ended: $(why 2>&1)"
@@ -257,19 +237,19 @@ prefers_first() {
 # An initiator takes a path away, and gives it back: standby, unavailable.
 for state in 2:ghost 3:faulty; do
     set_state 1 "${state%:*}"
-    await "the first way to be ${state#*:}" knows "$first" %T "${state#*:}"
+    await "knows $first %T ${state#*:}"
     goes_through "$second"
-    await "the priorities again" prefers_first
+    await prefers_first
     goes_through "$first"
 done
 result initiator done
 # The user of the target does.
 result wanted standby
-await "the state that the host has set" knows "$first" %T ghost
+await "knows $first %T ghost"
 goes_through "$second"
 result wanted optimized
-await "the state that the host has set back" knows "$first" %T ready
-await "the priorities at last" prefers_first
+await "knows $first %T ready"
+await prefers_first
 goes_through "$first"
 result told "$(dmesg | grep -c 'symmetric access state changed')"
 # The path itself goes.

@@ -51,12 +51,7 @@ echo 3 >/proc/sys/vm/drop_caches
 sha256sum -c /tmp/sums
 umount /mnt || true
 # Somebody makes room on the host.
-tenths=0
-until sg_write_x --normal --lba=$lba --num=128 --in=/tmp/blocks --bs=512 "$disk" >/dev/null 2>&1; do
-    tenths=$((tenths + 1))
-    [ "$tenths" -lt 600 ] || fail "there is no space again"
-    sleep 0.1
-done
+await "sg_write_x --normal --lba=$lba --num=128 --in=/tmp/blocks --bs=512 $disk >/dev/null 2>&1"
 e2fsck -f -y "$disk" >/dev/null 2>&1 || [ $? -le 2 ] || fail "the file system cannot be mended"
 mount -t ext4 "$disk" /mnt
 sha256sum -c /tmp/sums

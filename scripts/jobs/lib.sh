@@ -14,6 +14,19 @@ fail() { echo "job: FAILED: $*"; exit 1; }
 # A value that scripts/demo and tests read from the console.
 result() { echo "ANNULUS-RESULT: $1 $2"; }
 
+# why: what there is to say beside what was waited for in vain, from the job if it knows more.
+why() { :; }
+
+# await COMMAND: until it says yes, for two minutes.
+await() {
+    awaited_tenths=0
+    until eval "$1"; do
+        awaited_tenths=$((awaited_tenths + 1))
+        [ "$awaited_tenths" -lt 1200 ] || fail "waited for: $1 $(why 2>&1)"
+        sleep 0.1
+    done
+}
+
 find_disk() {
     for vendor in /sys/block/sd*/device/vendor; do
         case $(cat "$vendor" 2>/dev/null) in ANNULUS*)

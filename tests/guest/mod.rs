@@ -19,6 +19,8 @@ use crate::common::Target;
 const GUEST_LIMIT_S: u32 = 600;
 /// No single step of a guest takes so long, boot included, on however busy a machine.
 const STEP_LIMIT: Duration = Duration::from_secs(120);
+/// What jobs share in which the target itself runs in the guest.
+const SERVING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/serving.sh");
 /// How much of a console a failed test shows.
 const CONSOLE_TAIL_LINES: usize = 60;
 
@@ -47,7 +49,7 @@ impl Lab {
     pub fn boot_in(&self, dir: &Path, name: &'static str, script: &str, args: &[&str]) -> Machine {
         let job = format!("{name}.job");
         std::fs::write(dir.join(&job), format!(". /job/lib.sh\n{script}\n")).expect("write the job");
-        self.start(dir, name, &[&["--job", &job], args].concat())
+        self.start(dir, name, &[&["--job", &job, "--file", SERVING], args].concat())
     }
 
     /// Boots what the first disk holds.

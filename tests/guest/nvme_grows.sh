@@ -24,20 +24,11 @@ echo loop >"$nvmet/ports/1/addr_trtype"
 ln -s "$subsystem" "$nvmet/ports/1/subsystems/grows"
 echo transport=loop,nqn=grows >/dev/nvme-fabrics
 
-# await COMMAND: until it says yes.
-await() {
-    tenths=0
-    until eval "$1"; do
-        tenths=$((tenths + 1))
-        [ "$tenths" -lt 1200 ] || fail "waited for: $1"
-        sleep 0.1
-    done
-}
 # has_nodes: the kernel has found both namespaces. In a shell of its own: what is not there yet is no failure.
 has_nodes() { (for nsid in 1 2; do end=$(node GROWS $nsid) && [ -c "/dev/ng$end" ] && [ -b "/dev/nvme$end" ] || exit; done) >/dev/null 2>&1; }
 await has_nodes
-serve "/dev/ng$(node GROWS 1)" --disk "/dev/nvme$(node GROWS 2)"
-result looped "$(grep 'target 0 lun 0' /tmp/serve)"
+serve "/dev/ng$(node GROWS 1)" "/dev/nvme$(node GROWS 2)"
+result looped "$(served_disk)"
 inside what_compares_and_changes_reaches_the_disk
 export ANNULUS_TEST_GROW="for nsid in 1 2; do
     truncate -s 32M /tmp/grows\$nsid && echo 1 >$subsystem/namespaces/\$nsid/revalidate_size || exit

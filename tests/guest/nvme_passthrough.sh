@@ -1,9 +1,8 @@
 # shellcheck shell=sh
 # The target in a guest serves namespaces of two NVMe controllers by their own commands: the suite of the backends on some, then
 # a load through the target, tests of what else it does, and what it says of itself beside what the kernel says.
-# shellcheck source=scripts/jobs/lib.sh
-. /job/lib.sh
-cd /job/files || exit
+# shellcheck source=tests/guest/serving.sh
+. /job/files/serving.sh
 # The kernel numbers controllers and namespaces in whatever order its scans end, so that nvme0n1 need not be the first.
 # controller SERIAL: nvme0
 controller() {
@@ -43,34 +42,10 @@ result polled "$(grep -c '^NVMe namespace.*, iopoll,' /tmp/suite)"
 result wrapped "$(grep -c '^wrapped: .*NVMe namespace' /tmp/suite)"
 result atomic "$(grep -c '^block device .* atomic writes of up to ' /tmp/suite)"
 
-# serve DISK [--disk DISK]: on a socket, until stop.
-serve() {
-    ./annulus serve --cpumask 0x1 --idle adaptive --socket /tmp/n.sock --disk "$@" >/tmp/serve 2>&1 &
-    served=$!
-    tenths=0
-    until grep -q '^ready$' /tmp/serve; do
-        tenths=$((tenths + 1))
-        { [ "$tenths" -lt 600 ] && kill -0 "$served"; } || { cat /tmp/serve; fail "nothing serves $1"; }
-        sleep 0.1
-    done
-}
-stop() {
-    kill -INT "$served"
-    wait "$served" || { cat /tmp/serve; fail "the target did not end well"; }
-    rm -f /tmp/n.sock
-}
-
 # commands CONTROLLER KIND: those that the device counts, of whatever way they came.
 commands() { nvme smart-log "/dev/$1" | sed -n "s/^[Hh]ost[_ ]$2[_ ][Cc]ommands[^:]*: *\([0-9,]*\).*/\1/p" | tr -d ,; }
 # interrupts CONTROLLER: of its queues for I/O.
 interrupts() { awk -v queue="$1q[1-9]" '$0 ~ queue { for (i = 2; i <= 3; i++) n += $i } END { print n + 0 }' /proc/interrupts; }
-
-# inside TEST: of the driver in user space, on what is served.
-inside() {
-    ANNULUS_TEST_INSIDE=/tmp/n.sock ./inside --exact "$1" --nocapture >/tmp/inside 2>&1 ||
-        { cat /tmp/inside /tmp/serve; fail "$1"; }
-    ! grep '^ANNULUS-RESULT' /tmp/inside || true
-}
 
 # tell NAME: what the device says of a namespace, for comparison. (Of QEMU's names the kernel keeps none in sysfs.)
 tell() {
@@ -88,12 +63,10 @@ try() {
     name=nvme$node
     before=$(commands "$controller" '[Ww]rite')
     serve "$3/dev/ng$node"
-    result disk "$(grep 'target 0 lun 0' /tmp/serve)"
-    ! timeout 60 ./annulus serve --socket /tmp/other.sock --disk "/dev/$name" >/tmp/other 2>&1 || fail "served twice"
-    result refused "$(grep -c 'in use' /tmp/other)"
+    result disk "$(served_disk)"
+    result refused "$(refusal "/dev/$name" | grep -c 'in use')"
     rings=$(interrupts "$controller")
-    ./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/50:64k/30:128k/20 --size 32m --verify \
-        --number-ios 200 --runtime 200s --ramp 0s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load on $name"; }
+    load --rw randrw --bssplit 4k/50:64k/30:128k/20 --size 32m --number-ios 200
     result interrupts "$(($(interrupts "$controller") - rings))"
     inside what_compares_and_changes_reaches_the_disk
     inside atomic_writes_reach_the_disk
@@ -113,18 +86,15 @@ try RINGING 14 ''
 # What one namespace is where nothing can be sent to it: its block device, by threads, and the same disk to a guest.
 generic=/dev/ng$(node POLLED 3)
 name=nvme$(node POLLED 3)
-! timeout 60 ./annulus serve --socket /tmp/other.sock --disk "$generic,direct=off" >/tmp/other 2>&1 || fail "the page cache"
-result key "$(grep "'direct'" /tmp/other)"
+result key "$(refusal "$generic,direct=off")"
 echo 2 >/proc/sys/kernel/io_uring_disabled
 serve "$generic"
-result instead "$(grep 'target 0 lun 0' /tmp/serve)"
-result warnings "$(grep -c WARN /tmp/serve) $(grep WARN /tmp/serve)"
-./annulus-bench run --socket /tmp/n.sock --cpus 1 --rw randrw --bssplit 4k/70:64k/30 --size 8m --verify --number-ios 100 \
-    --runtime 200s --ramp 0s >/tmp/bench 2>&1 || { cat /tmp/bench /tmp/serve; fail "the load by threads"; }
+result instead "$(served_disk)"
+result warnings "$(grep -c WARN "$SAID") $(grep WARN "$SAID")"
+load --rw randrw --bssplit 4k/70:64k/30 --size 8m --number-ios 100
 inside what_a_disk_says_of_itself
 stop
-! timeout 60 ./annulus serve --socket /tmp/other.sock --disk "nvme:$generic" >/tmp/other 2>&1 || fail "commands without io_uring"
-result insisted "$(grep 'nvme:' /tmp/other)"
+result insisted "$(refusal "nvme:$generic")"
 echo 0 >/proc/sys/kernel/io_uring_disabled
 
 # What is only to be read, by request and by the kernel's word.
@@ -135,6 +105,5 @@ for disk in "nvme:$generic,ro" "/dev/$name,ro"; do
     blockdev --setro "/dev/$name"
 done
 for disk in "$generic" "/dev/$name"; do
-    ! timeout 60 ./annulus serve --socket /tmp/other.sock --disk "$disk" >/tmp/other 2>&1 || fail "written against the kernel's word"
-    result protected "$(grep "^annulus: " /tmp/other)"
+    result protected "$(refusal "$disk")"
 done

@@ -1,9 +1,8 @@
 # shellcheck shell=sh
 # The target in a guest serves namespaces of an NVMe controller, one as a block device and one by commands, beside a disk in
 # memory, and the controller is taken away under load: once in good order, once as if it had been torn out.
-# shellcheck source=scripts/jobs/lib.sh
-. /job/lib.sh
-cd /job/files || exit
+# shellcheck source=tests/guest/serving.sh
+. /job/files/serving.sh
 
 # address SERIAL: of the controller, on the PCI bus.
 address() {
@@ -22,26 +21,11 @@ node() {
 
 # pull SERIAL COMMAND: serves both namespaces, loads them, and pulls them by a shell command.
 pull() {
-    : >/tmp/serve
-    ./annulus serve --cpumask 0x1 --idle adaptive --socket /tmp/n.sock --disk "/dev/nvme$(node "$1" 1)" \
-        --disk "/dev/ng$(node "$1" 2)" --disk mem:size=64M >/tmp/serve 2>&1 &
-    served=$!
-    tenths=0
-    until grep -q '^ready$' /tmp/serve; do
-        tenths=$((tenths + 1))
-        { [ "$tenths" -lt 600 ] && kill -0 "$served"; } || { cat /tmp/serve; fail "nothing serves"; }
-        sleep 0.1
-    done
-    export ANNULUS_TEST_INSIDE=/tmp/n.sock ANNULUS_TEST_DISKS=3 ANNULUS_TEST_PULL="$2"
-    ./inside --exact pulled_disks_fail_and_the_other_goes_on --nocapture || { cat /tmp/serve; fail "$1"; }
-    # It ends, and says that it could not flush these two.
-    code=0
-    kill -INT "$served"
-    wait "$served" || code=$?
-    cat /tmp/serve
-    [ "$code" = 1 ] || fail "the target ended with $code"
-    result unflushed "$(grep -c 'flushing at the end failed: device is gone' /tmp/serve)"
-    rm -f /tmp/n.sock
+    serve "/dev/nvme$(node "$1" 1)" "/dev/ng$(node "$1" 2)" mem:size=64M
+    export ANNULUS_TEST_DISKS=3 ANNULUS_TEST_PULL="$2"
+    inside pulled_disks_fail_and_the_other_goes_on
+    cat "$SAID"
+    stop_without 2
 }
 
 pull ORDER "echo 1 >/sys/bus/pci/devices/$(address ORDER)/remove"

@@ -10,15 +10,12 @@ completed() {
     echo $((reads + writes))
 }
 
-await_progress() {
-    before=$(completed) tenths=0
-    until [ "$(completed)" -gt $((before + 50)) ]; do
-        tenths=$((tenths + 1))
-        [ "$tenths" -lt 300 ] || fail "the load stands still"
-        kill -0 "$load" || fail "the load ended: $(cat /tmp/fio.txt)"
-        sleep 0.1
-    done
+has_done_more_than() {
+    kill -0 "$load" || fail "the load ended: $(cat /tmp/fio.txt)"
+    [ "$(completed)" -gt "$1" ]
 }
+
+await_progress() { await "has_done_more_than $(($(completed) + 50))"; }
 
 start_load() {
     fio forever.fio >/tmp/fio.txt 2>&1 &
@@ -37,14 +34,7 @@ await_return() {
 }
 
 # As long as the kernel still looks at the disk, it needs the module.
-unload_driver() {
-    tenths=0
-    until rmmod virtio_scsi 2>/tmp/rmmod; do
-        tenths=$((tenths + 1))
-        [ "$tenths" -lt 300 ] || fail "$(cat /tmp/rmmod)"
-        sleep 0.1
-    done
-}
+unload_driver() { await 'rmmod virtio_scsi'; }
 
 start_load
 for _ in 1 2 3 4 5; do
