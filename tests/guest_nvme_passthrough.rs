@@ -156,8 +156,8 @@ fn says_what_the_device_says(guest: &Machine) {
         let zeroes = if number("dlfeat", index) & 7 == 1 { 0x04 } else { 0 };
         assert_eq!((provisioning[index][5], provisioning[index][6] & 7), (0xe0 | zeroes, 2));
     }
-    // QEMU's device has 323 K, and is too hot from 343 K on. Its block device is not asked.
-    assert_eq!(said("temperatures"), ["50 70", "50 70", "50 70", "50 70", "255 255"]);
+    // QEMU's device has 323 K, and is too hot from 343 K on.
+    assert_eq!(said("temperatures"), ["50 70"; 5], "whichever way it is served");
     // Whichever way it is served it is one disk.
     assert_eq!((&serials[4], &designators[4]), (&serials[0], &designators[0]));
 }

@@ -29,7 +29,9 @@ use std::sync::Arc;
 use crate::channel::{Bdev, Channel, Io};
 use crate::error::OpenError;
 use crate::file::end::End;
+use crate::health::Health;
 use crate::info::{Info, Space};
+use crate::nvme::Checkup;
 use crate::space::Ways;
 
 pub(crate) use kind::{FILE, THREADS, URING};
@@ -114,6 +116,8 @@ pub struct FileBdev {
     engine: Engine,
     /// Results of reads and writes are polled for.
     polled: bool,
+    /// Of an NVMe namespace.
+    checkup: Option<Checkup>,
 }
 
 impl FileBdev {
@@ -152,8 +156,8 @@ impl Bdev for FileBdev {
             None => return Ok(None),
         };
         let end = Arc::new(self.end.anew(info.size()));
-        let Self { ref file, alignment, ways, engine, polled, .. } = *self;
-        Ok(Some(Arc::new(Self { info, file: file.clone(), end, alignment, ways, engine, polled })))
+        let Self { ref file, alignment, ways, engine, polled, checkup, .. } = *self;
+        Ok(Some(Arc::new(Self { info, file: file.clone(), end, alignment, ways, engine, polled, checkup })))
     }
 
     fn needs_ring(&self) -> bool {
@@ -162,6 +166,10 @@ impl Bdev for FileBdev {
 
     fn space(&self) -> Option<Space> {
         extents::space(&self.file)
+    }
+
+    fn health(&self) -> Option<Health> {
+        self.checkup.and_then(|checkup| checkup.ask(&self.file))
     }
 
     fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {

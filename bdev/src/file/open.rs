@@ -17,6 +17,7 @@ use crate::file::queue::Queue;
 use crate::file::words::Found;
 use crate::file::{Direct, Engine, FileBdev, FileOptions, Iopoll, claim, direct, extents, failed};
 use crate::info::{Atomic, Discard, Info, MAX_TRANSFER, WriteCache, blocks_of, bytes_for_people, transfer_max};
+use crate::nvme::Checkup;
 use crate::space::Ways;
 use crate::uring;
 
@@ -100,7 +101,8 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
         true => End::of_device(info.size()),
         false => End::of_file(path.display().to_string(), info.size()),
     };
-    Ok(FileBdev { info, file: Arc::new(file), end: Arc::new(end), alignment, ways, engine, polled })
+    let checkup = queue.filter(|queue| queue.is_nvme).and_then(|_| Checkup::through(&file));
+    Ok(FileBdev { info, file: Arc::new(file), end: Arc::new(end), alignment, ways, engine, polled, checkup })
 }
 
 /// Whether the device's own queues can be looked into for results; else why not.

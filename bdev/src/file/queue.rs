@@ -39,6 +39,8 @@ pub(crate) struct Queue {
     /// Largest range that the device itself makes zero, in bytes; 0 if it cannot.
     pub(crate) write_zeroes_max: u64,
     pub(crate) read_only: bool,
+    /// It is the block device of an NVMe namespace, or a part of one.
+    pub(crate) is_nvme: bool,
     /// It has queues into which one looks for results, without an interrupt.
     pub(crate) can_poll: bool,
 }
@@ -76,6 +78,7 @@ impl Queue {
             discard_max: number("discard_max_bytes"),
             write_zeroes_max: number("write_zeroes_max_bytes"),
             read_only: [&device, &whole].into_iter().any(|folder| sysfs::flag(&folder.join("ro"))),
+            is_nvme: is_nvme(&whole),
             can_poll: sysfs::flag(&queue.join("io_poll")),
         }
     }
@@ -98,6 +101,12 @@ impl Queue {
 /// The folder of the whole disk, in which its partitions have theirs.
 fn parent(partition: &Path) -> PathBuf {
     partition.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default()
+}
+
+/// The kernel calls them, and nothing else, so.
+fn is_nvme(whole: &Path) -> bool {
+    let folder = whole.canonicalize().unwrap_or_default();
+    folder.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("nvme"))
 }
 
 #[cfg(test)]
@@ -157,10 +166,26 @@ mod tests {
             discard_max: 8_589_934_592,
             write_zeroes_max: 33_553_920,
             read_only: false,
+            is_nvme: false,
             can_poll: true,
         };
         assert_eq!(Queue::read(&list, 8, 0), disk);
         assert_eq!(Queue::read(&list, 8, 1), Queue { read_only: true, discard_alignment: 1024, ..disk });
+    }
+
+    #[test]
+    fn a_namespace_is_known_by_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("list");
+        std::fs::create_dir(&list).unwrap();
+        for (number, folder) in [("259:0", "nvme0/nvme0n1"), ("8:0", "nvme0/sda"), ("259:1", "nvme0/nvme0n1/nvme0n1p1")]
+        {
+            std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+            std::os::unix::fs::symlink(Path::new("..").join(folder), list.join(number)).unwrap();
+        }
+        put(&dir.path().join("nvme0/nvme0n1/nvme0n1p1/partition"), "1");
+        let is_nvme = |major, minor| Queue::read(&list, major, minor).is_nvme;
+        assert_eq!([is_nvme(259, 0), is_nvme(259, 1), is_nvme(8, 0), is_nvme(9, 9)], [true, true, false, false]);
     }
 
     #[test]

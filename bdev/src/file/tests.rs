@@ -26,7 +26,16 @@ fn pipe(skewed: bool) -> (FileBdev, File) {
     let file = Arc::new(File::from(OwnedFd::from(reader)));
     let end = Arc::new(End::of_device(info.size()));
     (
-        FileBdev { info, file, end, alignment, ways: Ways::default(), engine: Engine::Uring, polled: false },
+        FileBdev {
+            info,
+            file,
+            end,
+            alignment,
+            ways: Ways::default(),
+            engine: Engine::Uring,
+            polled: false,
+            checkup: None,
+        },
         File::from(OwnedFd::from(writer)),
     )
 }

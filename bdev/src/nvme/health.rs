@@ -1,8 +1,13 @@
-//! The SMART / Health Information log page (NVM Express Base Specification, Get Log Page, log page identifier 02h).
+//! The SMART / Health Information log page (NVM Express Base Specification, Get Log Page, log page identifier 02h), which every
+//! device of a namespace gives: that for its commands, and its block device.
+
+use std::fs::File;
 
 use crate::health::Health;
 
-use super::spec::SMART_LEN;
+use super::identify::Controller;
+use super::ioctl;
+use super::spec::{CNS_CONTROLLER, SMART_LEN};
 
 /// 0 degrees Celsius in kelvins, as controllers count.
 const FREEZING: u16 = 273;
@@ -10,8 +15,32 @@ const FREEZING: u16 = 273;
 /// What Get Log Page returns.
 pub(super) type SmartPage = [u8; SMART_LEN];
 
+/// What it takes to understand how a controller is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checkup {
+    /// From which temperature on it is too hot, in kelvins; 0 if it does not say.
+    warning_kelvin: u16,
+}
+
+impl Checkup {
+    /// Of this controller.
+    pub(super) fn of(controller: &Controller) -> Self {
+        Self { warning_kelvin: controller.warning_kelvin }
+    }
+
+    /// Of the controller behind `file`, a device of an NVMe namespace, if the kernel lets us ask it.
+    pub(crate) fn through(file: &File) -> Option<Self> {
+        ioctl::identify(file, 0, CNS_CONTROLLER).ok().map(|page| Self::of(&Controller::parse(&page)))
+    }
+
+    /// Asks it. Before Linux 6.2, and for whoever may not administer the machine, the kernel keeps that to itself.
+    pub(crate) fn ask(self, file: &File) -> Option<Health> {
+        ioctl::smart(file).ok().map(|page| parse(&page, self.warning_kelvin))
+    }
+}
+
 /// Reads the page of a controller that calls a temperature of `warning_kelvin` and above too high: 0 if it names none.
-pub(super) fn parse(page: &SmartPage, warning_kelvin: u16) -> Health {
+fn parse(page: &SmartPage, warning_kelvin: u16) -> Health {
     /// CRITICAL WARNING: the temperature is beyond a threshold, of either kind.
     const TEMPERATURE: u8 = 1 << 1;
     /// CRITICAL WARNING: little spare is left, unreliable, read-only, and what keeps the cache over a loss of power has failed.
@@ -50,6 +79,13 @@ mod tests {
         assert_eq!(parse(&sound, 0).temperature_max, None);
         let silent = parse(&page([0, 0, 0, 0, 0, 255]), 343);
         assert_eq!((silent.temperature, silent.percentage_used), (None, 255));
+    }
+
+    #[test]
+    fn what_is_no_nvme_device_is_not_asked() {
+        let null = File::open("/dev/null").unwrap();
+        assert_eq!(Checkup::through(&null), None);
+        assert_eq!(Checkup { warning_kelvin: 343 }.ask(&null), None);
     }
 
     #[test]

@@ -34,6 +34,7 @@ use crate::health::Health;
 use crate::info::{Info, Names};
 use crate::sysfs;
 
+pub(crate) use health::Checkup;
 pub(crate) use kind::KIND;
 pub(crate) use ring::NvmeRing;
 
@@ -58,8 +59,7 @@ pub struct NvmeBdev {
     terms: Terms,
     /// Results of reads and writes are looked for in the device's own queues.
     polled: bool,
-    /// From which temperature on the controller is too hot, in kelvins; 0 if it does not say.
-    warning_kelvin: u16,
+    checkup: Checkup,
     file: Arc<File>,
     /// The block device of the same namespace, claimed so that nobody mounts it meanwhile.
     claim: Option<Arc<File>>,
@@ -91,10 +91,10 @@ impl Bdev for NvmeBdev {
 
     fn resized(&self) -> Result<Option<Arc<dyn Bdev>>, OpenError> {
         let Some(info) = self.info.in_size(self.size_now())? else { return Ok(None) };
-        let &Self { terms, polled, warning_kelvin, .. } = self;
+        let &Self { terms, polled, checkup, .. } = self;
         let Self { names, file, claim, size_file, .. } = self;
         let (names, file, claim, size_file) = (names.clone(), file.clone(), claim.clone(), size_file.clone());
-        Ok(Some(Arc::new(Self { info, names, terms, polled, warning_kelvin, file, claim, size_file })))
+        Ok(Some(Arc::new(Self { info, names, terms, polled, checkup, file, claim, size_file })))
     }
 
     fn needs_ring(&self) -> bool {
@@ -105,9 +105,8 @@ impl Bdev for NvmeBdev {
         Some(&self.names)
     }
 
-    /// Before Linux 6.2, and for whoever may not administer the machine, the kernel keeps that to itself.
     fn health(&self) -> Option<Health> {
-        ioctl::smart(&self.file).ok().map(|page| health::parse(&page, self.warning_kelvin))
+        self.checkup.ask(&self.file)
     }
 
     fn channel(&self, io: &mut Io) -> io::Result<Box<dyn Channel>> {

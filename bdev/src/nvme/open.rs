@@ -13,6 +13,7 @@ use crate::file::{Iopoll, claim, failed};
 use crate::sysfs;
 
 use super::device::Device;
+use super::health::Checkup;
 use super::jobs::Fixed;
 use super::probe;
 use super::words::{Found, memory_alignment};
@@ -70,8 +71,8 @@ pub(super) fn open(path: &Path, options: NvmeOptions) -> Result<NvmeBdev, OpenEr
     info.description = Found { path, controller, info: &info, limits, memory_alignment, fixed, polling }.describe();
     let size_file = block.join("size");
     let (claim, polled) = (claim.map(Arc::new), polling == Some(Ok(())));
-    let warning_kelvin = controller.warning_kelvin;
-    Ok(NvmeBdev { info, names: device.names(), terms, polled, warning_kelvin, file: Arc::new(file), claim, size_file })
+    let checkup = Checkup::of(controller);
+    Ok(NvmeBdev { info, names: device.names(), terms, polled, checkup, file: Arc::new(file), claim, size_file })
 }
 
 pub(super) fn name_of(path: &Path) -> Result<String, OpenError> {
