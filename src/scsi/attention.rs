@@ -37,6 +37,8 @@ pub enum Attention {
     ReportedLunsChanged,
     /// CAPACITY DATA HAS CHANGED.
     CapacityChanged,
+    /// TIMESTAMP CHANGED, by another nexus.
+    TimestampChanged,
     /// THIN PROVISIONING SOFT THRESHOLD REACHED.
     SoftThresholdReached,
 }
@@ -54,7 +56,7 @@ pub enum AttentionRule {
 }
 
 impl Attention {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::PowerOn,
         Self::HardReset,
         Self::LogicalUnitReset,
@@ -68,6 +70,7 @@ impl Attention {
         Self::AccessStateChanged,
         Self::ReportedLunsChanged,
         Self::CapacityChanged,
+        Self::TimestampChanged,
         Self::SoftThresholdReached,
     ];
 
@@ -95,6 +98,7 @@ impl Attention {
             Self::AccessStateChanged => Asc::ASYMMETRIC_ACCESS_STATE_CHANGED,
             Self::ReportedLunsChanged => Asc::REPORTED_LUNS_CHANGED,
             Self::CapacityChanged => Asc::CAPACITY_DATA_CHANGED,
+            Self::TimestampChanged => Asc::TIMESTAMP_CHANGED,
             Self::SoftThresholdReached => Asc::SOFT_THRESHOLD_REACHED,
         }
     }
@@ -206,8 +210,8 @@ mod tests {
     fn sense_of_each() {
         let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
         let resets = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2800, 0x2a01];
-        let others = [0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x2a09, 0x3807];
-        let expected: Vec<_> = [resets, others].concat().into_iter().map(|asc| (6, asc)).collect();
+        let others = [0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x2a09, 0x2a10, 0x3807];
+        let expected: Vec<_> = [&resets[..], &others].concat().into_iter().map(|asc| (6, asc)).collect();
         assert_eq!(codes[..], expected);
     }
 }

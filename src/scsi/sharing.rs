@@ -89,6 +89,8 @@ pub struct Shared {
     pub mode: ModeState,
     /// What hosts call the disk.
     pub names: Names,
+    /// How many milliseconds its clock is ahead of the host's, if SET TIMESTAMP has set it.
+    pub ahead_ms: Option<i64>,
     /// How often it was started after it had been stopped.
     pub start_stop_cycles: u32,
     /// There is a place where reservations, mode pages and names outlive a loss of power.

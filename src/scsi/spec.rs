@@ -314,6 +314,8 @@ impl Asc {
     pub const ASYMMETRIC_ACCESS_STATE_CHANGED: Self = Self(0x2a06);
     /// CAPACITY DATA HAS CHANGED.
     pub const CAPACITY_DATA_CHANGED: Self = Self(0x2a09);
+    /// TIMESTAMP CHANGED.
+    pub const TIMESTAMP_CHANGED: Self = Self(0x2a10);
     /// COMMAND SEQUENCE ERROR.
     pub const COMMAND_SEQUENCE_ERROR: Self = Self(0x2c00);
     /// COMMANDS CLEARED BY ANOTHER INITIATOR.

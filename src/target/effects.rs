@@ -19,7 +19,7 @@ impl RequestQueue {
             Effect::Ejected(ejected) => sharing.set_ejected(nexus, ejected),
             Effect::Behind(Behind::Ejected) => sharing.set_ejected(nexus, true),
             Effect::Prevented(prevented) => sharing.set_prevented(nexus, prevented),
-            Effect::Timestamp(timestamp_ms) => entry.standing.notes.set_timestamp(timestamp_ms),
+            Effect::Timestamp(timestamp_ms) => sharing.set_timestamp(nexus, timestamp_ms),
             // Begun by whoever has the core.
             Effect::Behind(Behind::Flush) => {}
             Effect::ExitFailureMode => disk.hold.exit_failure_mode(disk),

@@ -363,9 +363,6 @@ impl Standing {
             // A token outlives the reset of a unit, and the nexus.
             self.notes.rods.cancel_all();
         }
-        if matches!(attention, Attention::PowerOn | Attention::HardReset | Attention::LogicalUnitReset) {
-            self.notes.reset();
-        }
         self.take(|untold| {
             untold.attentions.raise(attention);
             untold.deferred.take_if(|_| attention.is_new_start())

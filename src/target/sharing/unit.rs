@@ -1,5 +1,5 @@
-//! What holds for a logical unit whoever asks, on all ports: whether it runs, whether its medium is in and has to stay there, and its
-//! mode pages. Each nexus has a copy in its standing, so that a command looks at nothing that is shared.
+//! What holds for a logical unit whoever asks, on all ports: whether it runs, whether its medium is in and has to stay there, its clock,
+//! and its mode pages. Each nexus has a copy in its standing, so that a command looks at nothing that is shared.
 //!
 //! A reset of the unit brings back what was at first. A port that begins anew does so only where nobody else works with the disk: a
 //! guest that starts must not take from the others what they have set.
@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::Sharing;
 use super::state::{Member, State};
-use crate::scsi::Attention;
 use crate::scsi::reservations::Nexus;
+use crate::scsi::{Attention, Clock};
+use crate::target::notes::host_ms;
 use crate::target::standing::{Standing, UnitState};
 use crate::target::target_port::TargetPort;
 use crate::virtio_scsi::Event;
@@ -50,6 +51,13 @@ impl Sharing {
         state.publish();
     }
 
+    /// `nexus` sets the clock: others are told (SPC-5, SET TIMESTAMP).
+    pub(crate) fn set_timestamp(&self, nexus: Nexus, timestamp_ms: u64) {
+        let mut state = self.state();
+        state.shared.ahead_ms = Some(Clock::ahead_of(host_ms(), timestamp_ms));
+        state.tell_others(nexus, Attention::TimestampChanged);
+    }
+
     /// The nexus of `standing` was lost, or its `port` has begun anew: what it had of what is shared ends. If nobody else is at
     /// work with a unit whose port has begun anew, that starts anew.
     pub(crate) fn nexus_lost(&self, port: &TargetPort, standing: &Arc<Standing>, attention: Attention) {
@@ -58,8 +66,8 @@ impl Sharing {
         state.set_prevented(port.nexus, false);
         let is_other = |member: &Member| !member.has(standing) && member.port.is_live();
         if attention.is_port_start() && !state.members.iter().any(is_other) {
-            (state.stopped, state.ejected) = (false, false);
-            state.shared.restore_modes();
+            state.ejected = false;
+            state.begin_anew();
         }
         state.publish();
     }
@@ -77,13 +85,18 @@ impl State {
         its.for_each(|member| member.prevents = prevented);
     }
 
-    /// A reset of the unit: it runs, with the mode pages that were saved, and nobody keeps the medium in.
+    /// A reset of the unit: it begins anew, and nobody keeps the medium in.
     pub(super) fn reset_unit(&mut self) {
         self.shared.registry.unit_reset();
-        self.shared.restore_modes();
-        self.stopped = false;
+        self.begin_anew();
         self.members.iter_mut().for_each(|member| member.prevents = false);
         self.publish();
+    }
+
+    /// It runs, with the mode pages that were saved, and the host's clock.
+    fn begin_anew(&mut self) {
+        self.shared.restore_modes();
+        (self.stopped, self.shared.ahead_ms) = (false, None);
     }
 
     /// Drivers that have subscribed to `events` are told.

@@ -252,6 +252,25 @@ fn what_one_calls_the_unit_the_other_finds_and_so_does_the_next_start() {
     assert_eq!(name(&mut bed, 1), b"\0\0\0\x03vm7");
 }
 
+#[test]
+fn a_clock_that_one_sets_is_set_for_all() {
+    let mut bed = bed();
+    let origin = |bed: &mut Bed, guest| {
+        let told = execute(bed, guest, &[0xa3, 0x0f, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0], Data::In(12)).data;
+        (told[2], told[4..7] == [0, 0, 1])
+    };
+    let set = [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0];
+    let cdb = [0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0];
+    assert_eq!(execute(&mut bed, 0, &cdb, Data::Out(&set)).sense, None);
+    assert_eq!(ready(&mut bed), [None, Some((6, 0x2a10))]);
+    assert_eq!([0, 1].map(|guest| origin(&mut bed, guest)), [(2, true); 2], "within the seconds that follow");
+    bed.guests[1].manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    bed.run();
+    bed.guests[1].take_ended();
+    ready(&mut bed);
+    assert_eq!([0, 1].map(|guest| origin(&mut bed, guest)), [(3, false); 2], "that of the host");
+}
+
 /// SPC-5: MULTIP of the standard data, and the ports that the SCSI ports page has.
 #[test]
 fn a_disk_says_whether_it_has_several_ports() {
