@@ -19,6 +19,7 @@ const HARD_RESET: u32 = 0;
 /// Additional sense codes, as the reason of a change has them: the code in the first byte, its qualifier in the second.
 const RESERVATIONS_PREEMPTED: u32 = 0x032a;
 const RESERVATIONS_RELEASED: u32 = 0x042a;
+const MEDIUM_MAY_HAVE_CHANGED: u32 = 0x0028;
 const REGISTRATIONS_PREEMPTED: u32 = 0x052a;
 const ACCESS_STATE_CHANGED: u32 = 0x062a;
 
@@ -223,7 +224,7 @@ fn what_a_driver_has_subscribed_to_is_told() {
     let [mut a, mut b] = ["a.sock", "b.sock"].map(|socket| {
         let mut guest = target.guest_on(socket, Options::default());
         settle(&mut guest, LUN);
-        guest.post_event_buffers(8).unwrap();
+        guest.post_event_buffers(16).unwrap();
         guest
     });
     let notified = |events| (Event::ASYNC_NOTIFY, NAMED, events);
@@ -239,23 +240,31 @@ fn what_a_driver_has_subscribed_to_is_told() {
     }
     for bits in [eject, load] {
         move_unit(&mut a, bits);
-        assert_eq!(next_event(&mut a), notified(MEDIA_CHANGE));
+        assert_eq!([&mut a, &mut b].map(next_event), [notified(MEDIA_CHANGE); 2], "they share it");
     }
-    // Of the other driver that is only work on the medium which they share.
-    move_unit(&mut b, stop);
-    move_unit(&mut b, start);
+    assert_eq!(next_event(&mut b), changed(MEDIUM_MAY_HAVE_CHANGED), "whoever has not loaded it");
+    settle(&mut b, LUN);
+    for bits in [stop, start] {
+        move_unit(&mut b, bits);
+        assert_eq!(next_event(&mut a), notified(POWER_MANAGEMENT));
+    }
     good(&mut b, &Command::new(LUN, vec![0x04, 0, 0, 0, 0, 0]));
     assert_eq!([next_event(&mut a), next_event(&mut a)], [notified(DEVICE_BUSY); 2], "its begin and its end");
     subscribe(&mut a, POWER_MANAGEMENT, POWER_MANAGEMENT);
+    subscribe(&mut b, 0, 0);
     move_unit(&mut a, eject);
     move_unit(&mut a, load);
-    move_unit(&mut a, stop);
-    assert_eq!(next_event(&mut a), notified(POWER_MANAGEMENT));
+    assert_eq!(next_event(&mut b), changed(MEDIUM_MAY_HAVE_CHANGED), "that needs no subscription");
+    for bits in [stop, start] {
+        move_unit(&mut a, bits);
+        assert_eq!(next_event(&mut a), notified(POWER_MANAGEMENT));
+    }
     a.reset().unwrap();
     a.start().unwrap();
     settle(&mut a, LUN);
     a.post_event_buffers(8).unwrap();
     move_unit(&mut a, stop);
+    move_unit(&mut a, start);
     alive(&mut b);
     assert_eq!((a.poll_event().unwrap(), b.poll_event().unwrap()), (None, None));
     drop((a, b));
