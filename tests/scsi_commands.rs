@@ -239,6 +239,29 @@ fn a_command_without_end_is_aborted_by_a_reset() {
 }
 
 #[test]
+fn self_tests_read_the_disk_and_are_in_the_log() {
+    // The block in the middle, 4095, is bad.
+    let (target, mut guest) = start("mem:size=4M,error=medium@1M-2M");
+    let mut told = |cdb: &[u8], len| guest.execute(0, &Command::data_in(LUN, cdb.to_vec(), len)).unwrap();
+    let (background, foreground) = ([0x1d, 0x20, 0, 0, 0, 0], [0x1d, 0xa0, 0, 0, 0, 0]);
+    assert!(told(&background, 0).is_good());
+    assert_eq!(told(&foreground, 0).sense_code(), Some((4, 0x3e, 0x03)));
+    let results = [0x4d, 0, 0x50, 0, 0, 0, 0, 2, 0, 0];
+    let parameter = |number, code| [0, number, 3, 16, code, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x0f, 0xff, 3, 0x11, 0, 0];
+    let log = told(&results, 512).data;
+    assert_eq!(log[4..44], [parameter(1, 0xa6), parameter(2, 0x26)].concat());
+    assert_eq!((log[44..48].to_vec(), &log[48..64]), (vec![0, 3, 3, 16], &[0; 16][..]), "no others were done");
+    for _ in 0..19 {
+        assert!(told(&background, 0).is_good());
+    }
+    let log = told(&results, 512).data;
+    assert_eq!((&log[384..404], log.len() >= 404), (&parameter(20, 0xa6)[..], true), "the last of twenty");
+    assert!(told(&background, 0).is_good());
+    assert_eq!(told(&results, 512).data[384..404], parameter(20, 0x26), "older ones are forgotten");
+    target.stop();
+}
+
+#[test]
 fn a_medium_is_ejected_and_loaded() {
     let (target, mut guest) = start("mem:size=1M,removable");
     let (eject, load) = (vec![0x1b, 0, 0, 0, 2, 0], vec![0x1b, 0, 0, 0, 3, 0]);

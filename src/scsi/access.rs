@@ -34,7 +34,6 @@ impl Command {
             Self::Write { .. }
             | Self::SynchronizeCache { .. }
             | Self::OnRange { .. }
-            | Self::SendDiagnostic { .. }
             | Self::PreventAllowMediumRemoval { prevent: true }
             | Self::StartStopUnit { start: false, .. } => Access::Write,
             Self::Long(LongCommand::Sharing(Sharing::PersistentOut { .. })) => Access::Persistent,
@@ -71,8 +70,11 @@ impl Command {
             Self::ModeSense(_)
                 | Self::Query(_)
                 | Self::ReceiveDiagnosticResults { .. }
-                | Self::SendDiagnostic { .. }
-                | Self::Long(LongCommand::Setting(_) | LongCommand::Sharing(Sharing::PersistentOut { .. }))
+                | Self::Long(
+                    LongCommand::Setting(_)
+                        | LongCommand::SelfTest { .. }
+                        | LongCommand::Sharing(Sharing::PersistentOut { .. })
+                )
         )
     }
 

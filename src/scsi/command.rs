@@ -190,13 +190,6 @@ pub enum Command {
     ReadDefectData(ReadDefectData),
     /// READ BUFFER (10).
     ReadBuffer(BufferAccess),
-    /// SEND DIAGNOSTIC without parameters.
-    SendDiagnostic {
-        /// SELFTEST.
-        default_self_test: bool,
-        /// SELF-TEST CODE.
-        self_test_code: u8,
-    },
     /// RECEIVE DIAGNOSTIC RESULTS.
     ReceiveDiagnosticResults {
         /// The page, if one is named.
@@ -325,7 +318,6 @@ impl Command {
             | Self::SynchronizeCache { .. }
             | Self::PreFetch { .. }
             | Self::PreventAllowMediumRemoval { .. }
-            | Self::SendDiagnostic { .. }
             | Self::StartStopUnit { .. } => DataDirection::None,
             Self::Write { .. } => DataDirection::Out,
             Self::OnRange { what, .. } => what.direction(),

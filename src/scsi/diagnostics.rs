@@ -1,5 +1,5 @@
-//! What a disk without defects says when it is asked how it is: READ DEFECT DATA (10) and (12) (SBC-4), SEND DIAGNOSTIC and
-//! RECEIVE DIAGNOSTIC RESULTS (SPC-5).
+//! What a disk without defects says when it is asked how it is: READ DEFECT DATA (10) and (12) (SBC-4), pages of SEND DIAGNOSTIC and
+//! RECEIVE DIAGNOSTIC RESULTS (SPC-5). Self-tests are in [`long`](super::long).
 
 use super::command::ReadDefectData;
 use super::reply::Reply;
@@ -8,11 +8,6 @@ use super::spec::Asc;
 
 /// Supported diagnostic pages: the only one.
 const SUPPORTED_PAGES: u8 = 0x00;
-
-/// SELF-TEST CODE: no self-test is asked for by code.
-const NO_CODE: u8 = 0;
-/// SELF-TEST CODEs that mean nothing.
-const RESERVED_CODES: [u8; 2] = [3, 7];
 
 /// An empty list, in the format that was asked for.
 pub(super) fn defect_data(request: &ReadDefectData, reply: &mut Reply) -> Result<(), Sense> {
@@ -56,14 +51,6 @@ pub(super) fn send_page(list: &[u8]) -> Result<(), Sense> {
     Ok(())
 }
 
-/// A self-test finds that all is well, in no time: those in the background have ended when the command does.
-pub(super) fn send(default_self_test: bool, code: u8) -> Result<(), Sense> {
-    if RESERVED_CODES.contains(&code) || default_self_test && code != NO_CODE {
-        return Err(Sense::invalid_field(1, Some(7)));
-    }
-    Ok(())
-}
-
 /// The list of pages, if that or none is asked for.
 pub(super) fn results(page: Option<u8>, reply: &mut Reply) -> Result<(), Sense> {
     match page {
@@ -86,17 +73,6 @@ mod tests {
         assert_eq!(data(&unit, &[0x37, 0, 0, 0, 0, 0, 0, 0, 3, 0]), [0, 0, 0]);
         let twelve = [0xb7, 0x0b, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
         assert_eq!(data(&unit, &twelve), [0, 0x0b, 0, 0, 0, 0, 0, 0]);
-    }
-
-    #[test]
-    fn self_tests_pass() {
-        let unit = disk(&info());
-        for byte_1 in [0x00, 0x04, 0x10, 0x20, 0x40, 0x80, 0xa0, 0xc0, 0x07] {
-            assert_eq!(data(&unit, &[0x1d, byte_1, 0, 0, 0, 0]), [0; 0], "{byte_1:02x}");
-        }
-        for byte_1 in [0x60, 0xe0, 0x24] {
-            assert_eq!(refused(&unit, &[0x1d, byte_1, 0, 0, 0, 0]), Sense::invalid_field(1, Some(7)), "{byte_1:02x}");
-        }
     }
 
     #[test]

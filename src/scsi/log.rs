@@ -5,6 +5,8 @@
 use bdev::{Health, Space};
 
 use super::logical_unit::LogicalUnit;
+use super::long::SelfTestResult;
+use super::query::Facts;
 use super::reply::Reply;
 use super::sense::Sense;
 use super::spec::log_page as code;
@@ -82,13 +84,20 @@ pub struct IoStatistics {
     pub verify_errors: u64,
 }
 
+/// Self-tests that the log tells of (SPC-5, Self-Test Results log page).
+pub const SELF_TESTS_MAX: usize = 20;
+
+/// A self-test that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SelfTestRecord {
+    /// How.
+    pub result: SelfTestResult,
+    /// After so many hours of power; `u16::MAX` for more.
+    pub power_on_hours: u16,
+}
+
 /// Answers LOG SENSE.
-pub(super) fn sense(
-    unit: &LogicalUnit,
-    request: &LogSense,
-    statistics: &Statistics,
-    reply: &mut Reply,
-) -> Result<(), Sense> {
+pub(super) fn sense(unit: &LogicalUnit, request: &LogSense, facts: &Facts<'_>, reply: &mut Reply) -> Result<(), Sense> {
     const DS: u8 = 0x80;
     const SPF: u8 = 0x40;
     let page = find(unit, request)?;
@@ -96,7 +105,8 @@ pub(super) fn sense(
     let spf = if page.subpage == 0 { 0 } else { SPF };
     let ds = if page.is_list() { 0 } else { DS };
     reply.put(&[ds | spf | request.page, page.subpage, 0, 0]);
-    (page.write)(&mut Log { unit, statistics, request, reply });
+    let (statistics, self_tests) = (&facts.statistics, facts.self_tests);
+    (page.write)(&mut Log { unit, statistics, self_tests, request, reply });
     let len = (reply.written() - 4) as u16;
     if len == 0 && request.parameter_pointer != 0 {
         reply.begin(0);
@@ -139,6 +149,7 @@ fn there(unit: &LogicalUnit) -> impl Iterator<Item = &'static Page> + '_ {
 struct Log<'a> {
     unit: &'a LogicalUnit,
     statistics: &'a Statistics,
+    self_tests: &'a [SelfTestRecord],
     request: &'a LogSense,
     reply: &'a mut Reply,
 }

@@ -229,9 +229,6 @@ impl LogicalUnit {
                 reply.begin(allocation_length.into());
                 diagnostics::results(page, reply)
             }
-            Command::SendDiagnostic { default_self_test, self_test_code } => {
-                diagnostics::send(default_self_test, self_test_code)
-            }
             Command::ReadBuffer(ref access) => self.buffers.read(access, reply),
             Command::TestUnitReady
             | Command::PreventAllowMediumRemoval { .. }

@@ -70,11 +70,11 @@ pub use identifying::{Identifying, Names, ReportIdentifying};
 pub use identity::{Eui64, Identity, IdentityError, Naa, Port, parse_uuid};
 pub use kept::KeptUnit;
 pub use limits::Limits;
-pub use log::{IoStatistics, LogControl, LogSelect, LogSense, Statistics};
+pub use log::{IoStatistics, LogControl, LogSelect, LogSense, SELF_TESTS_MAX, SelfTestRecord, Statistics};
 pub use logical_unit::LogicalUnit;
 pub use long::{
     Background, DataBuffer, Designator, Desk, Found, LongCommand, LongStep, LongTask, Neighbour, Neighbours, OpMemory,
-    Place,
+    Place, SelfTestResult,
 };
 pub use luns::WellKnownUnit;
 pub use missing::MissingUnit;

@@ -4,7 +4,7 @@ use bdev::{IoError, OpKind};
 
 use super::attention::Attention;
 use super::hindrance::Hindrance;
-use super::long::ATOMIC_LENGTH_BYTE;
+use super::long::{ATOMIC_LENGTH_BYTE, SelfTestResult};
 use super::mode::ModeState;
 use super::query::Facts;
 use super::sense::Sense;
@@ -43,6 +43,8 @@ pub enum Effect {
     Timestamp(u64),
     /// The cache is written when the command has ended (IMMED): what then fails is a deferred error.
     Behind(Behind),
+    /// A self-test that the log is to tell of has ended so.
+    SelfTest(SelfTestResult),
     /// A sanitize operation that has failed hinders nobody any more.
     ExitFailureMode,
 }

@@ -3,7 +3,7 @@
 //! They need more than other commands do of what the caller knows: [`Facts`], which it hands in with these alone.
 
 use super::identifying::{self, ReportIdentifying};
-use super::log::{self, LogSense, Statistics};
+use super::log::{self, LogSense, SelfTestRecord, Statistics};
 use super::logical_unit::LogicalUnit;
 use super::opcodes::{self, SupportedOpcodes, TaskFunctions};
 use super::outcome::Condition;
@@ -86,6 +86,8 @@ pub struct Facts<'a> {
     pub clock: Clock,
     /// What has been counted.
     pub statistics: Statistics,
+    /// The last self-tests, the latest first: at most [`SELF_TESTS_MAX`](super::SELF_TESTS_MAX).
+    pub self_tests: &'a [SelfTestRecord],
     /// What it shares with the disk's other ports.
     pub shared: Option<&'a Shared>,
     /// Task management functions that whoever decodes them knows.
@@ -104,7 +106,7 @@ pub(super) fn answer(
     let nothing = Shared::default();
     let shared = facts.shared.unwrap_or(&nothing);
     match query {
-        Query::LogSense(request) => log::sense(unit, &request, &facts.statistics, reply),
+        Query::LogSense(request) => log::sense(unit, &request, facts, reply),
         Query::SupportedOpcodes(request) => opcodes::report(unit, &request, reply),
         Query::SupportedTaskFunctions { repd, allocation_length } => {
             reply.begin(allocation_length);

@@ -332,6 +332,8 @@ impl Asc {
     pub const SAVING_PARAMETERS_NOT_SUPPORTED: Self = Self(0x3900);
     /// LOGICAL UNIT FAILURE.
     pub const LOGICAL_UNIT_FAILURE: Self = Self(0x3e01);
+    /// LOGICAL UNIT FAILED SELF-TEST.
+    pub const FAILED_SELF_TEST: Self = Self(0x3e03);
     /// REPORTED LUNS DATA HAS CHANGED.
     pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
     /// THIN PROVISIONING SOFT THRESHOLD REACHED.

@@ -1,16 +1,21 @@
 //! What a logical unit of a controller keeps beside its medium and looks at in cold commands alone: since when it is there, what
-//! became of copies, tokens, and what its driver has subscribed to.
+//! became of copies and self-tests, tokens, and what its driver has subscribed to.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::task_functions::SUPPORTED;
-use crate::scsi::{Clock, Copies, Facts, IoStatistics, Rods, Shared, Statistics};
+use crate::scsi::{
+    Clock, Copies, Facts, IoStatistics, Rods, SELF_TESTS_MAX, SelfTestRecord, SelfTestResult, Shared, Statistics,
+};
 
 /// The notes of one unit.
 #[derive(Debug)]
 pub(crate) struct Notes {
     since: Instant,
+    /// The latest first.
+    self_tests: Mutex<Vec<SelfTestRecord>>,
     /// What became of copies that its driver has named.
     pub(crate) copies: Copies,
     /// Tokens that stand for blocks of the unit.
@@ -22,7 +27,7 @@ pub(crate) struct Notes {
 impl Notes {
     pub(crate) fn new() -> Self {
         let (copies, rods) = (Copies::default(), Rods::default());
-        Self { since: Instant::now(), copies, rods, subscribed: AtomicU32::new(0) }
+        Self { since: Instant::now(), self_tests: Mutex::default(), copies, rods, subscribed: AtomicU32::new(0) }
     }
 
     /// Gives what a query wants to know to `ask`, with what the disk's ports share and what was
@@ -31,10 +36,27 @@ impl Notes {
         let (space, health) = shared.map_or((None, None), |shared| (shared.space, shared.health));
         let (start_stop_cycles, ahead_ms) =
             shared.map_or((0, None), |shared| (shared.start_stop_cycles, shared.ahead_ms));
-        let power_on_minutes = u32::try_from(self.since.elapsed().as_secs() / 60).unwrap_or(u32::MAX);
+        let power_on_minutes = self.power_on_minutes();
         let statistics = Statistics { power_on_minutes, start_stop_cycles, io, space, health };
         let clock = Clock { host_ms: host_ms(), ahead_ms };
-        ask(&Facts { clock, statistics, shared, task_functions: SUPPORTED })
+        let self_tests = &self.self_tests()[..];
+        ask(&Facts { clock, statistics, self_tests, shared, task_functions: SUPPORTED })
+    }
+
+    fn power_on_minutes(&self) -> u32 {
+        u32::try_from(self.since.elapsed().as_secs() / 60).unwrap_or(u32::MAX)
+    }
+
+    fn self_tests(&self) -> MutexGuard<'_, Vec<SelfTestRecord>> {
+        self.self_tests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A self-test has ended. Of more than the log tells the oldest is forgotten.
+    pub(crate) fn log_self_test(&self, result: SelfTestResult) {
+        let power_on_hours = u16::try_from(self.power_on_minutes() / 60).unwrap_or(u16::MAX);
+        let mut self_tests = self.self_tests();
+        self_tests.truncate(SELF_TESTS_MAX - 1);
+        self_tests.insert(0, SelfTestRecord { result, power_on_hours });
     }
 
     /// From now on the driver is told of these events, a set of `ASYNC` bits, and of no others.

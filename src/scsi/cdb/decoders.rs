@@ -132,12 +132,12 @@ pub(super) fn write_buffer(cdb: &Cdb) -> Command {
 }
 
 pub(super) fn send_diagnostic(cdb: &Cdb) -> Command {
-    let (default_self_test, self_test_code) = (bit(cdb[1], 2), cdb[1] >> 5);
+    let (default, code) = (bit(cdb[1], 2), cdb[1] >> 5);
     match be16(cdb, 3) {
-        0 => Command::SendDiagnostic { default_self_test, self_test_code },
+        0 => Command::Long(LongCommand::SelfTest { default, code }),
         parameter_list_length => setting(Setting::Diagnostic(DiagnosticPage {
             pf: bit(cdb[1], 4),
-            with_self_test: default_self_test || self_test_code != 0,
+            with_self_test: default || code != 0,
             parameter_list_length,
         })),
     }

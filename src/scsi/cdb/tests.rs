@@ -166,7 +166,7 @@ fn defects() {
 
 #[test]
 fn diagnostics() {
-    let send = |default_self_test, self_test_code| Command::SendDiagnostic { default_self_test, self_test_code };
+    let send = |default, code| Command::Long(LongCommand::SelfTest { default, code });
     decodes(&[0x1d, 0x04, 0, 0, 0, 0], send(true, 0));
     decodes(&[0x1d, 0xb3, 0, 0, 0, 0], send(false, 5));
     let page = |pf, with_self_test| {

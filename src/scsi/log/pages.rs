@@ -2,7 +2,7 @@
 
 use super::super::logical_unit::LogicalUnit;
 use super::super::spec::{Asc, log_page as code};
-use super::{Log, there};
+use super::{Log, SELF_TESTS_MAX, there};
 
 /// A log page.
 pub(super) struct Page {
@@ -127,9 +127,13 @@ fn start_stop_cycles(log: &mut Log<'_>) {
     log.list(ACCUMULATED_CYCLES, &cycles);
 }
 
-/// Twenty tests, none of which has been done.
+/// The last twenty tests, the latest first. Those that have not been done are zeroes.
 fn self_test_results(log: &mut Log<'_>) {
-    (1..=20).for_each(|code| log.list(code, &[0; 16]));
+    for number in 0..SELF_TESTS_MAX {
+        let record = log.self_tests.get(number);
+        let bytes = record.map_or([0; 16], |record| record.result.encode(record.power_on_hours));
+        log.list(number as u16 + 1, &bytes);
+    }
 }
 
 /// Percentage used endurance indicator: of most devices nothing is known that wears out.

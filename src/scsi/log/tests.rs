@@ -1,8 +1,9 @@
 use bdev::{Discard, Health, Info};
 
 use super::*;
+use crate::scsi::long::testing::Rig;
 use crate::scsi::testing::{command, disk, info};
-use crate::scsi::{Condition, Facts, Outcome, Step, Threshold};
+use crate::scsi::{Condition, Effect, Facts, Outcome, Step, Threshold};
 
 const IO: IoStatistics = IoStatistics {
     reads: 1,
@@ -116,6 +117,26 @@ fn what_a_device_tells_of_its_condition() {
     assert_eq!(exceptions(hot), [0, 0, 3, 4, 0x0b, 0x01, 90, 70]);
     assert_eq!(exceptions(Health { is_failing: true, ..hot }), [0, 0, 3, 4, 0x5d, 0x00, 90, 70], "what is worse");
     assert_eq!(page(Health::default(), 0x0d).unwrap()[9], 0xff, "it does not say");
+}
+
+#[test]
+fn self_tests_that_were_done() {
+    let mut rig = Rig::plain();
+    let mut record = |code: u8, power_on_hours| {
+        let outcome = rig.run(&[0x1d, code << 5, 0, 0, 0, 0], &[]).outcome;
+        let Some(Effect::SelfTest(result)) = outcome.effect else { panic!("{outcome:?}") };
+        SelfTestRecord { result, power_on_hours }
+    };
+    let facts = Facts { self_tests: &[record(5, 0x0203), record(1, 0x0102)], ..Facts::default() };
+    let condition = Condition { facts: Some(&facts), ..Condition::default() };
+    let mut reply = Reply::new();
+    let step = disk(&info()).start(&command(&cdb(1, 0x10, 0)), &condition, &mut reply);
+    assert_eq!(step, Step::Done(Outcome::GOOD));
+    let latest = [&[0, 1, 3, 16, 0xa0, 0, 2, 3][..], &[0xff; 8], &[0; 4]].concat();
+    let before = [&[0, 2, 3, 16, 0x20, 0, 1, 2][..], &[0xff; 8], &[0; 4]].concat();
+    let none = [&[0, 3, 3, 16][..], &[0; 16]].concat();
+    assert_eq!(reply.as_bytes()[..64], [&[0x90, 0, 0x01, 0x90][..], &latest, &before, &none].concat());
+    assert_eq!(reply.as_bytes().len(), 404);
 }
 
 #[test]

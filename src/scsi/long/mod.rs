@@ -37,6 +37,7 @@ mod lba_status;
 mod or_write;
 mod reassign;
 mod sanitize;
+mod self_test;
 mod tokens;
 mod unmap;
 mod verify;
@@ -46,6 +47,7 @@ mod write_same;
 pub use extended_copy::{Designator, Found, Neighbour, Neighbours, Place};
 pub use format_unit::FormatUnit;
 pub use sanitize::{Sanitize, SanitizeAction};
+pub use self_test::SelfTestResult;
 pub(super) use write::ATOMIC_LENGTH_BYTE;
 
 #[cfg(test)]
@@ -109,6 +111,13 @@ pub enum LongCommand {
     FormatUnit(FormatUnit),
     /// SANITIZE.
     Sanitize(Sanitize),
+    /// SEND DIAGNOSTIC without a parameter list.
+    SelfTest {
+        /// SELFTEST.
+        default: bool,
+        /// SELF-TEST CODE.
+        code: u8,
+    },
     /// One that changes what the disk's ports share.
     Sharing(Sharing),
 }
@@ -131,7 +140,8 @@ impl LongCommand {
             Self::ExtendedCopy { parameter_list_length: 0, .. }
             | Self::PopulateToken { parameter_list_length: 0, .. }
             | Self::WriteUsingToken { parameter_list_length: 0, .. }
-            | Self::CopyAbort { .. } => DataDirection::None,
+            | Self::CopyAbort { .. }
+            | Self::SelfTest { .. } => DataDirection::None,
             Self::ExtendedCopy { .. } | Self::PopulateToken { .. } | Self::WriteUsingToken { .. } => DataDirection::Out,
             Self::FormatUnit(cdb) => cdb.direction(),
             Self::Sanitize(cdb) => cdb.direction(),
@@ -322,6 +332,7 @@ impl LogicalUnit {
             Command::Long(LongCommand::FormatUnit(cdb)) => format_unit::begin(self, cdb),
             Command::Long(LongCommand::Sanitize(cdb)) => sanitize::begin(self, cdb, condition),
             Command::Long(LongCommand::WriteBuffer(access)) => buffers::begin_write(self, access),
+            Command::Long(LongCommand::SelfTest { default, code }) => self_test::begin(self, default, code),
             _ => unreachable!("{command:?} is no long command"),
         }
     }
