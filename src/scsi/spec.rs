@@ -355,6 +355,8 @@ impl Asc {
 #[cfg(test)]
 mod left_out;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod t10;
 #[cfg(test)]
 mod tests;

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use bdev::{Discard, Info};
+use bdev::{Atomic, Discard, Info};
 
 use crate::scsi::testing::{data, disk, info};
-use crate::scsi::{LogicalUnit, Threshold};
+use crate::scsi::{LogicalUnit, Port, Threshold};
 
 /// The source files of the target and what they hold before their tests, without comments; files that are tests alone are not
 /// among them.
@@ -35,7 +35,7 @@ fn find(below: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Files that are tests alone, and are not called so.
-const TESTS: [&str; 4] = ["t10.rs", "left_out.rs", "testing.rs", "sim_disk.rs"];
+const TESTS: [&str; 5] = ["t10.rs", "left_out.rs", "readme.rs", "testing.rs", "sim_disk.rs"];
 
 /// Whether `word` stands in a text, and not as the beginning of a longer one.
 pub(super) fn has_word(text: &str, word: &str) -> bool {
@@ -76,11 +76,13 @@ fn a_field_is_invalid_only_with_a_pointer_to_it() {
     assert_eq!(sense.matches("INVALID_FIELD_IN").count(), sense.matches("SenseKeySpecific::Field(pointer)").count());
 }
 
-/// A disk that has all pages there are.
-fn full() -> LogicalUnit {
+/// A disk that has all pages there are, and all commands.
+pub(super) fn full() -> LogicalUnit {
     let discard = Some(Discard { granularity: 4096, alignment: 0, max: 1 << 30, zeroes: true });
-    let thin = Info { discard, thin: true, ..info() };
-    disk(&thin).with_threshold(Some(Threshold::of(&thin)))
+    let atomic = Some(Atomic { unit: 512, max: 4096, boundary: 0, natural: false });
+    let thin = Info { discard, atomic, thin: true, ..info() };
+    let port = Port { group: Some(1), ..Port::derive(1, "") };
+    disk(&thin).with_threshold(Some(Threshold::of(&thin))).at_port(port)
 }
 
 /// Whether a literal of bytes that begins with these two stands in a text.
