@@ -28,19 +28,18 @@ const FIRST_SEGMENT_FAILED: u8 = 0x5;
 /// ADDRESS OF FIRST FAILURE where there is none.
 const NO_ADDRESS: u64 = u64::MAX;
 
-/// What came of a self-test, as the Self-Test Results log page tells it, but for when.
+/// What came of a self-test, as the Self-Test Results log page tells it, but for when: in bytes, for it is a part of each
+/// [`Outcome`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SelfTestResult {
-    /// SELF-TEST CODE, 3 bits.
-    code: u8,
-    /// SELF-TEST RESULTS, 4 bits.
-    result: u8,
+    /// SELF-TEST CODE in the upper 3 bits, SELF-TEST RESULTS in the lower 4.
+    code_and_result: u8,
     /// SELF-TEST NUMBER: the segment that failed, from 1; 0 if none did.
     segment: u8,
     /// ADDRESS OF FIRST FAILURE.
-    address: u64,
-    /// What was wrong: SENSE KEY, ADDITIONAL SENSE CODE and its qualifier.
-    sense: (SenseKey, Asc),
+    address: [u8; 8],
+    /// SENSE KEY, ADDITIONAL SENSE CODE and its qualifier.
+    sense: [u8; 3],
 }
 
 impl SelfTestResult {
@@ -48,12 +47,10 @@ impl SelfTestResult {
     /// parameters).
     pub(in crate::scsi) fn encode(&self, power_on_hours: u16) -> [u8; 16] {
         let mut out = [0; 16];
-        (out[0], out[1]) = (self.code << 5 | self.result, self.segment);
+        (out[0], out[1]) = (self.code_and_result, self.segment);
         out[2..4].copy_from_slice(&power_on_hours.to_be_bytes());
-        out[4..12].copy_from_slice(&self.address.to_be_bytes());
-        let (SenseKey(key), Asc(asc)) = self.sense;
-        out[12] = key;
-        out[13..15].copy_from_slice(&asc.to_be_bytes());
+        out[4..12].copy_from_slice(&self.address);
+        out[12..15].copy_from_slice(&self.sense);
         out
     }
 }
@@ -106,7 +103,13 @@ impl SelfTest {
             SenseKey::MEDIUM_ERROR => self.segments[usize::from(segment) - 1],
             _ => NO_ADDRESS,
         };
-        SelfTestResult { code: self.code, result, segment, address, sense: (sense.key, sense.asc) }
+        let [asc, ascq] = sense.asc.0.to_be_bytes();
+        SelfTestResult {
+            code_and_result: self.code << 5 | result,
+            segment,
+            address: address.to_be_bytes(),
+            sense: [sense.key.0, asc, ascq],
+        }
     }
 }
 
