@@ -29,6 +29,9 @@ use super::tag::{RequestName, SlotIndex, WorkerIndex};
 use super::task_set::Held;
 use super::worker::Queue;
 
+/// Chains that one queue takes in one pass if their disks make them wait: a pass is not to become so long that others miss theirs.
+const WAITING_MAX: u16 = 64;
+
 /// A request queue. On cache lines of its own, as its slots are.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -88,8 +91,23 @@ impl RequestQueue {
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
         let settled = if self.queue.remote.is_quiet() { 0 } else { self.queue.push_stored() + self.take_again(cx) };
-        let available = self.queue.available().min(BATCH as u16);
-        settled + if available == 0 { 0 } else { self.take(available, cx) }
+        match self.queue.available() {
+            0 => settled,
+            available => settled + self.take_pass(available, cx),
+        }
+    }
+
+    /// Takes what one pass may take of so many chains; how many it took.
+    #[inline]
+    fn take_pass(&mut self, available: u16, cx: &mut Cx) -> usize {
+        let (room, first) = (self.slots.room(), available.min(BATCH as u16));
+        let taken = self.take(first, cx);
+        // Where all of them wait for their disks, the driver has nothing to do with what this pass gives back: the others go to
+        // the kernel with the same system call, and to the device with the same doorbell.
+        if available > first && room - self.slots.room() == taken {
+            return taken + self.take((available - first).min(WAITING_MAX - first), cx);
+        }
+        taken
     }
 
     /// Takes chains that have to be looked at again; how many it took.

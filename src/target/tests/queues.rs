@@ -1,10 +1,14 @@
 //! Several queues on one core: what the driver is shown and when, what one queue or disk may do to another, going to sleep.
 
+use std::sync::Arc;
+
+use bdev::NullBdev;
 use reactor::Context;
 
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
 use super::sim_disk::Cancels;
+use crate::target::batch::BATCH;
 use crate::target::lookout::TURNS;
 use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
 
@@ -90,6 +94,22 @@ fn a_full_disk_keeps_its_order_and_stops_no_other() {
         assert_eq!((disks[0].held(), bed.guest().take_ended().len()), (held, 1));
     }
     assert_eq!((disks[0].accepted(), disks[1].accepted()), (vec![0, 1, 2, 3, 4, 5], vec![0, 1, 2, 3, 4, 5]));
+}
+
+#[test]
+fn all_that_waits_for_its_disk_is_handed_over_at_once_and_what_does_not_in_batches() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 1);
+    disks[0].hold();
+    (0..20).for_each(|lba| drop(bed.guest().read(0, 0, lba)));
+    bed.step(0);
+    assert_eq!(disks[0].held(), 20);
+    let mut bed = Bed::of(1, vec![Arc::new(NullBdev::new(1 << 20, 512).unwrap())]);
+    bed.add_guest(1);
+    (0..20).for_each(|lba| drop(bed.guest().read(0, 0, lba)));
+    for ended in [BATCH, 20 - BATCH] {
+        bed.step(0);
+        assert_eq!(bed.guest().take_ended().len(), ended);
+    }
 }
 
 #[test]
