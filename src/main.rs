@@ -11,7 +11,7 @@ use annulus::config::{self, CliError, Command, ConfigFile, CreateConfig, ServeCo
 use annulus::target::{self, Change, Target};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
@@ -56,6 +56,8 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, again.clone())?;
         signal_hook::flag::register(signal, again.clone())?;
     }
+    // A write past the limit of a file's size fails, and the guest is told: it does not end the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
     let mut target = Target::start(config)?;
     // Nobody may be reading: that is no reason to stop.

@@ -57,6 +57,32 @@ fn a_write_without_space_says_so_and_works_when_there_is_some() {
     target.stop();
 }
 
+#[test]
+fn a_limit_of_file_sizes_is_a_lack_of_space_to_the_guest_and_ends_nothing() {
+    let dir = directory();
+    image(dir.path(), "disk.img", 16 * MIB);
+    let target = Target::start_in(dir, &["--disk", "disk.img"]);
+    target.limit_file_size(Some(8 * MIB));
+    let mut guest = target.guest();
+    settle(&mut guest, LUN);
+    let limit = 8 * MIB / 512;
+    let write = |lba: u64| Command::write(LUN, lba, 512, pattern(lba, BLOCKS as usize * 512));
+    good(&mut guest, &write(limit - u64::from(BLOCKS)));
+    // Wholly behind the limit, and across it.
+    for lba in [limit, limit + 5000, limit - 8] {
+        assert_eq!(guest.execute(0, &write(lba)).unwrap().sense_code(), NO_SPACE, "{lba}");
+    }
+    good(&mut guest, &Command::read(LUN, limit, BLOCKS, 512));
+    good(&mut guest, &Command::new(LUN, vec![0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    target.limit_file_size(None);
+    for lba in [limit, limit + 5000, limit - 8] {
+        good(&mut guest, &write(lba));
+        let written = good(&mut guest, &Command::read(LUN, lba, BLOCKS, 512)).data;
+        assert!(written == pattern(lba, BLOCKS as usize * 512), "{lba}");
+    }
+    target.stop();
+}
+
 /// GET LBA STATUS from a block on: where the first descriptor begins, how many blocks it is about, and their status.
 fn status_at(guest: &mut Guest, lba: u64) -> (u64, u32, u8) {
     let cdb = [&[0x9e, 0x12][..], &lba.to_be_bytes(), &24_u32.to_be_bytes(), &[0, 0]].concat();

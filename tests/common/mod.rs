@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use annulus_bench::raw::RawClient;
 use annulus_bench::spdk_like::SpdkInitiator;
 use annulus_bench::{Guest, Options};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use tempfile::TempDir;
 
 /// No test takes so long, on however busy a machine.
@@ -274,6 +274,15 @@ impl Target {
         let child = self.child();
         let pid = Pid::from_raw(child.id() as i32).expect("a child has a number");
         prlimit(Some(pid), Resource::Nofile, limit).expect("set a limit of the target")
+    }
+
+    /// Sets how long it may make a file, in bytes; no limit if `None`.
+    pub fn limit_file_size(&self, current: Option<u64>) {
+        let pid = Pid::from_raw(self.child().id() as i32).expect("a child has a number");
+        // It has the bound that we have.
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let current = current.or(maximum);
+        prlimit(Some(pid), Resource::Fsize, Rlimit { current, maximum }).expect("set a limit of the target");
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
