@@ -46,6 +46,36 @@ fn a_short_suite_measures_what_it_was_asked_for() {
     }
 }
 
+/// One point of the matrix for this disk: the target beside what the kernel gives without it.
+fn compares(record: &Record, disk: &str) {
+    let [point] = &record.points[..] else { panic!("one point: {record:?}") };
+    assert_eq!((point.series.as_str(), point.disk.as_str()), ("depth", disk));
+    let has_peer = |against: &String| point.sides.iter().any(|side| side.name == *against);
+    assert!(point.sides.iter().any(|side| side.against.as_ref().is_some_and(has_peer)), "{:?}", point.sides);
+    assert!(record.left_out.iter().all(|left| !left.why.contains("failed")), "{:?}", record.left_out);
+}
+
+#[test]
+fn a_disk_that_is_there_is_compared_with_itself() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("disk.img");
+    std::fs::write(&path, vec![7; 1 << 20]).expect("a disk");
+    let disk = path.to_str().expect("temporary directories have plain names");
+    suite(&format!("{SHORT} --only disk --disk {disk}"), dir.path()).expect("it runs");
+    compares(&Record::read(&dir.path().join("suite.json")).expect("what it wrote"), disk);
+}
+
+#[test]
+fn a_loop_device_is_made_and_compared() {
+    if !rustix::process::geteuid().is_root() || !Path::new("/dev/loop-control").exists() {
+        eprintln!("skipped: a loop device needs root and /dev/loop-control");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    suite(&format!("{SHORT} --only loop"), dir.path()).expect("it runs");
+    compares(&Record::read(&dir.path().join("suite.json")).expect("what it wrote"), "loop");
+}
+
 #[test]
 fn idle_reactors_sleep_and_wake() {
     let dir = tempfile::tempdir().expect("a directory");
