@@ -6,7 +6,7 @@ mod guest;
 
 use std::path::Path;
 
-use common::{Target, cpumask, directory};
+use common::{Target, cpumask, directory, image};
 use guest::Lab;
 use rustix::process::Signal;
 
@@ -91,6 +91,43 @@ fn reservations_keep_the_wrong_guest_out_and_a_protection_is_one_for_both() {
     assert_eq!((first.results("first"), second.results("second")), (vec!["done".into()], vec!["done".into()]));
     let attention = first.results("attention").concat();
     assert!(attention.contains("egistrations preempted"), "the preempted one was told: {attention}");
+    target.stop();
+}
+
+/// Registers for good, and reserves.
+const KEEPS: &str = r#"
+sg_persist --out --register --param-sark=0xa1 --param-aptpl "$DISK" || fail "register"
+sg_persist --out --reserve --param-rk=0xa1 --prout-type=1 "$DISK" || fail "reserve"
+result reserved done
+sleep 1000
+"#;
+
+/// What both find afterwards.
+const FINDS: &str = r#"
+write_block() { dd if=/dev/zero of="$DISK" bs=4096 count=1 oflag=direct 2>/dev/null; }
+sg_persist --in --read-keys "$DISK" | grep -q 0xa1 || fail "no key"
+sg_persist --in --read-reservation "$DISK" | grep -q 'Write Exclusive' || fail "no reservation"
+dd if="$DISK" of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null || fail "it cannot read"
+"#;
+const HOLDER: &str = "write_block || fail 'the holder cannot write'\nresult holder writes";
+const STRANGER: &str = "if write_block; then fail 'the wrong one can write'; fi\nresult stranger 'is kept out'";
+
+#[test]
+fn reservations_hold_for_new_guests_of_a_target_that_was_killed() {
+    let (lab, dir, mask) = (Lab::enter(), directory(), cpumask(1));
+    image(dir.path(), "disk.img", 64 << 20);
+    let args = ["--cpumask", &mask, "--disk", "disk.img", "--socket", "a.sock", "--socket", "b.sock"];
+    let target = Target::serve(dir.clone(), &args);
+    let mut first = lab.boot(&target, "keeps", KEEPS, &["--socket", "a.sock"]);
+    first.await_result("reserved", |_| true);
+    target.kill();
+    drop(first);
+    let target = Target::serve(dir, &args);
+    let boot = |name, script, socket| lab.boot(&target, name, &[FINDS, script].concat(), &["--socket", socket]);
+    let (holder, stranger) = (boot("holder", HOLDER, "a.sock"), boot("stranger", STRANGER, "b.sock"));
+    let (holder, stranger) = (holder.finish(), stranger.finish());
+    let said = (holder.results("holder"), stranger.results("stranger"));
+    assert_eq!(said, (vec!["writes".to_owned()], vec!["is kept out".to_owned()]));
     target.stop();
 }
 
