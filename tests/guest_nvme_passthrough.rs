@@ -75,7 +75,8 @@ fn namespaces_are_served_by_their_own_commands() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let guest = lab.boot(&target, "nvme", SCRIPT, &args).finish();
     assert_eq!((guest.results("suite"), guest.results("polled")), (vec!["4".to_owned()], vec!["2".to_owned()]));
-    assert_eq!(guest.results("wrapped"), ["3"]);
+    assert_eq!(guest.results("wrapped"), ["6"], "a polled namespace of 512 bytes, and one of 4096 with interrupts");
+    assert_eq!(guest.results("forced"), ["1 1"; 4], "writes with FUA, and those of them that a guest has sent");
     assert_eq!(guest.results("atomic"), ["4"], "two disks, served by both engines");
     assert_eq!(guest.results("refused"), ["1"; 4]);
     assert_eq!(guest.results("atomic_blocks"), ["16"; 4]);

@@ -285,6 +285,11 @@ fn what_compares_and_changes_reaches_the_disk() {
     good(&mut guest, &unmap(lun(0), start, blocks));
     let left = good(&mut guest, &Command::read(lun(0), start, blocks, block)).data;
     assert!(!reads_zeroes || left == vec![0; PLACE_BYTES], "LBPRZ");
+    // So many blocks nothing else here writes: whoever watches the device knows the command by that.
+    assert_eq!(send(&mut guest, 0x8a, 0x08, (start, 3), old[..3 * one].to_vec()), None, "WRITE with FUA");
+    good(&mut guest, &Command::new(lun(0), sixteen(0x93, 0x01, start, blocks)));
+    let zeroes = good(&mut guest, &Command::read(lun(0), start, blocks, block)).data;
+    assert!(zeroes == vec![0; PLACE_BYTES], "WRITE SAME without data");
     good(&mut guest, &Command::new(lun(0), cdb::synchronize_cache_16(0, 0)));
 }
 

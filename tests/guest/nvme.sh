@@ -9,9 +9,8 @@ BLOCK=${BLOCK:-512}
 # Interrupts of the disk's I/O queues so far.
 interrupts() { awk '/nvme0q[1-9]/ { for (i = 2; i <= 3; i++) n += $i } END { print n + 0 }' /proc/interrupts; }
 
-# Reads, writes and flushes that the disk has completed, those counted that were merged on the way.
-completed() { awk '{ print $1 + $2, $5 + $6, $16 }' "/sys/block/${DISK#/dev/}/stat"; }
-
+trace_commands
+name=${DISK#/dev/}
 serve "$DISK"
 result disk "$(served_disk)"
 before=$(interrupts)
@@ -21,15 +20,14 @@ result interrupts $(($(interrupts) - before))
 # Memory that the kernel has to cut into several requests: it does not poll for those.
 load --size 4M --rw randwrite --bs 64k --number-ios 64 --segments 3 --align-offset 20
 stop
-# Discards and flushes that the disk has completed.
-changes() { awk '{ print $12, $16 }' "/sys/block/${DISK#/dev/}/stat"; }
-
 serve "$DISK,iopoll=off"
 result disk "$(served_disk)"
-before=$(changes)
+before="$(traced_count "$name" dsm) $(traced_count "$name" flush) $(traced_count "$name" write_zeroes)"
 inside what_compares_and_changes_reaches_the_disk
-result changes "$before $(changes)"
+result changes "$before $(traced_count "$name" dsm) $(traced_count "$name" flush) $(traced_count "$name" write_zeroes)"
+# The one WRITE with FUA, of three blocks, and no other.
+result forced "$(traced_count "$name" write 'ctrl=0x4') $(traced_count "$name" write 'len=2, ctrl=0x4')"
 load --size 4M --rw read --bs 64k --number-ios 64
 stop
-result completed "$(completed)"
+result moved "$(traced_blocks "$name" read) $(traced_blocks "$name" write) $(traced_count "$name" flush)"
 result refusal "$(refusal "$DISK,iopoll=on,ro,direct=off")"

@@ -33,7 +33,7 @@ nodes() {
 # One after the other: they share namespaces, and the first wants them as they are.
 {
     ANNULUS_TEST_NVME=$(nodes ng 1 2 11 12) ./suite --exact namespaces --nocapture &&
-        ANNULUS_TEST_WRAPPED=/dev/ng$(node POLLED 3) ./suite --exact wrapped_namespaces --nocapture &&
+        ANNULUS_TEST_WRAPPED=$(nodes ng 3 14) ./suite --exact wrapped_namespaces --nocapture &&
         ANNULUS_TEST_ATOMIC=$(nodes nvme 1 11) ./suite --exact atomic_block_devices --nocapture
 } >/tmp/suite 2>&1 || { cat /tmp/suite; fail "the suite"; }
 cat /tmp/suite
@@ -56,6 +56,7 @@ tell() {
     done
 }
 
+trace_commands
 # try SERIAL NSID KIND: serves a namespace to a load, and to tests of what else it does.
 try() {
     controller=$(controller "$1")
@@ -69,6 +70,7 @@ try() {
     load --rw randrw --bssplit 4k/50:64k/30:128k/20 --size 32m --number-ios 200
     result interrupts "$(($(interrupts "$controller") - rings))"
     inside what_compares_and_changes_reaches_the_disk
+    result forced "$(traced_count "$name" write 'ctrl=0x4') $(traced_count "$name" write 'len=2, ctrl=0x4')"
     inside atomic_writes_reach_the_disk
     inside what_a_disk_says_of_itself
     stop

@@ -59,6 +59,19 @@ load() {
         broken "load with $*" /tmp/load
 }
 
+# trace_commands: from now on the kernel tells of each command that it sends to an NVMe device.
+trace_commands() {
+    tracing=/sys/kernel/tracing
+    [ -d "$tracing/events" ] || mount -t tracefs tracefs "$tracing"
+    echo 1 >"$tracing/events/nvme/nvme_setup_cmd/enable"
+}
+# traced DISK COMMAND: those of one kind that it has told of so far, with what they say of themselves.
+traced() { grep "disk=$1,.*cmd=(nvme_cmd_$2 " "$tracing/trace"; }
+# traced_count DISK COMMAND [PATTERN]
+traced_count() { traced "$1" "$2" | grep -c "${3:-}" || true; }
+# traced_blocks DISK COMMAND: of all of them together. Each tells one less than it has.
+traced_blocks() { traced "$1" "$2" | sed -n 's/.* len=\([0-9]*\),.*/\1/p' | awk '{ blocks += $1 + 1 } END { print blocks + 0 }'; }
+
 # inside TEST: of the driver in user space, on what is served.
 inside() {
     ANNULUS_TEST_INSIDE=$SERVED ./inside --exact "$1" --nocapture >/tmp/inside 2>&1 || broken "$1" /tmp/inside
