@@ -51,17 +51,17 @@ impl Bed {
 
     /// Simulated disks of 64 blocks behind one guest with so many request queues; disk `n` is target `n`, LUN 0.
     pub(super) fn simulated(cores: usize, queues: u16, disks: usize) -> (Self, Vec<SimDisk>) {
-        Self::wrapped(cores, queues, disks, |_, disk| Arc::new(disk))
+        Self::wrapped(cores, queues, (disks, 64), |_, disk| Arc::new(disk))
     }
 
-    /// The same with something around each disk.
+    /// The same with so many disks of so many blocks, and something around each.
     pub(super) fn wrapped(
         cores: usize,
         queues: u16,
-        disks: usize,
+        (disks, blocks): (usize, u64),
         wrap: impl Fn(usize, SimDisk) -> Arc<dyn Bdev>,
     ) -> (Self, Vec<SimDisk>) {
-        let disks: Vec<_> = (0..disks).map(|_| SimDisk::new(64)).collect();
+        let disks: Vec<_> = (0..disks).map(|_| SimDisk::new(blocks)).collect();
         let mut bed = Self::of(cores, disks.iter().cloned().enumerate().map(|(n, disk)| wrap(n, disk)).collect());
         bed.add_guest(queues);
         (bed, disks)

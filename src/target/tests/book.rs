@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::guest::Ended;
+use super::guest::{Ended, TASK_ABORTED};
 use super::rights::{Deed, Fate, Need, Rights};
 
 /// Passes of each core in which a message that was sent before has come to it.
@@ -204,7 +204,7 @@ impl Book {
                 assert!(!next.is_empty(), "{deed:?} of guest {guest}: {ended:?}, {self:#?}");
                 self.may_be = next;
             }
-            None if matches!(ended.response, 0 | BAD_TARGET) => {}
+            None if matches!(ended.response, 0 | BAD_TARGET) && ended.status != TASK_ABORTED => {}
             _ => {
                 afterwards.into_iter().for_each(|(_, rights)| add(&mut self.may_be, rights));
                 self.grace = if deed.aborts() { GRACE } else { self.grace };
@@ -263,7 +263,8 @@ fn fate(ended: &Ended) -> Option<Fate> {
     const CONFLICT: u8 = 0x18;
     const ACA_ACTIVE: u8 = 0x30;
     match (ended.response, ended.status, ended.sense) {
-        (0, ACA_ACTIVE, _) | (0, _, Some((5, 0x4900) | (2, 0x0404) | (3, 0x3100 | 0x3101))) => None,
+        (0, ACA_ACTIVE | TASK_ABORTED, _) => None,
+        (0, _, Some((5, 0x4900) | (2, 0x0404 | 0x041b) | (3, 0x3100 | 0x3101 | 0x3103))) => None,
         (0, CONFLICT, _) => Some(Fate::Conflict),
         (0, _, Some((2, 0x040b | 0x040c))) => Some(Fate::NotReady),
         (0, _, Some((5, 0x2500))) => None,

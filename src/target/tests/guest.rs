@@ -56,6 +56,8 @@ const FRAMING: Framing = Framing { cdb_size: 32, sense_size: 96 };
 const RESPONSE_LEN: u32 = 12 + 96;
 /// A status with which a command ends before it is in the task set.
 const ACA_ACTIVE: u8 = 0x30;
+/// TASK ABORTED: another initiator has ended it, before it was carried out or not.
+pub(super) const TASK_ABORTED: u8 = 0x40;
 
 /// The data of a command.
 #[derive(Debug, Clone, Copy)]
@@ -485,7 +487,7 @@ impl Guest {
                 {
                     self.check_ended(scope, sent.order);
                 }
-                if ended.response == 0 && ended.status != ACA_ACTIVE {
+                if ended.response == 0 && ended.status != ACA_ACTIVE && ended.status != TASK_ABORTED {
                     self.check_order(queue, &sent, &ended);
                 }
                 self.free.push(sent.block);
@@ -507,6 +509,11 @@ impl Guest {
     /// Open requests of a virtqueue.
     pub(super) fn open_in(&self, queue: usize) -> usize {
         self.sent.keys().filter(|(number, _)| *number == queue).count()
+    }
+
+    /// Whether a command is open that others have to wait for.
+    pub(super) fn has_privileged(&self) -> bool {
+        self.sent.values().any(|sent| matches!(sent.attribute, TASK_ATTR_ORDERED | TASK_ATTR_HEAD))
     }
 
     /// Names of what has ended since the last call, with their response codes.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::guest::Ended;
+use super::guest::{Ended, TASK_ABORTED};
 
 /// A block of a disk.
 pub(super) type Place = (u8, u8);
@@ -13,8 +13,10 @@ const MISCOMPARE: (u8, u16) = (0xe, 0x1d00);
 const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
 /// INVALID MESSAGE ERROR: there is no auto contingent allegiance that a command could belong to, nor is one without a unit.
 const NO_ALLEGIANCE: (u8, u16) = (5, 0x4900);
-/// FORMAT IN PROGRESS: a command that has begun may find that, too.
-const FORMATTING: (u8, u16) = (2, 0x0404);
+/// FORMAT IN PROGRESS and SANITIZE IN PROGRESS: a command that has begun may find that, too.
+const WORKED_ON: [(u8, u16); 2] = [(2, 0x0404), (2, 0x041b)];
+/// TOKEN CANCELLED.
+const CANCELLED: (u8, u16) = (5, 0x2308);
 /// The target has no logical unit.
 const BAD_TARGET: u8 = 3;
 /// The logical unit went while the command was with it.
@@ -31,8 +33,29 @@ pub(super) enum Command {
     Compare(Place, u64, Option<u64>),
     /// Fills a block with what is on another.
     Copy(Place, Place),
+    /// Makes a token for a block.
+    Populate(Place),
+    /// Fills a block with what the block held for which there is a token.
+    Use(Place),
     /// Anything else.
     Other,
+}
+
+impl Command {
+    /// Whether it reads or writes, so that it cannot be done while work on the whole disk goes on.
+    pub(super) fn touches_medium(self) -> bool {
+        !matches!(self, Self::Other)
+    }
+}
+
+/// A block, when a token was made for it.
+#[derive(Debug)]
+struct Rod {
+    from: Place,
+    /// Stamps that it may have had.
+    held: BTreeSet<u64>,
+    /// Something may have changed since what the token stands for, or where it is known.
+    may_end: bool,
 }
 
 /// What a guest knows of its blocks, and what is on its way.
@@ -46,6 +69,8 @@ pub(super) struct Model {
     met: BTreeMap<Place, BTreeSet<u64>>,
     /// Targets whose blocks may all become zeros at any time.
     worked_on: BTreeSet<u8>,
+    /// What the token stands for that was made last.
+    rod: Option<Rod>,
     /// With their targets.
     under_way: BTreeMap<u64, (u8, Command)>,
     /// Commands whose unit was away while they were under way.
@@ -57,7 +82,34 @@ pub(super) struct Model {
 impl Model {
     /// A command was sent.
     pub(super) fn sent(&mut self, target: u8, id: u64, command: Command) {
+        let (Command::Write(place, _)
+        | Command::Compare(place, _, Some(_))
+        | Command::Copy(_, place)
+        | Command::Use(place)
+        | Command::Populate(place)) = command
+        else {
+            self.under_way.insert(id, (target, command));
+            return;
+        };
+        if let Command::Populate(from) = command {
+            let may_end = !self.haunts(from).is_empty();
+            self.rod = Some(Rod { from, held: BTreeSet::new(), may_end });
+        } else if let Some(rod) = &mut self.rod {
+            rod.may_end |= rod.from == place;
+        }
         self.under_way.insert(id, (target, command));
+    }
+
+    /// Whether a command is under way that uses the token.
+    pub(super) fn uses_token(&self) -> bool {
+        self.under_way.values().any(|(_, command)| matches!(command, Command::Use(_)))
+    }
+
+    /// A token for a block of this target may end now.
+    pub(super) fn token_may_end(&mut self, target: u8) {
+        if let Some(rod) = self.rod.as_mut().filter(|rod| rod.from.0 == target) {
+            rod.may_end = true;
+        }
     }
 
     /// It was sent to a unit that is away, as every core knows or not.
@@ -93,7 +145,8 @@ impl Model {
     pub(super) fn is_in_use(&self, place: Place, by_write: bool) -> bool {
         self.under_way.values().any(|(_, command)| match *command {
             Command::Write(its, _) | Command::Compare(its, _, Some(_)) => its == place,
-            Command::Read(its) | Command::Compare(its, _, None) => by_write && its == place,
+            Command::Read(its) | Command::Compare(its, _, None) | Command::Populate(its) => by_write && its == place,
+            Command::Use(to) => to == place,
             Command::Copy(from, to) => to == place || by_write && from == place,
             Command::Other => false,
         })
@@ -117,7 +170,7 @@ impl Model {
         let is_conflict = matches!(ended.status, 0x18 | 0x30);
         let found_nobody = ended.response == BAD_TARGET || ended.sense == Some(NOT_SUPPORTED);
         let attention_or_not_ready =
-            ended.sense.is_some_and(|sense| sense.0 == 6 || sense.0 == 2 && sense != FORMATTING);
+            ended.sense.is_some_and(|sense| sense.0 == 6 || sense.0 == 2 && !WORKED_ON.contains(&sense));
         let (may, must) = (self.may_vanish.remove(&ended.id), self.must_vanish.remove(&ended.id));
         let has_no_place = ended.sense == Some(NO_ALLEGIANCE);
         let was_not_begun =
@@ -129,7 +182,11 @@ impl Model {
             "{command:?} is served by nobody: {ended:?}"
         );
         assert!(matches!(ended.response, 0 | 2 | 4) || has_vanished, "{command:?}: {ended:?}");
-        assert!(is_good || is_conflict || ended.response != 0 || ended.sense.is_some(), "{command:?}: {ended:?}");
+        let has_sense = ended.sense.is_some() || ended.status == TASK_ABORTED;
+        assert!(is_good || is_conflict || ended.response != 0 || has_sense, "{command:?}: {ended:?}");
+        if let (Some(rod), Command::Use(_)) = (&self.rod, command) {
+            assert!(rod.may_end || ended.sense != Some(CANCELLED), "{command:?}: {ended:?}, {rod:?}");
+        }
         match command {
             Command::Write(place, stamp) if is_good => self.settle(place, stamp),
             Command::Write(place, stamp) if !was_not_begun => _ = self.stamps(place).insert(stamp),
@@ -151,8 +208,31 @@ impl Model {
                 let copied = self.all_of(from);
                 self.stamps(to).extend(copied);
             }
-            Command::Write(..) | Command::Read(_) | Command::Compare(..) | Command::Copy(..) | Command::Other => {}
+            Command::Populate(from) if is_good => {
+                let held = self.all_of(from);
+                self.rod.as_mut().expect("it was sent").held = held;
+            }
+            Command::Use(to) if is_good => {
+                let held = self.held();
+                self.settle_on(to, held);
+            }
+            Command::Use(to) if !was_not_begun => {
+                let held = self.held();
+                self.stamps(to).extend(held);
+            }
+            Command::Write(..)
+            | Command::Read(_)
+            | Command::Compare(..)
+            | Command::Copy(..)
+            | Command::Populate(_)
+            | Command::Use(_)
+            | Command::Other => {}
         }
+    }
+
+    /// What the block may have held for which the token was made.
+    fn held(&self) -> BTreeSet<u64> {
+        self.rod.as_ref().map(|rod| rod.held.clone()).unwrap_or_default()
     }
 
     /// All that somebody may have found on a block who is looking at it.
@@ -205,13 +285,15 @@ impl Model {
     /// All that is under way is forgotten by the guest, and not by the disks.
     pub(super) fn life_ended(&mut self, life: usize) {
         (self.may_vanish, self.must_vanish) = Default::default();
+        let held = self.held();
         let mut writes = Vec::new();
         for (_, command) in std::mem::take(&mut self.under_way).into_values() {
             match command {
                 Command::Write(place, stamp) | Command::Compare(place, _, Some(stamp)) => writes.push((place, stamp)),
                 // What it has not read by now it does not read any more.
                 Command::Copy(from, to) => writes.extend(self.all_of(from).into_iter().map(|stamp| (to, stamp))),
-                Command::Read(_) | Command::Compare(..) | Command::Other => {}
+                Command::Use(to) => writes.extend(held.iter().map(|stamp| (to, *stamp))),
+                Command::Read(_) | Command::Compare(..) | Command::Populate(_) | Command::Other => {}
             }
         }
         self.haunting.insert(life, writes);
@@ -234,6 +316,7 @@ impl Model {
 
     /// From now on a target's blocks may all become zeros.
     pub(super) fn work_begins(&mut self, target: u8) {
+        self.token_may_end(target);
         self.worked_on.insert(target);
     }
 

@@ -1,8 +1,9 @@
 //! A random life: two guests share disks, and a third one now and then, with commands of several attributes on several queues
 //! against task management of both, memory that is taken away and given back, resets, auto contingent allegiances, reservations,
-//! copies from disk to disk, disks that are formatted, logical units that go, come again and get their disks anew, and disks that are slow, late, full,
-//! broken and out of order, or behind a wrapper. Time is what the simulation says. With every other seed the first guest's
-//! requests lie in memory that is not shared, which its client serves when it likes. Everything comes from one seed, so that a
+//! copies from disk to disk, tokens, disks that are formatted or sanitized, logical units that go, come
+//! again and get their disks anew, and disks that are slow, late, full, broken and out of order, or behind a wrapper. Time is
+//! what the simulation says. With every other seed the first guest's requests lie in memory that is not shared, which its client
+//! serves when it likes. Most blocks belong to one guest; to some of them both write. Everything comes from one seed, so that a
 //! failure can be had again.
 //!
 //! After each step: each request ends once, none early but for a function that is about it, a task management function is
@@ -17,20 +18,26 @@ use reactor::Gate;
 use super::bed::Bed;
 use super::book::Book;
 use super::copies::{COPY, copy};
-use super::guest::{Data, Gates, Guest, Left, TEST_UNIT_READY, read_10, write_10};
+use super::guest::{Data, Ended, Gates, Guest, Left, TASK_ABORTED, TEST_UNIT_READY, read_10, write_10};
 use super::long::{UNMAP, compare_and_write, unmap_list, verify_block, write_same};
 use super::model::{Command, Model};
 use super::rights::{Deed, Need};
 use super::seed::with_seeds;
 use super::sim_disk::{Cancels, SimDisk};
+use aborts::Aborts;
 use allegiance::Allegiance;
 use functions::Functions;
+use meeting::Meeting;
+use tokens::Token;
 use units::{Turn, Units};
 use work::Work;
 
+mod aborts;
 mod allegiance;
 mod functions;
+mod meeting;
 mod requests;
+mod tokens;
 mod units;
 mod work;
 mod world;
@@ -54,6 +61,8 @@ const OPEN_MAX: usize = 18;
 const VISITOR: usize = 2;
 /// Blocks that each guest uses of each disk.
 const BLOCKS: u64 = 6;
+/// All blocks of a disk: work on the whole of it takes several operations.
+const DISK_BLOCKS: u64 = 2048;
 
 #[test]
 fn every_life_comes_to_a_good_end() {
@@ -124,6 +133,12 @@ struct Simulation {
     allegiances: Vec<Allegiance>,
     /// By disk.
     work: Vec<Work>,
+    /// By disk.
+    aborts: Vec<Aborts>,
+    meeting: Meeting,
+    /// By guest.
+    tokens: [Token; 3],
+    next_list: u8,
     memory: Memory,
     /// The first guest's.
     units: Units,
@@ -134,7 +149,8 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64) -> Self {
-        let (mut bed, disks) = Bed::wrapped(CORES as usize, QUEUES as u16, DISKS as usize, world::wrapper(seed));
+        let (mut bed, disks) =
+            Bed::wrapped(CORES as usize, QUEUES as u16, (DISKS as usize, DISK_BLOCKS), world::wrapper(seed));
         bed.add_guest(1);
         let units = Units::new(&mut bed, CORES as usize);
         if !seed.is_multiple_of(2) {
@@ -153,6 +169,10 @@ impl Simulation {
             functions: Functions::default(),
             allegiances,
             work: disks.iter().map(|_| Work::default()).collect(),
+            aborts: disks.iter().map(|_| Aborts::default()).collect(),
+            meeting: Meeting::default(),
+            tokens: Default::default(),
+            next_list: 0,
             memory: Memory::Whole,
             units,
             disks,
@@ -165,7 +185,9 @@ impl Simulation {
     fn step(&mut self) {
         match self.random.below(100) {
             0..50 => self.step_core(),
-            50..75 => self.send(),
+            50..69 => self.send(),
+            69..74 => self.meet(),
+            74 => self.go_on_with_token(),
             75..86 => self.answer(),
             86..88 => self.share(),
             88..91 if self.random.one_in(3) => self.change_client(),
@@ -176,7 +198,8 @@ impl Simulation {
             _ if self.random.one_in(4) => self.reset(),
             _ if self.random.one_in(3) => self.visit(),
             _ if self.random.one_in(2) => self.format(),
-            _ => {}
+            _ if self.random.one_in(2) => self.choose_status(),
+            _ => self.ask_progress(),
         }
     }
 
@@ -200,14 +223,27 @@ impl Simulation {
                     at_risk.push(ended.id);
                 }
                 model.ended(ended);
-                self.work.iter_mut().for_each(|work| work.ended(number, ended.id));
+                self.meeting.ended(number, ended);
+                self.tokens[number].ended(ended);
+                for (work, disk) in self.work.iter_mut().zip(&self.bed.disks) {
+                    work.ended((number, ended.id), ended, disk.hold.is_busy());
+                }
                 if number != VISITOR {
                     self.allegiances.iter_mut().for_each(|allegiance| allegiance.ended(number, ended));
                 }
             }
+            for ended in &ended {
+                self.aborts.iter_mut().for_each(|aborts| aborts.change_ended((number, ended.id), ended));
+            }
+            let tells = |id: &u64| self.aborts.iter().any(|aborts| aborts.tells((number, *id)));
+            let silently: Vec<u64> = at_risk.iter().copied().filter(|id| !tells(id)).collect();
             let is_seen = guest.far.is_none();
             let is_watched = |target: u8| is_seen && (number != 0 || !self.units.may_be_away(target.into()));
-            self.functions.ended(number, &ended, is_watched, &at_risk);
+            self.functions.ended(number, &ended, is_watched, &silently);
+            for ended in &ended {
+                let by_another = at_risk.contains(&ended.id);
+                self.aborts.iter_mut().for_each(|aborts| aborts.ended((number, ended.id), ended, by_another));
+            }
             assert!(!guest.is_broken());
         }
         self.functions.looked();
@@ -230,6 +266,11 @@ impl Simulation {
             }
             _ => {}
         }
+        self.look_at_former(place);
+    }
+
+    /// Lives that are over tell nothing, hold no memory when they are gone, and then nothing of them comes any more.
+    fn look_at_former(&mut self, place: Option<usize>) {
         for former in &mut self.former {
             if let Some(place) = place {
                 former.steps[place] = true;
@@ -243,6 +284,7 @@ impl Simulation {
             assert!(!former.left.memory_is_held(), "a life that is gone holds no memory");
             self.models[former.guest].life_is_gone(former.number);
             self.functions.life_is_gone(former.number);
+            self.meeting.life_is_gone(former.number);
             self.work.iter_mut().for_each(|work| work.life_is_gone(former.number));
             if former.guest == 0 {
                 self.books.iter_mut().for_each(|book| book.life_is_gone(former.number));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::target::tests::guest::Ended;
+use crate::target::tests::guest::{Ended, TASK_ABORTED};
 use crate::virtio_scsi::spec::TASK_ATTR_ACA;
 
 const ACA_ACTIVE: u8 = 0x30;
@@ -97,7 +97,7 @@ impl Allegiance {
     }
 
     fn command_ended(&mut self, watched: &Watched, naca: bool, ended: &Ended) {
-        if ended.response != 0 {
+        if ended.response != 0 || ended.status == TASK_ABORTED {
             return;
         }
         let is_refused = ended.status == ACA_ACTIVE;

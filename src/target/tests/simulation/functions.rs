@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{CORES, DISKS};
-use crate::target::tests::guest::Ended;
+use crate::target::tests::guest::{Ended, TASK_ABORTED};
 use crate::virtio_scsi::spec::{
     TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_CLEAR_ACA, TMF_CLEAR_TASK_SET, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET,
 };
@@ -127,7 +127,7 @@ impl Functions {
     }
 
     /// Requests of a guest have ended, together. `is_watched` says of a disk whether the guest sees in order how they end;
-    /// `may_abort`, of a command, whether the other guest may have aborted it.
+    /// `may_abort`, of a command, whether the other guest may have aborted it without a status.
     pub(super) fn ended(&mut self, guest: usize, ended: &[Ended], is_watched: impl Fn(u8) -> bool, may_abort: &[u64]) {
         for ended in ended {
             if let Some(function) = self.open.remove(&(guest, ended.id)).filter(|_| ended.response == 0) {
@@ -139,7 +139,7 @@ impl Functions {
             ended.iter().filter_map(|ended| Some((ended, self.commands.remove(&(guest, ended.id))?))).collect();
         for (ended, task) in &tasks {
             let unit = &mut self.units[guest][usize::from(task.target)];
-            if ended.sense.is_some_and(|(key, code)| key == UNIT_ATTENTION && code >> 8 == RESET_OCCURRED) {
+            if told(ended).is_some_and(|(key, code)| key == UNIT_ATTENTION && code >> 8 == RESET_OCCURRED) {
                 (unit.told, unit.is_due) = (unit.told + 1, false);
             }
         }
@@ -195,10 +195,18 @@ impl Functions {
     }
 }
 
+/// What a command tells of its nexus: by its own sense data, or by that for which REQUEST SENSE has asked.
+fn told(ended: &Ended) -> Option<(u8, u16)> {
+    const SENSE_LEN: usize = 18;
+    let asked = || (ended.data[2] & 0xf, u16::from_be_bytes([ended.data[12], ended.data[13]]));
+    ended.sense.or_else(|| (ended.response == 0 && ended.data.len() == SENSE_LEN).then(asked))
+}
+
 /// Whether a command was looked at by its logical unit, and nothing came before a unit attention.
 fn is_carried_out(ended: &Ended) -> bool {
     const ACA_ACTIVE: u8 = 0x30;
     /// LOGICAL UNIT NOT SUPPORTED; no allegiance that it could belong to.
     const BEFORE: [(u8, u16); 2] = [(5, 0x2500), (5, 0x4900)];
-    ended.response == 0 && ended.status != ACA_ACTIVE && !ended.sense.is_some_and(|sense| BEFORE.contains(&sense))
+    let is_begun = ended.response == 0 && !matches!(ended.status, ACA_ACTIVE | TASK_ABORTED);
+    is_begun && !ended.sense.is_some_and(|sense| BEFORE.contains(&sense))
 }

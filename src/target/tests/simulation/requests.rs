@@ -69,21 +69,37 @@ impl Simulation {
             }
             Command::Read(_) => guest.send(queue, target, &cdb, Data::In(512)),
             Command::Copy(..) => guest.send(queue, target, &cdb, Data::Out(&copy_list)),
-            Command::Other => guest.send(queue, target, &cdb, Data::Without),
+            Command::Populate(_) | Command::Use(_) | Command::Other => guest.send(queue, target, &cdb, Data::Without),
         };
-        model.sent(target, id, command);
-        self.functions.sent((number, id), target, queue % CORES as usize);
-        if number == 0 {
-            allegiance.sent(id, guest.attribute, naca);
-        }
         let need = match command {
             Command::Write(..) | Command::Compare(_, _, Some(_)) => Need::Write,
             Command::Read(_) | Command::Compare(_, _, None) => Need::Read,
-            Command::Copy(..) => Need::Several,
+            Command::Copy(..) | Command::Populate(_) | Command::Use(_) => Need::Several,
             Command::Other => Need::Nothing,
         };
+        self.sent((number, queue), target, id, (command, need), naca);
+    }
+
+    /// A guest sent a command, through this queue of its own.
+    pub(super) fn sent(
+        &mut self,
+        (number, queue): (usize, usize),
+        target: u8,
+        id: u64,
+        (command, need): (Command, Need),
+        naca: bool,
+    ) {
+        let (name, place) = ((number, id), usize::from(target));
+        self.models[number].sent(target, id, command);
+        self.functions.sent(name, target, queue % CORES as usize);
+        self.aborts[place].sent(name);
+        let touches_medium = command.touches_medium() || matches!(need, Need::Read | Need::Write);
+        self.work[place].sent(name, touches_medium, self.bed.disks[place].hold.is_busy());
+        if number == 0 {
+            self.allegiances[place].sent(id, self.bed.guests[0].attribute, naca);
+        }
         if number != VISITOR {
-            self.books[usize::from(target)].sent(number, id, need);
+            self.books[place].sent(number, id, need);
         }
         self.note_absence(number, target, id);
     }
@@ -103,6 +119,7 @@ impl Simulation {
         let id = guest.send(queue, target, &cdb, if list.is_empty() { Data::Without } else { Data::Out(&list) });
         self.models[number].sent(target, id, Command::Other);
         self.functions.sent((number, id), target, queue % CORES as usize);
+        self.aborts[usize::from(target)].sent((number, id));
         self.books[usize::from(target)].sent_deed(number, id, deed);
         let allegiance = &mut self.allegiances[usize::from(target)];
         match deed {
@@ -170,6 +187,7 @@ impl Simulation {
         self.functions.sent_function((number, tmf), function, target, id);
         if matches!(function, TMF_LOGICAL_UNIT_RESET | TMF_I_T_NEXUS_RESET) {
             self.books[usize::from(target)].sent_reset(number, tmf, function == TMF_LOGICAL_UNIT_RESET);
+            self.aborts[usize::from(target)].sent_reset((number, tmf));
         }
         let ends_own = matches!(function, TMF_LOGICAL_UNIT_RESET | TMF_I_T_NEXUS_RESET | TMF_CLEAR_ACA);
         if number == 0 && ends_own || function == TMF_LOGICAL_UNIT_RESET {

@@ -96,6 +96,8 @@ impl Simulation {
         if turn.is_some() {
             self.functions.disturbed(0, target as u8);
             self.allegiances[target].disturbed();
+            self.aborts[target].disturbed();
+            self.models.iter_mut().for_each(|model| model.token_may_end(target as u8));
         }
         match turn {
             Some(Turn::Went) => {
@@ -117,6 +119,9 @@ impl Simulation {
         self.models[0].life_ended(self.lives);
         self.books.iter_mut().for_each(|book| book.life_ended(self.lives));
         self.functions.life_ended(0, self.lives);
+        self.meeting.life_ended(0, self.lives);
+        self.aborts.iter_mut().for_each(|aborts| aborts.life_ended(0));
+        self.tokens[0] = Token::None;
         self.work.iter_mut().for_each(|work| work.life_ended(0, self.lives));
         self.allegiances.iter_mut().for_each(Allegiance::life_ended);
         self.former.push(Former { guest: 0, number: self.lives, gate, left, steps: Default::default(), told: None });
@@ -138,6 +143,8 @@ impl Simulation {
         let (gate, left) = (guest.retire(), guest.leave());
         self.models[VISITOR].life_ended(self.lives);
         self.functions.life_ended(VISITOR, self.lives);
+        self.aborts.iter_mut().for_each(|aborts| aborts.life_ended(VISITOR));
+        self.work.iter_mut().for_each(|work| work.life_ended(VISITOR, self.lives));
         let (number, steps) = (self.lives, Default::default());
         self.former.push(Former { guest: VISITOR, number, gate, left, steps, told: None });
         self.lives += 1;
