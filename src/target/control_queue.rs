@@ -233,6 +233,10 @@ impl ControlQueue {
             for reactor in 0..self.peers.count() {
                 self.peers.post(reactor, Message::Lift { life: self.queue.life, bar });
             }
+            // The reset of a unit has ended the allegiances of other initiators, too.
+            for (reactor, message) in self.others(&function).iter().flat_map(|(port, _)| port.lifts()) {
+                self.peers.post_to(reactor, message);
+            }
         }
         count
     }

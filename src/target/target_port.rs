@@ -107,4 +107,12 @@ impl TargetPort {
         };
         self.reactors.iter().zip(passes).map(message).collect()
     }
+
+    /// Messages that let commands go on that nothing holds back any more, with the reactor that each is for. A life that is over
+    /// has none.
+    pub(crate) fn lifts(&self) -> Vec<(Handle<Message>, Message)> {
+        let Some(life) = *self.life.lock().unwrap_or_else(PoisonError::into_inner) else { return Vec::new() };
+        let lift = |reactor: &Handle<Message>| (reactor.clone(), Message::Lift { life, bar: BarId::next() });
+        self.reactors.iter().map(lift).collect()
+    }
 }

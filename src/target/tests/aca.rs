@@ -1,6 +1,7 @@
 //! Auto contingent allegiance over two cores, several queues and two guests: what a fault stops, what may look into it, and
 //! each way in which it ends.
 
+use bdev::IoError;
 use reactor::Context;
 
 use super::bed::Bed;
@@ -107,6 +108,29 @@ fn a_fault_concerns_its_own_nexus() {
     let ended = bed.guests[other].take_one();
     assert_eq!((ended.id, ended.status), (id, GOOD), "TST is 001b");
     assert!(!is_clear(&mut bed));
+}
+
+#[test]
+fn a_reset_by_another_guest_lets_go_on_what_was_held_back() {
+    let (mut bed, disk) = bed();
+    let other = bed.add_guest(2);
+    bed.guest().read(0, 0, 0);
+    bed.run();
+    bed.guest().manage(TMF_LOGICAL_UNIT_RESET, 0, 0);
+    bed.run();
+    // What the other guest had sent has ended, and the reset waits for the read.
+    let faulty = send(&mut bed, other, TASK_ATTR_SIMPLE, 0, &[0x28, 0, 0, 0, 0, 1, 0, 0, 1, 4]);
+    bed.run();
+    let ordered = send(&mut bed, other, TASK_ATTR_ORDERED, 1, &[0x28, 0, 0, 0, 0, 2, 0, 0, 1, 0]);
+    bed.run();
+    disk.answer(1, Err(IoError::Medium));
+    bed.run();
+    let ended = bed.guests[other].take_one();
+    assert_eq!((ended.id, ended.status), (faulty, CHECK_CONDITION));
+    assert!(bed.guests[other].is_open(ordered));
+    disk.go();
+    bed.run();
+    assert_eq!((bed.guests[other].take_one().id, bed.guests[other].open()), (ordered, 0));
 }
 
 #[test]
