@@ -316,6 +316,7 @@ impl Context for Core {
         self.stop_since_ns.is_none()
             && job::may_sleep(&self.cx)
             && !self.cx.flushes.wait()
+            && !self.drives.must_be_polled()
             && !self.workers.iter().flatten().any(|worker| worker.must_be_polled())
             && !self.cx.privileged.iter().any(Privileged::must_be_polled)
     }

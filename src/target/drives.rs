@@ -36,6 +36,8 @@ pub(crate) struct Drives {
 struct Closing {
     disk: DiskIndex,
     is_flushed: bool,
+    /// There was no room for the flush: it has to be tried again.
+    is_refused: bool,
     _pass: Pass,
 }
 
@@ -77,7 +79,7 @@ impl Drives {
     /// Nobody begins anything on this disk any more.
     pub(crate) fn close(&mut self, disk: DiskIndex, pass: Pass) {
         if self.disks.get(disk.0).is_some_and(Option::is_some) {
-            self.closing.push(Closing { disk, is_flushed: false, _pass: pass });
+            self.closing.push(Closing { disk, is_flushed: false, is_refused: false, _pass: pass });
         }
     }
 
@@ -85,6 +87,11 @@ impl Drives {
     #[inline]
     pub(crate) fn is_closing(&self) -> bool {
         !self.closing.is_empty()
+    }
+
+    /// Whether something has to be tried again that nothing will remind of.
+    pub(crate) fn must_be_polled(&self) -> bool {
+        self.closing.iter().any(|closing| closing.is_refused)
     }
 
     /// Flushes and closes what nobody uses any more; how much was done.
@@ -101,6 +108,7 @@ impl Drives {
             let disk = disks[index].as_ref().expect("a disk that is closing is open");
             if !closing.is_flushed && !disk.bdev.info().read_only {
                 closing.is_flushed = flush(disk, cx).is_ok();
+                closing.is_refused = !closing.is_flushed;
                 done += usize::from(closing.is_flushed);
                 return true;
             }

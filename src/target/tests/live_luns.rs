@@ -80,6 +80,19 @@ fn requests_on_a_unit_that_is_removed_end_when_their_disk_gives_them_back() {
 }
 
 #[test]
+fn a_disk_that_finds_no_room_for_its_last_flush_is_not_slept_over() {
+    let (mut bed, disks) = Bed::simulated(1, 1, 2);
+    let left = change(&mut bed, |luns| assert!(luns.remove(UNIT)));
+    assert!(left.is_open() && bed.core(0).may_sleep());
+    disks[1].set_room(0);
+    let wait = close(&mut bed, 1, DiskIndex(1));
+    assert!(!wait.is_open() && !bed.core(0).may_sleep());
+    disks[1].set_room(1);
+    bed.run();
+    assert!(wait.is_open() && bed.core(0).may_sleep());
+}
+
+#[test]
 fn requests_that_wait_for_room_end_at_once() {
     let (mut bed, disks) = Bed::simulated(1, 1, 2);
     disks[1].hold();
