@@ -37,6 +37,10 @@ fn main() -> ExitCode {
     };
     start_log();
     raise_descriptor_limit();
+    // What is written past the limit of a file's size fails, and whoever wanted it is told: it does not end the process.
+    if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
+        return fail(1, &format!("cannot handle signals: {error}"));
+    }
     let done = match command {
         Command::Serve(config) => serve(&config),
         Command::CreateDisk(config) => create_disk(&config),
@@ -56,8 +60,6 @@ fn serve(config: &ServeConfig) -> anyhow::Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, again.clone())?;
         signal_hook::flag::register(signal, again.clone())?;
     }
-    // A write past the limit of a file's size fails, and the guest is told: it does not end the process.
-    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot handle signals")?;
     let mut target = Target::start(config)?;
     // Nobody may be reading: that is no reason to stop.
