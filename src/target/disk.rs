@@ -85,7 +85,10 @@ impl Disk {
         let identity = identify(config, index, bdev.names())
             .map_err(|error| DiskError::Identity { disk: config.text.clone(), error })?;
         let sharing = office.sharing(identity.naa());
-        Ok(Self::new(index, config.clone(), bdev, identity, sharing))
+        let disk = Self::new(index, config.clone(), bdev, identity, sharing);
+        // Once at once: whoever opens it may wait.
+        disk.sharing.check_up();
+        Ok(disk)
     }
 
     fn new(

@@ -121,7 +121,7 @@ impl Target {
     pub fn start(config: &ServeConfig) -> Result<Self, StartError> {
         let (orders, clerk) = Clerk::new();
         let office = Arc::new(Office::new(orders.clone(), open_store(config)));
-        let surveyor = Surveyor::spawn(Arc::downgrade(&office)).map_err(StartError::Clerk)?;
+        let surveyor = Surveyor::spawn(&Arc::downgrade(&office)).map_err(StartError::Clerk)?;
         let mut target = Self {
             reactors: Vec::new(),
             controllers: Vec::new(),

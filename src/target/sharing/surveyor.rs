@@ -1,5 +1,5 @@
-//! The thread that looks how much space is behind disks, and how the devices are, and has guests told when space runs short. A file
-//! system or a device may keep whoever asks waiting, so nobody else does.
+//! The threads that look how much space is behind disks, and how the devices are, and have guests told when space runs short. A
+//! file system or a device may keep whoever asks waiting, so nobody else does, and neither of them the other.
 
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -11,11 +11,10 @@ use bdev::{Bdev, Space};
 use super::{Office, Sharing, State};
 use crate::scsi::{Attention, ModeValues, Threshold};
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// It asks a device how it is each so many looks: that is a command to it.
-const LOOKS_HEALTH: u32 = 60;
+/// How often it is looked how much space there is.
+const LOOK_SPACE: Duration = Duration::from_secs(1);
+/// How often devices are asked how they are: that is a command to each.
+const LOOK_HEALTH: Duration = Duration::from_secs(60);
 
 /// What there is to look at of a disk.
 #[derive(Debug, Default)]
@@ -23,51 +22,48 @@ pub(super) struct Gauge(Mutex<Gauged>);
 
 #[derive(Debug, Default)]
 struct Gauged {
-    /// What tells how much space there is; nothing where that cannot be told.
-    space: Option<Weak<dyn Bdev>>,
-    /// What tells how it is; nothing where it does not.
-    health: Option<Weak<dyn Bdev>>,
-    /// Looks since it was told.
-    looks: u32,
+    /// The device; nothing before there is one.
+    bdev: Option<Weak<dyn Bdev>>,
+    /// It tells how much space there is.
+    tells_space: bool,
 }
 
 impl Gauge {
     fn lock(&self) -> MutexGuard<'_, Gauged> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Gauged {
-    /// Those who are to be asked now: for space, and for health.
-    fn due(&mut self) -> [Option<Arc<dyn Bdev>>; 2] {
-        let is_due = self.looks == 0;
-        self.looks = (self.looks + 1) % LOOKS_HEALTH;
-        let living = |bdev: &Option<Weak<dyn Bdev>>| bdev.as_ref().and_then(Weak::upgrade);
-        [living(&self.space), living(&self.health).filter(|_| is_due)]
+    /// The device, if it is still there.
+    fn bdev(&self) -> Option<Arc<dyn Bdev>> {
+        self.lock().bdev.as_ref().and_then(Weak::upgrade)
     }
 }
 
-/// The thread, until this is dropped. One that a file system keeps waiting ends when that lets it.
+/// The threads, until this is dropped. One that a file system or a device keeps waiting ends when that lets it.
 #[derive(Debug)]
 pub(crate) struct Surveyor {
-    _stop: Sender<()>,
+    _stop: [Sender<()>; 2],
 }
 
 impl Surveyor {
-    /// Starts it.
+    /// Starts them.
     ///
     /// # Errors
     /// There is no room for a thread.
-    pub(crate) fn spawn(office: Weak<Office>) -> io::Result<Self> {
-        let (stop, stopped) = channel();
-        std::thread::Builder::new().name("surveyor".into()).spawn(move || {
-            while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
-                && let Some(office) = office.upgrade()
-            {
-                office.all().iter().for_each(|sharing| sharing.survey());
-            }
-        })?;
-        Ok(Self { _stop: stop })
+    pub(crate) fn spawn(office: &Weak<Office>) -> io::Result<Self> {
+        let start = |name: &str, every: Duration, look: fn(&Sharing)| {
+            let ((stop, stopped), office) = (channel(), office.clone());
+            std::thread::Builder::new().name(name.into()).spawn(move || {
+                while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout)
+                    && let Some(office) = office.upgrade()
+                {
+                    office.all().iter().for_each(|sharing| look(sharing));
+                }
+            })?;
+            Ok::<_, io::Error>(stop)
+        };
+        let space = start("surveyor", LOOK_SPACE, Sharing::survey)?;
+        Ok(Self { _stop: [space, start("checkup", LOOK_HEALTH, Sharing::check_up)?] })
     }
 }
 
@@ -78,30 +74,32 @@ impl Office {
 }
 
 impl Sharing {
-    /// The disk is on this device from now on. It is asked once at once: whoever opens it may wait, too.
+    /// The disk is on this device from now on.
     pub(crate) fn measure(&self, bdev: &Arc<dyn Bdev>) {
-        let (space, health) = (bdev.space().is_some(), bdev.health().is_some());
-        let if_told = |is_told: bool| is_told.then(|| Arc::downgrade(bdev));
-        *self.gauge.lock() = Gauged { space: if_told(space), health: if_told(health), looks: 0 };
+        let space = bdev.space();
+        *self.gauge.lock() = Gauged { bdev: Some(Arc::downgrade(bdev)), tells_space: space.is_some() };
+        self.state().shared.space = space;
         self.survey();
     }
 
     /// Whether somebody looks how much space there is.
     pub(crate) fn is_surveyed(&self) -> bool {
-        self.gauge.lock().space.is_some()
+        self.gauge.lock().tells_space
     }
 
-    /// Looks, and has those told who want to know and were not.
+    /// Looks how much space there is, and has those told who want to know and were not.
     pub(crate) fn survey(&self) {
-        // Nobody waits for what the device says.
-        let [space, health] = self.gauge.lock().due();
-        if let Some(bdev) = health {
-            let health = bdev.health();
-            self.state().shared.health = health;
-        }
-        if let Some((bdev, space)) = space.and_then(|bdev| bdev.space().map(|space| (bdev, space))) {
+        // Nobody waits for what is behind the device.
+        let bdev = self.gauge.bdev().filter(|_| self.is_surveyed());
+        if let Some((bdev, space)) = bdev.and_then(|bdev| bdev.space().map(|space| (bdev, space))) {
             self.state().note(space, Threshold::of(bdev.info()).is_reached(space.available));
         }
+    }
+
+    /// Asks the device how it is: it may say nothing this time, or never.
+    pub(crate) fn check_up(&self) {
+        let health = self.gauge.bdev().and_then(|bdev| bdev.health());
+        self.state().shared.health = health;
     }
 }
 
