@@ -104,7 +104,8 @@ impl RequestQueue {
         let taken = self.take(first, cx);
         // Where all of them wait for their disks, the driver has nothing to do with what this pass gives back: the others go to
         // the kernel with the same system call, and to the device with the same doorbell.
-        if available > first && room - self.slots.room() == taken {
+        let all_wait = taken == usize::from(first) && room - self.slots.room() == taken;
+        if all_wait && available > first && self.queue.is_accepting() {
             return taken + self.take((available - first).min(WAITING_MAX - first), cx);
         }
         taken

@@ -66,6 +66,23 @@ fn data_goes_there_and_back() {
 }
 
 #[test]
+fn a_pass_that_wants_a_table_takes_no_more_chains() {
+    for own in [0, 8, 15, 16, 17] {
+        let (mut bed, disk) = bed();
+        disk.hold();
+        for lba in 0..20 {
+            bed.guest().far().tables = lba >= own;
+            bed.guest().read(0, 0, lba);
+        }
+        bed.run();
+        disk.go();
+        bed.run();
+        let ended = bed.guest().take_ended();
+        assert_eq!((ended.len(), bed.guest().open()), (20, 0), "{own}");
+    }
+}
+
+#[test]
 fn only_what_was_written_is_stored() {
     let (mut bed, _disk) = bed();
     bed.guest().send(0, 0, &[0x12, 0, 0, 0, 8, 0], Data::In(200));
