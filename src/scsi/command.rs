@@ -3,6 +3,7 @@
 use super::attention::AttentionRule;
 use super::long::LongCommand;
 use super::query::Query;
+use super::spec::vpd_page;
 
 /// Which of the four shapes of a READ or WRITE carried the command: sense data must point into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -347,6 +348,16 @@ impl Command {
     #[inline]
     pub const fn begins_work(&self) -> bool {
         matches!(self, Self::Long(LongCommand::FormatUnit(_) | LongCommand::Sanitize(_)))
+    }
+
+    /// Whether it tells of what the caller hands in with such commands alone, for it takes long to find:
+    /// [`luns`](super::Condition::luns) and [`facts`](super::Condition::facts).
+    #[inline]
+    pub const fn asks(&self) -> bool {
+        matches!(
+            self,
+            Self::ReportLuns { .. } | Self::Query(_) | Self::Inquiry { evpd: true, page: vpd_page::SCSI_PORTS, .. }
+        )
     }
 
     /// What a pending unit attention does to this command (SAM-5, unit attention conditions).

@@ -45,8 +45,8 @@ fn head<const N: usize>(peripheral: u8, vendor: &[u8; 8], product: &[u8; 16], re
     data
 }
 
-/// Standard data of a disk that has so many ports.
-pub(super) fn standard(unit: &LogicalUnit, ports: usize, reply: &mut Reply) -> Result<(), Sense> {
+/// Standard data of a disk that has one port, or several.
+pub(super) fn standard(unit: &LogicalUnit, several_ports: bool, reply: &mut Reply) -> Result<(), Sense> {
     const RMB: u8 = 0x80;
     const MULTIP: u8 = 0x10;
     const NORMACA: u8 = 0x20;
@@ -58,7 +58,7 @@ pub(super) fn standard(unit: &LogicalUnit, ports: usize, reply: &mut Reply) -> R
     data[1] = if unit.removable { RMB } else { 0 };
     data[3] |= NORMACA;
     data[5] = THREE_PC | if alua { TPGS_BOTH } else { 0 };
-    data[6] = if ports > 1 { MULTIP } else { 0 };
+    data[6] = if several_ports { MULTIP } else { 0 };
     for (at, descriptor) in [SAM_5, SPC_4, SBC_3].into_iter().enumerate() {
         data[58 + 2 * at..60 + 2 * at].copy_from_slice(&descriptor.to_be_bytes());
     }
@@ -91,11 +91,11 @@ mod tests {
         assert_eq!(inquiry(&unit.clone().with_removable_medium(true)), expected);
         (expected[1], expected[5]) = (0, 0x38);
         assert_eq!(inquiry(&unit.clone().at_port(Port { group: Some(1), ..Port::derive(1, "") })), expected);
-        for (ports, byte) in [(1, 0), (2, 0x10)] {
+        for (several_ports, byte) in [(false, 0), (true, 0x10)] {
             let mut reply = Reply::new();
             reply.begin(255);
-            standard(&unit, ports, &mut reply).unwrap();
-            assert_eq!(reply.as_bytes()[6], byte, "MULTIP with {ports} ports");
+            standard(&unit, several_ports, &mut reply).unwrap();
+            assert_eq!(reply.as_bytes()[6], byte, "MULTIP with several ports: {several_ports}");
         }
     }
 

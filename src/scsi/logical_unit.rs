@@ -201,7 +201,7 @@ impl LogicalUnit {
         let result = match *command {
             Command::Inquiry { evpd: false, page: 0, allocation_length } => {
                 reply.begin(allocation_length.into());
-                inquiry::standard(self, shared.map_or(1, |shared| shared.ports.len()), reply)
+                inquiry::standard(self, condition.several_ports, reply)
             }
             Command::Inquiry { evpd: false, .. } => Err(inquiry::UNKNOWN_PAGE),
             Command::Inquiry { evpd: true, page, allocation_length } => {

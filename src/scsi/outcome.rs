@@ -17,6 +17,8 @@ pub struct Condition<'a> {
     pub stopped: bool,
     /// PREVENT ALLOW MEDIUM REMOVAL keeps the medium in ([`Effect::Prevented`]).
     pub removal_prevented: bool,
+    /// The disk has several ports.
+    pub several_ports: bool,
     /// What MODE SELECT has set ([`Demand::Mode`](super::Demand::Mode)).
     pub mode: ModeState,
     /// What keeps everybody from the medium.
@@ -26,7 +28,7 @@ pub struct Condition<'a> {
     pub attention: Option<Attention>,
     /// Logical unit numbers of this target, in the form of SAM-5, ascending: read by REPORT LUNS alone.
     pub luns: &'a [[u8; 8]],
-    /// What only a [`Query`](super::Query) wants to know.
+    /// What only commands that [ask](super::Command::asks) want to know.
     pub facts: Option<&'a Facts<'a>>,
 }
 

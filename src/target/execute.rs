@@ -146,11 +146,9 @@ impl RequestQueue {
                 Err(outcome) => return self.end(slot, &outcome, 0),
             }
         }
-        let step = match command {
-            Command::ReportLuns { .. } | Command::Query(_) | Command::Inquiry { .. } => {
-                ask(luns, entry, &command, condition, &mut cx.reply)
-            }
-            _ => entry.unit.start(&command, &condition, &mut cx.reply),
+        let step = match command.asks() {
+            true => ask(luns, entry, &command, condition, &mut cx.reply),
+            false => entry.unit.start(&command, &condition, &mut cx.reply),
         };
         let room = if state.data_out { 0 } else { state.data_len };
         if matches!(step, Step::Done(_)) && cx.reply.as_bytes().len() as u64 > room {

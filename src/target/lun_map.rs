@@ -339,7 +339,8 @@ impl Entry {
     pub(crate) fn condition(&self, asker: Option<Owner>) -> Condition<'static> {
         let (standing, hindrance) = (&self.standing, self.hindrance(asker));
         let (stopped, removal_prevented) = (standing.is_stopped(), standing.is_prevented());
-        Condition { stopped, removal_prevented, hindrance, mode: standing.mode(), ..Condition::default() }
+        let (several_ports, mode) = (standing.has_several_ports(), standing.mode());
+        Condition { stopped, removal_prevented, several_ports, mode, hindrance, ..Condition::default() }
     }
 
     /// What keeps a command from the medium, see [`Hold::hindrance`](super::job::Hold::hindrance): a load, and no lock, as

@@ -40,6 +40,8 @@ pub(crate) struct UnitState {
     pub(crate) ejected: bool,
     /// The medium has to stay in: PREVENT ALLOW MEDIUM REMOVAL.
     pub(crate) prevented: bool,
+    /// The disk has several ports.
+    pub(crate) several_ports: bool,
 }
 
 /// What the driver has not been told yet.
@@ -94,14 +96,17 @@ const PREVENTED: u64 = 1 << 53;
 const WATCHED: u64 = 1 << 52;
 /// A command has a range of the disk for itself.
 const FENCED: u64 = 1 << 51;
+/// The disk has several ports.
+const SEVERAL_PORTS: u64 = 1 << 50;
 /// All that is no [`ModeState`].
-const OWN: u64 = STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED | WATCHED | FENCED;
+const OWN: u64 =
+    STOPPED | ATTENTION | ACCESS | RIGHTS | HINDERED | ACA | EJECTED | PREVENTED | WATCHED | FENCED | SEVERAL_PORTS;
 
 /// What is a [`UnitState`].
-const UNIT: u64 = !OWN | STOPPED | EJECTED | PREVENTED;
+const UNIT: u64 = !OWN | STOPPED | EJECTED | PREVENTED | SEVERAL_PORTS;
 
-/// What keeps a command off the short way, of all that is in the state: modes that are saved do not.
-const UNUSUAL: u64 = OWN & !PREVENTED | u32::MAX as u64;
+/// What keeps a command off the short way, of all that is in the state: modes that are saved do not, nor other ports.
+const UNUSUAL: u64 = OWN & !PREVENTED & !SEVERAL_PORTS | u32::MAX as u64;
 /// What may end a command before it begins, or wants to be told of it.
 const IN_THE_WAY: u64 = ATTENTION | ACCESS | RIGHTS | ACA | WATCHED | FENCED;
 
@@ -272,7 +277,7 @@ impl Standing {
     pub(crate) fn set_unit(&self, unit: UnitState) {
         let flag = |set, bit| if set { bit } else { 0 };
         let flags = flag(unit.stopped, STOPPED) | flag(unit.ejected, EJECTED) | flag(unit.prevented, PREVENTED);
-        self.put(UNIT, unit.mode.to_bits() | flags);
+        self.put(UNIT, unit.mode.to_bits() | flags | flag(unit.several_ports, SEVERAL_PORTS));
     }
 
     #[inline]
@@ -297,6 +302,12 @@ impl Standing {
     #[inline]
     pub(crate) fn is_prevented(&self) -> bool {
         self.bits() & PREVENTED != 0
+    }
+
+    /// Whether the disk has several ports.
+    #[inline]
+    pub(crate) fn has_several_ports(&self) -> bool {
+        self.bits() & SEVERAL_PORTS != 0
     }
 
     pub(crate) fn set_hindered(&self, hindered: bool) {

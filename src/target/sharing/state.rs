@@ -87,11 +87,15 @@ impl State {
         for gone in shared.ports.iter().filter(|port| !ports.contains(port)) {
             shared.groups.remove(gone.relative);
         }
+        let mut has_changed = *ports != *shared.ports;
         shared.ports = ports;
         let present: HashSet<_> = stays().map(|member| member.port.nexus).collect();
         if *nexuses != present {
             nexuses.difference(&present).for_each(|&gone| shared.registry.nexus_lost(gone));
             *nexuses = present;
+            has_changed = true;
+        }
+        if has_changed {
             self.publish();
         }
     }

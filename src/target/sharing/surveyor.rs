@@ -87,8 +87,10 @@ impl Sharing {
         self.gauge.lock().tells_space
     }
 
-    /// Looks how much space there is, and has those told who want to know and were not.
+    /// Looks how much space there is, and has those told who want to know and were not. Who shows the disk no more is forgotten,
+    /// if nobody has noticed.
     pub(crate) fn survey(&self) {
+        self.state().prune();
         // Nobody waits for what is behind the device.
         let bdev = self.gauge.bdev().filter(|_| self.is_surveyed());
         if let Some((bdev, space)) = bdev.and_then(|bdev| bdev.space().map(|space| (bdev, space))) {

@@ -77,7 +77,8 @@ impl State {
     /// What holds for the unit.
     pub(super) fn unit(&self) -> UnitState {
         let prevented = self.members.iter().any(|member| member.prevents && !member.is_parting);
-        UnitState { mode: self.shared.mode, stopped: self.stopped, ejected: self.ejected, prevented }
+        let several_ports = self.shared.ports.len() > 1;
+        UnitState { mode: self.shared.mode, stopped: self.stopped, ejected: self.ejected, prevented, several_ports }
     }
 
     fn set_prevented(&mut self, nexus: Nexus, prevented: bool) {

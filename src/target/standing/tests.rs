@@ -29,8 +29,10 @@ fn fields_do_not_touch_each_other() {
     standing.set_unit(UnitState::default());
     assert!(!standing.is_stopped() && standing.mode() == ModeState::default());
     assert!(standing.take_attention().is_some() && standing.is_usual() && !standing.is_prevented());
-    standing.set_unit(UnitState { prevented: true, ..UnitState::default() });
-    assert!(standing.is_usual(), "that keeps nobody from the medium");
+    let changes = standing.stir.count();
+    standing.set_unit(UnitState { prevented: true, several_ports: true, ..UnitState::default() });
+    assert!(standing.is_usual() && standing.has_several_ports(), "that keeps nobody from the medium");
+    assert_eq!(standing.stir.count(), changes);
     standing.set_fenced(true);
     assert!(!standing.is_usual() && standing.is_in_the_way() && standing.is_prevented(), "operations may have to wait");
     standing.set_fenced(false);

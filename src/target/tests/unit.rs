@@ -279,4 +279,12 @@ fn a_disk_says_whether_it_has_several_ports() {
     assert_eq!(byte_6(&mut bed), 0x10);
     assert!(LunMap::clone(&bed.guests[1].adapter.luns()).remove(UNIT));
     assert_eq!(byte_6(&mut bed), 0);
+    let new = bed.add_guest(1);
+    assert_eq!(byte_6(&mut bed), 0x10);
+    let gate = bed.guests[new].retire();
+    bed.run();
+    assert!(gate.is_open());
+    drop(bed.guests.remove(new));
+    bed.disks[0].sharing.survey();
+    assert_eq!(byte_6(&mut bed), 0, "its controller is gone");
 }
