@@ -92,14 +92,18 @@ fn mode_page_policy(_: &LogicalUnit, reply: &mut Reply) {
     reply.put(&[ALL_PAGES, ALL_SUBPAGES, SHARED, 0]);
 }
 
-/// Blocks can be read right after SANITIZE with BLOCK ERASE (WABEREQ), and there is no CRYPTOGRAPHIC ERASE.
+/// Blocks can be read right after SANITIZE with BLOCK ERASE (WABEREQ), and there is no CRYPTOGRAPHIC ERASE. FUA and SYNCHRONIZE
+/// CACHE mean what SBC-4 says, and VERIFY compares unmapped blocks, too (BYTCHK 01b). No zones (ZONED 00b).
 fn block_device_characteristics(unit: &LogicalUnit, reply: &mut Reply) {
     const WABEREQ_READS_SUCCEED: u8 = 0x40;
     const ROTATION_NOT_REPORTED: u8 = 0x00;
     const NON_ROTATING: u8 = 0x01;
+    const FUAB: u8 = 0x02;
+    const VBULS: u8 = 0x01;
     let mut page = [0; 0x3c];
     page[1] = if unit.solid_state { NON_ROTATING } else { ROTATION_NOT_REPORTED };
     page[3] = WABEREQ_READS_SUCCEED;
+    page[4] = FUAB | VBULS;
     reply.put(&page);
 }
 

@@ -110,9 +110,9 @@ fn scsi_ports() {
 
 #[test]
 fn block_device_characteristics() {
-    assert_eq!(vpd(&disk(&info()), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 1, 0, 0x40]));
+    assert_eq!(vpd(&disk(&info()), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 1, 0, 0x40, 0x03]));
     let rotating = Info { solid_state: false, ..info() };
-    assert_eq!(vpd(&disk(&rotating), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 0, 0, 0x40]));
+    assert_eq!(vpd(&disk(&rotating), 0xb1), padded_to(64, &[0, 0xb1, 0, 0x3c, 0, 0, 0, 0x40, 0x03]));
 }
 
 #[test]
