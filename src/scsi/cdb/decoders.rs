@@ -289,9 +289,8 @@ pub(super) fn mode_select_10(cdb: &Cdb) -> Command {
 }
 
 pub(super) fn log_select(cdb: &Cdb) -> Command {
-    let (pcr, parameter_list_length) = (bit(cdb[1], 1), be16(cdb, 7));
     let (control, page, subpage) = (LogControl(cdb[2] >> 6), cdb[2] & 0x3f, cdb[3]);
-    setting(Setting::Log(LogSelect { pcr, control, page, subpage, parameter_list_length }))
+    setting(Setting::Log(LogSelect { control, page, subpage, parameter_list_length: be16(cdb, 7) }))
 }
 
 pub(super) fn set_timestamp(cdb: &Cdb) -> Command {

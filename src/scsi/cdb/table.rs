@@ -123,7 +123,7 @@ pub(super) static TABLE: &[Entry] = &[
     lasting(service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::OVERWRITE, 0, 0, 0, 0, 0, 0xff, 0xff, CONTROL], d::sanitize)),
     lasting(service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::BLOCK_ERASE, 0, 0, 0, 0, 0, 0, 0, CONTROL], d::sanitize)),
     service_action(&[Opcode::SANITIZE.0, 0xe0 | sanitize::EXIT_FAILURE_MODE, 0, 0, 0, 0, 0, 0, 0, CONTROL], d::sanitize),
-    entry(&[Opcode::LOG_SELECT.0, 0x02, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, CONTROL], d::log_select),
+    entry(&[Opcode::LOG_SELECT.0, 0, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, CONTROL], d::log_select),
     entry(&[Opcode::LOG_SENSE.0, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, CONTROL], d::log_sense),
     entry(&[Opcode::MODE_SELECT_10.0, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, CONTROL], d::mode_select_10),
     entry(&[Opcode::RESERVE_10.0, 0, 0, 0, 0, 0, 0, 0, 0, CONTROL], |_| d::sharing(Sharing::Reserve)),

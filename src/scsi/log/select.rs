@@ -1,4 +1,4 @@
-//! LOG SELECT (SPC-5): nothing can be set, nothing is saved, and counters count on.
+//! LOG SELECT (SPC-5): nothing can be set, nothing is saved, and counters count on: PCR and SP are refused with the CDB.
 
 use super::super::logical_unit::LogicalUnit;
 use super::super::sense::Sense;
@@ -9,8 +9,6 @@ use super::{LogControl, there};
 /// LOG SELECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogSelect {
-    /// PCR: parameters that can be reset are.
-    pub pcr: bool,
     /// PC: which values.
     pub control: LogControl,
     /// Page code; 0 for what the parameter list names, or all.
@@ -23,11 +21,7 @@ pub struct LogSelect {
 
 /// Whether the CDB is right.
 pub(in crate::scsi) fn check(unit: &LogicalUnit, request: &LogSelect) -> Result<(), Sense> {
-    const PCR_WITH_LIST: Sense = Sense::invalid_field(1, Some(1));
     const NO_PAGE: Sense = Sense::invalid_field(2, Some(5));
-    if request.pcr && request.parameter_list_length != 0 {
-        return Err(PCR_WITH_LIST);
-    }
     let mut pages = there(unit).filter(|page| page.code == request.page);
     let is_there = |page: &Page| [page.subpage, code::ALL_SUBPAGES].contains(&request.subpage);
     if pages.any(is_there) { Ok(()) } else { Err(NO_PAGE) }

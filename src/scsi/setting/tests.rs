@@ -108,16 +108,15 @@ fn set_identifying_information() {
 
 #[test]
 fn log_select() {
-    let cdb = |byte_1: u8, page: u8, subpage: u8, len: u8| [0x4c, byte_1, 0x40 | page, subpage, 0, 0, 0, 0, len, 0];
-    assert_eq!(outcome(&cdb(0, 0x0d, 0, 4), &[0x0d, 0, 0, 0]), Outcome::GOOD, "no parameters");
-    assert_eq!(outcome(&cdb(0, 0, 0, 8), &[0x0d, 0, 0, 0, 0x8e, 0, 0, 0]), Outcome::GOOD);
-    assert_eq!(refused(&cdb(0, 0, 0, 10), &[0x0d, 0, 0, 6, 0, 0, 3, 2, 0, 9]), Sense::invalid_parameter(4, None));
-    assert_eq!(refused(&cdb(0, 0, 0, 4), &[0x0d, 0, 0, 6]), Sense::illegal(Asc(0x1a00)));
-    assert_eq!(refused(&cdb(0, 0, 0, 6), &[0x0d, 0, 0, 0, 0x0e, 0]), Sense::illegal(Asc(0x1a00)));
-    assert_eq!(refused(&cdb(0, 0x0d, 0, 4), &[0x0e, 0, 0, 0]), Sense::invalid_parameter(0, Some(5)));
-    assert_eq!(refused(&cdb(0, 0, 0, 4), &[0x3e, 0, 0, 0]), Sense::invalid_parameter(0, Some(5)));
-    assert_eq!(refused(&cdb(2, 0, 0, 4), &[0x0d, 0, 0, 0]), Sense::invalid_field(1, Some(1)));
-    assert_eq!(refused(&cdb(0, 0x3e, 0, 4), &[0x3e, 0, 0, 0]), Sense::invalid_field(2, Some(5)));
+    let cdb = |page: u8, subpage: u8, len: u8| [0x4c, 0, 0x40 | page, subpage, 0, 0, 0, 0, len, 0];
+    assert_eq!(outcome(&cdb(0x0d, 0, 4), &[0x0d, 0, 0, 0]), Outcome::GOOD, "no parameters");
+    assert_eq!(outcome(&cdb(0, 0, 8), &[0x0d, 0, 0, 0, 0x8e, 0, 0, 0]), Outcome::GOOD);
+    assert_eq!(refused(&cdb(0, 0, 10), &[0x0d, 0, 0, 6, 0, 0, 3, 2, 0, 9]), Sense::invalid_parameter(4, None));
+    assert_eq!(refused(&cdb(0, 0, 4), &[0x0d, 0, 0, 6]), Sense::illegal(Asc(0x1a00)));
+    assert_eq!(refused(&cdb(0, 0, 6), &[0x0d, 0, 0, 0, 0x0e, 0]), Sense::illegal(Asc(0x1a00)));
+    assert_eq!(refused(&cdb(0x0d, 0, 4), &[0x0e, 0, 0, 0]), Sense::invalid_parameter(0, Some(5)));
+    assert_eq!(refused(&cdb(0, 0, 4), &[0x3e, 0, 0, 0]), Sense::invalid_parameter(0, Some(5)));
+    assert_eq!(refused(&cdb(0x3e, 0, 4), &[0x3e, 0, 0, 0]), Sense::invalid_field(2, Some(5)));
 }
 
 /// Without a list they have no data at all, and nothing is wrong.
@@ -126,7 +125,7 @@ fn nothing_to_set() {
     let cdbs: [&[u8]; 5] = [
         &[0x15, 0x10, 0, 0, 0, 0],
         &[0x55, 0x10, 0, 0, 0, 0, 0, 0, 0, 0],
-        &[0x4c, 0x02, 0x40, 0, 0, 0, 0, 0, 0, 0],
+        &[0x4c, 0, 0x40, 0, 0, 0, 0, 0, 0, 0],
         &[0xa4, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         &[0xa4, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     ];

@@ -39,10 +39,10 @@ fn log_pages() {
     decodes(&[0x4d, 0, 0x95, 0x16, 0, 1, 2, 3, 4, 0], Command::Query(Query::LogSense(sense)));
     assert_eq!(decode(&[0x4d, 0x02, 0x55, 0, 0, 0, 0, 0, 4, 0]), Err(Sense::invalid_field(1, Some(1))), "PPC");
     assert_eq!(decode(&[0x4d, 0x01, 0x55, 0, 0, 0, 0, 0, 4, 0]), Err(Sense::invalid_field(1, Some(0))), "SP");
-    let select =
-        LogSelect { pcr: true, control: LogControl(3), page: 0x02, subpage: 0x05, parameter_list_length: 0x0102 };
-    decodes(&[0x4c, 0x02, 0xc2, 0x05, 0, 0, 0, 1, 2, 0], setting(Setting::Log(select)));
+    let select = LogSelect { control: LogControl(3), page: 0x02, subpage: 0x05, parameter_list_length: 0x0102 };
+    decodes(&[0x4c, 0, 0xc2, 0x05, 0, 0, 0, 1, 2, 0], setting(Setting::Log(select)));
     assert_eq!(decode(&[0x4c, 0x01, 0, 0, 0, 0, 0, 0, 0, 0]), Err(Sense::invalid_field(1, Some(0))), "SP");
+    assert_eq!(decode(&[0x4c, 0x02, 0x40, 0, 0, 0, 0, 0, 0, 0]), Err(Sense::invalid_field(1, Some(1))), "PCR");
 }
 
 #[test]
