@@ -85,8 +85,9 @@ fn check(medium: &Medium, request: &ModeSense) -> Result<(), Sense> {
 
 impl Page {
     fn is_wanted(&self, request: &ModeSense) -> bool {
-        let page = request.page == self.code || request.page == code::ALL;
         let all = request.subpage == code::ALL_SUBPAGES;
+        // Of all pages either those without a subpage code or all subpages can be asked for (SPC-5).
+        let page = request.page == self.code || request.page == code::ALL && (all || request.subpage == 0);
         page && (all || request.subpage == self.subpage)
     }
 }

@@ -142,7 +142,9 @@ fn unknown_pages_are_refused() {
             assert_eq!(refused(&unit, &six(0, page, subpage)), Sense::invalid_field(3, None));
         }
     }
-    assert_eq!(refused(&unit, &six(0, 0x3f, 2)), Sense::invalid_field(3, None));
+    for subpage in 1..0xff {
+        assert_eq!(refused(&unit, &six(0, 0x3f, subpage)), Sense::invalid_field(3, None));
+    }
 }
 
 /// Of 1,000 blocks, which are less than one threshold set.
