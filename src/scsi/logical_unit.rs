@@ -123,7 +123,8 @@ impl LogicalUnit {
     /// What the mode pages have to know.
     pub(super) fn medium(&self) -> Medium {
         let Self { blocks, block_size, read_only, write_back, saves_modes: saves, threshold, .. } = *self;
-        Medium { blocks, block_size, read_only, write_back, saves, threshold }
+        let in_port_group = self.port.group.is_some();
+        Medium { blocks, block_size, read_only, write_back, saves, in_port_group, threshold }
     }
 
     /// Its names.

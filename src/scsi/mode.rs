@@ -30,6 +30,8 @@ pub(super) struct Medium {
     pub(super) write_back: bool,
     /// There is a place where pages outlive a loss of power.
     pub(super) saves: bool,
+    /// The port is in a target port group, whose access state the host may change.
+    pub(super) in_port_group: bool,
     pub(super) threshold: Option<Threshold>,
 }
 

@@ -186,11 +186,13 @@ fn control(_: &Medium, values: ModeValues, body: &mut [u8]) {
     body[6..8].copy_from_slice(&UNLIMITED);
 }
 
-/// The clock is the host's until SET TIMESTAMP sets it, which goes before.
-fn control_extension(_: &Medium, _: ModeValues, body: &mut [u8]) {
+/// The clock is the host's until SET TIMESTAMP sets it, which goes before. Access states change by themselves (IALUAE) wherever
+/// INQUIRY says so, in TPGS.
+fn control_extension(medium: &Medium, _: ModeValues, body: &mut [u8]) {
     const TCMOS: u8 = 0x04;
     const SCSIP: u8 = 0x02;
-    body[0] = TCMOS | SCSIP;
+    const IALUAE: u8 = 0x01;
+    body[0] = TCMOS | SCSIP | if medium.in_port_group { IALUAE } else { 0 };
 }
 
 /// None are reported: DEXCPT.

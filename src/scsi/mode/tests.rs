@@ -2,7 +2,7 @@ use bdev::{Discard, Info, WriteCache};
 
 use super::*;
 use crate::scsi::testing::{command, data, disk, info, refused};
-use crate::scsi::{Condition, Outcome, Step};
+use crate::scsi::{Condition, LogicalUnit, Naa, Outcome, Port, Step};
 
 /// Behind the header of MODE SENSE (6): 1,000 blocks of 512 bytes.
 const SHORT: [u8; 8] = [0, 0, 0x03, 0xe8, 0, 0, 0x02, 0];
@@ -145,6 +145,14 @@ fn unknown_pages_are_refused() {
     for subpage in 1..0xff {
         assert_eq!(refused(&unit, &six(0, 0x3f, subpage)), Sense::invalid_field(3, None));
     }
+}
+
+#[test]
+fn access_states_change_by_themselves_where_there_are_port_groups() {
+    let unit = |group| disk(&info()).at_port(Port { relative: 1, group, naa: Naa::local(0x55) });
+    let byte_4 = |unit: &LogicalUnit, control: u8| data(unit, &six(0x08, control << 6 | 0x0a, 1))[8];
+    assert_eq!([0, 1, 2, 3].map(|control| byte_4(&unit(None), control)), [0x06, 0, 0x06, 0x06]);
+    assert_eq!([0, 1, 2, 3].map(|control| byte_4(&unit(Some(3)), control)), [0x07, 0, 0x07, 0x07]);
 }
 
 /// Of 1,000 blocks, which are less than one threshold set.
