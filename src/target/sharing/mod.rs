@@ -172,6 +172,11 @@ impl Sharing {
             self.save_unit(&next.kept())?;
         }
         let mut state = self.state();
+        state.prune();
+        if *demand == Demand::Reserve && !state.nexuses.contains(&nexus) {
+            // Its unit was taken away: nobody would release what it reserves.
+            return Err(Outcome::BUSY);
+        }
         let Consequences { changes, groups, modes, .. } = state.shared.carry_out(nexus, demand)?;
         if wanted.keep {
             // What the file has, whatever a reset has done meanwhile.

@@ -13,6 +13,7 @@ use crate::virtio_scsi::Address;
 use crate::virtio_scsi::spec::{TMF_ABORT_TASK, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
 
 const GOOD: u8 = 0;
+const BUSY: u8 = 8;
 const CONFLICT: u8 = 0x18;
 const OK: u8 = 0;
 const ABORTED: u8 = 2;
@@ -254,6 +255,7 @@ fn a_unit_that_leaves_keeps_to_reservations_and_has_none_itself() {
     let mut luns = LunMap::clone(&bed.guests[1].adapter.luns());
     assert!(luns.remove(Address { target: 0, lun: 0 }));
     assert_eq!(access(&mut bed, 0), [GOOD, GOOD]);
+    assert_eq!((reserve(&mut bed, 1), access(&mut bed, 0)), (BUSY, [GOOD, GOOD]), "nobody would release it");
 }
 
 #[test]
