@@ -288,8 +288,7 @@ impl RequestQueue {
             }
             Some(LongStep::Background(background)) => return self.begin_work(slot, background, cx),
             Some(LongStep::Share(demand)) => {
-                let nexus = self.queue.luns.port.nexus;
-                long.ticket = Some(long.disk.sharing.ask(nexus, demand));
+                long.ticket = Some(long.disk.sharing.ask(&self.queue.luns.port, demand));
                 long.wants = Wants::Answer;
                 return false;
             }

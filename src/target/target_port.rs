@@ -15,6 +15,7 @@ use crate::virtio_scsi::Address;
 
 use super::message::{BarId, Life, Message, Purpose, Scope};
 use super::news::News;
+use super::sharing::account::Account;
 use super::slots::Verdict;
 use super::standing::Stir;
 
@@ -30,6 +31,8 @@ pub(crate) struct TargetPort {
     pub(crate) stir: Arc<Stir>,
     /// What the driver is to be told of.
     pub(crate) news: Arc<News>,
+    /// Changes that its driver has asked for, and that are not made yet.
+    pub(crate) account: Account,
     reactors: Arc<[Handle<Message>]>,
     /// The one that began last.
     life: Mutex<Option<Life>>,
@@ -42,8 +45,9 @@ impl TargetPort {
     pub(crate) fn new(port: Port, name: &str, access: AccessState, reactors: Arc<[Handle<Message>]>) -> Self {
         let nexus = Nexus { initiator: SasAddress::derive(name), port: port.relative };
         let access = AtomicU8::new(access as u8);
-        let (stir, news, life, is_live) = (Arc::default(), Arc::default(), Mutex::default(), AtomicBool::default());
-        Self { port, nexus, access, stir, news, reactors, life, is_live }
+        let (stir, news, account) = (Arc::default(), Arc::default(), Account::default());
+        let (life, is_live) = (Mutex::default(), AtomicBool::default());
+        Self { port, nexus, access, stir, news, account, reactors, life, is_live }
     }
 
     /// The port `relative` of a test without reactors.

@@ -21,15 +21,17 @@ use super::standing::Standing;
 use super::target_port::TargetPort;
 use super::ticket::Ticket;
 
+pub(crate) mod account;
 pub(crate) mod clerk;
 pub(crate) mod fence;
 mod state;
 pub(crate) mod store;
 pub(crate) mod surveyor;
+mod turns;
 mod unit;
 mod watch;
 
-use clerk::Order;
+use clerk::{Change, Order};
 use fence::Fence;
 use state::{Member, State};
 use store::Store;
@@ -147,11 +149,15 @@ impl Sharing {
         look(&state.shared)
     }
 
-    /// Has the clerk carry out what `nexus` wants.
-    pub(crate) fn ask(self: &Arc<Self>, nexus: Nexus, demand: Box<Demand>) -> Ticket {
+    /// Has the clerk carry out what the nexus with `port` wants. BUSY if he has too much of that already.
+    pub(crate) fn ask(self: &Arc<Self>, port: &TargetPort, demand: Box<Demand>) -> Ticket {
         let ticket = Ticket::default();
-        let order = Order::Change { sharing: self.clone(), nexus, demand, ticket: ticket.clone() };
-        if self.clerk.send(order).is_err() {
+        let Some(account) = port.account.open() else {
+            ticket.settle(Outcome::BUSY);
+            return ticket;
+        };
+        let change = Change { sharing: self.clone(), nexus: port.nexus, demand, ticket: ticket.clone(), account };
+        if self.clerk.send(Order::Change(change)).is_err() {
             // The process is about to end.
             ticket.settle(Outcome::BUSY);
         }

@@ -9,6 +9,7 @@ use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::scsi::port_groups::AccessState;
 use crate::target::lun_map::LunMap;
+use crate::target::sharing::account::ORDERS_MAX;
 use crate::virtio_scsi::Address;
 use crate::virtio_scsi::spec::{TMF_ABORT_TASK, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
 
@@ -341,4 +342,53 @@ fn nothing_comes_of_a_change_after_its_command_was_aborted() {
         let keys = execute(&mut bed, 0, &[0x5e, 0, 0, 0, 0, 0, 0, 0, 8, 0], Data::In(8)).data;
         assert_eq!(keys[7], if has_begun { 8 } else { 0 }, "bytes of keys");
     }
+}
+
+#[test]
+fn guests_are_served_in_turn() {
+    let (mut bed, _) = bed();
+    let mut clerk = bed.disks[0].clerk.lock().expect("no test poisons it").take().expect("it has one");
+    let (reserve, release) = ([0x16, 0, 0, 0, 0, 0], [0x17, 0, 0, 0, 0, 0]);
+    let mut send = |guest: usize, cdb: &[u8]| {
+        let id = bed.guests[guest].send(1, 0, cdb, Data::Without);
+        bed.run();
+        id
+    };
+    let [released, late, other] = [send(0, &release), send(0, &reserve), send(1, &reserve)];
+    clerk.pass();
+    bed.run();
+    let statuses = [0, 1].map(|guest| {
+        let ended = std::mem::take(&mut bed.guests[guest].ended);
+        ended.iter().map(|ended| (ended.id, ended.status)).collect::<Vec<_>>()
+    });
+    assert_eq!(statuses, [vec![(released, GOOD), (late, CONFLICT)], vec![(other, GOOD)]]);
+}
+
+/// Whatever the clerk waits for meanwhile.
+#[test]
+fn orders_that_were_given_up_are_bounded() {
+    let (mut bed, _) = bed();
+    let mut clerk = bed.disks[0].clerk.lock().expect("no test poisons it").take().expect("it has one");
+    let release = |bed: &mut Bed, guest: usize| {
+        let id = bed.guests[guest].send(1, 0, &[0x17, 0, 0, 0, 0, 0], Data::Without);
+        bed.run();
+        id
+    };
+    for _ in 0..ORDERS_MAX {
+        let id = release(&mut bed, 0);
+        let tmf = bed.guests[0].manage(TMF_ABORT_TASK, 0, id);
+        bed.run();
+        assert_eq!(bed.guests[0].take_ended(), [(id, ABORTED), (tmf, OK)]);
+    }
+    let refused = release(&mut bed, 0);
+    let ended = bed.guests[0].take_one();
+    assert_eq!((ended.id, ended.status), (refused, BUSY));
+    let other = release(&mut bed, 1);
+    assert!(bed.guests[1].is_open(other), "the account of another is empty");
+    clerk.pass();
+    let again = release(&mut bed, 0);
+    assert!(bed.guests[0].is_open(again));
+    clerk.pass();
+    bed.run();
+    assert_eq!((bed.guests[0].take_one().status, bed.guests[1].take_one().status), (GOOD, GOOD));
 }
