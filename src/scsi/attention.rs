@@ -41,6 +41,8 @@ pub enum Attention {
     TimestampChanged,
     /// THIN PROVISIONING SOFT THRESHOLD REACHED.
     SoftThresholdReached,
+    /// DEVICE IDENTIFIER CHANGED: another nexus calls the disk otherwise.
+    IdentifierChanged,
 }
 
 /// What a pending unit attention does to a command.
@@ -56,7 +58,7 @@ pub enum AttentionRule {
 }
 
 impl Attention {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::PowerOn,
         Self::HardReset,
         Self::LogicalUnitReset,
@@ -72,6 +74,7 @@ impl Attention {
         Self::CapacityChanged,
         Self::TimestampChanged,
         Self::SoftThresholdReached,
+        Self::IdentifierChanged,
     ];
 
     /// Those that say "you start anew", of which one is enough.
@@ -100,6 +103,7 @@ impl Attention {
             Self::CapacityChanged => Asc::CAPACITY_DATA_CHANGED,
             Self::TimestampChanged => Asc::TIMESTAMP_CHANGED,
             Self::SoftThresholdReached => Asc::SOFT_THRESHOLD_REACHED,
+            Self::IdentifierChanged => Asc::DEVICE_IDENTIFIER_CHANGED,
         }
     }
 
@@ -210,7 +214,7 @@ mod tests {
     fn sense_of_each() {
         let codes = Attention::ALL.map(|attention| (attention.sense().key.0, attention.sense().asc.0));
         let resets = [0x2901, 0x2902, 0x2903, 0x2907, 0x2f00, 0x2800, 0x2a01];
-        let others = [0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x2a09, 0x2a10, 0x3807];
+        let others = [0x2a03, 0x2a04, 0x2a05, 0x2a06, 0x3f0e, 0x2a09, 0x2a10, 0x3807, 0x3f05];
         let expected: Vec<_> = [&resets[..], &others].concat().into_iter().map(|asc| (6, asc)).collect();
         assert_eq!(codes[..], expected);
     }

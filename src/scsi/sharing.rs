@@ -110,6 +110,8 @@ pub struct Consequences {
     pub groups: Vec<u16>,
     /// Mode pages have other values now: whoever did not change them is told.
     pub modes: bool,
+    /// The disk has another name or text now: whoever did not change it is told (SPC-5, SET IDENTIFYING INFORMATION).
+    pub names: bool,
     /// What [`kept`](Shared::kept) gives is to be kept over a loss of power.
     pub keep: bool,
 }
@@ -147,8 +149,9 @@ impl Shared {
                 Consequences { modes: self.mode != before, keep: change.is_saved(), ..Consequences::default() }
             }
             Demand::Identifying(kind, list) => {
+                let names = self.names.of(*kind) != *list;
                 self.names.keep(*kind, list);
-                Consequences { keep: self.keeps, ..Consequences::default() }
+                Consequences { names, keep: self.keeps, ..Consequences::default() }
             }
         })
     }

@@ -334,6 +334,8 @@ impl Asc {
     pub const LOGICAL_UNIT_FAILURE: Self = Self(0x3e01);
     /// LOGICAL UNIT FAILED SELF-TEST.
     pub const FAILED_SELF_TEST: Self = Self(0x3e03);
+    /// DEVICE IDENTIFIER CHANGED.
+    pub const DEVICE_IDENTIFIER_CHANGED: Self = Self(0x3f05);
     /// REPORTED LUNS DATA HAS CHANGED.
     pub const REPORTED_LUNS_CHANGED: Self = Self(0x3f0e);
     /// THIN PROVISIONING SOFT THRESHOLD REACHED.

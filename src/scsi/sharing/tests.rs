@@ -92,7 +92,11 @@ fn names_are_kept_where_there_is_a_place() {
     let set = Demand::Identifying(Identifying::Text, b"boot\0".to_vec());
     for keeps in [false, true] {
         let mut shared = shared(keeps);
-        assert_eq!(shared.carry_out(NEXUS, &set), Ok(Consequences { keep: keeps, ..Consequences::default() }));
+        assert_eq!(
+            shared.carry_out(NEXUS, &set),
+            Ok(Consequences { names: true, keep: keeps, ..Consequences::default() })
+        );
+        assert!(!shared.carry_out(NEXUS, &set).unwrap().names, "it has it already");
         assert_eq!(shared.kept().names.of(Identifying::Text), b"boot\0");
     }
 }

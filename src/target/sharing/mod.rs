@@ -183,7 +183,7 @@ impl Sharing {
             // Its unit was taken away: nobody would release what it reserves.
             return Err(Outcome::BUSY);
         }
-        let Consequences { changes, groups, modes, .. } = state.shared.carry_out(nexus, demand)?;
+        let Consequences { changes, groups, modes, names, .. } = state.shared.carry_out(nexus, demand)?;
         if wanted.keep {
             // What the file has, whatever a reset has done meanwhile.
             state.shared.mode.saved = next.mode.saved;
@@ -192,6 +192,9 @@ impl Sharing {
         state.tell(nexus, &changes, &groups);
         if modes {
             state.tell_others(nexus, Attention::ModeParametersChanged);
+        }
+        if names {
+            state.tell_others(nexus, Attention::IdentifierChanged);
         }
         state.clear_aca_of(&changes.aborts);
         let seats = state.seats_of(&changes.aborts);

@@ -242,14 +242,17 @@ fn what_one_calls_the_unit_the_other_finds_and_so_does_the_next_start() {
     };
     let mut bed = bed_with(Some(store.clone()));
     let set = [0xa4, 0x06, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0];
-    assert_eq!(execute(&mut bed, 0, &set, Data::Out(b"vm7")).sense, None);
+    for told in [Some((6, 0x3f05)), None] {
+        assert_eq!(execute(&mut bed, 0, &set, Data::Out(b"vm7")).sense, None);
+        assert_eq!(ready(&mut bed), [None, told], "the other is told of a change");
+    }
     assert_eq!([0, 1].map(|guest| name(&mut bed, guest)), [b"\0\0\0\x03vm7"; 2]);
     drop(bed);
     let mut bed = bed_with(Some(store));
     assert_eq!(name(&mut bed, 1), b"\0\0\0\x03vm7");
     std::fs::remove_dir_all(dir.path()).unwrap();
     assert_eq!(execute(&mut bed, 0, &set, Data::Out(b"vm8")).sense, Some((4, 0x4400)), "it cannot be kept");
-    assert_eq!(name(&mut bed, 1), b"\0\0\0\x03vm7");
+    assert_eq!((ready(&mut bed), name(&mut bed, 1)), ([None, None], b"\0\0\0\x03vm7".to_vec()));
 }
 
 #[test]
