@@ -11,6 +11,7 @@ use super::command::DataDirection;
 use super::identifying::{Identifying, Names};
 use super::identity::Port;
 use super::kept::KeptUnit;
+use super::log::SelfTestRecord;
 use super::long::{Desk, LongStep, LongTask};
 use super::mode::{ModeChange, ModeState};
 use super::outcome::Outcome;
@@ -93,6 +94,10 @@ pub struct Shared {
     pub ahead_ms: Option<i64>,
     /// How often it was started after it had been stopped.
     pub start_stop_cycles: u32,
+    /// How many minutes it had been there when somebody looked last.
+    pub power_on_minutes: u32,
+    /// The last self-tests, the latest first: at most [`SELF_TESTS_MAX`](super::SELF_TESTS_MAX).
+    pub self_tests: Vec<SelfTestRecord>,
     /// There is a place where reservations, mode pages and names outlive a loss of power.
     pub keeps: bool,
     /// How much space there was when somebody looked last.

@@ -20,7 +20,7 @@ impl RequestQueue {
             Effect::Behind(Behind::Ejected) => sharing.set_ejected(nexus, true),
             Effect::Prevented(prevented) => sharing.set_prevented(nexus, prevented),
             Effect::Timestamp(timestamp_ms) => sharing.set_timestamp(nexus, timestamp_ms),
-            Effect::SelfTest(result) => entry.standing.notes.log_self_test(result),
+            Effect::SelfTest(result) => sharing.log_self_test(result),
             // Begun by whoever has the core.
             Effect::Behind(Behind::Flush) => {}
             Effect::ExitFailureMode => disk.hold.exit_failure_mode(disk),

@@ -13,6 +13,7 @@ use crate::virtio_scsi::{Address, CommandRequest, CommandResponse, Destination, 
 use super::cx::Cx;
 use super::job::Owner;
 use super::lun_map::{Entry, LunMap};
+use super::notes::facts;
 use super::request_queue::RequestQueue;
 use super::slots::{Marks, Verdict};
 use super::tag::{RequestName, SlotIndex};
@@ -309,7 +310,7 @@ impl RequestQueue {
 fn ask(luns: &LunMap, entry: &Entry, command: &Command, condition: Condition<'_>, reply: &mut Reply) -> Step {
     let io = entry.disk.as_ref().map(|disk| disk.done()).unwrap_or_default();
     let mut ask = |shared: Option<&Shared>| {
-        entry.standing.notes.facts(shared, io, |facts| {
+        facts(shared, io, |facts| {
             let condition = Condition { luns: luns.report(entry), facts: Some(facts), ..condition };
             entry.unit.start(command, &condition, reply)
         })

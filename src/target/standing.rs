@@ -114,7 +114,7 @@ impl Standing {
     /// With a logical unit of the controller that has this `stir`.
     pub(crate) fn new(stir: Arc<Stir>) -> Self {
         let (state, untold, aca) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
-        Self { state, untold, aca, notes: Notes::new(), stir }
+        Self { state, untold, aca, notes: Notes::default(), stir }
     }
 
     #[inline]

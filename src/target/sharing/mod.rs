@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use reactor::Gate;
 
@@ -57,6 +58,7 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Sharing {
     naa: Naa,
+    since: Instant,
     clerk: Sender<Order>,
     store: Option<Arc<Store>>,
     state: Mutex<State>,
@@ -91,7 +93,8 @@ impl Office {
         let state = Mutex::new(State { shared, ..State::default() });
         let (clerk, store) = (self.clerk.clone(), self.store.clone());
         let (gauge, watched_until_ms, fence) = (Gauge::default(), AtomicU64::new(0), Fence::default());
-        let sharing = Arc::new(Sharing { naa, clerk, store, state, gauge, watched_until_ms, fence });
+        let since = Instant::now();
+        let sharing = Arc::new(Sharing { naa, since, clerk, store, state, gauge, watched_until_ms, fence });
         known.add(naa, &sharing);
         sharing
     }
@@ -146,6 +149,7 @@ impl Sharing {
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Shared) -> T) -> T {
         let mut state = self.state();
         state.prune();
+        state.shared.power_on_minutes = self.power_on_minutes();
         look(&state.shared)
     }
 

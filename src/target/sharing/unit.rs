@@ -1,5 +1,5 @@
 //! What holds for a logical unit whoever asks, on all ports: whether it runs, whether its medium is in and has to stay there, its clock,
-//! and its mode pages. Each nexus has a copy in its standing, so that a command looks at nothing that is shared.
+//! its self-tests, and its mode pages. Each nexus has a copy in its standing, so that a command looks at nothing that is shared.
 //!
 //! A reset of the unit brings back what was at first. A port that begins anew does so only where nobody else works with the disk: a
 //! guest that starts must not take from the others what they have set.
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Sharing;
 use super::state::{Member, State};
 use crate::scsi::reservations::Nexus;
-use crate::scsi::{Attention, Clock};
+use crate::scsi::{Attention, Clock, SELF_TESTS_MAX, SelfTestRecord, SelfTestResult};
 use crate::target::notes::host_ms;
 use crate::target::standing::{Standing, UnitState};
 use crate::target::target_port::TargetPort;
@@ -56,6 +56,19 @@ impl Sharing {
         let mut state = self.state();
         state.shared.ahead_ms = Some(Clock::ahead_of(host_ms(), timestamp_ms));
         state.tell_others(nexus, Attention::TimestampChanged);
+    }
+
+    /// For how long it has been there.
+    pub(super) fn power_on_minutes(&self) -> u32 {
+        u32::try_from(self.since.elapsed().as_secs() / 60).unwrap_or(u32::MAX)
+    }
+
+    /// A self-test has ended. Of more than the log tells the oldest is forgotten.
+    pub(crate) fn log_self_test(&self, result: SelfTestResult) {
+        let power_on_hours = u16::try_from(self.power_on_minutes() / 60).unwrap_or(u16::MAX);
+        let self_tests = &mut self.state().shared.self_tests;
+        self_tests.truncate(SELF_TESTS_MAX - 1);
+        self_tests.insert(0, SelfTestRecord { result, power_on_hours });
     }
 
     /// The nexus of `standing` was lost, or its `port` has begun anew: what it had of what is shared ends. If nobody else is at

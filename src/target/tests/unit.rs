@@ -274,6 +274,17 @@ fn a_clock_that_one_sets_is_set_for_all() {
     assert_eq!([0, 1].map(|guest| origin(&mut bed, guest)), [(3, false); 2], "that of the host");
 }
 
+#[test]
+fn self_tests_of_one_are_in_the_log_of_all() {
+    let mut bed = bed();
+    assert_eq!(sense(&mut bed, 0, &[0x1d, 0xa0, 0, 0, 0, 0]), None);
+    let new = bed.add_guest(1);
+    for guest in [0, 1, new] {
+        let log = execute(&mut bed, guest, &[0x4d, 0, 0x50, 0, 0, 0, 0, 0, 44, 0], Data::In(44)).data;
+        assert_eq!((&log[4..9], log[28]), (&[0, 1, 3, 16, 0xa0][..], 0), "one, in the foreground, of guest 0");
+    }
+}
+
 /// SPC-5: MULTIP of the standard data, and the ports that the SCSI ports page has.
 #[test]
 fn a_disk_says_whether_it_has_several_ports() {
