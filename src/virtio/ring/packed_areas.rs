@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::areas::place;
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_WRITE, DESC_SIZE, Descriptor};
-use super::{Area, Glance, RingError, RingLayout};
+use super::{Area, RingError, RingLayout};
 use crate::dma::{Access, MemMap};
 
 /// `VIRTQ_DESC_F_AVAIL`.
