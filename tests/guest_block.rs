@@ -71,6 +71,7 @@ fn serve_devices(name: &'static str, block: &str) {
     let written = (4 << 20) / block.parse::<u64>().expect("a number") - 1;
     let first: Option<u64> = maps[0].split(',').next().and_then(|range| range.strip_prefix("0-")?.parse().ok());
     assert!(first.is_some_and(|last| last >= written) && maps[1].is_empty(), "{maps:?}");
+    assert!(guest.results("zoned")[0].contains("is a zoned device"), "{:?}", guest.results("zoned"));
     let forbidden = guest.results("forbidden");
     assert!(forbidden[0].contains(", threads, direct"), "{forbidden:?}");
     assert_eq!(guest.results("warning"), ["1"]);

@@ -41,6 +41,12 @@ pub enum OpenError {
         /// How that shows.
         reason: String,
     },
+    /// Its zones take writes in order only.
+    #[error("{}: is a zoned device (host-managed): its zones take writes in order only, and guests would write anywhere. Serve a file in a file system that knows zones (btrfs, f2fs), or what dm-zoned makes of the device", .path.display())]
+    Zoned {
+        /// As it was asked for.
+        path: PathBuf,
+    },
     /// Somebody else serves it.
     #[error("{}: is in use by another disk, of this process or of another. A disk can be served once, or several times as `ro`", .path.display())]
     Locked {

@@ -13,15 +13,17 @@ modprobe ublk_drv
 modprobe dm_mod
 mount -t configfs configfs /sys/kernel/config
 
-# null_device NAME BLOCK: in memory, with a write cache.
+# null_device NAME BLOCK [SETTING...]: in memory, with a write cache.
 null_device() {
     config=/sys/kernel/config/nullb/$1
+    disk=/dev/$1
+    block=$2
+    shift 2
     mkdir "$config"
-    for pair in memory_backed=1 blocksize="$2" size=$MIB cache_size=4 discard=1 power=1; do
+    for pair in memory_backed=1 blocksize="$block" size=$MIB cache_size=4 discard=1 "$@" power=1; do
         echo "${pair#*=}" >"$config/${pair%%=*}"
     done
-    await "[ -b /dev/$1 ]"
-    disk=/dev/$1
+    await "[ -b $disk ]"
 }
 
 # ublk_device BLOCK
@@ -89,6 +91,12 @@ part_of_another() {
     await "dmsetup remove lin 2>/dev/null"
 }
 
+# A disk whose zones are written in order is none for guests.
+zoned() {
+    null_device z0 "$BLOCK" zoned=1 zone_size=1
+    result zoned "$(refusal "$disk")"
+}
+
 # vanishes NAME COMMAND: $disk is taken away under load by a shell command: nothing hangs, requests end with an error, and the
 # other disk of the target goes on. Until the disk is gone the kernel ends requests in the words for a sick medium. It goes when
 # the load has read so much that it cannot have rested.
@@ -129,3 +137,4 @@ null_device n0 "$BLOCK"
 try null_blk all
 forbidden
 part_of_another
+zoned

@@ -39,9 +39,8 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
     let sector = queue.as_ref().and_then(|queue| queue.logical_block.or(rustix::fs::ioctl_blksszget(&file).ok()));
     let block_size = options.block_size.or(sector).unwrap_or(512);
     let size = extents::size(&file).map_err(|source| failed(path, "find the size", source))?;
-    if queue.as_ref().is_some_and(|queue| queue.read_only) && !options.read_only {
-        let reason = "the device is write-protected".to_owned();
-        return Err(OpenError::ReadOnly { path: path.to_owned(), reason });
+    if let Some(queue) = &queue {
+        check(path, queue, options.read_only)?;
     }
 
     let engine = choose_engine(options.engine);
@@ -103,6 +102,18 @@ pub(super) fn open(path: &Path, options: FileOptions) -> Result<FileBdev, OpenEr
     };
     let checkup = queue.filter(|queue| queue.is_nvme).and_then(|_| Checkup::through(&file));
     Ok(FileBdev { info, file: Arc::new(file), end: Arc::new(end), alignment, ways, engine, polled, checkup })
+}
+
+/// Refuses a device that cannot be served as what a guest takes it for.
+fn check(path: &Path, queue: &Queue, read_only: bool) -> Result<(), OpenError> {
+    if queue.is_zoned {
+        return Err(OpenError::Zoned { path: path.to_owned() });
+    }
+    if queue.read_only && !read_only {
+        let reason = "the device is write-protected".to_owned();
+        return Err(OpenError::ReadOnly { path: path.to_owned(), reason });
+    }
+    Ok(())
 }
 
 /// Whether the device's own queues can be looked into for results; else why not.

@@ -133,6 +133,22 @@ fn polling_is_refused_where_it_cannot_be_had() {
 }
 
 #[test]
+fn a_device_that_takes_no_writes_or_takes_them_in_order_is_refused() {
+    let plain = Queue::of(0, 0);
+    let said =
+        |queue: &Queue, read_only| check(Path::new("/dev/x"), queue, read_only).map_err(|error| error.to_string());
+    assert_eq!(said(&plain, false), Ok(()));
+    let protected = Queue { read_only: true, ..plain.clone() };
+    assert!(said(&protected, false).unwrap_err().contains("write-protected"));
+    assert_eq!(said(&protected, true), Ok(()));
+    let zoned = Queue { is_zoned: true, ..plain };
+    for read_only in [false, true] {
+        let why = said(&zoned, read_only).unwrap_err();
+        assert!(why.contains("zoned device") && why.contains("dm-zoned"), "{why}");
+    }
+}
+
+#[test]
 fn a_device_with_poll_queues_is_polled_for_where_that_is_possible() {
     let with = Queue { can_poll: true, ..Queue::of(0, 0) };
     let without = Queue { can_poll: false, ..with.clone() };

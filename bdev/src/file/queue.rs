@@ -39,6 +39,8 @@ pub(crate) struct Queue {
     /// Largest range that the device itself makes zero, in bytes; 0 if it cannot.
     pub(crate) write_zeroes_max: u64,
     pub(crate) read_only: bool,
+    /// Its zones take writes in order only (`host-managed`). One that prefers that (`host-aware`) takes them anywhere.
+    pub(crate) is_zoned: bool,
     /// It is the block device of an NVMe namespace, or a part of one.
     pub(crate) is_nvme: bool,
     /// It has queues into which one looks for results, without an interrupt.
@@ -78,6 +80,7 @@ impl Queue {
             discard_max: number("discard_max_bytes"),
             write_zeroes_max: number("write_zeroes_max_bytes"),
             read_only: [&device, &whole].into_iter().any(|folder| sysfs::flag(&folder.join("ro"))),
+            is_zoned: sysfs::text(&queue.join("zoned")).as_deref() == Some("host-managed"),
             is_nvme: is_nvme(&whole),
             can_poll: sysfs::flag(&queue.join("io_poll")),
         }
@@ -166,11 +169,27 @@ mod tests {
             discard_max: 8_589_934_592,
             write_zeroes_max: 33_553_920,
             read_only: false,
+            is_zoned: false,
             is_nvme: false,
             can_poll: true,
         };
         assert_eq!(Queue::read(&list, 8, 0), disk);
         assert_eq!(Queue::read(&list, 8, 1), Queue { read_only: true, discard_alignment: 1024, ..disk });
+    }
+
+    #[test]
+    fn zones_that_have_to_be_written_in_order_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("8:0");
+        let is_zoned = || Queue::read(dir.path(), 8, 0).is_zoned;
+        assert!(!is_zoned(), "a kernel that knows no zones");
+        for (model, expected) in [("none", false), ("host-aware", false), ("host-managed", true)] {
+            put(&disk.join("queue/zoned"), model);
+            assert_eq!(is_zoned(), expected, "{model}");
+        }
+        put(&disk.join("part/partition"), "1");
+        std::os::unix::fs::symlink("8:0/part", dir.path().join("8:1")).unwrap();
+        assert!(Queue::read(dir.path(), 8, 1).is_zoned, "a part of it");
     }
 
     #[test]

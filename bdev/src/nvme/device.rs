@@ -10,7 +10,7 @@ use crate::error::OpenError;
 use crate::file::failed;
 use crate::info::{Discard, Info, MAX_TRANSFER, Names, WriteCache, blocks_of, transfer_max};
 
-use super::identify::{Commands, Controller, Namespace, Page, uuid};
+use super::identify::{CommandSet, Commands, Controller, Namespace, Page, uuid};
 use super::jobs::{Fixed, Terms};
 use super::limits::Limits;
 use super::spec::{CNS_COMMAND_SET, CNS_CONTROLLER, CNS_DESCRIPTORS, CNS_NAMESPACE};
@@ -39,12 +39,15 @@ impl Device {
             let asked = ioctl::identify(file, nsid, cns);
             asked.map_err(|source| unidentified(path, source))
         };
+        // This came with a later revision, and controllers of earlier ones do not know it.
+        let identifiers = identify(nsid, CNS_DESCRIPTORS).ok();
+        check_command_set(path, identifiers.as_deref().map_or(CommandSet::NVM, CommandSet::parse))?;
         // What is about the controller names no namespace.
         let controller = Controller::parse(&*identify(0, CNS_CONTROLLER)?);
         let namespace = parse_namespace(path, &*identify(nsid, CNS_NAMESPACE)?)?;
-        // Both came with later revisions, and controllers of earlier ones know neither.
+        // So did this.
         let commands = identify(0, CNS_COMMAND_SET).map_or_else(|_| Commands::default(), |page| Commands::parse(&page));
-        let uuid = identify(nsid, CNS_DESCRIPTORS).ok().and_then(|page| uuid(&page));
+        let uuid = identifiers.as_deref().and_then(uuid);
         Ok(Self { nsid, controller, namespace, commands, uuid })
     }
 
@@ -81,6 +84,20 @@ fn unidentified(path: &Path, source: io::Error) -> OpenError {
             refused(path, why.to_owned())
         }
         _ => failed(path, "identify the namespace of", source),
+    }
+}
+
+/// Other commands than those of NVM are of no use to a guest that has blocks.
+fn check_command_set(path: &Path, set: CommandSet) -> Result<(), OpenError> {
+    match set {
+        CommandSet::NVM => Ok(()),
+        CommandSet::ZONED => Err(OpenError::Zoned { path: path.to_owned() }),
+        CommandSet(other) => {
+            let why = format!(
+                "has command set {other:02x}h, and no blocks that a guest could write. Only NVM (00h) is served"
+            );
+            Err(refused(path, why))
+        }
     }
 }
 

@@ -112,6 +112,14 @@ fn who_may_not_ask_is_told_what_to_give_instead() {
 }
 
 #[test]
+fn other_command_sets_are_refused() {
+    let said = |set| check_command_set(Path::new("/dev/ng0n1"), CommandSet(set)).map_err(|error| error.to_string());
+    assert_eq!(said(0), Ok(()));
+    assert!(said(1).unwrap_err().contains("command set 01h"));
+    assert!(said(2).unwrap_err().contains("/dev/ng0n1: is a zoned device"));
+}
+
+#[test]
 fn what_cannot_be_served_is_refused_in_words() {
     let path = Path::new("/dev/ng0n1");
     let said = |change: &dyn Fn(&mut Page), options| {

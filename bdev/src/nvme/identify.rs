@@ -235,15 +235,40 @@ impl Namespace {
     }
 }
 
-/// The UUID in the page of CNS 03h: a list of identifiers, each with its type and its length.
+/// The UUID among the identifiers in the page of CNS 03h.
 pub(super) fn uuid(page: &Page) -> Option<[u8; 16]> {
     const UUID: u8 = 3;
+    identifier(page, UUID)?.try_into().ok()
+}
+
+/// Command set of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CommandSet(pub(super) u8);
+
+impl CommandSet {
+    /// That of blocks which are read and written.
+    pub(super) const NVM: Self = Self(0x00);
+    /// That of zones which are written in order.
+    pub(super) const ZONED: Self = Self(0x02);
+
+    /// CSI among the identifiers in the page of CNS 03h. Controllers with one command set need not name it.
+    pub(super) fn parse(page: &Page) -> Self {
+        const CSI: u8 = 4;
+        match identifier(page, CSI) {
+            Some(&[set]) => Self(set),
+            _ => Self::NVM,
+        }
+    }
+}
+
+/// One of a list of identifiers, each with its type and its length.
+fn identifier(page: &Page, wanted: u8) -> Option<&[u8]> {
     let mut at = 0;
     while at + 4 <= page.len() && page[at + 1] != 0 {
         let (kind, len) = (page[at], usize::from(page[at + 1]));
         let id = page.get(at + 4..at + 4 + len)?;
-        if kind == UUID {
-            return id.try_into().ok();
+        if kind == wanted {
+            return Some(id);
         }
         at += 4 + len;
     }

@@ -140,6 +140,16 @@ fn names_are_found() {
 }
 
 #[test]
+fn a_namespace_names_its_command_set() {
+    let of = |list: &[u8]| CommandSet::parse(&page(&[(0, list)]));
+    assert_eq!(of(&[4, 1, 0, 0, 2]), CommandSet::ZONED);
+    assert_eq!(of(&[1, 8, 0, 0, 9, 9, 9, 9, 9, 9, 9, 9, 4, 1, 0, 0, 1]), CommandSet(1), "behind a name");
+    assert_eq!(of(&[4, 1, 0, 0, 0]), CommandSet::NVM);
+    assert_eq!(of(&[1, 8]), CommandSet::NVM, "not said");
+    assert_eq!(of(&[4, 2, 0, 0, 2, 2]), CommandSet::NVM, "of a length that it cannot have");
+}
+
+#[test]
 fn a_list_of_names_that_never_ends_or_lies_about_its_lengths_is_survived() {
     assert_eq!(uuid(&[1; IDENTIFY_LEN]), None);
     assert_eq!(uuid(&[0xff; IDENTIFY_LEN]), None);
