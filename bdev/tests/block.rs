@@ -1,14 +1,15 @@
 //! The suite on block devices. It overwrites them: only on those that `ANNULUS_TEST_BLOCK` names, paths with commas between
 //! them, each at least of the size that the suite wants and at most of what one operation takes. With `ANNULUS_TEST_WAYS=all`
-//! threads serve them as well, and so are parts of them. `tests/guest_block.rs` has such devices.
+//! threads serve them as well, parts of them are tested, and the other wrappers around them. `tests/guest_block.rs` has such devices.
 
 mod support;
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bdev::{Bdev, Engine, FileBdev, FileOptions, SplitBdev};
+use bdev::{Bdev, DelayBdev, Delays, Engine, ErrorBdev, Errors, FileBdev, FileOptions, IoError, SplitBdev};
 use support::promises::{SIZE, keeps_its_promises};
 
 #[test]
@@ -22,6 +23,9 @@ fn devices() {
             let whole = open_cleared(path, Engine::Uring);
             let block = u64::from(whole.info().block_size);
             check(SplitBdev::new(Arc::new(whole), block, SIZE).unwrap());
+            let whole = || Arc::new(open_cleared(path, Engine::Uring));
+            check(DelayBdev::new(whole(), Delays::all(Duration::from_millis(1))));
+            check(ErrorBdev::new(whole(), Errors { rate: 0.0, ..Errors::all(IoError::Medium) }));
         }
     }
 }
