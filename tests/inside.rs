@@ -1,5 +1,5 @@
 //! What guest tests run inside their guest: the driver in user space, on a target there that serves the guest's own disks.
-//! Without `ANNULUS_TEST_INSIDE`, the socket of that target, it does nothing. `tests/guest_nvme*.rs` set it.
+//! Without `ANNULUS_TEST_INSIDE`, the socket of that target, it does nothing. `tests/guest_nvme*.rs` and `guest_block.rs` set it.
 
 mod common;
 

@@ -91,6 +91,28 @@ part_of_another() {
     await "dmsetup remove lin 2>/dev/null"
 }
 
+# A disk of scsi_debug, $disk, and one of the device mapper become twice as large while they are served. Behind what it has memory for
+# scsi_debug begins again.
+grow() {
+    scsi=$disk
+    virtual=/sys/bus/pseudo/drivers/scsi_debug/virtual_gb
+    rescan=/sys/block/${disk#/dev/}/device/rescan
+    echo 1 >$virtual
+    echo 1 >"$rescan"
+    await "[ \$(blockdev --getsize64 $scsi) = $((1 << 30)) ]"
+    null_device g0 "$BLOCK"
+    echo "0 4096 linear $disk 0" | dmsetup create growing
+    for dm in /sys/block/dm-*; do dm=/dev/${dm##*/}; done
+    await "[ -b $dm ]"
+    serve "$dm" "$scsi"
+    export ANNULUS_TEST_GROW="echo 0 8192 linear $disk 0 | dmsetup reload growing && dmsetup resume growing &&
+        echo 2 >$virtual && echo 1 >$rescan"
+    inside disks_that_grow_are_as_large_to_the_guest
+    stop
+    await "dmsetup remove growing 2>/dev/null"
+    disk=$scsi
+}
+
 # A disk whose zones are written in order is none for guests.
 zoned() {
     null_device z0 "$BLOCK" zoned=1 zone_size=1
@@ -132,6 +154,7 @@ try scsi_debug ring
 result map "$(cat /sys/bus/pseudo/drivers/scsi_debug/map)"
 await "blkdiscard $disk 2>/dev/null"
 result map "$(cat /sys/bus/pseudo/drivers/scsi_debug/map)"
+grow
 vanishes scsi_debug "echo 1 >/sys/block/${disk#/dev/}/device/delete"
 null_device n0 "$BLOCK"
 try null_blk all
