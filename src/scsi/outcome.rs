@@ -5,7 +5,7 @@ use bdev::{IoError, OpKind};
 use super::attention::Attention;
 use super::hindrance::Hindrance;
 use super::long::{ATOMIC_LENGTH_BYTE, SelfTestResult};
-use super::mode::ModeState;
+use super::mode::{ModeState, ModeValues};
 use super::query::Facts;
 use super::sense::Sense;
 use super::spec::{Asc, SenseKey, Status};
@@ -161,6 +161,18 @@ pub struct BlockOp {
 impl BlockOp {
     /// A flush.
     pub const FLUSH: Self = Self { kind: OpKind::Flush, offset: 0, len: 0 };
+
+    /// How it is done while a unit has these mode values: where writes are not to be cached, data and zeroes go to the medium. Not
+    /// so what UNMAP does: that is no write of data.
+    pub fn in_mode(self, mode: ModeValues) -> OpKind {
+        match self.kind {
+            kind if !mode.has(ModeValues::WRITE_THROUGH) => kind,
+            OpKind::Write { .. } => OpKind::Write { fua: true },
+            OpKind::WriteAtomic { .. } => OpKind::WriteAtomic { fua: true },
+            OpKind::WriteZeroes { unmap, .. } => OpKind::WriteZeroes { unmap, fua: true },
+            kind => kind,
+        }
+    }
 }
 
 /// What to do next for a command.

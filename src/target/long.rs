@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bdev::{IoError, Op, Segment, SubmitError};
 
-use crate::scsi::{BlockOp, Desk, LongStep, LongTask, OpMemory};
+use crate::scsi::{BlockOp, Desk, LongStep, LongTask, OpMemory, Place};
 use crate::virtio_scsi::ResponseCode;
 
 use super::begun::{PutBack, Rested};
@@ -25,6 +25,7 @@ use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
 use super::sharing::fence::{Claim, Lock, Waiter};
 use super::slots::Phase;
+use super::standing::Standing;
 use super::tag::{RequestName, SlotIndex};
 use super::tally::Kind;
 use super::ticket::Ticket;
@@ -48,8 +49,9 @@ pub(crate) struct Longs(Box<[Option<Box<Long>>]>);
 struct Long {
     task: Box<dyn LongTask>,
     disk: Arc<Disk>,
-    /// Whose disk its operation is for.
+    /// Whose disk its operation is for, and what the nexus has there.
     at: Arc<Disk>,
+    standing: Arc<Standing>,
     wants: Wants,
     space: Option<Space>,
     lock: Option<Lock>,
@@ -135,11 +137,12 @@ impl Longs {
 }
 
 impl Long {
-    fn new(Rested { task, used }: Rested, disk: Arc<Disk>) -> Self {
+    fn new(Rested { task, used }: Rested, disk: Arc<Disk>, standing: Arc<Standing>) -> Self {
         Self {
             task,
             at: disk.clone(),
             disk,
+            standing,
             wants: Wants::Memory,
             space: None,
             lock: None,
@@ -217,7 +220,8 @@ impl RequestQueue {
             return self.refuse(slot, ResponseCode::OVERRUN);
         }
         let disk = entry.disk.as_ref().expect("only a disk has long commands").clone();
-        self.longs.0[usize::from(slot.0)] = Some(Box::new(Long::new(rested, disk)));
+        let long = Long::new(rested, disk, entry.standing.clone());
+        self.longs.0[usize::from(slot.0)] = Some(Box::new(long));
         self.slots.get(slot).phase = Phase::Waiting;
         if !self.advance(slot, cx) {
             self.stand_by(slot, cx);
@@ -293,8 +297,7 @@ impl RequestQueue {
                 return false;
             }
             Some(LongStep::Elsewhere(place, op, memory)) => {
-                let disk = self.queue.luns.disk_at(place, op.kind.is_change()).cloned();
-                self.prepare_elsewhere(slot, disk, op, memory);
+                self.prepare_elsewhere(slot, place, op, memory);
                 return false;
             }
             Some(LongStep::Block(op, memory)) if self.prepare_long(slot, op, memory) => return false,
@@ -307,12 +310,12 @@ impl RequestQueue {
     }
 
     /// Makes ready for an operation of the disk of another unit: it has failed if that cannot be reached any more.
-    fn prepare_elsewhere(&mut self, slot: SlotIndex, disk: Option<Arc<Disk>>, op: BlockOp, memory: OpMemory) {
+    fn prepare_elsewhere(&mut self, slot: SlotIndex, place: Place, op: BlockOp, memory: OpMemory) {
         let long = self.longs.get(slot);
-        match disk {
-            Some(disk) => {
+        match self.queue.luns.disk_at(place, op.kind.is_change()) {
+            Some((disk, standing)) => {
                 assert!(matches!(memory, OpMemory::Own { .. }), "the data buffer is for the unit's own disk");
-                (long.at, long.op, long.wants) = (disk, op, Wants::Room);
+                (long.at, long.standing, long.op, long.wants) = (disk.clone(), standing.clone(), op, Wants::Room);
                 long.space.as_mut().expect("it has its memory").prepare(memory, op.len, &[]);
             }
             None => (long.op, long.wants) = (op, Wants::Failed(IoError::NotReady)),
@@ -341,7 +344,8 @@ impl RequestQueue {
         if long.is_fenced() {
             return false;
         }
-        let BlockOp { kind, offset, len } = long.op;
+        // The mode of now: others may have turned the cache off since the command began, and been told so.
+        let (kind, BlockOp { offset, len, .. }) = (long.op.in_mode(long.standing.mode().current), long.op);
         let space = long.space.as_mut().expect("it has its memory");
         if kind.is_change() {
             long.at.sharing.change(offset, len);

@@ -136,3 +136,20 @@ fn nvme_statuses_as_the_translation_reference_has_them() {
         assert_eq!((outcome.status.0, outcome.sense), (scsi, None), "{status:#x}");
     }
 }
+
+#[test]
+fn what_is_written_where_nothing_is_to_be_cached() {
+    let done = |kind, mode| BlockOp { kind, ..BlockOp::FLUSH }.in_mode(mode);
+    let writes = |fua| {
+        [OpKind::Write { fua }, OpKind::WriteAtomic { fua }]
+            .into_iter()
+            .chain([false, true].map(|unmap| OpKind::WriteZeroes { unmap, fua }))
+    };
+    for (cached, forced) in writes(false).zip(writes(true)) {
+        assert_eq!(done(cached, ModeValues::SWP), cached);
+        assert_eq!([cached, forced].map(|kind| done(kind, ModeValues::WRITE_THROUGH)), [forced; 2]);
+    }
+    for other in [OpKind::Read, OpKind::Flush, OpKind::Unmap, OpKind::Anchor { fua: false }] {
+        assert_eq!(done(other, ModeValues::WRITE_THROUGH), other);
+    }
+}

@@ -10,6 +10,7 @@ use crate::scsi::{
 };
 use crate::target::disk::Disk;
 use crate::target::notes::host_ms;
+use crate::target::standing::Standing;
 
 impl LunMap {
     /// The name of what answers at an entry. No other has it, before or after.
@@ -17,13 +18,16 @@ impl LunMap {
         Place(u64::from(self.entry(index).number) << 32 | u64::from(index.0))
     }
 
-    /// The disk at a place that [`Neighbours::find`] has given, if the driver may read it now, or change it.
-    pub(crate) fn disk_at(&self, Place(at): Place, is_change: bool) -> Option<&Arc<Disk>> {
+    /// The disk at a place that [`Neighbours::find`] has given, with what the driver's nexus has there, if it may be read now, or
+    /// changed: others may have protected it since the command began.
+    pub(crate) fn disk_at(&self, Place(at): Place, is_change: bool) -> Option<(&Arc<Disk>, &Arc<Standing>)> {
         let (index, number) = (EntryIndex(at as u32), (at >> 32) as u32);
         let entry = self.entries.get(index.0 as usize).filter(|entry| entry.number == number)?;
         let may = entry.standing.may(if is_change { Access::Write } else { Access::Read });
         let can = self.leaving(index).is_none() && !entry.standing.is_stopped() && entry.hindrance(None).is_none();
-        entry.disk.as_ref().filter(|_| may && can)
+        let is_protected = is_change && entry.standing.mode().current.has(ModeValues::SWP);
+        let disk = entry.disk.as_ref().filter(|_| may && can && !is_protected)?;
+        Some((disk, &entry.standing))
     }
 
     /// The logical units that are disks, with their places.

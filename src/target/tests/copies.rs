@@ -1,5 +1,7 @@
 //! EXTENDED COPY: operations on the disks of several logical units.
 
+use bdev::OpKind;
+
 use super::bed::Bed;
 use super::guest::{Data, Ended};
 use super::live_luns::{change, open};
@@ -125,6 +127,49 @@ fn a_copy_and_work_on_a_whole_disk_keep_out_of_each_others_way() {
     first.go();
     bed.run();
     assert_eq!((bed.guest().take_one().status, second.block(5)), (0, vec![7; 512]));
+}
+
+/// MODE SELECT (6), and its list with WCE = 0, and with SWP = 1.
+pub(super) const SELECT: [u8; 6] = [0x15, 0x10, 0, 0, 24, 0];
+pub(super) const CACHE_OFF: [u8; 24] = [0, 0, 0, 0, 0x08, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+const SELECT_CONTROL: [u8; 6] = [0x15, 0x10, 0, 0, 16, 0];
+const PROTECT: [u8; 16] = [0, 0, 0, 0, 0x0a, 0x0a, 0x22, 0x10, 8, 0, 0, 0, 0xff, 0xff, 0, 0];
+
+/// A copy that has read its block, and not written it.
+fn copying() -> (Bed, SimDisk, SimDisk) {
+    let (mut bed, first, second) = two_disks();
+    second.go();
+    let list = copy(&bed, (0, 3), (1, 5));
+    bed.guest().send(0, 0, &COPY, Data::Out(&list));
+    bed.run();
+    assert_eq!(first.held(), 1);
+    (bed, first, second)
+}
+
+#[test]
+fn a_copy_to_a_disk_whose_writes_are_not_cached_is_on_its_medium() {
+    for is_off in [false, true] {
+        let (mut bed, first, second) = copying();
+        if is_off {
+            assert_eq!(execute(&mut bed, 1, &SELECT, Data::Out(&CACHE_OFF)).status, 0, "while it reads");
+        }
+        first.answer(0, Ok(()));
+        bed.run();
+        assert_eq!(bed.guest().take_one().status, 0);
+        assert_eq!((second.kinds().pop(), second.block(5)), (Some(OpKind::Write { fua: is_off }), vec![7; 512]));
+    }
+}
+
+#[test]
+fn a_copy_does_not_go_on_to_write_a_disk_that_is_protected_meanwhile() {
+    let (mut bed, first, second) = copying();
+    assert_eq!(execute(&mut bed, 1, &SELECT_CONTROL, Data::Out(&PROTECT)).status, 0);
+    first.answer(0, Ok(()));
+    bed.run();
+    assert_eq!((bed.guest().take_one().sense, second.block(5)), (Some((0xa, 0x0d01)), vec![0; 512]));
+    let list = copy(&bed, (1, 5), (0, 3));
+    first.go();
+    assert_eq!(execute(&mut bed, 0, &COPY, Data::Out(&list)).sense, None, "it is read all the same");
 }
 
 #[test]

@@ -53,6 +53,8 @@ struct State {
     answered: Vec<(Held, Result<(), IoError>)>,
     /// First block of each operation, in the order in which they were accepted.
     accepted: Vec<u64>,
+    /// What each of them was.
+    kinds: Vec<OpKind>,
     cancelled: usize,
     available: Option<u64>,
     temperature: Option<u8>,
@@ -101,6 +103,7 @@ impl SimDisk {
             held: VecDeque::new(),
             answered: Vec::new(),
             accepted: Vec::new(),
+            kinds: Vec::new(),
             cancelled: 0,
             available: None,
             temperature: None,
@@ -166,6 +169,11 @@ impl SimDisk {
     /// First block of each operation that was accepted, in order.
     pub(super) fn accepted(&self) -> Vec<u64> {
         self.state().accepted.clone()
+    }
+
+    /// What the operations were that were accepted, in order.
+    pub(super) fn kinds(&self) -> Vec<OpKind> {
+        self.state().kinds.clone()
     }
 
     /// How often somebody tried to end an operation early.
@@ -240,6 +248,7 @@ impl Channel for SimChannel {
         }
         io.admit(self.id)?;
         state.accepted.push(op.offset / BLOCK as u64);
+        state.kinds.push(op.kind);
         let due_ns = match state.pace {
             Pace::AtOnce => {
                 state.run(op);

@@ -1,7 +1,9 @@
 //! Tokens for blocks, over the logical units of a controller, its disks, and others that show them.
 
+use bdev::OpKind;
+
 use super::bed::Bed;
-use super::copies::execute;
+use super::copies::{CACHE_OFF, SELECT, execute};
 use super::guest::{Data, write_10};
 use super::live_luns::change;
 use super::long::{UNMAP, compare_and_write, unmap_list, write_same};
@@ -163,6 +165,21 @@ fn a_token_outlives_the_reset_of_its_unit_and_ends_with_the_device() {
     assert_eq!(write_using(&mut bed, &token), None);
     bed.guest().adapter.luns().raise(Attention::HardReset, |address| address.target == 0);
     assert_eq!(write_using(&mut bed, &token), CANCELLED);
+}
+
+#[test]
+fn what_tokens_write_to_a_disk_whose_writes_are_not_cached_is_on_its_medium() {
+    let (mut bed, _, second) = bed();
+    let zeroes = [&[0xff, 0xff, 0, 1, 0, 0, 0x01, 0xf8][..], &[0; 504]].concat();
+    let copied = token(&mut bed, 1);
+    for (token, is_off) in [(&copied, false), (&copied, true), (&zeroes, true)] {
+        if is_off {
+            assert_eq!(execute(&mut bed, 1, &SELECT, Data::Out(&CACHE_OFF)).status, 0);
+        }
+        assert_eq!(write_using(&mut bed, token), None);
+        assert_eq!(second.kinds().pop(), Some(OpKind::Write { fua: is_off }));
+    }
+    assert_eq!(second.block(5), [0; 512], "that of zeroes was the last");
 }
 
 #[test]
