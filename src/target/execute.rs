@@ -177,7 +177,7 @@ impl RequestQueue {
                 self.slots.get(slot).op = op;
                 self.submit(slot, cx);
             }
-            Step::Done(outcome) => self.reply(slot, &outcome, cx),
+            Step::Done(outcome) => self.reply(slot, outcome, cx),
             Step::Long => self.begin_long(slot, cx),
         }
     }
@@ -192,20 +192,22 @@ impl RequestQueue {
 
     /// A command has ended without an operation, with its data in the reply.
     #[cold]
-    fn reply(&mut self, slot: SlotIndex, outcome: &Outcome, cx: &mut Cx) {
-        self.apply(slot, outcome);
+    fn reply(&mut self, slot: SlotIndex, mut outcome: Outcome, cx: &mut Cx) {
+        self.apply(slot, &mut outcome);
         if let Some(Effect::Behind(_)) = outcome.effect {
             self.flush_behind(slot, cx);
         }
         let copied = copy_to(self.slots.data(slot), 0, cx.reply.as_bytes()) as u64;
-        self.end(slot, outcome, copied);
+        self.end(slot, &outcome, copied);
     }
 
-    /// Makes the change that a command brings, before its response tells of it.
+    /// Makes the change that a command brings, before its response tells of it: or of what stands in the way of that.
     #[inline]
-    pub(super) fn apply(&mut self, slot: SlotIndex, outcome: &Outcome) {
-        if let Some(effect) = outcome.effect {
-            self.take_effect(slot, effect);
+    pub(super) fn apply(&mut self, slot: SlotIndex, outcome: &mut Outcome) {
+        if let Some(effect) = outcome.effect
+            && let Err(sense) = self.take_effect(slot, effect)
+        {
+            *outcome = Outcome::check(sense);
         }
     }
 
@@ -222,7 +224,7 @@ impl RequestQueue {
         }
         let entry = self.queue.luns.entry(state.entry);
         match entry.unit.resume(&command, &op, result) {
-            Step::Done(outcome) => {
+            Step::Done(mut outcome) => {
                 // A command that looked for its bad block has failed, though its last look may not have.
                 let moved = match result {
                     Ok(()) if outcome.status == Status::GOOD => Ok(op.len),
@@ -232,7 +234,7 @@ impl RequestQueue {
                 if let (Some(kind), Some(disk)) = (Kind::of(&command), &entry.disk) {
                     cx.tally(disk.index).count(kind, 1, moved);
                 }
-                self.apply(slot, &outcome);
+                self.apply(slot, &mut outcome);
                 self.end(slot, &outcome, moved.unwrap_or(0));
             }
             Step::Long => {

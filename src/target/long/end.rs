@@ -19,7 +19,8 @@ impl RequestQueue {
     pub(super) fn end_long(&mut self, slot: SlotIndex, outcome: &Outcome) {
         let used = if self.longs.holds(slot) { self.longs.get(slot).used } else { 0 };
         self.longs.forget(slot);
-        self.apply(slot, outcome);
-        self.end(slot, outcome, used);
+        let mut outcome = *outcome;
+        self.apply(slot, &mut outcome);
+        self.end(slot, &outcome, used);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Sharing;
 use super::state::{Member, State};
 use crate::scsi::reservations::Nexus;
-use crate::scsi::{Attention, Clock, SELF_TESTS_MAX, SelfTestRecord, SelfTestResult};
+use crate::scsi::{Asc, Attention, Clock, SELF_TESTS_MAX, SelfTestRecord, SelfTestResult, Sense};
 use crate::target::notes::host_ms;
 use crate::target::standing::{Standing, UnitState};
 use crate::target::target_port::TargetPort;
@@ -31,8 +31,14 @@ impl Sharing {
     }
 
     /// The medium goes out; or `nexus` has it come in, and the unit starts: that others are told.
-    pub(crate) fn set_ejected(&self, nexus: Nexus, ejected: bool) {
+    ///
+    /// # Errors
+    /// Somebody wants it to stay in, perhaps since the command has begun: it does.
+    pub(crate) fn set_ejected(&self, nexus: Nexus, ejected: bool) -> Result<(), Sense> {
         let mut state = self.state();
+        if ejected && state.unit().prevented {
+            return Err(Sense::illegal(Asc::MEDIUM_REMOVAL_PREVENTED));
+        }
         let was_ejected = std::mem::replace(&mut state.ejected, ejected);
         state.stopped &= ejected;
         state.publish();
@@ -42,6 +48,7 @@ impl Sharing {
         if was_ejected && !ejected {
             state.tell_others(nexus, Attention::MediumChanged);
         }
+        Ok(())
     }
 
     /// Whether `nexus` wants the medium to stay in: it does as long as anybody wants it.

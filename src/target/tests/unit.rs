@@ -7,6 +7,7 @@ use reactor::Mailbox;
 
 use super::bed::Bed;
 use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
+use super::sim_disk::SimDisk;
 use crate::scsi::Attention;
 use crate::target::disk::{Disk, DiskIndex};
 use crate::target::lun_map::LunMap;
@@ -195,6 +196,25 @@ fn a_medium_stays_in_as_long_as_anybody_wants_it() {
     }
     assert_eq!([0, 1].map(|guest| sense(&mut bed, guest, &EJECT)), [STAYS_IN; 2]);
     assert_eq!((sense(&mut bed, 0, &ALLOW), sense(&mut bed, 0, &EJECT)), (None, STAYS_IN), "the other wants it");
+    assert_eq!((sense(&mut bed, 1, &ALLOW), sense(&mut bed, 0, &EJECT)), (None, None));
+}
+
+/// Who was told that the medium stays in keeps it, whatever has begun before.
+#[test]
+fn a_medium_stays_in_that_is_kept_while_the_cache_is_written() {
+    let sim = SimDisk::new(64);
+    let disk = Disk::described("null:size=1M,removable", Arc::new(sim.clone()), DiskIndex(0), None);
+    let mut bed = Bed::on(2, vec![Arc::new(disk)]);
+    bed.add_guest(1);
+    bed.add_guest(1);
+    sim.hold();
+    let eject = bed.guests[0].send(0, 0, &EJECT, Data::Without);
+    bed.run();
+    assert_eq!((sim.held(), bed.guests[0].is_open(eject)), (1, true), "its flush");
+    assert_eq!(sense(&mut bed, 1, &PREVENT), None);
+    sim.go();
+    bed.run();
+    assert_eq!((bed.guests[0].take_one().sense, ready(&mut bed)), (STAYS_IN, [None; 2]));
     assert_eq!((sense(&mut bed, 1, &ALLOW), sense(&mut bed, 0, &EJECT)), (None, None));
 }
 
