@@ -171,8 +171,15 @@ impl Sharing {
     /// Does what `nexus` wants. The gate opens when the commands that this ended have been answered.
     ///
     /// Only the clerk calls this, so that between the first look and the change nothing comes but the end of a reservation
-    /// of RESERVE (6), which refuses nobody, and a reset of mode pages.
+    /// of RESERVE (6), which refuses nobody, a reset of mode pages, and ports that come and go.
     fn carry_out(&self, nexus: Nexus, demand: &Demand) -> Result<Gate, Outcome> {
+        let next = self.keep(nexus, demand)?;
+        self.make(nexus, demand, next)
+    }
+
+    /// Finds out what comes of what `nexus` wants, and writes down what of that is to be kept. Returns what is shared then, and
+    /// whether its mode pages and names were written down.
+    fn keep(&self, nexus: Nexus, demand: &Demand) -> Result<(Shared, bool), Outcome> {
         let mut next = self.look(Shared::clone);
         let wanted = next.carry_out(nexus, demand)?;
         if wanted.changes.save {
@@ -181,14 +188,23 @@ impl Sharing {
         if wanted.keep {
             self.save_unit(&next.kept())?;
         }
+        Ok((next, wanted.keep))
+    }
+
+    /// Does it.
+    fn make(&self, nexus: Nexus, demand: &Demand, (next, is_kept): (Shared, bool)) -> Result<Gate, Outcome> {
         let mut state = self.state();
         state.prune();
         if *demand == Demand::Reserve && !state.nexuses.contains(&nexus) {
             // Its unit was taken away: nobody would release what it reserves.
             return Err(Outcome::BUSY);
         }
-        let Consequences { changes, groups, modes, names, .. } = state.shared.carry_out(nexus, demand)?;
-        if wanted.keep {
+        // At the ports of then: what is registered, or refused, at those of now would not be what was written down.
+        let ports = std::mem::replace(&mut state.shared.ports, next.ports);
+        let made = state.shared.carry_out(nexus, demand);
+        state.shared.ports = ports;
+        let Consequences { changes, groups, modes, names, .. } = made?;
+        if is_kept {
             // What the file has, whatever a reset has done meanwhile.
             state.shared.mode.saved = next.mode.saved;
         }
@@ -272,4 +288,41 @@ fn end_commands(seats: &[Seat]) -> Gate {
         }
     }
     gate
+}
+
+#[cfg(test)]
+mod tests {
+    use bdev::NullBdev;
+
+    use super::super::disk::{Disk, DiskIndex};
+    use super::super::lun_map::{LunMap, Placement};
+    use super::*;
+    use crate::scsi::reservations::{OutAction, OutParameters};
+
+    const UNIT: Address = Address { target: 0, lun: 0 };
+
+    /// A disk that the ports 1 and 2 show.
+    fn shown() -> (Arc<Disk>, [LunMap; 2]) {
+        let disk = Arc::new(Disk::of(Arc::new(NullBdev::new(1 << 20, 512).unwrap()), DiskIndex(0)));
+        let place =
+            |port| LunMap::at_port(vec![Placement { address: UNIT, disk: disk.clone() }], TargetPort::of_test(port));
+        let maps = [1, 2].map(place);
+        (disk, maps)
+    }
+
+    /// A registration at all ports, while one of them goes.
+    #[test]
+    fn what_is_changed_is_what_was_written_down_whatever_ports_go_meanwhile() {
+        let (disk, [here, mut other]) = shown();
+        let parameters = OutParameters { action_key: 5, all_ports: true, ..OutParameters::default() };
+        let (nexus, demand) = (here.port.nexus, Demand::Persistent(OutAction::Register, parameters));
+        let (next, is_kept) = disk.sharing.keep(nexus, &demand).unwrap();
+        let written = next.registry.clone();
+        assert!(other.remove(UNIT));
+        disk.sharing.make(nexus, &demand, (next, is_kept)).unwrap();
+        disk.sharing.look(|shared| {
+            assert_eq!((&shared.registry, shared.ports.len()), (&written, 1));
+            assert_ne!(shared.registry, Registry::default());
+        });
+    }
 }
