@@ -82,9 +82,9 @@ impl LunChange {
             luns.add(placement.clone());
             events.push(Event::Added(placement.address));
         }
-        // Before anybody finds them: with this attention goes what their nexus has reserved.
+        // Before anybody finds them.
         let new: BTreeSet<_> = self.add.iter().map(|placement| placement.address).collect();
-        luns.raise(Attention::PowerOn, |unit| new.contains(&unit));
+        luns.switch_on(|unit| new.contains(&unit));
         (luns, events)
     }
 }

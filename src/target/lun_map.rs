@@ -298,6 +298,15 @@ impl LunMap {
         }
     }
 
+    /// Units for which `concerns` holds have come. What their nexus has of disks that it reaches at other addresses stays.
+    pub(crate) fn switch_on(&self, concerns: impl Fn(Address) -> bool) {
+        for (_, index) in self.addressed().filter(|&(address, _)| concerns(address)) {
+            let entry = self.entry(index);
+            entry.standing.raise(Attention::PowerOn);
+            entry.disk.iter().for_each(|disk| disk.sharing.arrived(&self.port, &entry.standing));
+        }
+    }
+
     /// Whether there is something in the hold of `disk`.
     pub(crate) fn mark_hindered(&self, disk: &Disk, hindered: bool) {
         let shows = |entry: &&Entry| entry.disk.as_ref().is_some_and(|its| its.is_same(disk));

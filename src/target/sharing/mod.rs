@@ -121,8 +121,9 @@ impl Sharing {
         standing.set_watched(!state.watched.is_empty());
         standing.set_fenced(self.fence.is_up());
         Self::add_reactors(&mut state.reactors, port.reactors());
-        let standing = Arc::downgrade(standing);
-        state.members.push(Member::new(port.clone(), address, standing));
+        let mut member = Member::new(port.clone(), address, Arc::downgrade(standing));
+        member.prevents = state.is_prevented_by(port.nexus);
+        state.members.push(member);
         if let Some(group) = port.port.group {
             state.shared.groups.add(port.port.relative, group, port.access());
         }

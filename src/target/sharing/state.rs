@@ -62,6 +62,11 @@ impl Member {
         std::ptr::eq(self.standing.as_ptr(), Arc::as_ptr(standing))
     }
 
+    /// Its controller has not dropped it.
+    pub(super) fn is_there(&self) -> bool {
+        self.standing.strong_count() > 0
+    }
+
     /// Tells its nexus of something that another has caused.
     pub(super) fn tell(&self, standing: &Standing, attention: Attention) {
         standing.raise(attention);
@@ -79,7 +84,7 @@ impl State {
     /// Forgets who does not show the disk any more, and what the nexuses had that have no way to it now.
     pub(super) fn prune(&mut self) {
         let Self { shared, members, nexuses, .. } = self;
-        members.retain(|member| member.standing.strong_count() > 0);
+        members.retain(Member::is_there);
         let stays = || members.iter().filter(|member| !member.is_parting);
         let mut ports: Vec<_> = stays().map(|member| member.port.port).collect();
         ports.sort_unstable_by_key(|port| port.relative);

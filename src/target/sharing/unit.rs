@@ -78,6 +78,18 @@ impl Sharing {
         self_tests.insert(0, SelfTestRecord { result, power_on_hours });
     }
 
+    /// `port` shows the disk at an address that is new. If that is the only one, it is as if the port began anew; if not, its nexus
+    /// keeps what it has.
+    pub(crate) fn arrived(&self, port: &TargetPort, standing: &Arc<Standing>) {
+        let is_other_way = |member: &Member| {
+            member.port.nexus == port.nexus && !member.is_parting && !member.has(standing) && member.is_there()
+        };
+        let has_other_way = self.state().members.iter().any(is_other_way);
+        if !has_other_way {
+            self.nexus_lost(port, standing, Attention::PowerOn);
+        }
+    }
+
     /// The nexus of `standing` was lost, or its `port` has begun anew: what it had of what is shared ends. If nobody else is at
     /// work with a unit whose port has begun anew, that starts anew.
     pub(crate) fn nexus_lost(&self, port: &TargetPort, standing: &Arc<Standing>, attention: Attention) {
@@ -99,6 +111,12 @@ impl State {
         let prevented = self.members.iter().any(|member| member.prevents && !member.is_parting);
         let several_ports = self.shared.ports.len() > 1;
         UnitState { mode: self.shared.mode, stopped: self.stopped, ejected: self.ejected, prevented, several_ports }
+    }
+
+    /// Whether `nexus` wants the medium to stay in.
+    pub(super) fn is_prevented_by(&self, nexus: Nexus) -> bool {
+        let mut its = self.members.iter().filter(|member| member.port.nexus == nexus && !member.is_parting);
+        its.any(|member| member.prevents && member.is_there())
     }
 
     fn set_prevented(&mut self, nexus: Nexus, prevented: bool) {

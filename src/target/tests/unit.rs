@@ -10,7 +10,8 @@ use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
 use super::sim_disk::SimDisk;
 use crate::scsi::Attention;
 use crate::target::disk::{Disk, DiskIndex};
-use crate::target::lun_map::LunMap;
+use crate::target::lun_change::LunChange;
+use crate::target::lun_map::{LunMap, Placement};
 use crate::target::news::Wanted;
 use crate::target::sharing::store::Store;
 use crate::virtio_scsi::spec::{ASYNC_MEDIA_CHANGE, ASYNC_POWER_MGMT, TMF_I_T_NEXUS_RESET, TMF_LOGICAL_UNIT_RESET};
@@ -250,6 +251,30 @@ fn who_goes_takes_his_prevention_with_him() {
     bed.guests[0].take_ended();
     assert_eq!(sense(&mut bed, 0, &EJECT), Some((6, 0x2903)));
     assert_eq!(sense(&mut bed, 0, &EJECT), None, "nobody wants it after a reset of the unit");
+}
+
+#[test]
+fn a_second_address_of_a_disk_takes_nothing_from_the_first() {
+    const RESERVE: [u8; 6] = [0x16, 0, 0, 0, 0, 0];
+    const REFUSED: [(u8, Option<(u8, u16)>); 2] = [(0x18, None), (2, STAYS_IN)];
+    for (claim, refused) in [RESERVE, PREVENT].into_iter().zip(REFUSED) {
+        let mut bed = bed();
+        assert_eq!(execute(&mut bed, 0, &claim, Data::Without).status, 0);
+        let eject = |bed: &mut Bed| {
+            let ended = execute(bed, 1, &EJECT, Data::Without);
+            (ended.status, ended.sense)
+        };
+        let disk = bed.disks[0].clone();
+        let at = |lun| Placement { address: Address { target: 0, lun }, disk: disk.clone() };
+        let (add, remove) = (|lun| vec![at(lun)], |lun| vec![Address { target: 0, lun }]);
+        let first = bed.guests[0].adapter.luns();
+        let (both, _) = LunChange { add: add(5), ..LunChange::default() }.apply(&first);
+        let (second, _) = LunChange { remove: remove(0), ..LunChange::default() }.apply(&both);
+        let others = LunChange { remove: remove(5), add: add(0), ..LunChange::default() };
+        assert_eq!(eject(&mut bed), refused, "nor does the end of the first, as long as there is one");
+        let (_third, _) = others.apply(&second);
+        assert_eq!(eject(&mut bed), (0, None), "for a moment there was none");
+    }
 }
 
 #[test]
