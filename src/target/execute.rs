@@ -95,12 +95,12 @@ impl RequestQueue {
         let state = self.slots.get(slot);
         let unit = &self.queue.luns.entry(state.entry).unit;
         let Some(cdb) = unit.disk().and_then(|_| without_naca(request.cdb.as_bytes())) else {
-            return self.fail_decode(slot, request, outcome);
+            return self.fail_decode(slot, request, outcome, cx);
         };
         state.marks.insert(Marks::NACA);
         state.command = match unit.decode(&cdb) {
             Ok(command) => command,
-            Err(outcome) => return self.fail_decode(slot, request, outcome),
+            Err(outcome) => return self.fail_decode(slot, request, outcome, cx),
         };
         if state.marks.contains(Marks::BOTH_WAYS) && state.command.direction() == DataDirection::Out {
             self.fill_other_way(slot);
@@ -111,7 +111,7 @@ impl RequestQueue {
     /// A CDB that cannot be decoded: an auto contingent allegiance goes before its error, and a pending unit attention
     /// (SAM-5, status precedence), but for commands that never tell one.
     #[cold]
-    fn fail_decode(&mut self, slot: SlotIndex, request: &CommandRequest, outcome: Outcome) {
+    fn fail_decode(&mut self, slot: SlotIndex, request: &CommandRequest, outcome: Outcome, cx: &mut Cx) {
         const TELL_NONE: [Opcode; 3] = [Opcode::INQUIRY, Opcode::REPORT_LUNS, Opcode::REQUEST_SENSE];
         let state = self.slots.get(slot);
         let standing = &self.queue.luns.entry(state.entry).standing;
@@ -119,8 +119,9 @@ impl RequestQueue {
             if request.task_attr != TASK_ATTR_ACA || standing.claim_aca(state.id).is_err() {
                 return self.end(slot, &Outcome::ACA_ACTIVE, 0);
             }
-            state.marks.insert(Marks::ACA);
+            self.join_aca(slot, cx);
         }
+        let standing = &self.queue.luns.entry(self.slots.get(slot).entry).standing;
         let opcode = request.cdb.as_bytes().first().copied().map(Opcode);
         let tells = !opcode.is_some_and(|opcode| TELL_NONE.contains(&opcode));
         let attention = if tells { standing.take_attention() } else { None };

@@ -283,11 +283,10 @@ impl RequestQueue {
         luns.find(address).map(|entry| luns.entry(entry))
     }
 
-    /// A command with the ACA attribute starts, if there is an allegiance that it can belong to. With its end the allegiance
-    /// may end: then what that held back goes on.
+    /// A command with the ACA attribute starts, if there is an allegiance that it can belong to.
     #[cold]
     fn start_aca(&mut self, slot: SlotIndex, cx: &mut Cx) {
-        let (name, state) = (self.name(slot), self.slots.get(slot));
+        let state = self.slots.get(slot);
         let (address, id) = (state.address, state.id);
         if let Some(Err(outcome)) = self.unit_at(address).map(|entry| entry.standing.claim_aca(id)) {
             if self.has_begun(slot) {
@@ -296,9 +295,17 @@ impl RequestQueue {
             }
             return self.end(slot, &outcome, 0);
         }
-        self.slots.get(slot).marks.insert(Marks::ACA);
-        self.add_privileged(name, address, (BarId::next(), Stage::Ready), cx);
+        self.join_aca(slot, cx);
         self.start_again(slot, cx);
+    }
+
+    /// The command in `slot` belongs to an allegiance, which may end with it: then what that held back goes on.
+    #[cold]
+    pub(super) fn join_aca(&mut self, slot: SlotIndex, cx: &mut Cx) {
+        let (name, state) = (self.name(slot), self.slots.get(slot));
+        state.marks.insert(Marks::ACA);
+        let address = state.address;
+        self.add_privileged(name, address, (BarId::next(), Stage::Ready), cx);
     }
 
     /// A HEAD OF QUEUE command has started: what has not waits for it, everywhere.
