@@ -89,7 +89,7 @@ impl RequestQueue {
     /// Goes on with what need not wait any more; with how many.
     pub(super) fn submit_fenced(&mut self, cx: &mut Cx) -> usize {
         // As with long commands: what others wait for goes on.
-        if self.queue.is_draining() && cx.privileged.is_empty() {
+        if self.queue.is_draining() && !cx.is_waited_for(self.queue.life) {
             self.put_back_fenced();
         }
         let mut taken = 0;

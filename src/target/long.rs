@@ -256,7 +256,7 @@ impl RequestQueue {
             return self.give_up(slot);
         }
         // What others wait for goes on, or it would come after them.
-        if self.queue.is_draining() && cx.privileged.is_empty() && self.longs.get(slot).may_rest() {
+        if self.queue.is_draining() && !cx.is_waited_for(self.queue.life) && self.longs.get(slot).may_rest() {
             self.put_back_long(slot);
             return true;
         }

@@ -187,6 +187,11 @@ impl Cx {
         self.bars.iter().any(|other| Some(other.id) == bar && other.holds == Holds::Nothing)
     }
 
+    /// Whether others of `life` wait for a command of this reactor.
+    pub(super) fn is_waited_for(&self, life: Life) -> bool {
+        self.privileged.iter().any(|own| own.life == life)
+    }
+
     /// A command that comes now, or a barrier.
     pub(super) fn next_order(&mut self) -> Order {
         self.clock.0 += 1;

@@ -4,11 +4,11 @@ use super::bed::Bed;
 use super::copies::{COPY, copy, two_disks};
 use super::guest::Data;
 use super::live_luns::change;
-use super::long::write_same;
+use super::long::{change as changed, compare_and_write, write_same};
 use super::sim_disk::SimDisk;
 use crate::target::lun_map::Placement;
 use crate::virtio_scsi::Address;
-use crate::virtio_scsi::spec::{TASK_ATTR_HEAD, TMF_ABORT_TASK};
+use crate::virtio_scsi::spec::{TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TMF_ABORT_TASK};
 
 const OK: u8 = 0;
 const ABORTED: u8 = 2;
@@ -64,6 +64,39 @@ fn a_reservation_that_comes_meanwhile_is_for_others() {
     assert_eq!((ended.id, ended.status, disk.block(1)), (id, 0, vec![7; 512]));
     assert_eq!(another(&mut bed), RESERVATION_CONFLICT, "this one was not begun before");
     assert_eq!(disk.block(1), [7; 512]);
+}
+
+/// Two guests on one core, each with a disk, of which the second keeps two ORDERED commands open.
+fn beside_a_busy_one() -> (Bed, SimDisk) {
+    let (mut bed, mut disks) = Bed::simulated(1, 1, 2);
+    bed.add_guest(1);
+    disks.iter().for_each(SimDisk::hold);
+    let _ = [0, 1].map(|lba| bed.guests[1].read_as(TASK_ATTR_ORDERED, 0, 1, lba));
+    bed.run();
+    (bed, disks.swap_remove(0))
+}
+
+#[test]
+fn one_is_put_back_whatever_another_guest_has_others_wait_for() {
+    let (mut bed, disk) = beside_a_busy_one();
+    let id = bed.guest().send(0, 0, &write_same(1), Data::Out(&[7; 512]));
+    bed.run();
+    come_to_rest(&mut bed, &disk);
+    assert!(bed.guest().is_open(id) && bed.guests[1].open() == 2);
+}
+
+#[test]
+fn one_that_waits_for_a_range_is_put_back_whatever_another_guest_has_others_wait_for() {
+    let (mut bed, disk) = beside_a_busy_one();
+    let other = bed.add_guest(1);
+    bed.guests[other].send(0, 0, &compare_and_write(1), Data::Out(&changed(0, 1)));
+    bed.run();
+    let id = bed.guest().write(0, 0, 1, 9);
+    bed.run();
+    assert_eq!(disk.accepted(), [1], "the block is the other's");
+    let gate = bed.rest();
+    bed.run();
+    assert!(gate.is_open() && bed.guest().is_open(id));
 }
 
 #[test]
