@@ -511,11 +511,6 @@ impl Guest {
         self.sent.keys().filter(|(number, _)| *number == queue).count()
     }
 
-    /// Whether a command is open that others have to wait for.
-    pub(super) fn has_privileged(&self) -> bool {
-        self.sent.values().any(|sent| matches!(sent.attribute, TASK_ATTR_ORDERED | TASK_ATTR_HEAD))
-    }
-
     /// Names of what has ended since the last call, with their response codes.
     pub(super) fn take_ended(&mut self) -> Vec<(u64, u8)> {
         self.ended.drain(..).map(|ended| (ended.id, ended.response)).collect()

@@ -4,8 +4,6 @@ use super::*;
 
 /// LOGICAL UNIT NOT SUPPORTED: the command found nobody whom it could wait for.
 const NOT_SUPPORTED: (u8, u16) = (5, 0x2500);
-/// INVALID FIELD IN CDB: it was refused before it came to the task set.
-const INVALID_FIELD: (u8, u16) = (5, 0x2400);
 
 impl Guest {
     /// A function was answered: no command that it is about may be open.
@@ -29,7 +27,7 @@ impl Guest {
     /// A command was carried out: those that are open and that it had to wait for must not be.
     pub(super) fn check_order(&mut self, queue: usize, ended: &Sent, how: &Ended) {
         let What::Command(address) = ended.what else { return };
-        if matches!(how.sense, Some(NOT_SUPPORTED | INVALID_FIELD)) {
+        if how.sense == Some(NOT_SUPPORTED) {
             return;
         }
         if let Some(by) = ended.passed_by {

@@ -57,9 +57,10 @@ impl Token {
     }
 }
 
-/// CDB with a list identifier.
+/// CDB with a list identifier, which each of them has in a place of its own.
 fn named(mut cdb: [u8; 16], list: u8) -> Vec<u8> {
-    cdb[9] = list;
+    let last = if cdb[0] == INFORMATION[0] { 5 } else { 9 };
+    cdb[last] = list;
     cdb.to_vec()
 }
 
@@ -89,8 +90,6 @@ impl Simulation {
         match &self.tokens[number] {
             Token::None => self.make_token(number, place),
             Token::Making { .. } | Token::Asking { .. } => {}
-            // What only asks what became of a command may overtake those that others wait for.
-            Token::Made { .. } if self.bed.guests[number].has_privileged() => {}
             &Token::Made { from, list } => {
                 let cdb = named(INFORMATION, list);
                 let id = self.request(number, from.0, &cdb, Data::In(1024), Command::Other);
