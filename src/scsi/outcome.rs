@@ -82,6 +82,8 @@ impl Outcome {
 
     /// Another initiator has ended it, and TAS of the control mode page wants that told.
     pub const TASK_ABORTED: Self = Self { status: Status::TASK_ABORTED, sense: None, effect: None };
+    /// There is no room for it among the commands that others wait for.
+    pub const TASK_SET_FULL: Self = Self { status: Status::TASK_SET_FULL, sense: None, effect: None };
     /// An auto contingent allegiance exists.
     pub const ACA_ACTIVE: Self = Self { status: Status::ACA_ACTIVE, sense: None, effect: None };
     /// A reservation of another nexus is in the way.

@@ -32,6 +32,11 @@ use super::request_queue::RequestQueue;
 use super::slots::{Marks, Phase};
 use super::tag::{RequestName, SlotIndex};
 
+/// ORDERED and HEAD OF QUEUE commands of a life that one reactor knows at a time: each costs every look at what is held back,
+/// on every reactor. HEAD OF QUEUE commands that task management holds back count in their own queue alone. Those that had begun
+/// before a rest come on top, at most as many again.
+const PRIVILEGED_MAX: usize = 64;
+
 /// ORDERED commands of a controller that have not ended, in the order in which they were taken.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets(Mutex<Vec<(Life, Address, BarId)>>);
@@ -87,8 +92,9 @@ impl Tickets {
     }
 
     fn is_first(&self, life: Life, address: Address, bar: BarId) -> bool {
-        let mut tickets = self.get().clone().into_iter();
-        tickets.find(|&(its, at, _)| its == life && at == address).is_some_and(|(.., first)| first == bar)
+        let tickets = self.get();
+        let first = tickets.iter().find(|&&(its, at, _)| its == life && at == address);
+        first.is_some_and(|&(.., first)| first == bar)
     }
 }
 
@@ -182,9 +188,10 @@ impl Cx {
         bars.into_iter().any(is_held) || held.bar.is_some_and(|bar| !has_turn(bar))
     }
 
-    /// Whether the barrier of an ORDERED command has not been put up at this reactor, which is its own.
-    fn is_to_come(&self, bar: Option<BarId>) -> bool {
-        self.bars.iter().any(|other| Some(other.id) == bar && other.holds == Holds::Nothing)
+    /// Whether this is an ORDERED command whose barrier has not been put up at this reactor, which is its own.
+    fn is_to_come(&self, held: &Held) -> bool {
+        let to_come = |bar| self.bars.iter().any(|other| other.id == bar && other.holds == Holds::Nothing);
+        held.bar.is_some_and(to_come)
     }
 
     /// Whether others of `life` wait for a command of this reactor.
@@ -211,6 +218,9 @@ impl RequestQueue {
             TASK_ATTR_SIMPLE | TASK_ATTR_ORDERED | TASK_ATTR_HEAD if entry.standing.has_aca() && !has_begun => {
                 return self.end(slot, &Outcome::ACA_ACTIVE, 0);
             }
+            TASK_ATTR_ORDERED | TASK_ATTR_HEAD if !has_begun && self.is_full(cx) => {
+                return self.end(slot, &Outcome::TASK_SET_FULL, 0);
+            }
             TASK_ATTR_SIMPLE => {}
             // Where there is no disk, too: one may come before it starts.
             TASK_ATTR_ORDERED => held = self.queue_up(slot, cx),
@@ -218,12 +228,24 @@ impl RequestQueue {
             TASK_ATTR_ACA => held.attribute = Attribute::Aca,
             _ => return self.refuse(slot, ResponseCode::FAILURE),
         }
-        let before = self.held_back.iter().filter(|held| cx.is_to_come(held.bar)).map(|held| held.slot);
-        let fenced: Vec<_> = before.collect();
-        let fenced = fenced.into_iter().map(|slot| self.slots.get(slot).address).collect::<Vec<_>>();
-        if !self.start_held(held, &fenced, cx) {
+        let is_behind = held.attribute == Attribute::Simple && self.is_behind(slot, cx);
+        if !self.start_held(held, is_behind, cx) {
             self.slots.get(slot).phase = Phase::Barred;
         }
+    }
+
+    /// Whether no more commands may come that others wait for, those included that are held back themselves.
+    fn is_full(&self, cx: &Cx) -> bool {
+        let known = cx.privileged.iter().filter(|own| own.life == self.queue.life).count();
+        let heads = self.held_back.iter().filter(|held| held.attribute == Attribute::Head).count();
+        known + heads >= PRIVILEGED_MAX
+    }
+
+    /// Whether an ORDERED command to the same logical unit is before it in this queue, and its barrier is not up.
+    fn is_behind(&mut self, slot: SlotIndex, cx: &Cx) -> bool {
+        let Self { slots, held_back, .. } = self;
+        let address = slots.get(slot).address;
+        held_back.iter().any(|held| cx.is_to_come(held) && slots.get(held.slot).address == address)
     }
 
     /// An ORDERED command takes its ticket.
@@ -241,12 +263,12 @@ impl RequestQueue {
         cx.privileged.push(Privileged { life, name, adapter, address, bar, stage, peers });
     }
 
-    /// Starts a command unless something is in its way: a bar, or an ORDERED command before it in this queue that is for one
-    /// of the addresses `fenced`. If so it is held back. Whether it has started.
-    fn start_held(&mut self, mut held: Held, fenced: &[Address], cx: &mut Cx) -> bool {
+    /// Starts a command unless something is in its way: a bar, or, if it `is_behind` one, an ORDERED command before it in this
+    /// queue. If so it is held back. Whether it has started.
+    fn start_held(&mut self, mut held: Held, is_behind: bool, cx: &mut Cx) -> bool {
         let slot = self.slots.get(held.slot);
         let (address, id) = (slot.address, slot.id);
-        let is_fenced = held.attribute == Attribute::Simple && held.order.is_none() && fenced.contains(&address);
+        let is_fenced = held.attribute == Attribute::Simple && held.order.is_none() && is_behind;
         if !is_fenced && held.order.is_none() {
             held.order = Some(cx.next_order());
         }
@@ -332,8 +354,8 @@ impl RequestQueue {
         for _ in 0..self.held_back.len() {
             let held = self.held_back.pop_front().expect("counted");
             let address = self.slots.get(held.slot).address;
-            self.start_held(held, &fenced, cx);
-            if cx.is_to_come(held.bar) {
+            self.start_held(held, fenced.contains(&address), cx);
+            if cx.is_to_come(&held) && !fenced.contains(&address) {
                 fenced.push(address);
             }
         }

@@ -4,7 +4,7 @@
 use reactor::Context;
 
 use super::bed::Bed;
-use super::guest::{Data, read_10};
+use super::guest::{Data, TASK_SET_FULL, read_10};
 use super::sim_disk::{Cancels, SimDisk};
 use crate::virtio_scsi::spec::{
     TASK_ATTR_ACA, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TMF_ABORT_TASK, TMF_ABORT_TASK_SET, TMF_QUERY_TASK,
@@ -217,4 +217,40 @@ fn aca_is_no_attribute_without_the_condition_and_others_are_none_at_all() {
     bed.run();
     assert_eq!(bed.guest().take_one().sense, Some((5, 0x2500)), "where there is no disk there is no order");
     assert_eq!(disk.held(), 0);
+}
+
+#[test]
+fn too_many_that_others_wait_for_find_the_task_set_full() {
+    const MAX: usize = 64;
+    for attribute in [TASK_ATTR_ORDERED, TASK_ATTR_HEAD] {
+        let (mut bed, mut disks) = Bed::simulated(1, 4, 1);
+        let other = bed.add_guest(1);
+        let disk = disks.pop().expect("one");
+        disk.hold();
+        let ids: Vec<_> = (0..MAX).map(|n| bed.guest().read_as(attribute, n % 4, 0, n as u8)).collect();
+        bed.run();
+        assert_eq!(bed.guest().take_ended(), []);
+        for queue in 0..4 {
+            for attribute in [TASK_ATTR_ORDERED, TASK_ATTR_HEAD] {
+                let id = bed.guest().read_as(attribute, queue, 0, 0);
+                bed.run();
+                let told = bed.guest().take_one();
+                assert_eq!((told.id, told.response, told.status, told.sense), (id, OK, TASK_SET_FULL, None));
+            }
+        }
+        let simple = bed.guest().read(0, 0, 1);
+        let others = bed.guests[other].read_as(attribute, 0, 0, 2);
+        bed.run();
+        assert!(bed.guest().is_open(simple) && bed.guests[other].is_open(others), "this is for others");
+        disk.answer(0, Ok(()));
+        bed.run();
+        let ended = bed.guest().take_ended();
+        assert_eq!(ended.len(), 1, "there is room for another one");
+        let another = bed.guest().read_as(attribute, 1, 0, 3);
+        bed.run();
+        assert!(bed.guest().is_open(another));
+        disk.go();
+        bed.run();
+        assert_eq!((bed.guest().take_ended().len(), bed.guests[other].take_ended().len()), (ids.len() + 1, 1));
+    }
 }

@@ -54,8 +54,9 @@ const BUFFER_AT: u64 = 0x200;
 const OWN_TABLE_AT: u64 = 0x600;
 const FRAMING: Framing = Framing { cdb_size: 32, sense_size: 96 };
 const RESPONSE_LEN: u32 = 12 + 96;
-/// A status with which a command ends before it is in the task set.
+/// Statuses with which a command ends before it is in the task set.
 const ACA_ACTIVE: u8 = 0x30;
+pub(super) const TASK_SET_FULL: u8 = 0x28;
 /// TASK ABORTED: another initiator has ended it, before it was carried out or not.
 pub(super) const TASK_ABORTED: u8 = 0x40;
 
@@ -487,7 +488,7 @@ impl Guest {
                 {
                     self.check_ended(scope, sent.order);
                 }
-                if ended.response == 0 && ended.status != ACA_ACTIVE && ended.status != TASK_ABORTED {
+                if ended.response == 0 && ![ACA_ACTIVE, TASK_SET_FULL, TASK_ABORTED].contains(&ended.status) {
                     self.check_order(queue, &sent, &ended);
                 }
                 self.free.push(sent.block);
