@@ -1,7 +1,7 @@
 //! Flushes that go on behind the commands that asked for them, which have ended with GOOD (IMMED of SYNCHRONIZE CACHE and START
-//! STOP UNIT).
+//! STOP UNIT), and behind a reset with which writes are not cached any more.
 //!
-//! They belong to the core that took the command: no reset, abort or rest ends them. A failure is a deferred error of the nexus.
+//! They belong to the core that took the command, or that was told of the reset: no reset, abort or rest ends them. A failure is a deferred error of the nexus.
 //! A nexus has one in flight on a core, and one that is asked for then begins when that has ended, for all that were asked for
 //! meanwhile: so there are no more than there are logical units, however many commands a guest sends. What each asks for costs
 //! the same, however many there are.
@@ -69,7 +69,7 @@ impl Flushes {
         !self.waiting.is_empty()
     }
 
-    fn add(&mut self, disk: DiskIndex, standing: &Arc<Standing>) {
+    pub(super) fn add(&mut self, disk: DiskIndex, standing: &Arc<Standing>) {
         let flush = Flush { disk, standing: standing.clone() };
         match self.stages.get_mut(&flush.key()) {
             Some(Stage::Waits) => {}

@@ -258,7 +258,7 @@ impl ControlQueue {
     }
 
     /// A function is done: takes effect and writes its response. Returns the bytes written.
-    fn take_effect(&self, function: &Plan, response: &[Segment]) -> u32 {
+    fn take_effect(&mut self, function: &Plan, response: &[Segment]) -> u32 {
         let luns = &self.queue.luns;
         match function.effect {
             Effect::Nothing => {}
@@ -271,7 +271,12 @@ impl ControlQueue {
                 luns.find(address).iter().for_each(|&entry| luns.entry(entry).standing.clear_aca());
             }
         }
-        function.reset.iter().for_each(|(address, disk)| disk.sharing.unit_reset(&luns.port, *address));
+        if let Some((address, disk)) = &function.reset
+            && disk.sharing.unit_reset(&luns.port, *address)
+            && let Some(message) = luns.find(*address).and_then(|entry| luns.entry(entry).flush())
+        {
+            self.peers.post(0, message);
+        }
         let code = match &function.purpose {
             Purpose::Find(found) if found.load(Ordering::Relaxed) => ResponseCode::FUNCTION_SUCCEEDED,
             _ => ResponseCode::FUNCTION_COMPLETE,

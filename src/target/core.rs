@@ -235,6 +235,12 @@ impl Context for Core {
                 self.change_luns(life, &luns, left);
                 seen.arrive();
             }
+            Message::Flush { disk, standing } => {
+                // If not, it was flushed when it was closed.
+                if self.drives.is_open(disk) {
+                    self.cx.flushes.add(disk, &standing);
+                }
+            }
             // Every queue looks now, whatever the message.
             Message::News => {}
             Message::OpenDisk { disk, reply } => {

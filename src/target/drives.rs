@@ -76,9 +76,14 @@ impl Drives {
         &self.timed
     }
 
+    /// Whether there is a channel to it.
+    pub(crate) fn is_open(&self, disk: DiskIndex) -> bool {
+        self.disks.get(disk.0).is_some_and(Option::is_some)
+    }
+
     /// Nobody begins anything on this disk any more.
     pub(crate) fn close(&mut self, disk: DiskIndex, pass: Pass) {
-        if self.disks.get(disk.0).is_some_and(Option::is_some) {
+        if self.is_open(disk) {
             self.closing.push(Closing { disk, is_flushed: false, is_refused: false, _pass: pass });
         }
     }

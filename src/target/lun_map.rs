@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use crate::scsi::{Attention, Condition, Hindrance, MissingUnit, Unit, WellKnownUnit};
+use crate::scsi::{Attention, Condition, Hindrance, LogicalUnit, MissingUnit, Unit, WellKnownUnit};
 use crate::virtio_scsi::lun::{WELL_KNOWN_LUN, encode_lun};
 use crate::virtio_scsi::{Address, LunAddress};
 
 use super::disk::Disk;
 use super::job::Owner;
+use super::message::Message;
 use super::standing::Standing;
 use super::target_port::TargetPort;
 
@@ -292,8 +293,10 @@ impl LunMap {
         for (_, index) in self.addressed().filter(|&(address, _)| concerns(address)) {
             let entry = self.entry(index);
             entry.standing.raise(attention);
-            if let Some(disk) = entry.disk.as_ref().filter(|_| attention.ends_nexus()) {
-                disk.sharing.nexus_lost(&self.port, &entry.standing, attention);
+            if let Some(disk) = entry.disk.as_ref().filter(|_| attention.ends_nexus())
+                && disk.sharing.nexus_lost(&self.port, &entry.standing, attention)
+            {
+                self.flush(entry);
             }
         }
     }
@@ -303,7 +306,17 @@ impl LunMap {
         for (_, index) in self.addressed().filter(|&(address, _)| concerns(address)) {
             let entry = self.entry(index);
             entry.standing.raise(Attention::PowerOn);
-            entry.disk.iter().for_each(|disk| disk.sharing.arrived(&self.port, &entry.standing));
+            if entry.disk.as_ref().is_some_and(|disk| disk.sharing.arrived(&self.port, &entry.standing)) {
+                self.flush(entry);
+            }
+        }
+    }
+
+    /// The cache of a unit is to be written. Only control threads come here, for no port begins anew on a reactor.
+    fn flush(&self, entry: &Entry) {
+        if let (Some(reactor), Some(message)) = (self.port.reactors().first(), entry.flush()) {
+            // One that has ended has flushed.
+            let _ = reactor.post(message);
         }
     }
 
@@ -341,6 +354,12 @@ impl LunMap {
 impl Entry {
     fn new(unit: Unit, disk: Option<Arc<Disk>>, target: Option<u8>) -> Self {
         Self { unit, disk, target, standing: Arc::new(Standing::new(Arc::default())), number: 0 }
+    }
+
+    /// What has its cache written, if there is one.
+    pub(crate) fn flush(&self) -> Option<Message> {
+        let disk = self.disk.as_ref().filter(|_| self.unit.disk().is_some_and(LogicalUnit::may_cache_writes))?;
+        Some(Message::Flush { disk: disk.index, standing: self.standing.clone() })
     }
 
     /// What a command has to know when it starts. If it is one that begins work on the whole medium, `asker` says which.

@@ -15,6 +15,7 @@ use super::disk::{Disk, DiskIndex};
 use super::lun_map::LunMap;
 use super::sharing::fence::Range;
 use super::slots::Verdict;
+use super::standing::Standing;
 use super::worker::Worker;
 
 /// One life of a device, from `DRIVER_OK` to the next reset: what messages are about. No two are the same in a process,
@@ -185,6 +186,14 @@ pub(crate) enum Message {
         seen: Pass,
         /// Arrives when no request names one that is leaving, and the driver can see the answers.
         left: Pass,
+    },
+    /// Write the cache of a disk: its writes are not cached any more, and nobody asks for those of before. A failure is a deferred
+    /// error of a nexus.
+    Flush {
+        /// Which disk.
+        disk: DiskIndex,
+        /// Whose error.
+        standing: Arc<Standing>,
     },
     /// There is something for an event queue to tell: all look.
     News,

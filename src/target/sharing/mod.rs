@@ -265,15 +265,17 @@ impl Sharing {
         others.map(|member| (member.port.clone(), member.address)).collect()
     }
 
-    /// The disk was reset through `port`, at `address`: whoever else shows it is told.
-    pub(crate) fn unit_reset(&self, port: &Arc<TargetPort>, address: Address) {
+    /// The disk was reset through `port`, at `address`: whoever else shows it is told. Whether writes are cached no more since
+    /// then: the cache is to be written.
+    pub(crate) fn unit_reset(&self, port: &Arc<TargetPort>, address: Address) -> bool {
         let mut state = self.state();
-        state.reset_unit();
+        let has_ended_caching = state.reset_unit();
         for (member, standing) in state.living() {
             if !member.is(port, address) {
                 member.tell(&standing, Attention::LogicalUnitReset);
             }
         }
+        has_ended_caching
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Sharing;
 use super::state::{Member, State};
 use crate::scsi::reservations::Nexus;
-use crate::scsi::{Asc, Attention, Clock, SELF_TESTS_MAX, SelfTestRecord, SelfTestResult, Sense};
+use crate::scsi::{Asc, Attention, Clock, ModeValues, SELF_TESTS_MAX, SelfTestRecord, SelfTestResult, Sense};
 use crate::target::notes::host_ms;
 use crate::target::standing::{Standing, UnitState};
 use crate::target::target_port::TargetPort;
@@ -79,29 +79,30 @@ impl Sharing {
     }
 
     /// `port` shows the disk at an address that is new. If that is the only one, it is as if the port began anew; if not, its nexus
-    /// keeps what it has.
-    pub(crate) fn arrived(&self, port: &TargetPort, standing: &Arc<Standing>) {
+    /// keeps what it has. As [`nexus_lost`](Self::nexus_lost), whether writes are to be cached no more.
+    pub(crate) fn arrived(&self, port: &TargetPort, standing: &Arc<Standing>) -> bool {
         let is_other_way = |member: &Member| {
             member.port.nexus == port.nexus && !member.is_parting && !member.has(standing) && member.is_there()
         };
         let has_other_way = self.state().members.iter().any(is_other_way);
-        if !has_other_way {
-            self.nexus_lost(port, standing, Attention::PowerOn);
-        }
+        !has_other_way && self.nexus_lost(port, standing, Attention::PowerOn)
     }
 
     /// The nexus of `standing` was lost, or its `port` has begun anew: what it had of what is shared ends. If nobody else is at
     /// work with a unit whose port has begun anew, that starts anew.
-    pub(crate) fn nexus_lost(&self, port: &TargetPort, standing: &Arc<Standing>, attention: Attention) {
-        let mut state = self.state();
+    ///
+    /// Whether writes are cached no more since then: the cache is to be written.
+    pub(crate) fn nexus_lost(&self, port: &TargetPort, standing: &Arc<Standing>, attention: Attention) -> bool {
+        let (mut state, mut has_ended_caching) = (self.state(), false);
         state.shared.registry.nexus_lost(port.nexus);
         state.set_prevented(port.nexus, false);
         let is_other = |member: &Member| !member.has(standing) && member.port.is_live();
         if attention.is_port_start() && !state.members.iter().any(is_other) {
             state.ejected = false;
-            state.begin_anew();
+            has_ended_caching = state.begin_anew();
         }
         state.publish();
+        has_ended_caching
     }
 }
 
@@ -124,18 +125,21 @@ impl State {
         its.for_each(|member| member.prevents = prevented);
     }
 
-    /// A reset of the unit: it begins anew, and nobody keeps the medium in.
-    pub(super) fn reset_unit(&mut self) {
+    /// A reset of the unit: it begins anew, and nobody keeps the medium in. Whether writes are cached no more.
+    pub(super) fn reset_unit(&mut self) -> bool {
         self.shared.registry.unit_reset();
-        self.begin_anew();
+        let has_ended_caching = self.begin_anew();
         self.members.iter_mut().for_each(|member| member.prevents = false);
         self.publish();
+        has_ended_caching
     }
 
-    /// It runs, with the mode pages that were saved, and the host's clock.
-    fn begin_anew(&mut self) {
+    /// It runs, with the mode pages that were saved, and the host's clock. Whether writes are cached no more.
+    fn begin_anew(&mut self) -> bool {
+        let before = self.shared.mode.current;
         self.shared.restore_modes();
         (self.stopped, self.shared.ahead_ms) = (false, None);
+        !before.has(ModeValues::WRITE_THROUGH) && self.shared.mode.current.has(ModeValues::WRITE_THROUGH)
     }
 
     /// Drivers that have subscribed to `events` are told.

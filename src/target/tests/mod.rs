@@ -6,6 +6,7 @@ mod attributes;
 mod bed;
 mod behind;
 mod book;
+mod caching;
 mod controller;
 mod copies;
 mod counted;

@@ -99,25 +99,6 @@ fn mode_pages_are_those_of_the_unit() {
     assert_eq!([0, 1].map(|guest| write(&mut bed, guest)), [None, None]);
 }
 
-/// What others wrote between the flush and the change, as writes that a cache may have.
-#[test]
-fn a_cache_that_is_turned_off_is_written_before_and_behind() {
-    let (mut bed, mut disks) = Bed::simulated(2, 1, 1);
-    let (other, disk) = (bed.add_guest(1), disks.pop().expect("one"));
-    disk.hold();
-    let off = [&[0, 0, 0, 0, 0x08, 0x12][..], &[0; 18]].concat();
-    let select = bed.guests[0].send(0, 0, &[0x15, 0x10, 0, 0, 24, 0], Data::Out(&off));
-    bed.run();
-    assert_eq!((disk.held(), bed.guests[0].is_open(select)), (1, true), "its flush");
-    disk.answer(0, Ok(()));
-    bed.run();
-    assert_eq!((disk.held(), bed.guests[0].take_ended()), (1, vec![(select, 0)]), "and one that it does not wait for");
-    disk.go();
-    bed.run();
-    assert_eq!(sense(&mut bed, other, &TEST_UNIT_READY), Some((6, 0x2a01)));
-    assert_eq!((write(&mut bed, other), disk.held()), (None, 0));
-}
-
 #[test]
 fn a_guest_that_comes_finds_what_the_others_have_set() {
     let mut bed = bed();
