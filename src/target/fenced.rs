@@ -140,9 +140,10 @@ impl RequestQueue {
     }
 }
 
-/// Whether the operation of the request in a slot is in flight in a range.
+/// Whether the operation of the request in a slot is in flight in a range. Those of long commands that wait are made ready anew.
 fn is_in(range: &Range, (index, slot): (SlotIndex, &Slot), longs: &Longs, luns: &LunMap) -> bool {
-    if slot.phase != Phase::InFlight {
+    let waits = slot.phase == Phase::Waiting && !longs.holds(index);
+    if slot.phase != Phase::InFlight && !(waits && range.holds_waiting()) {
         return false;
     }
     let own = luns.entry(slot.entry).disk.as_ref();

@@ -23,7 +23,7 @@ use super::disk::{Disk, DiskIndex};
 use super::job::Owner;
 use super::lun_map::LunMap;
 use super::request_queue::RequestQueue;
-use super::sharing::fence::{Claim, Lock, Waiter};
+use super::sharing::fence::{Claim, Lock, Others, Waiter};
 use super::slots::Phase;
 use super::standing::Standing;
 use super::tag::{RequestName, SlotIndex};
@@ -61,6 +61,8 @@ struct Long {
     waiter: Option<Waiter>,
     /// The end of the work that it has begun, or the answer to its demand.
     ticket: Option<Ticket>,
+    /// What others had begun before what it has changed.
+    others: Option<Others>,
     /// The operation that it waits for or has in flight.
     op: BlockOp,
     /// It is among the commands that were counted.
@@ -87,6 +89,8 @@ enum Wants {
     Room,
     /// The end of the work that it has begun.
     Work,
+    /// The end of what others had begun.
+    Others,
 }
 
 impl Longs {
@@ -149,6 +153,7 @@ impl Long {
             claim: None,
             waiter: None,
             ticket: None,
+            others: None,
             op: BlockOp::FLUSH,
             is_counted: false,
             used,
@@ -267,6 +272,7 @@ impl RequestQueue {
                 Wants::Lock { offset, len } => long.take_lock(offset, len),
                 Wants::Room => return self.submit_long(slot, cx),
                 Wants::Work | Wants::Answer => return self.end_with_ticket(slot, cx),
+                Wants::Others => return self.end_after_others(slot, cx),
                 Wants::Turn | Wants::Failed(_) => match self.step_long(slot, cx) {
                     true => return true,
                     false => continue,

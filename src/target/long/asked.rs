@@ -58,10 +58,25 @@ impl RequestQueue {
         let ticket = self.longs.get(slot).ticket.as_ref().expect("it has begun some");
         let Some(outcome) = ticket.answer() else { return false };
         if outcome == Outcome::GOOD && self.has_ended_caching(slot) {
+            // At once, for it may end before the others do.
             self.flush_behind(slot, cx);
+            let long = self.longs.get(slot);
+            (long.others, long.wants) = (Some(long.disk.sharing.begun()), Wants::Others);
+            return self.end_after_others(slot, cx);
         }
         self.end_long(slot, &outcome);
         true
+    }
+
+    /// Ends when what others wrote to a cache that is off now has come there, and is about to be written. False if it has not.
+    pub(super) fn end_after_others(&mut self, slot: SlotIndex, cx: &mut Cx) -> bool {
+        let others = self.longs.get(slot).others.as_mut().expect("it has asked for them");
+        let have_ended = others.have_ended();
+        if have_ended {
+            self.flush_behind(slot, cx);
+            self.end_long(slot, &Outcome::GOOD);
+        }
+        have_ended
     }
 
     /// Whether it was a MODE SELECT, and writes are not cached now. It had the cache written before; but what others wrote between

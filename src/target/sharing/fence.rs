@@ -58,8 +58,14 @@ pub(crate) struct Claim {
 pub(crate) struct Lock {
     sharing: Arc<Sharing>,
     stripes: Stripes,
-    others: RollCall,
-    /// Who was asked for others' operations sees when this has gone, and nobody waits for them.
+    others: Others,
+}
+
+/// The operations that reactors had begun on a part of a disk when they were asked, as long as somebody wants to know of them.
+#[derive(Debug)]
+pub(crate) struct Others {
+    call: RollCall,
+    /// Who was asked sees when this has gone, and nobody waits.
     _wish: Arc<()>,
 }
 
@@ -68,6 +74,8 @@ pub(crate) struct Lock {
 pub(crate) struct Range {
     sharing: Arc<Sharing>,
     stripes: Stripes,
+    /// It is also about operations that were made ready and wait, for room or for a [`Lock`].
+    holds_waiting: bool,
     wish: Weak<()>,
 }
 
@@ -102,6 +110,11 @@ impl Range {
         Arc::ptr_eq(sharing, &self.sharing) && Stripes::of(offset, len).touch(self.stripes)
     }
 
+    /// Whether it is also about operations that are not with the disk yet.
+    pub(crate) fn holds_waiting(&self) -> bool {
+        self.holds_waiting
+    }
+
     /// Whether the command that wanted to know has ended, or is put back.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.wish.strong_count() == 0
@@ -134,6 +147,12 @@ impl Sharing {
         self.fence.look(&state.line);
         drop(state);
         Claim { sharing: self.clone(), stripes: Stripes::of(offset, len), number }
+    }
+
+    /// All operations on the disk that are as they were made ready before something changed that each looks at: a mode.
+    pub(crate) fn begun(self: &Arc<Self>) -> Others {
+        let reactors = self.state().reactors.clone();
+        Others::ask(self, &reactors, Stripes(u64::MAX), true)
     }
 
     /// A place among those who wait, for an operation on these bytes; none if it need not wait.
@@ -178,12 +197,8 @@ impl Claim {
         let reactors = state.reactors.clone();
         drop(state);
         // After the mark: who has answered begins nothing in the range.
-        let wish = Arc::new(());
-        let others = RollCall::new(&reactors, |pass| {
-            let range = Range { sharing: sharing.clone(), stripes, wish: Arc::downgrade(&wish) };
-            Message::Fence { range, pass }
-        });
-        Some(Lock { sharing: sharing.clone(), stripes, others, _wish: wish })
+        let others = Others::ask(sharing, &reactors, stripes, false);
+        Some(Lock { sharing: sharing.clone(), stripes, others })
     }
 }
 
@@ -199,7 +214,23 @@ impl Drop for Claim {
 impl Lock {
     /// Whether nobody else has an operation in the range any more.
     pub(crate) fn is_granted(&mut self) -> bool {
-        self.others.is_over()
+        self.others.have_ended()
+    }
+}
+
+impl Others {
+    fn ask(sharing: &Arc<Sharing>, reactors: &[Handle<Message>], stripes: Stripes, holds_waiting: bool) -> Self {
+        let wish = Arc::new(());
+        let call = RollCall::new(reactors, |pass| {
+            let range = Range { sharing: sharing.clone(), stripes, holds_waiting, wish: Arc::downgrade(&wish) };
+            Message::Fence { range, pass }
+        });
+        Self { call, _wish: wish }
+    }
+
+    /// Whether none of them is left.
+    pub(crate) fn have_ended(&mut self) -> bool {
+        self.call.is_over()
     }
 }
 
