@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bdev::Bdev;
 use reactor::{Context, Drain, Gate, Handle, Mailbox};
 
-use super::guest::Guest;
+use super::guest::{Data, Ended, Guest};
 use super::sim_disk::SimDisk;
 use crate::target::core::Core;
 use crate::target::disk::{Disk, DiskIndex};
@@ -186,4 +186,13 @@ impl Bed {
     pub(super) fn drain(&mut self, place: usize) -> bool {
         self.cores[place].0.drain(self.now_ns) == Drain::Finished
     }
+}
+
+/// A guest does this through its first queue, at its first disk, and it ends.
+pub(super) fn execute(bed: &mut Bed, guest: usize, cdb: &[u8], data: Data<'_>) -> Ended {
+    let id = bed.guests[guest].send(0, 0, cdb, data);
+    bed.run();
+    let ended = bed.guests[guest].take_one();
+    assert_eq!((ended.id, ended.response), (id, 0));
+    ended
 }

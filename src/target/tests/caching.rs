@@ -4,22 +4,14 @@ use std::sync::Arc;
 
 use bdev::OpKind;
 
-use super::bed::Bed;
+use super::bed::{Bed, execute};
 use super::copies::{CACHE_OFF, SELECT};
-use super::guest::{Data, Ended, TEST_UNIT_READY, write_10};
+use super::guest::{Data, TEST_UNIT_READY, write_10};
 use super::long::{change, compare_and_write};
 use super::sim_disk::SimDisk;
 use crate::scsi::Attention;
 use crate::target::sharing::store::Store;
 use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
-
-fn execute(bed: &mut Bed, guest: usize, cdb: &[u8], data: Data<'_>) -> Ended {
-    bed.guests[guest].send(0, 0, cdb, data);
-    bed.run();
-    let ended = bed.guests[guest].take_one();
-    assert_eq!(ended.response, 0);
-    ended
-}
 
 /// What others wrote between the flush and the change, as writes that a cache may have.
 #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bdev::MemBdev;
 use reactor::Mailbox;
 
-use super::bed::Bed;
-use super::guest::{Data, Ended, TEST_UNIT_READY, read_10, write_10};
+use super::bed::{Bed, execute};
+use super::guest::{Data, TEST_UNIT_READY, read_10, write_10};
 use super::sim_disk::SimDisk;
 use crate::scsi::Attention;
 use crate::target::disk::{Disk, DiskIndex};
@@ -43,14 +43,6 @@ fn bed_with(store: Option<Arc<Store>>) -> Bed {
 
 fn bed() -> Bed {
     bed_with(None)
-}
-
-fn execute(bed: &mut Bed, guest: usize, cdb: &[u8], data: Data<'_>) -> Ended {
-    bed.guests[guest].send(0, 0, cdb, data);
-    bed.run();
-    let ended = bed.guests[guest].take_one();
-    assert_eq!(ended.response, 0);
-    ended
 }
 
 /// Sense data of a command without data.
