@@ -1,6 +1,6 @@
 //! Finds the logical units that load is put on, and readies them.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::guest::Guest;
 use crate::guest::cdb;
@@ -30,7 +30,7 @@ pub fn find(guest: &mut Guest, count: u16) -> Result<Vec<Lun>> {
             return Ok(found);
         }
     }
-    bail!("the device has only {} logical units", found.len());
+    bail!("the device has no more logical units than {}", found.len());
 }
 
 fn of_target(guest: &mut Guest, target: u8) -> Result<Vec<Lun>> {
@@ -59,13 +59,32 @@ pub fn prepare(guest: &mut Guest, luns: &[Lun]) -> Result<Disk> {
     for lun in luns {
         let context =
             || format!("cannot use target {} LUN {}", lun.0[1], u16::from(lun.0[2] & 0x3F) << 8 | u16::from(lun.0[3]));
-        settled(guest, &Command::new(*lun, cdb::test_unit_ready()))?.good().with_context(context)?;
+        let ready = settled(guest, &Command::new(*lun, cdb::test_unit_ready()))?;
+        if let Some(why) = refusal(&ready) {
+            return Err(anyhow!("{why}").context(context()));
+        }
         let (blocks, block_size) = capacity(guest, *lun).with_context(context)?;
         let one = disk.get_or_insert(Disk { units: luns.len() as u16, blocks, block_size });
-        ensure!(block_size == one.block_size, "disks with blocks of {} and of {block_size} bytes", one.block_size);
+        let is_alike = block_size == one.block_size;
+        ensure!(is_alike, "{}: its blocks have {block_size} bytes, those before it {}", context(), one.block_size);
         one.blocks = one.blocks.min(blocks);
     }
     disk.context("there is no logical unit")
+}
+
+/// Why a logical unit cannot be used, by its answer to TEST UNIT READY; `None` if it can.
+fn refusal(answer: &Response) -> Option<String> {
+    if answer.is_good() {
+        return None;
+    }
+    Some(match (answer.response, answer.sense_code()) {
+        (response::BAD_TARGET, _) => "the device has no such target".into(),
+        // LOGICAL UNIT NOT SUPPORTED
+        (response::INCORRECT_LUN, _) | (_, Some((5, 0x25, 0))) => "the target has no such logical unit".into(),
+        (_, Some((2, code, qualifier))) => format!("it is not ready (sense 2/{code:02x}/{qualifier:02x})"),
+        (_, Some((key, code, qualifier))) => format!("it answers with sense {key:x}/{code:02x}/{qualifier:02x}"),
+        (response, None) => format!("it answers with response {response} and status {:#04x}", answer.status),
+    })
 }
 
 /// The first answer that is no unit attention.
@@ -93,6 +112,28 @@ fn capacity(guest: &mut Guest, lun: Lun) -> Result<(u64, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_unit_says_is_told_in_words() {
+        let answer = |code, status, key, asc| {
+            let mut bytes = vec![0; 12 + 18];
+            (bytes[0], bytes[10], bytes[11]) = (18, status, code);
+            (bytes[12], bytes[14], bytes[24]) = (0x70, key, asc);
+            Response::parse(&bytes, Vec::new(), 30).unwrap()
+        };
+        assert_eq!(refusal(&answer(0, 0, 0, 0)), None);
+        for (answer, words) in [
+            (answer(3, 0, 0, 0), "no such target"),
+            (answer(12, 0, 0, 0), "no such logical unit"),
+            (answer(0, 2, 5, 0x25), "no such logical unit"),
+            (answer(0, 2, 2, 0x3A), "not ready (sense 2/3a/00)"),
+            (answer(0, 2, 3, 0x11), "sense 3/11/00"),
+            (answer(0, 8, 0, 0), "response 0 and status 0x08"),
+        ] {
+            let told = refusal(&answer).unwrap();
+            assert!(told.contains(words), "{told}");
+        }
+    }
 
     #[test]
     fn a_list_of_logical_units_is_read_as_far_as_it_goes() {
