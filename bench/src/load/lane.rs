@@ -198,7 +198,9 @@ impl<R: DriverRing> Lane<R> {
                 self.fail(slot, io, outcome);
                 continue;
             }
-            self.check(slot, io);
+            if !self.check(slot, io) {
+                continue;
+            }
             if (tally.write, tally.begun_ns) != (io.write, begun_ns) {
                 self.record(tally, now);
                 tally = Tally { write: io.write, begun_ns, ios: 0, blocks: 0 };
@@ -219,14 +221,19 @@ impl<R: DriverRing> Lane<R> {
         direction.record(tally.ios, tally.blocks * u64::from(self.block_size), now - tally.begun_ns);
     }
 
+    /// Whether the data is right, as far as anybody knows.
     #[inline]
-    fn check(&mut self, slot: u16, io: Io) {
-        let Some(verifier) = &mut self.verifier else { return };
+    fn check(&mut self, slot: u16, io: Io) -> bool {
+        let Some(verifier) = &mut self.verifier else { return true };
         let (slots, size) = (&self.slots, self.block_size as usize);
         match verifier.end(slot, io, |index, block| slots.read_data(slot, index * size, block)) {
             Ok(blocks) => self.stats.verified_blocks += blocks,
-            Err(why) => self.stats.fail(|| why),
+            Err(why) => {
+                self.stats.fail(|| why);
+                return false;
+            }
         }
+        true
     }
 
     #[cold]

@@ -88,6 +88,7 @@ impl Limit {
     /// No memory, or options that do not fit.
     pub fn new(load: &LoadOptions, ring: &RingOptions) -> Result<Self> {
         ensure!(!load.verify, "there is no data to verify in a device that moves none");
+        ring.check(load)?;
         let regions = session::memory(load, ring, 1)?;
         let mut memory = GuestMemory::new(vec![Region::new(regions[0].0, regions[0].1)?]);
         let pairs = match ring.ring {
@@ -166,8 +167,11 @@ mod tests {
     use super::*;
     use crate::guest::memory::Gpa;
     use crate::guest::queue::Format;
+    use crate::load::lane::Clock;
+    use crate::load::options::Rw;
     use crate::load::slots::{Layout, Outcome};
-    use crate::load::work::Io;
+    use crate::load::verify::Verifier;
+    use crate::load::work::{Io, Plan, Work};
 
     /// Several turns of a small ring, in batches of all lengths.
     fn answers_everything<R: DriverRing, D: Device>(format: Format, indirect: bool, write: bool) {
@@ -209,6 +213,41 @@ mod tests {
             assert!((0..count).all(|slot| slots.outcome(slot) == Outcome::GOOD), "{indirect} {write}");
             assert!(!driver.wants_bell(), "the loop polls");
         }
+    }
+
+    #[test]
+    fn a_read_that_brings_other_data_has_not_ended_well() {
+        let (gpa, len) = (Gpa(0x10_0000), 1 << 20);
+        let mut memory = GuestMemory::new(vec![Region::new(gpa, len).unwrap()]);
+        let all = memory.window(gpa, len).unwrap();
+        let queue = Queue::new(&mut memory, Format::Split, 0, 16, false).unwrap();
+        let layout = Layout {
+            depth: 2,
+            segments: 1,
+            indirect: false,
+            align_offset: 0,
+            block_size: 512,
+            max_bytes: 512,
+            cdb_size: 32,
+            sense_size: 96,
+        };
+        let slots = Slots::new(&mut memory, layout, vec![Lun::new(0, 0)], true).unwrap();
+        let mut device = SplitDevice::new(&queue, all);
+        let split = "512".parse().unwrap();
+        let plan =
+            Plan { rw: Rw::Read, read_percent: 0, split, units: 1, blocks: 8, block_size: 512, first: 0, seed: 1 };
+        // The device loop moves no data: no block holds its pattern.
+        let verifier = Verifier::new(1, None, 2, 1, 512);
+        let mut lane = Lane::new(SplitRing::take_over(&queue, 3), slots, Work::new(plan), 512, Some(verifier));
+        lane.arm(Some(5), None);
+        let clock = Clock::start();
+        while !lane.is_done() {
+            lane.pass(clock).unwrap();
+            device.pass();
+        }
+        let stats = lane.stats();
+        assert_eq!((stats.errors, stats.read.ios, stats.verified_blocks), (5, 0, 0));
+        assert!(stats.first_error.as_ref().is_some_and(|why| why.contains("block 0")), "{stats:?}");
     }
 
     #[test]

@@ -121,7 +121,10 @@ fn check(block: &[u8], lba: u64, seed: u64) -> Result<(), String> {
     let (body, crc) = block.split_at(block.len() - CRC_LEN);
     let word = |at: usize| u64::from_le_bytes(body[at..at + 8].try_into().expect("eight bytes"));
     if crc32fast::hash(body).to_le_bytes() != crc {
-        return Err(format!("block {lba}: bad checksum, it begins with {:02x?}", &block[..16]));
+        return Err(format!(
+            "block {lba} does not hold the pattern, or not all of it: it begins with {:02x?}",
+            &block[..16]
+        ));
     }
     if (word(0), word(8)) != (lba, seed) {
         return Err(format!("block {lba} of seed {seed} holds block {} of seed {}", word(0), word(8)));
@@ -142,7 +145,7 @@ mod tests {
         assert!(check(&block, 7, 2).unwrap_err().contains("of seed 1"));
         for at in [0, 200, 511] {
             block[at] ^= 1;
-            assert!(check(&block, 7, 1).unwrap_err().contains("checksum"), "{at}");
+            assert!(check(&block, 7, 1).unwrap_err().contains("not all of it"), "{at}");
             block[at] ^= 1;
         }
         assert!(check(&[0; 512], 0, 0).is_err(), "nothing is no pattern");
