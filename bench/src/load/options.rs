@@ -24,8 +24,19 @@ pub enum Rw {
     RandRead,
     /// Write anywhere.
     RandWrite,
+    /// Read and write from the beginning to the end.
+    #[value(name = "rw", alias = "readwrite")]
+    #[serde(rename = "rw")]
+    ReadWrite,
     /// Read and write anywhere.
     RandRw,
+}
+
+impl Rw {
+    /// Whether nothing is ever written.
+    pub fn only_reads(self) -> bool {
+        matches!(self, Self::Read | Self::RandRead)
+    }
 }
 
 /// The layout of a virtqueue.
@@ -62,7 +73,7 @@ pub struct LoadOptions {
     #[arg(long, value_name = "SPLIT", conflicts_with = "bs")]
     pub bssplit: Option<Split>,
 
-    /// Percentage of reads of randrw
+    /// Percentage of reads of rw and randrw
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub rwmixread: u8,
 
@@ -71,7 +82,7 @@ pub struct LoadOptions {
     pub iodepth: u16,
 
     /// How long to measure
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::some_time)]
     pub runtime: Duration,
 
     /// How long to make load before that
@@ -79,7 +90,7 @@ pub struct LoadOptions {
     pub ramp: Duration,
 
     /// Stop after so many requests, ramp included, if that is earlier
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub number_ios: Option<u64>,
 
     /// Use the first so many bytes only
@@ -94,8 +105,8 @@ pub struct LoadOptions {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
 
-    /// Requests a second, for all queues together [default: as many as possible]
-    #[arg(long, value_name = "IOPS", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Requests a second, for all queues together (fio's rate_iops, not its rate) [default: as many as possible]
+    #[arg(long, visible_alias = "rate-iops", value_name = "IOPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
 
     /// CPUs that make load, one thread each [default: the last one that we may use]
@@ -122,8 +133,8 @@ pub struct RingOptions {
     #[arg(long, value_enum, default_value = "split")]
     pub ring: RingKind,
 
-    /// Entries of each queue; fewer if the device allows fewer
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(2..=32768))]
+    /// Entries of each queue, a power of two; fewer if the device allows fewer
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = units::queue_size)]
     pub queue_size: u16,
 
     /// Put descriptors in an indirect table
@@ -143,6 +154,26 @@ impl RingOptions {
     /// Queues that carry load.
     pub fn busy(&self) -> u16 {
         self.busy_queues.unwrap_or(self.queues).min(self.queues)
+    }
+
+    /// Whether the options fit each other and those of the load.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn check(&self, load: &LoadOptions) -> Result<()> {
+        let (queues, busy) = (self.queues, self.busy());
+        ensure!(
+            self.busy_queues.is_none_or(|asked| asked == busy),
+            "there are not more busy queues than queues: {queues}"
+        );
+        let cpus = load.cpus()?;
+        if cpus.len() > usize::from(busy) {
+            eprintln!(
+                "note: CPUs {:?} make no load, for there is nothing left for them to do: --queues",
+                &cpus[busy.into()..]
+            );
+        }
+        Ok(())
     }
 }
 
@@ -186,13 +217,17 @@ impl LoadOptions {
     pub fn plan(&self, disk: Disk, queue: u16, queues: u16) -> Result<Plan> {
         let Disk { units, blocks, block_size } = disk;
         let blocks = match self.size {
-            Some(size) if size / u64::from(block_size) > blocks => bail!("the disk has only {blocks} blocks"),
+            Some(size) if size / u64::from(block_size) > blocks => {
+                bail!("the disk has only {blocks} blocks of {block_size} bytes, which is less than {size} bytes")
+            }
             Some(size) => size / u64::from(block_size),
             None => blocks,
         };
         for &(bytes, _) in &self.split().0 {
-            let fits = bytes.is_multiple_of(block_size) && u64::from(bytes / block_size) <= blocks;
-            ensure!(fits, "a request of {bytes} bytes does not fit {blocks} blocks of {block_size} bytes");
+            let is_whole = bytes.is_multiple_of(block_size);
+            ensure!(is_whole, "a request of {bytes} bytes is no number of whole blocks, which have {block_size} bytes");
+            let fits = u64::from(bytes / block_size) <= blocks;
+            ensure!(fits, "a request of {bytes} bytes is longer than {blocks} blocks of {block_size} bytes");
         }
         Ok(Plan {
             rw: self.rw,
@@ -204,5 +239,58 @@ impl LoadOptions {
             first: blocks / u64::from(queues) * u64::from(queue),
             seed: self.seed.wrapping_add(u64::from(queue) << 32),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        ring: RingOptions,
+        #[command(flatten)]
+        load: LoadOptions,
+    }
+
+    fn parse(words: &str) -> Result<Cli, String> {
+        Cli::try_parse_from(std::iter::once("load").chain(words.split_whitespace())).map_err(|error| error.to_string())
+    }
+
+    fn refused(words: &str, disk: Disk) -> String {
+        parse(words).unwrap().load.plan(disk, 0, 1).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn names_are_those_of_fio() {
+        let words = "--rw readwrite --rwmixread 70 --bssplit 4k/60:64k/40 --iodepth 8 --runtime 1m --rate-iops 100";
+        let load = parse(words).unwrap().load;
+        assert_eq!((load.rw, load.rwmixread, load.iodepth, load.rate), (Rw::ReadWrite, 70, 8, Some(100)));
+        assert_eq!((load.runtime, load.max_bytes()), (Duration::from_secs(60), 65536));
+        assert_eq!(parse("--rw rw").unwrap().load.rw, Rw::ReadWrite);
+    }
+
+    #[test]
+    fn what_can_give_no_result_is_refused() {
+        for words in
+            ["--runtime 0", "--number-ios 0", "--rate 0", "--iodepth 0", "--queues 0", "--bs 0", "--queue-size 1000"]
+        {
+            assert!(parse(words).is_err(), "{words}");
+        }
+        let Cli { ring, load } = parse("--queues 2 --busy-queues 3").unwrap();
+        assert!(ring.check(&load).is_err());
+        let Cli { ring, load } = parse("--queues 2 --busy-queues 2").unwrap();
+        ring.check(&load).unwrap();
+    }
+
+    #[test]
+    fn a_load_that_does_not_fit_its_disk_says_why() {
+        let disk = Disk { units: 1, blocks: 8, block_size: 512 };
+        assert!(refused("--bs 1000", disk).contains("no number of whole blocks"));
+        assert!(refused("--bs 8k", disk).contains("longer than 8 blocks of 512 bytes"));
+        assert!(refused("--bs 4k --size 2k", disk).contains("longer than 4 blocks"));
+        assert!(refused("--size 1m", disk).contains("less than 1048576 bytes"));
     }
 }

@@ -59,7 +59,7 @@ struct Line(AtomicU64);
 /// # Errors
 /// There is no such CPU for us, or both are the same.
 pub fn measure(first: usize, second: usize) -> Result<f64> {
-    ensure!(first != second, "CPU {first} cannot be compared with itself");
+    ensure!(first != second, "load and target would take turns on CPU {first}: give them a CPU each");
     let line = Line(AtomicU64::new(0));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

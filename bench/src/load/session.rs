@@ -3,12 +3,13 @@
 //! A [`Guest`] brings it up and asks what the disks are like; then its queues are taken over by [`Lane`]s, and the guest
 //! only keeps memory and connection, and rings the bells.
 
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use rustix::process::Pid;
 
@@ -16,13 +17,13 @@ use crate::guest::memory::{Gpa, HUGE_PAGE};
 use crate::guest::queue::Queue;
 use crate::guest::scsi::Lun;
 use crate::guest::spec::{feature, scsi};
-use crate::guest::{Guest, Options};
+use crate::guest::{Error, Guest, Options};
 
 use super::bell::{Bell, WriteCost};
 use super::crew::{self, Outcome};
 use super::disks;
 use super::lane::Lane;
-use super::options::{Disk, LoadOptions, RingKind, RingOptions, Rw};
+use super::options::{Disk, LoadOptions, RingKind, RingOptions};
 use super::ring::DriverRing;
 use super::ring_packed::PackedRing;
 use super::ring_split::SplitRing;
@@ -111,6 +112,7 @@ impl Session {
     /// # Errors
     /// The device is not there, not ready, or not what the options need.
     pub fn attach(device: &DeviceOptions, load: &LoadOptions, ring: &RingOptions) -> Result<Self> {
+        ring.check(load)?;
         let name = device.socket.display();
         let target = peer(&device.socket).with_context(|| format!("cannot connect to {name}"))?;
         let guest = connect(device, load, ring).with_context(|| format!("cannot use {name}"))?;
@@ -177,7 +179,11 @@ fn lay_out<R: DriverRing>(
 
 /// Whether the device has what the options ask for.
 fn check(guest: &Guest, ring: &RingOptions) -> Result<()> {
-    ensure!(guest.request_queues() >= ring.queues, "the device has only {} request queues", guest.request_queues());
+    ensure!(
+        guest.request_queues() >= ring.queues,
+        "the device has no more request queues than {}",
+        guest.request_queues()
+    );
     let packed = guest.features() & feature::RING_PACKED != 0;
     ensure!(packed == (ring.ring == RingKind::Packed), "the device offers no packed rings");
     ensure!(
@@ -228,9 +234,11 @@ impl<'a> Builder<'a> {
     /// They do not fit the disk.
     pub fn new(load: &'a LoadOptions, ring: &RingOptions, shape: Shape) -> Result<Self> {
         let plan = load.plan(shape.disk, 0, 1)?;
-        let only_reads = matches!(load.rw, Rw::Read | Rw::RandRead);
-        let written =
-            if load.verify && !only_reads { Some(Arc::new(Written::none(plan.units, plan.blocks)?)) } else { None };
+        let written = if load.verify && !load.rw.only_reads() {
+            Some(Arc::new(Written::none(plan.units, plan.blocks)?))
+        } else {
+            None
+        };
         Ok(Self { load, queues: ring.busy(), layout: layout(load, ring, shape), disk: shape.disk, written })
     }
 
@@ -304,7 +312,13 @@ fn connect(device: &DeviceOptions, load: &LoadOptions, ring: &RingOptions) -> Re
         ..Options::default()
     };
     let options = if ring.ring == RingKind::Packed { options.packed() } else { options };
-    Ok(Guest::attach(&device.socket, options)?)
+    Guest::attach(&device.socket, options).map_err(|error| match error {
+        // A device that has a client leaves the next one waiting.
+        Error::System { source, .. } if source.kind() == ErrorKind::WouldBlock => {
+            anyhow!("no answer within {} s: is another client using it?", PATIENCE.as_secs())
+        }
+        error => error.into(),
+    })
 }
 
 /// Who serves the socket. It is told when somebody connects, so this does and leaves at once.

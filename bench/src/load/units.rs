@@ -33,19 +33,44 @@ pub fn block_size(text: &str) -> Result<u32, String> {
     }
 }
 
-/// A duration from `10`, `10s`, `500ms`, `2m`; seconds without a unit.
+/// A duration from `10`, `10s`, `500ms`, `250us`, `2m`, `1h`, `1d`; seconds without a unit.
 ///
 /// # Errors
 /// As above.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let hint = || format!("'{text}' is not a duration: write a number with ms, s or m (10s)");
+    let hint = || format!("'{text}' is not a duration: write a number with us, ms, s, m, h or d (10s)");
     let (number, unit) = split(text);
-    let number: u32 = number.parse().map_err(|_| hint())?;
+    let number = u64::from(number.parse::<u32>().map_err(|_| hint())?);
     match unit {
-        "ms" => Ok(Duration::from_millis(number.into())),
-        "" | "s" => Ok(Duration::from_secs(number.into())),
-        "m" => Ok(Duration::from_secs(u64::from(number) * 60)),
+        "us" => Ok(Duration::from_micros(number)),
+        "ms" => Ok(Duration::from_millis(number)),
+        "" | "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number * 60)),
+        "h" => Ok(Duration::from_secs(number * 60 * 60)),
+        "d" => Ok(Duration::from_secs(number * 24 * 60 * 60)),
         _ => Err(hint()),
+    }
+}
+
+/// A [`duration`] in which something can be measured.
+///
+/// # Errors
+/// As above.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("nothing can be measured in no time".into()),
+        some => Ok(some),
+    }
+}
+
+/// Entries of a virtqueue: a power of two, as split rings must have (virtio 1.2, 2.7), with room for a chain.
+///
+/// # Errors
+/// As above.
+pub fn queue_size(text: &str) -> Result<u16, String> {
+    match text.parse::<u16>() {
+        Ok(entries @ 4..=32768) if entries.is_power_of_two() => Ok(entries),
+        _ => Err(format!("'{text}' is no size of a queue: write a power of two from 4 to 32768")),
     }
 }
 
@@ -130,7 +155,24 @@ mod tests {
         assert_eq!(duration("10"), Ok(Duration::from_secs(10)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        assert!(duration("1h").is_err());
+        assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(duration("4294967295d"), Ok(Duration::from_secs(4_294_967_295 * 86_400)));
+        for text in ["", "s", "1w", "-1s", "4294967296"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(some_time("1ms"), Ok(Duration::from_millis(1)));
+        assert!(some_time("0").is_err() && some_time("0ms").is_err());
+    }
+
+    #[test]
+    fn queues_have_powers_of_two() {
+        for (text, entries) in [("4", 4), ("256", 256), ("32768", 32768)] {
+            assert_eq!(queue_size(text), Ok(entries));
+        }
+        for text in ["0", "2", "5", "1000", "65536", "x"] {
+            assert!(queue_size(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use super::crew::{self, Outcome, Station};
 use super::lane::Clock;
-use super::options::{Disk, LoadOptions, Rw};
+use super::options::{Disk, LoadOptions};
 use super::pace::Pace;
 use super::stats::Stats;
 use super::work::{Io, Work};
@@ -103,7 +103,7 @@ impl Raw {
 
 fn open(raw: &RawOptions, load: &LoadOptions) -> std::io::Result<(File, u64)> {
     let mut options = OpenOptions::new();
-    options.read(true).write(!matches!(load.rw, Rw::Read | Rw::RandRead));
+    options.read(true).write(!load.rw.only_reads());
     if !raw.buffered {
         options.custom_flags(OFlags::DIRECT.bits() as i32);
     }

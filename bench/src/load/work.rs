@@ -106,10 +106,10 @@ impl Work {
         let write = match self.plan.rw {
             Rw::Read | Rw::RandRead => false,
             Rw::Write | Rw::RandWrite => true,
-            Rw::RandRw => self.random.below(100) >= u64::from(self.plan.read_percent),
+            Rw::ReadWrite | Rw::RandRw => self.random.below(100) >= u64::from(self.plan.read_percent),
         };
         let lba = match self.plan.rw {
-            Rw::Read | Rw::Write => self.advance(unit, blocks),
+            Rw::Read | Rw::Write | Rw::ReadWrite => self.advance(unit, blocks),
             // Aligned to the request's own size, as fio has it; so each address is as likely as any other.
             _ => self.random.below(self.plan.blocks / u64::from(blocks)) * u64::from(blocks),
         };
@@ -142,6 +142,15 @@ mod tests {
         let lbas: Vec<_> = (0..5).map(|_| work.next_io()).collect();
         let io = |lba| Io { unit: 0, write: true, lba, blocks: 2 };
         assert_eq!(lbas, [io(2), io(4), io(0), io(2), io(4)]);
+    }
+
+    #[test]
+    fn a_sequential_mixture_has_one_sequence() {
+        let mut work = work(Rw::ReadWrite, "1k", 1 << 20, 0);
+        let ios: Vec<_> = (0..1000).map(|_| work.next_io()).collect();
+        assert!(ios.iter().enumerate().all(|(at, io)| io.lba == 2 * at as u64));
+        let reads = ios.iter().filter(|io| !io.write).count();
+        assert!((230..370).contains(&reads), "{reads}");
     }
 
     #[test]
