@@ -135,7 +135,7 @@ fn main() -> ExitCode {
 
 fn run(RunArgs { device, ring, load }: &RunArgs) -> Result<()> {
     let mut session = Session::attach(device, load, ring)?;
-    let cpus = device.target_cpu.zip(load.cpus()?.first().copied());
+    let cpus = session.cpus(device, load)?;
     let (outcome, placement) = placed::run(cpus, || session.run(load))?;
     let cost = (outcome.stats.doorbells > 0).then(|| session.write_cost()).transpose()?;
     let text = [describe(load, Some(ring)), device.describe()].concat();

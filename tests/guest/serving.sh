@@ -55,7 +55,7 @@ refusal() {
 
 # load ARGUMENT...: checks the data, and ends by the number of requests, however slow the processor is.
 load() {
-    ./annulus-bench run --socket "$SERVED" --cpus 1 --verify --runtime 200s --ramp 0s "$@" >/tmp/load 2>&1 ||
+    ./annulus-bench run --socket "$SERVED" --cpus 1 --any-placement --verify --runtime 200s --ramp 0s "$@" >/tmp/load 2>&1 ||
         broken "load with $*" /tmp/load
 }
 

@@ -5,17 +5,18 @@
 
 use std::io::IsTerminal;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use indicatif::{HumanFloatCount, ProgressBar, ProgressStyle};
-use rustix::process::{Pid, getpid};
+use rustix::process::getpid;
 
 use super::cpu;
 use super::lane::{Clock, Lane};
 use super::options::LoadOptions;
+use super::peer::Peer;
 use super::ring::DriverRing;
 use super::stats::Stats;
 
@@ -85,9 +86,9 @@ impl<R: DriverRing> Station for Lane<R> {
 pub struct Outcome {
     /// All queues together.
     pub stats: Stats,
-    /// CPUs' worth of time that this process used while it was measured: 1.0 is one CPU.
+    /// CPUs' worth of time that the load used while it was measured: 1.0 is one CPU.
     pub load_cpus: f64,
-    /// The same of the target, if it is known.
+    /// The same of the target or the device loop, if it is known.
     pub target_cpus: Option<f64>,
 }
 
@@ -100,7 +101,7 @@ struct Progress(AtomicU64);
 ///
 /// # Errors
 /// A thread failed: a CPU is not there, the device lost or invented something.
-pub fn run<S: Station>(stations: &mut [S], options: &LoadOptions, target: Option<Pid>) -> Result<Outcome> {
+pub fn run<S: Station>(stations: &mut [S], options: &LoadOptions, peer: &Peer) -> Result<Outcome> {
     let cpus = options.cpus()?;
     let mut crews: Vec<(usize, Vec<&mut S>)> = cpus.iter().map(|&cpu| (cpu, Vec::new())).collect();
     for (index, station) in stations.iter_mut().enumerate() {
@@ -109,21 +110,22 @@ pub fn run<S: Station>(stations: &mut [S], options: &LoadOptions, target: Option
     crews.retain(|(_, stations)| !stations.is_empty());
     let progress: Vec<_> = crews.iter().map(|_| Progress::default()).collect();
     let barrier = Barrier::new(crews.len() + 1);
+    let is_gone = AtomicBool::new(false);
     let (load_cpus, target_cpus) = std::thread::scope(|scope| {
         let threads: Vec<_> = crews
             .into_iter()
             .zip(&progress)
             .map(|((cpu, mut stations), progress)| {
-                let barrier = &barrier;
+                let (barrier, is_gone) = (&barrier, &is_gone);
                 scope.spawn(move || {
                     let pinned = cpu::pin(cpu);
                     barrier.wait();
-                    pinned.and_then(|()| drive(&mut stations, options, progress))
+                    pinned.and_then(|()| drive(&mut stations, options, (progress, is_gone)))
                 })
             })
             .collect();
         barrier.wait();
-        let used = watch(&threads, options, &progress, target);
+        let used = watch(&threads, options, &progress, (peer, &is_gone));
         for thread in threads {
             thread.join().expect("a load thread does not panic")?;
         }
@@ -141,8 +143,12 @@ enum Phase {
     Drain { since_ns: u64 },
 }
 
-/// A thread's whole run.
-fn drive<S: Station>(stations: &mut [&mut S], options: &LoadOptions, progress: &Progress) -> Result<()> {
+/// A thread's whole run: tells of its progress, and gives up when the peer is gone.
+fn drive<S: Station>(
+    stations: &mut [&mut S],
+    options: &LoadOptions,
+    (progress, is_gone): (&Progress, &AtomicBool),
+) -> Result<()> {
     let clock = Clock::start();
     let ramp_end = options.ramp.as_nanos() as u64;
     let end = ramp_end + options.runtime.as_nanos() as u64;
@@ -165,6 +171,7 @@ fn drive<S: Station>(stations: &mut [&mut S], options: &LoadOptions, progress: &
             }
             None => {
                 idle_looks = 0;
+                ensure!(!is_gone.load(Ordering::Relaxed), "the target has ended");
                 check_stall(stations, clock.now_ns(), worked_at)?;
                 clock.now_ns()
             }
@@ -205,7 +212,7 @@ fn watch<T>(
     threads: &[ScopedJoinHandle<'_, T>],
     options: &LoadOptions,
     progress: &[Progress],
-    target: Option<Pid>,
+    (peer, is_gone): (&Peer, &AtomicBool),
 ) -> (f64, Option<f64>) {
     let bar = bar(options);
     let start = Instant::now();
@@ -217,12 +224,15 @@ fn watch<T>(
         let elapsed = start.elapsed();
         let next = if begun.is_none() { options.ramp } else { end };
         std::thread::sleep(next.saturating_sub(elapsed).clamp(Duration::from_millis(1), TICK));
+        if peer.has_ended() {
+            is_gone.store(true, Ordering::Relaxed);
+        }
         let now = Instant::now();
         if begun.is_none() && now - start >= options.ramp {
-            begun = Some(Usage::now(target));
+            begun = Some(Usage::now(peer));
         }
         if ended.is_none() && now - start >= end {
-            ended = Some(Usage::now(target));
+            ended = Some(Usage::now(peer));
         }
         if let Some(bar) = &bar {
             let done: u64 = progress.iter().map(|line| line.0.load(Ordering::Relaxed)).sum();
@@ -235,7 +245,7 @@ fn watch<T>(
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    begun.zip(ended.or_else(|| Some(Usage::now(target)))).map_or((0.0, None), |(begun, ended)| ended.since(begun))
+    begun.zip(ended.or_else(|| Some(Usage::now(peer)))).map_or((0.0, None), |(begun, ended)| ended.since(begun))
 }
 
 fn bar(options: &LoadOptions) -> Option<ProgressBar> {
@@ -250,18 +260,21 @@ fn bar(options: &LoadOptions) -> Option<ProgressBar> {
 struct Usage {
     at: Instant,
     own: Option<Duration>,
-    target: Option<Duration>,
+    peer: Option<Duration>,
 }
 
 impl Usage {
-    fn now(target: Option<Pid>) -> Self {
-        Self { at: Instant::now(), own: cpu::time_of(getpid()), target: target.and_then(cpu::time_of) }
+    fn now(peer: &Peer) -> Self {
+        let (all, others) = (cpu::time_of(getpid()), peer.time());
+        // The device loop is a thread of this process.
+        let own = if peer.is_within() { all.zip(others).map(|(all, device)| all.saturating_sub(device)) } else { all };
+        Self { at: Instant::now(), own, peer: others }
     }
 
     fn since(&self, begun: Self) -> (f64, Option<f64>) {
         let wall = (self.at - begun.at).as_secs_f64().max(1e-9);
         let share =
             |now: Option<Duration>, then: Option<Duration>| Some((now?.saturating_sub(then?)).as_secs_f64() / wall);
-        (share(self.own, begun.own).unwrap_or_default(), share(self.target, begun.target))
+        (share(self.own, begun.own).unwrap_or_default(), share(self.peer, begun.peer))
     }
 }

@@ -19,6 +19,7 @@ use super::device_packed::PackedDevice;
 use super::device_split::SplitDevice;
 use super::lane::Lane;
 use super::options::{Disk, LoadOptions, RingKind, RingOptions};
+use super::peer::Peer;
 use super::ring::DriverRing;
 use super::ring_packed::PackedRing;
 use super::ring_split::SplitRing;
@@ -145,9 +146,16 @@ fn run<R: DriverRing, D: Device>(
 ) -> Result<Outcome> {
     session::arm(lanes, load);
     let stop = AtomicBool::new(false);
+    let stop = &stop;
     std::thread::scope(|scope| {
-        let device = scope.spawn(|| serve(devices, device_cpu, &stop));
-        let outcome = crew::run(lanes, load, None);
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let device = scope.spawn(move || {
+            // Whoever asked is gone only if it has panicked.
+            let _ = tell.send(rustix::thread::gettid());
+            serve(devices, device_cpu, stop)
+        });
+        let peer = told.recv().map_or(Peer::Unknown, Peer::Thread);
+        let outcome = crew::run(lanes, load, &peer);
         stop.store(true, Ordering::Relaxed);
         device.join().expect("the device thread does not panic")?;
         outcome

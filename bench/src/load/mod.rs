@@ -15,6 +15,7 @@ pub mod lane;
 pub mod limit;
 pub mod options;
 pub mod pace;
+pub mod peer;
 pub mod pingpong;
 pub mod placed;
 pub mod report;

@@ -86,7 +86,7 @@ pub struct Report {
     pub register_write: Option<WriteCost>,
     /// CPUs that the load used (1.0: one of them all the time).
     pub load_cpus: f64,
-    /// CPUs that the target used, if it is known.
+    /// CPUs that the target or the device loop used, if it is known.
     pub target_cpus: Option<f64>,
     /// How far apart the CPUs of load and target were, if both are known.
     pub placement: Option<Where>,

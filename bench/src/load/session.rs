@@ -24,6 +24,7 @@ use super::crew::{self, Outcome};
 use super::disks;
 use super::lane::Lane;
 use super::options::{Disk, LoadOptions, RingKind, RingOptions};
+use super::peer::Peer;
 use super::ring::DriverRing;
 use super::ring_packed::PackedRing;
 use super::ring_split::SplitRing;
@@ -70,9 +71,13 @@ pub struct DeviceOptions {
     #[arg(long)]
     pub polling: bool,
 
-    /// CPU that the target polls on, to tell how far it is from ours
+    /// CPU that the target polls on, to tell how far it is from ours [default: that of its reactor, if it can be seen]
     #[arg(long, value_name = "CPU")]
     pub target_cpu: Option<usize>,
+
+    /// Do not look how far apart the CPUs are, nor repeat a run during which that changed
+    #[arg(long, conflicts_with = "target_cpu")]
+    pub any_placement: bool,
 }
 
 impl DeviceOptions {
@@ -97,7 +102,7 @@ impl DeviceOptions {
 pub struct Session {
     guest: Arc<Mutex<Guest>>,
     lanes: Lanes,
-    target: Option<Pid>,
+    target: Peer,
 }
 
 #[derive(Debug)]
@@ -121,7 +126,25 @@ impl Session {
             RingKind::Split => lay_out(&guest, device, load, ring).map(Lanes::Split),
             RingKind::Packed => lay_out(&guest, device, load, ring).map(Lanes::Packed),
         };
+        let target = Peer::process(target);
         Ok(Self { guest, lanes: lanes.with_context(|| format!("cannot use {name}"))?, target })
+    }
+
+    /// The CPUs whose distance its figures depend on: that of the target, as the user says or as it looks from here, and the
+    /// first of ours. `None` if nobody can tell, or wants to.
+    ///
+    /// # Errors
+    /// The kernel does not say which CPUs there are.
+    pub fn cpus(&self, device: &DeviceOptions, load: &LoadOptions) -> Result<Option<(usize, usize)>> {
+        if device.any_placement {
+            return Ok(None);
+        }
+        let ours = load.cpus()?;
+        let theirs = device.target_cpu.or_else(|| match &self.target {
+            Peer::Process(pid, _) => super::cpu::polled_by(*pid, &ours),
+            _ => None,
+        });
+        Ok(theirs.zip(ours.first().copied()))
     }
 
     /// One run. Can be repeated.
@@ -130,8 +153,8 @@ impl Session {
     /// The device lost or invented something.
     pub fn run(&mut self, load: &LoadOptions) -> Result<Outcome> {
         match &mut self.lanes {
-            Lanes::Split(lanes) => run(lanes, load, self.target),
-            Lanes::Packed(lanes) => run(lanes, load, self.target),
+            Lanes::Split(lanes) => run(lanes, load, &self.target),
+            Lanes::Packed(lanes) => run(lanes, load, &self.target),
         }
     }
 
@@ -144,7 +167,7 @@ impl Session {
     }
 }
 
-fn run<R: DriverRing>(lanes: &mut [Lane<R>], load: &LoadOptions, target: Option<Pid>) -> Result<Outcome> {
+fn run<R: DriverRing>(lanes: &mut [Lane<R>], load: &LoadOptions, target: &Peer) -> Result<Outcome> {
     arm(lanes, load);
     crew::run(lanes, load, target)
 }

@@ -25,6 +25,7 @@ use super::crew::{self, Outcome, Station};
 use super::lane::Clock;
 use super::options::{Disk, LoadOptions};
 use super::pace::Pace;
+use super::peer::Peer;
 use super::stats::Stats;
 use super::work::{Io, Work};
 
@@ -97,7 +98,7 @@ impl Raw {
             ring.pace = load.rate.map(|rate| Pace::new(rate as f64 / count as f64));
             (ring.completed, ring.recording, ring.stats) = (0, true, Stats::default());
         }
-        crew::run(&mut self.rings, load, None)
+        crew::run(&mut self.rings, load, &Peer::Unknown)
     }
 }
 
