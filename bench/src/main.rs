@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use annulus_bench::load::asked;
 use annulus_bench::load::bell;
 use annulus_bench::load::limit::{Limit, LimitOptions};
 use annulus_bench::load::options::{LoadOptions, RingOptions};
 use annulus_bench::load::placed;
-use annulus_bench::load::report::{Report, describe};
+use annulus_bench::load::report::{Report, describe, say};
 use annulus_bench::load::session::{DeviceOptions, Session};
 use annulus_bench::load::uring::{Raw, RawOptions};
 use annulus_bench::suite;
@@ -139,17 +140,18 @@ fn run(RunArgs { device, ring, load }: &RunArgs) -> Result<()> {
     let (outcome, placement) = placed::run(cpus, || session.run(load))?;
     let cost = (outcome.stats.doorbells > 0).then(|| session.write_cost()).transpose()?;
     let text = [describe(load, Some(ring)), device.describe()].concat();
-    Report::new("run", text, &outcome, placement).with_register_write(cost).print(load.json)
+    let asked = asked::options(load, Some(ring), device);
+    let report = Report::new("run", text, &outcome, placement).with_options(asked);
+    report.with_register_write(cost).print(load.json)
 }
 
 fn doorbell(DoorbellArgs { socket, json }: &DoorbellArgs) -> Result<()> {
     let cost = bell::WriteCost::of_socket(socket)?;
-    if *json {
-        println!("{}", serde_json::to_string_pretty(&cost)?);
+    Ok(say(&if *json {
+        serde_json::to_string_pretty(&cost)? + "\n"
     } else {
-        println!("a register write over the socket, in us: {cost}");
-    }
-    Ok(())
+        format!("a register write over the socket, in us: {cost}\n")
+    })?)
 }
 
 fn limit(LimitArgs { limit, ring, load }: &LimitArgs) -> Result<()> {
@@ -157,11 +159,13 @@ fn limit(LimitArgs { limit, ring, load }: &LimitArgs) -> Result<()> {
     let mut queues = Limit::new(load, ring)?;
     let cpus = Some(device_cpu).zip(load.cpus()?.first().copied());
     let (outcome, placement) = placed::run(cpus, || queues.run(load, device_cpu))?;
-    Report::new("limit", describe(load, Some(ring)), &outcome, placement).print(load.json)
+    let asked = asked::options(load, Some(ring), &LimitOptions { device_cpu: Some(device_cpu) });
+    Report::new("limit", describe(load, Some(ring)), &outcome, placement).with_options(asked).print(load.json)
 }
 
 fn raw(RawArgs { raw, load }: &RawArgs) -> Result<()> {
     let outcome = Raw::open(raw, load)?.run(load)?;
     let buffers = if raw.fixed { "registered" } else { "plain" };
-    Report::new("raw", format!("{}, {buffers} buffers", describe(load, None)), &outcome, None).print(load.json)
+    let text = format!("{}, {buffers} buffers", describe(load, None));
+    Report::new("raw", text, &outcome, None).with_options(asked::options(load, None, raw)).print(load.json)
 }

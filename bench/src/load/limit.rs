@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde::Serialize;
 
 use crate::guest::memory::{GuestMemory, Region, Window};
 use crate::guest::queue::Queue;
@@ -32,7 +33,7 @@ const DISK: Disk = Disk { units: 1, blocks: 1 << 31, block_size: 512 };
 pub(super) const BATCH: u16 = 16;
 
 /// Where the device loop runs.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub struct LimitOptions {
     /// CPU of the device loop [default: the first one that we may use]
     #[arg(long, value_name = "CPU")]

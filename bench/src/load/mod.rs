@@ -5,6 +5,7 @@
 //! loop in this process that does the least that the protocol allows ([`limit`]); [`uring`] puts the same work on
 //! io_uring without any device at all.
 
+pub mod asked;
 pub mod bell;
 pub mod cpu;
 pub mod crew;

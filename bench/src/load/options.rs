@@ -119,7 +119,7 @@ pub struct LoadOptions {
 }
 
 /// Options of the ring between driver and device.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub struct RingOptions {
     /// Request queues; they are dealt to the CPUs in turn
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -1,9 +1,11 @@
 //! What a run has shown, for people and for programs.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use clap::ValueEnum;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::bell::WriteCost;
 use super::crew::Outcome;
@@ -66,6 +68,8 @@ pub struct Report {
     pub kind: &'static str,
     /// The load in words.
     pub load: String,
+    /// The same for programs, see [`asked::options`](super::asked::options). Null if nobody is to read it.
+    pub options: Value,
     /// Seconds measured.
     pub seconds: f64,
     /// Reads, if there were any.
@@ -103,6 +107,7 @@ impl Report {
         Self {
             kind,
             load,
+            options: Value::Null,
             seconds: stats.measured_ns as f64 / 1e9,
             read: some(&stats.read),
             write: some(&stats.write),
@@ -118,6 +123,11 @@ impl Report {
         }
     }
 
+    /// With the options that it was asked for with.
+    pub fn with_options(self, options: Value) -> Self {
+        Self { options, ..self }
+    }
+
     /// With what a register write takes.
     pub fn with_register_write(self, cost: Option<WriteCost>) -> Self {
         Self { register_write: cost, ..self }
@@ -128,15 +138,23 @@ impl Report {
     /// # Errors
     /// There were errors, so that the figures are not to be trusted.
     pub fn print(&self, json: bool) -> anyhow::Result<()> {
-        if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
-        } else {
-            print!("{self}");
-        }
+        say(&if json { serde_json::to_string_pretty(self)? + "\n" } else { self.to_string() })?;
         match &self.first_error {
             Some(first) => anyhow::bail!("{} requests failed, the first: {first}", self.errors),
             None => Ok(()),
         }
+    }
+}
+
+/// Prints a result. Whoever has read enough of it may go.
+///
+/// # Errors
+/// It cannot be written.
+pub fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

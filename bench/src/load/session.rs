@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use rustix::process::Pid;
+use serde::Serialize;
 
 use crate::guest::memory::{Gpa, HUGE_PAGE};
 use crate::guest::queue::Queue;
@@ -19,6 +20,7 @@ use crate::guest::scsi::Lun;
 use crate::guest::spec::{feature, scsi};
 use crate::guest::{Error, Guest, Options};
 
+use super::asked;
 use super::bell::{Bell, WriteCost};
 use super::crew::{self, Outcome};
 use super::disks;
@@ -44,10 +46,11 @@ const MEMORY_MAX: usize = 64 << 30;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which device to drive, and how.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub struct DeviceOptions {
     /// The device's socket
     #[arg(short, long, value_name = "PATH")]
+    #[serde(serialize_with = "asked::path")]
     pub socket: PathBuf,
 
     /// SCSI target
@@ -335,17 +338,34 @@ fn connect(device: &DeviceOptions, load: &LoadOptions, ring: &RingOptions) -> Re
         ..Options::default()
     };
     let options = if ring.ring == RingKind::Packed { options.packed() } else { options };
-    Guest::attach(&device.socket, options).map_err(|error| match error {
+    Guest::attach(&device.socket, options).map_err(explain)
+}
+
+/// What is not said by the error itself.
+fn explain(error: Error) -> anyhow::Error {
+    match error {
         // A device that has a client leaves the next one waiting.
         Error::System { source, .. } if source.kind() == ErrorKind::WouldBlock => {
             anyhow!("no answer within {} s: is another client using it?", PATIENCE.as_secs())
         }
         error => error.into(),
-    })
+    }
 }
 
 /// Who serves the socket. It is told when somebody connects, so this does and leaves at once.
 fn peer(socket: &Path) -> std::io::Result<Option<Pid>> {
     let stream = UnixStream::connect(socket)?;
     Ok(rustix::net::sockopt::socket_peercred(&stream).ok().map(|credentials| credentials.pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_gets_no_answer_is_told_what_that_may_mean() {
+        let system = |kind: ErrorKind| Error::System { what: "talk to the device", source: kind.into() };
+        assert!(explain(system(ErrorKind::WouldBlock)).to_string().contains("another client"));
+        assert!(explain(system(ErrorKind::ConnectionReset)).to_string().starts_with("talk to the device: "));
+    }
 }

@@ -20,7 +20,9 @@ use io_uring::{IoUring, opcode, squeue, types};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
+use serde::Serialize;
 
+use super::asked;
 use super::crew::{self, Outcome, Station};
 use super::lane::Clock;
 use super::options::{Disk, LoadOptions};
@@ -36,10 +38,11 @@ const PAGE: usize = 4096;
 const FILE: types::Fixed = types::Fixed(0);
 
 /// What to put load on.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Args, Serialize)]
 pub struct RawOptions {
     /// The file or block device; writes change it
     #[arg(short, long, value_name = "PATH")]
+    #[serde(serialize_with = "asked::path")]
     pub file: PathBuf,
 
     /// Use registered buffers
