@@ -134,21 +134,25 @@ impl Slots {
         assert!(scsi::REQUEST_HEADER_LEN + layout.cdb_size <= RESPONSE_AT && layout.cdb_size >= 16);
         let (depth, regions) = (usize::from(layout.depth), memory.regions().count());
         let offset = usize::from(layout.align_offset);
-        // Regions begin at huge pages. The requests would all be at one place of their pages, and so in one set of the caches,
-        // which they are not where memory is in one region.
-        for region in 1..regions {
-            memory.allocate_in(region, region * layout.meta_len() % PAGE, LINE)?;
-        }
-        let meta = (0..depth)
-            .map(|slot| memory.allocate_in(slot % regions, layout.meta_len(), LINE))
-            .collect::<Result<Vec<_>>>()?;
+        // What a region has of them lies side by side. In whatever gaps there are between rings, which are all alike, they would
+        // be at one place of their pages, and so in one set of the caches.
+        let piles = (0..regions.min(depth)).map(|region| {
+            // Regions begin at huge pages: the same holds for them.
+            if region > 0 {
+                memory.allocate_in(region, region * layout.meta_len() % PAGE, LINE)?;
+            }
+            memory.allocate_in(region, (depth - region).div_ceil(regions) * layout.meta_len(), LINE)
+        });
+        let piles = piles.collect::<Result<Vec<_>>>()?;
+        let meta =
+            (0..depth).map(|slot| piles[slot % regions].part(slot / regions * layout.meta_len(), layout.meta_len()));
         let place = |(slot, meta): (usize, Window)| {
             // A request's header and its data have nothing to do with each other.
             let data = memory.allocate_in((slot + 1) % regions, offset + layout.data_len(), PAGE)?;
             let data = data.part(offset, layout.data_len());
             Ok(Place { meta_gpa: meta.gpa().0, meta, data_gpa: data.gpa().0, data })
         };
-        let places = meta.into_iter().enumerate().map(place).collect::<Result<_>>()?;
+        let places = meta.enumerate().map(place).collect::<Result<_>>()?;
         let piece = layout.piece();
         let first_piece = layout.data_len() as u32 - piece;
         Ok(Self { layout, places, luns, piece, first_piece, poison })
