@@ -45,6 +45,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "src/dma",
     "src/target/long/space.rs",
     "src/target/at_once.rs",
+    "src/target/lookout.rs",
     "src/target/slots.rs",
     "src/virtio/ring",
     "tests/allocations.rs",

@@ -1,12 +1,16 @@
 //! Which queues of a reactor a pass looks at. Most have nothing most of the time, and to find that out of each of them in each
 //! pass is what those that have something would pay for.
 //!
-//! Owns two bits for each queue: *lively* is one of which anything was finished lately. A pass looks at those, and at every
-//! so many of the others in turn. To look at one costs a few dozen nanoseconds: behind a pass that took less than a microsecond
-//! it is one in [`TURNS`], behind one that took ten or more it is all of them, so that a queue which wakes up waits for some
-//! microseconds or for one pass. Behind a pass that found nothing to do nobody waits for what looks cost. Nothing is put
-//! off that does not come from a driver: what is not calm is lively, and a message or the end of a sleep makes all of them so.
-//! [`Core`](super::core::Core) alone asks it.
+//! Owns a [`Glance`] at each queue that is calm, that is, waits for its driver alone: a look at it takes one line of the driver's
+//! and a quarter of one of ours, and none of the queue. And it owns two bits for each: *lively* is one of which anything was
+//! finished lately. A pass looks at those, and at every so many of the others in turn. To look at one costs a few nanoseconds:
+//! behind a pass that took less than a microsecond it is one in [`TURNS`], behind one that took ten or more it is all of them,
+//! so that a queue which wakes up waits for some microseconds or for one pass. Behind a pass that found nothing to do nobody
+//! waits for what looks cost. Nothing is put off that does not come from a driver: what is not calm is lively, and a message or
+//! the end of a sleep makes all of them so. [`Core`](super::core::Core) alone asks it.
+#![allow(unsafe_code)]
+
+use crate::virtio::ring::Glance;
 
 /// Passes in which each queue is looked at at least once, where there are many and passes are short.
 pub(super) const TURNS: u32 = 16;
@@ -35,6 +39,8 @@ struct Word {
 #[derive(Debug, Default)]
 pub(crate) struct Lookout {
     words: Vec<Word>,
+    /// Of the calm queues.
+    glances: Vec<Option<Glance>>,
     pass: u32,
     /// Those whose turn it is, in each word.
     turn: u64,
@@ -42,8 +48,11 @@ pub(crate) struct Lookout {
 }
 
 impl Lookout {
-    /// There are the queues 0 to `count`, and any may have something.
+    /// There are the queues 0 to `count`, and any may have something. To be called before anything but its own pass does
+    /// something to a queue: what was known of them is forgotten.
     pub(crate) fn rouse(&mut self, count: usize) {
+        self.glances.clear();
+        self.glances.resize(count, None);
         self.words.resize(count.div_ceil(WORD), Word::default());
         for (place, word) in self.words.iter_mut().enumerate() {
             let here = (count - place * WORD).min(WORD) as u32;
@@ -92,9 +101,18 @@ impl Lookout {
         Due { bits: present & self.turn & !(lively | before), first: word * WORD }
     }
 
-    /// Something of this queue was finished in this pass.
+    /// Whether there is something for this queue to do, as far as one can see.
+    #[inline(always)]
+    pub(crate) fn sees_something(&self, place: usize) -> bool {
+        // SAFETY: it is of the end of the queue's last pass. What unbinds rings since then comes by message, which makes us
+        // forget it first.
+        self.glances[place].is_none_or(|glance| unsafe { glance.has_new() })
+    }
+
+    /// Something of this queue was finished in this pass; if it is calm, this is how to see when it has something.
     #[inline]
-    pub(crate) fn note(&mut self, place: usize) {
+    pub(crate) fn note(&mut self, place: usize, glance: Option<Glance>) {
+        self.glances[place] = glance;
         if let Some(word) = self.words.get_mut(place / WORD) {
             word.lively |= 1 << (place % WORD);
         }
@@ -192,12 +210,22 @@ mod tests {
     #[test]
     fn what_was_busy_is_looked_at_for_a_while() {
         let mut lookout = calm(130);
-        lookout.note(77);
+        lookout.note(77, None);
         for _ in 0..LIVELY_PASSES {
             assert!(pass(&mut lookout).contains(&77));
         }
         let left = (0..2 * LIVELY_PASSES).filter(|_| pass(&mut lookout).contains(&77)).count() as u32;
         assert!(left < LIVELY_PASSES + LIVELY_PASSES / TURNS, "and then no more often than others: {left}");
+    }
+
+    #[test]
+    fn a_calm_queue_is_told_by_its_glance_until_a_message_comes() {
+        let mut lookout = calm(3);
+        assert!((0..3).all(|place| lookout.sees_something(place)), "nobody said that they are calm");
+        lookout.note(1, Some(Glance::NEVER));
+        assert_eq!([0, 1, 2].map(|place| lookout.sees_something(place)), [true, false, true]);
+        lookout.rouse(3);
+        assert!(lookout.sees_something(1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use bdev::IoError;
 use reactor::Pass;
 
 use crate::dma::MemMap;
-use crate::virtio::ring::{Ring, RingError};
+use crate::virtio::ring::{Glance, Ring, RingError};
 
 use super::adapter::Adapter;
 use super::control_queue::ControlQueue;
@@ -31,6 +31,17 @@ pub(crate) enum Worker {
     Event(Box<EventQueue>),
 }
 
+/// What a queue is like at the end of a pass.
+#[derive(Debug)]
+pub(crate) enum Finished {
+    /// There is nothing to do but to wait for its driver, until somebody tells it something.
+    Calm(Glance),
+    /// The next pass is to look at it.
+    Restless,
+    /// It is to be dropped.
+    Ended,
+}
+
 /// What every queue is made of.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -44,9 +55,6 @@ pub(crate) struct Queue {
     pub(crate) memory: Arc<MemMap>,
     pub(crate) remote: Remote,
     state: State,
-    /// At the end of its last pass there was nothing to do but to wait for the driver. Whoever tells the queue something
-    /// clears it.
-    is_calm: bool,
     /// It is among those whose pass has to be finished.
     pub(crate) is_touched: bool,
 }
@@ -67,7 +75,7 @@ impl Queue {
     /// A queue that takes work as soon as a reactor has it.
     pub(crate) fn new(life: Life, number: u16, adapter: Arc<Adapter>, ring: Ring, memory: Arc<MemMap>) -> Self {
         let (luns, remote, state) = (adapter.luns(), Remote::default(), State::Running);
-        Self { life, number, adapter, luns, ring, memory, remote, state, is_calm: false, is_touched: false }
+        Self { life, number, adapter, luns, ring, memory, remote, state, is_touched: false }
     }
 
     pub(crate) fn name(&self) -> QueueName {
@@ -128,7 +136,6 @@ impl Queue {
 
     /// Nothing is in flight: if that was waited for, the memory may change now.
     fn come_to_rest(&mut self) {
-        debug_assert!(!self.is_calm);
         if !matches!(self.state, State::Draining(_)) {
             return;
         }
@@ -177,23 +184,11 @@ impl Worker {
         self.queue_mut().ring.start();
     }
 
-    /// Whether a pass over it would find nothing. Costs next to nothing, for most queues have nothing most of the time.
-    #[inline]
-    pub(crate) fn has_nothing(&self) -> bool {
-        match self {
-            Self::Request(worker) => worker.queue.is_calm && !worker.queue.ring.has_new(),
-            Self::Control(worker) => worker.queue.is_calm && !worker.queue.ring.has_new(),
-            // Buffers that the driver has given wait until there is something to tell, and that comes by message.
-            Self::Event(worker) => worker.queue.is_calm,
-        }
-    }
-
     /// Something other than its driver is about to tell it something.
     pub(crate) fn disturb(&mut self) {
         if let Self::Request(worker) = self {
             worker.known.forget();
         }
-        self.queue_mut().is_calm = false;
     }
 
     /// One bounded round of work; how much was done.
@@ -215,24 +210,28 @@ impl Worker {
         worker.complete(name.slot, result, cx);
     }
 
-    /// Ends a pass: what was finished becomes visible. False if the worker is to be dropped.
+    /// Ends a pass: what was finished becomes visible.
     #[inline]
-    pub(crate) fn finish_pass(&mut self) -> bool {
+    pub(crate) fn finish_pass(&mut self) -> Finished {
         let waits = match self {
             Self::Request(_) => true,
             Self::Control(worker) => worker.waits_for_driver(),
             Self::Event(worker) => !worker.wants_buffers(),
         };
+        // Buffers for events that the driver has given wait until there is something to tell, and that comes by message.
+        let waits_for_driver = !matches!(self, Self::Event(_));
         let queue = self.queue_mut();
         queue.is_touched = false;
         queue.publish();
-        queue.is_calm = waits && matches!(queue.state, State::Running) && queue.remote.is_quiet();
-        queue.is_calm || self.try_to_rest()
+        if waits && matches!(queue.state, State::Running) && queue.remote.is_quiet() {
+            return Finished::Calm(if waits_for_driver { queue.ring.glance() } else { Glance::NEVER });
+        }
+        self.try_to_rest()
     }
 
-    /// Lets a queue that is to rest, or to end, do so if it can by now. False if it has ended.
+    /// Lets a queue that is to rest, or to end, do so if it can by now.
     #[cold]
-    fn try_to_rest(&mut self) -> bool {
+    fn try_to_rest(&mut self) -> Finished {
         let idle = match self {
             Self::Request(worker) => worker.is_idle(),
             Self::Control(worker) => worker.is_idle(),
@@ -242,7 +241,7 @@ impl Worker {
         if idle {
             queue.come_to_rest();
         }
-        !(idle && queue.is_retiring())
+        if idle && queue.is_retiring() { Finished::Ended } else { Finished::Restless }
     }
 
     pub(crate) fn quiesce(&mut self, pass: Pass) {

@@ -1,7 +1,7 @@
 //! What a pass does with the queues of a core.
 
 use super::super::tag::WorkerIndex;
-use super::super::worker::Worker;
+use super::super::worker::{Finished, Worker};
 use super::{Core, touch};
 
 impl Core {
@@ -36,14 +36,14 @@ impl Core {
         // take it while the driver's line is on its way; of the others it expects nothing.
         for word in 0..self.lookout.words() {
             for place in self.lookout.lively(word) {
-                if self.has_something(place) {
+                if self.lookout.sees_something(place) {
                     work += self.poll_worker(place);
                 }
             }
         }
         for word in 0..self.lookout.words() {
             for place in self.lookout.due(word) {
-                if self.has_something(place) {
+                if self.lookout.sees_something(place) {
                     work += self.wake_worker(place);
                 }
             }
@@ -52,13 +52,8 @@ impl Core {
     }
 
     #[inline(always)]
-    fn has_something(&self, place: usize) -> bool {
-        self.workers[place].as_ref().is_some_and(|worker| !worker.has_nothing())
-    }
-
-    #[inline(always)]
     fn poll_worker(&mut self, place: usize) -> usize {
-        let worker = self.workers[place].as_mut().expect("it has something");
+        let Some(worker) = self.workers[place].as_mut() else { return 0 };
         let work = worker.poll(&mut self.cx);
         touch(&mut self.touched, WorkerIndex(place as u16), worker);
         work
@@ -73,13 +68,19 @@ impl Core {
     #[inline]
     pub(super) fn finish_pass(&mut self) -> usize {
         let mut ended = 0;
-        while let Some(WorkerIndex(place)) = self.touched.pop() {
-            self.lookout.note(place.into());
-            let place = &mut self.workers[usize::from(place)];
-            if place.as_mut().is_some_and(|worker| !worker.finish_pass()) {
-                *place = None;
-                ended += 1;
-            }
+        while let Some(WorkerIndex(index)) = self.touched.pop() {
+            let place = &mut self.workers[usize::from(index)];
+            let Some(worker) = place else { continue };
+            let glance = match worker.finish_pass() {
+                Finished::Calm(glance) => Some(glance),
+                Finished::Restless => None,
+                Finished::Ended => {
+                    *place = None;
+                    ended += 1;
+                    None
+                }
+            };
+            self.lookout.note(index.into(), glance);
         }
         ended
     }

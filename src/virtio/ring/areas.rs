@@ -74,6 +74,13 @@ impl Areas {
         u16::from_le(self.avail_u16(2).load(Ordering::Acquire))
     }
 
+    /// Where that is.
+    #[inline]
+    pub fn avail_index_at(&self) -> NonNull<u16> {
+        // SAFETY: inside the area.
+        unsafe { self.avail.add(2).cast() }
+    }
+
     /// The head that the driver put at `position`.
     #[inline]
     pub fn avail_head(&self, position: u16) -> u16 {

@@ -13,6 +13,7 @@ mod areas;
 pub mod chain;
 mod descriptor;
 mod error;
+mod glance;
 mod packed;
 mod packed_areas;
 mod packed_usual;
@@ -42,6 +43,7 @@ pub mod testing;
 
 pub use chain::{Chain, MAX_SEGMENTS, RemoteRange};
 pub use error::{Area, ChainFault, RingError};
+pub use glance::Glance;
 pub use packed::PackedRing;
 pub use split::SplitRing;
 pub use usual::{USUAL_SEGMENTS, UsualChain};
@@ -197,6 +199,17 @@ impl Ring {
             Self::Split(ring) => ring.has_new(),
             Self::Packed(ring) => ring.has_new(),
         }
+    }
+
+    /// What [`Ring::has_new`] says, for whoever has no more than this at hand. It is right until a chain is taken or the ring
+    /// is unbound.
+    #[inline]
+    pub fn glance(&self) -> Glance {
+        let glance = match self {
+            Self::Split(ring) => ring.glance(),
+            Self::Packed(ring) => ring.glance(),
+        };
+        glance.unwrap_or(Glance::NEVER)
     }
 
     /// Looks whether chains wait, with one read: a bound on how many, 0 if there are none. A packed ring does not tell how

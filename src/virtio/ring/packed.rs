@@ -8,6 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::chain::Memory;
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
+use super::glance::Glance;
 use super::packed_areas::{Event, PackedAreas, Position, Used};
 use super::packed_usual::Taking;
 use super::table::{Stop, Tables};
@@ -108,6 +109,12 @@ impl PackedRing {
     pub fn has_new(&self) -> bool {
         let first = |areas: &PackedAreas| areas.descriptor(self.next_avail.index()).flags;
         self.areas.as_ref().is_some_and(|areas| self.next_avail.is_available(first(areas)))
+    }
+
+    /// See [`Ring::glance`](super::Ring::glance).
+    #[inline]
+    pub fn glance(&self) -> Option<Glance> {
+        self.areas.as_ref().map(|areas| areas.glance(self.next_avail))
     }
 
     /// See [`Ring::available`](super::Ring::available).

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::areas::place;
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_WRITE, DESC_SIZE, Descriptor};
+use super::glance::Glance;
 use super::{Area, RingError, RingLayout};
 use crate::dma::{Access, MemMap};
 
@@ -31,6 +32,8 @@ const EVENT_FLAGS: u16 = 3;
 /// The wrap counter in an event offset.
 const EVENT_WRAP: u16 = 1 << 15;
 
+/// Bytes of a descriptor before its flags.
+const FLAGS_AT: usize = 14;
 /// Both marks of a descriptor.
 const MARKS: u16 = DESC_F_AVAIL | DESC_F_USED;
 
@@ -187,6 +190,14 @@ impl PackedAreas {
     #[inline]
     pub fn size(&self) -> u16 {
         self.size
+    }
+
+    /// What tells whether the descriptor there is available.
+    #[inline]
+    pub fn glance(&self, at: Position) -> Glance {
+        // SAFETY: every position is one of the `size` descriptors that were resolved; their flags come last.
+        let flags = unsafe { self.desc.add(usize::from(at.index) * DESC_SIZE as usize + FLAGS_AT).cast() };
+        Glance::until(flags, MARKS, at.available)
     }
 
     /// Descriptor `index`. Acquire: if it is available, it and all that the driver wrote before are seen as written.

@@ -5,6 +5,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::areas::Areas;
 use super::chain::Memory;
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor, RawDescriptor};
+use super::glance::Glance;
 use super::table::{Stop, Tables};
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, UsualChain, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
@@ -98,6 +99,12 @@ impl SplitRing {
     #[inline]
     pub fn has_new(&self) -> bool {
         self.areas.as_ref().is_some_and(|areas| areas.avail_index() != self.next_avail)
+    }
+
+    /// See [`Ring::glance`](super::Ring::glance).
+    #[inline]
+    pub fn glance(&self) -> Option<Glance> {
+        self.areas.as_ref().map(|areas| Glance::until_not(areas.avail_index_at(), self.next_avail))
     }
 
     /// See [`Ring::available`](super::Ring::available).

@@ -1,0 +1,108 @@
+//! A look at a ring that mostly has nothing, from outside of it.
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+
+/// Where a driver would write to make something available, and how that is told from what stands there now. Whoever serves
+/// many queues keeps these side by side: to look into each ring would take several cache lines of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Glance {
+    at: NonNull<u16>,
+    /// The bits that tell it.
+    mask: u16,
+    value: u16,
+    /// There is something new if the bits are as in `value`; else, if they are not.
+    if_equal: bool,
+}
+
+// SAFETY: an address of memory that is shared with the guest; whoever looks promises that it is mapped, on any thread.
+unsafe impl Send for Glance {}
+
+/// What nobody ever writes.
+static NOTHING: u16 = 0;
+
+impl Glance {
+    /// At what is never new.
+    pub const NEVER: Self = Self { at: NonNull::from_ref(&NOTHING), mask: u16::MAX, value: 0, if_equal: false };
+
+    /// There is something new once the value at `at` is no longer `value`.
+    pub(super) fn until_not(at: NonNull<u16>, value: u16) -> Self {
+        Self { at, mask: u16::MAX, value, if_equal: false }
+    }
+
+    /// There is something new once the bits `mask` of the value at `at` are those of `value`.
+    pub(super) fn until(at: NonNull<u16>, mask: u16, value: u16) -> Self {
+        Self { at, mask, value, if_equal: true }
+    }
+
+    /// Whether there is something new. It orders nothing: [`Ring::look`](super::Ring::look) is for what it is.
+    ///
+    /// # Safety
+    /// The ring is bound, as it was when [`Ring::glance`](super::Ring::glance) gave this.
+    #[inline(always)]
+    pub unsafe fn has_new(&self) -> bool {
+        // SAFETY: by the promise of the caller it is mapped, and aligned as rings are.
+        let now = unsafe { self.at.read_volatile() };
+        ((u16::from_le(now) ^ self.value) & self.mask == 0) == self.if_equal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::packed::PackedDriver;
+    use super::super::testing::*;
+    use super::super::*;
+
+    const FEATURES: RingFeatures = RingFeatures { event_idx: false, indirect: true };
+    /// Several turns of a ring of 4.
+    const CHAINS: usize = 11;
+
+    fn sees(glance: Glance, ring: &Ring) -> bool {
+        // SAFETY: the tests unbind no ring.
+        let seen = unsafe { glance.has_new() };
+        assert_eq!(seen, ring.has_new());
+        seen
+    }
+
+    /// Takes a chain that `add` makes available, and gives it back.
+    fn one(ring: &mut Ring, map: &MemMap, add: impl FnOnce()) {
+        let glance = ring.glance();
+        assert!(!sees(glance, ring));
+        add();
+        assert!(sees(glance, ring));
+        ring.look().unwrap();
+        let head = pop_one(ring, map, &mut Chain::new());
+        assert!(!sees(ring.glance(), ring));
+        ring.push(head, 0);
+        let _ = ring.publish();
+    }
+
+    #[test]
+    fn what_is_new_in_a_split_ring_is_seen_from_outside() {
+        let mut driver = FakeDriver::new(4, FEATURES);
+        let (map, mut ring) = (driver.map().clone(), driver.ring());
+        for _ in 0..CHAINS {
+            one(&mut ring, &map, || _ = driver.add(&[Buffer::writable(DATA_AT, 8)]).unwrap());
+            driver.take_used().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_new_in_a_packed_ring_is_seen_from_outside() {
+        let mut driver = PackedDriver::new(4, FEATURES);
+        let (map, mut ring) = (driver.map().clone(), driver.ring());
+        for _ in 0..CHAINS {
+            one(&mut ring, &map, || _ = driver.add(&[Buffer::writable(DATA_AT, 8)]).unwrap());
+            driver.take_used().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_ring_without_memory_has_never_anything_new() {
+        let mut driver = FakeDriver::new(4, FEATURES);
+        let mut ring = driver.ring();
+        driver.add(&[Buffer::writable(DATA_AT, 8)]).unwrap();
+        ring.unbind();
+        assert!(!sees(ring.glance(), &ring));
+    }
+}
