@@ -105,6 +105,14 @@ struct NullChannel {
 }
 
 impl NullChannel {
+    /// As [`Channel::run`], for operations of which so many are done.
+    #[cold]
+    #[inline(never)]
+    fn judge_all(&self, ops: &[Op], done: usize) -> Ran {
+        let failed = (done..ops.len()).find_map(|place| Some((place, self.judge(&ops[place]).err()?)));
+        failed.map_or(Ran { done: ops.len(), failed: None }, |(done, error)| Ran { done, failed: Some(error) })
+    }
+
     fn judge(&self, op: &Op) -> Result<(), IoError> {
         match op.kind {
             _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
@@ -127,16 +135,14 @@ impl Channel for NullChannel {
     }
 
     fn run(&mut self, ops: &[Op]) -> Ran {
-        for (done, op) in ops.iter().enumerate() {
-            let is_usual = matches!(op.kind, OpKind::Read | OpKind::Write { .. });
-            if is_usual && op.offset <= self.size && op.len <= self.size - op.offset {
-                continue;
-            }
-            if let Err(error) = self.judge(op) {
-                return Ran { done, failed: Some(error) };
-            }
+        let is_usual = |op: &&Op| {
+            let moves = matches!(op.kind, OpKind::Read | OpKind::Write { .. });
+            moves && op.offset <= self.size && op.len <= self.size - op.offset
+        };
+        match ops.iter().take_while(is_usual).count() {
+            done if done == ops.len() => Ran { done, failed: None },
+            done => self.judge_all(ops, done),
         }
-        Ran { done: ops.len(), failed: None }
     }
 
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {

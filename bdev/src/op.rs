@@ -2,20 +2,22 @@
 
 use crate::segment::SegmentSlice;
 
-/// What to do with a byte range of a device.
+/// What to do with a byte range of a device. With a tag of its own, not one that fields leave room for: that of a read and of a
+/// write is asked for all the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum OpKind {
     /// Fill the segments from the device.
     Read,
-    /// See whether the range can be read, on the device itself. Without segments.
-    Verify,
-    /// See whether the range holds what the segments do, on the device itself; else it ends with [`IoError::Miscompare`].
-    Compare,
     /// Write the segments to the device.
     Write {
         /// Complete only once the data is on stable storage (force unit access).
         fua: bool,
     },
+    /// See whether the range can be read, on the device itself. Without segments.
+    Verify,
+    /// See whether the range holds what the segments do, on the device itself; else it ends with [`IoError::Miscompare`].
+    Compare,
     /// Write the segments to the device as a whole or not at all: no failure leaves a part of it, and no read finds one. It
     /// fits what [`Info::atomic`](crate::Info::atomic) tells.
     WriteAtomic {
