@@ -73,32 +73,26 @@ pub struct UsualTransfer {
 /// looked at. `None` says that [`decode`] has to be asked.
 #[inline(always)]
 pub fn decode_usual([high, low]: [u64; 2], is_write: bool) -> Option<UsualTransfer> {
-    // What either of READ and WRITE does not have, behind the operation code.
-    const fn wrong(read: Opcode, write: Opcode) -> (u64, u64) {
+    // The operation code, and what either of READ and WRITE does not have.
+    const fn fixed(read: Opcode, write: Opcode) -> (u64, u64) {
         let bits = reserved_of(read) | reserved_of(write);
-        ((bits >> 64) as u64 & u64::MAX >> 8, bits as u64)
+        ((bits >> 64) as u64 | u64::MAX << 56, bits as u64)
     }
-    const TEN: (u64, u64) = wrong(Opcode::READ_10, Opcode::WRITE_10);
-    const SIXTEEN: (u64, u64) = wrong(Opcode::READ_16, Opcode::WRITE_16);
-    /// The operation code of a WRITE is that of the READ of its form, with this bit.
-    const WRITE: u8 = 2;
-    const {
-        assert!(Opcode::WRITE_10.0 == Opcode::READ_10.0 | WRITE && Opcode::WRITE_16.0 == Opcode::READ_16.0 | WRITE);
-    }
+    const TEN: (u64, u64) = fixed(Opcode::READ_10, Opcode::WRITE_10);
+    const SIXTEEN: (u64, u64) = fixed(Opcode::READ_16, Opcode::WRITE_16);
+    let is_only = |(first, second): (u64, u64), read: Opcode, write: Opcode| {
+        let Opcode(opcode) = if is_write { write } else { read };
+        high & first == u64::from(opcode) << 56 && low & second == 0
+    };
     let fua = high & 1 << 51 != 0;
-    match Opcode((high >> 56) as u8 ^ if is_write { WRITE } else { 0 }) {
+    if is_only(TEN, Opcode::READ_10, Opcode::WRITE_10) {
         // Bytes 2 to 5, and 7 and 8.
-        Opcode::READ_10 if high & TEN.0 | low & TEN.1 == 0 => {
-            let (lba, blocks) = (high >> 16 & 0xffff_ffff, (high & 0xff) << 8 | low >> 56);
-            Some(UsualTransfer { fua, lba, blocks: blocks as u32 })
-        }
-        // Bytes 2 to 9, and 10 to 13.
-        Opcode::READ_16 if high & SIXTEEN.0 | low & SIXTEEN.1 == 0 => {
-            let (lba, blocks) = (high << 16 | low >> 48, low >> 16);
-            Some(UsualTransfer { fua, lba, blocks: blocks as u32 })
-        }
-        _ => None,
+        let (lba, blocks) = (high >> 16 & 0xffff_ffff, (high & 0xff) << 8 | low >> 56);
+        return Some(UsualTransfer { fua, lba, blocks: blocks as u32 });
     }
+    // Bytes 2 to 9, and 10 to 13.
+    let (lba, blocks) = (high << 16 | low >> 48, low >> 16);
+    is_only(SIXTEEN, Opcode::READ_16, Opcode::WRITE_16).then_some(UsualTransfer { fua, lba, blocks: blocks as u32 })
 }
 
 /// A command of the table, for those that report it.

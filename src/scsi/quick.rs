@@ -26,15 +26,17 @@ impl QuickUnit {
     #[inline(always)]
     pub fn start(&self, cdb: [u64; 2], data_out: bool) -> Option<BlockOp> {
         let UsualTransfer { fua, lba, blocks } = cdb::decode_usual(cdb, data_out)?;
-        if if data_out { self.read_only } else { fua } {
+        let is_other = if data_out { self.read_only } else { fua };
+        if is_other || blocks.wrapping_sub(1) >= self.blocks_max {
+            return None;
+        }
+        if lba.checked_add(blocks.into())? > self.blocks {
             return None;
         }
         let kind = if data_out { OpKind::Write { fua } } else { OpKind::Read };
-        let is_legal =
-            blocks.wrapping_sub(1) < self.blocks_max && lba <= self.blocks && u64::from(blocks) <= self.blocks - lba;
         // The bytes of all blocks fit 64 bits, and these are some of them.
         let bytes = |blocks: u64| blocks.wrapping_shl(self.block_shift.into());
-        is_legal.then(|| BlockOp { kind, offset: bytes(lba), len: bytes(blocks.into()) })
+        Some(BlockOp { kind, offset: bytes(lba), len: bytes(blocks.into()) })
     }
 }
 

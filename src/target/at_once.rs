@@ -1,5 +1,5 @@
-//! Operations of one batch that their disks do here and now: collected, and given to each channel as lists. [`batch`](super::batch)
-//! alone makes them.
+//! READs and WRITEs of one batch that their disks do here and now: collected, and given to each channel as lists.
+//! [`batch`](super::batch) alone has them done.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
@@ -7,56 +7,142 @@ use std::marker::PhantomData;
 use arrayvec::ArrayVec;
 use bdev::{IoError, Op, OpKind, Ran, Segment, SegmentSlice};
 
-use crate::scsi::BlockOp;
+use crate::scsi::{BlockOp, QuickUnit};
+use crate::virtio::ring::UsualChain;
+use crate::virtio_scsi::{CommandRequest, Framing, LunAddress, Plain};
 
 use super::batch::BATCH;
 use super::cx::CountedChannel;
 use super::disk::DiskIndex;
-use super::tally::Kind;
+use super::known::KnownUnits;
+use super::tally::{Kind, Tally, Transfers};
 
-/// Operations that a channel is to do here and now, see [`bdev::Channel::run`].
+/// Commands of a batch, see [`bdev::Channel::run`].
 pub(crate) struct AtOnce<'a> {
+    /// Those in a row for one disk that are not done yet.
     ops: ArrayVec<Op, BATCH>,
-    /// For each of them.
-    disks: ArrayVec<DiskIndex, BATCH>,
+    disk: DiskIndex,
+    /// What they come to.
+    transfers: Transfers,
+    /// So many were done before.
+    done: usize,
+    stop: Stop,
     data: PhantomData<&'a [Segment]>,
+}
+
+/// Why the next command was not done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    /// There is none, or it is for others to look into.
+    Other,
+    /// Its unit was not met yet.
+    Unmet(LunAddress),
+    /// Its operation failed.
+    Failed(OpKind, IoError),
 }
 
 impl<'a> AtOnce<'a> {
     /// None.
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self { ops: ArrayVec::new_const(), disks: ArrayVec::new_const(), data: PhantomData }
+        let (ops, transfers) = (ArrayVec::new_const(), Transfers::default());
+        Self { ops, disk: DiskIndex(0), transfers, done: 0, stop: Stop::Other, data: PhantomData }
     }
 
-    /// Adds one, with all of `data`: no more than [`BATCH`].
+    /// How many commands were done.
     #[inline(always)]
-    pub(crate) fn push(&mut self, disk: DiskIndex, BlockOp { kind, offset, len }: BlockOp, data: &'a [Segment]) {
-        // SAFETY: the operation is over when `run` returns, and `data` is borrowed until then.
-        let segments = unsafe { SegmentSlice::new(data) };
-        self.ops.push(Op { kind, offset, len, segments });
-        self.disks.push(disk);
+    pub(crate) fn done(&self) -> usize {
+        self.done
     }
 
-    /// Has the channels do them, each those in a row that are for it, and counts: how many succeeded, and what the one behind
-    /// was if it failed.
+    /// Has the commands of these chains done, one after the other, and counts them. Why not all of them were.
     #[inline(always)]
-    pub(crate) fn run(&mut self, channels: &mut [CountedChannel]) -> (usize, Option<(OpKind, IoError)>) {
-        let mut all = 0;
-        for disks in self.disks.chunk_by(DiskIndex::eq) {
-            let ops = &self.ops[all..all + disks.len()];
-            let CountedChannel { channel, tally } = &mut channels[disks[0].0];
-            let Ran { done, failed } = channel.run(ops);
-            tally.add_all(&ops[..done]);
-            all += done;
-            if done < ops.len() {
-                let failed = failed.map(|error| (ops[done].kind, error));
-                failed
-                    .iter()
-                    .for_each(|&(kind, error)| tally.count(Kind::of_transfer(kind.is_change()), 1, Err(error)));
-                return (all, failed);
+    pub(crate) fn run(
+        &mut self,
+        chains: &'a [UsualChain],
+        framing: Framing,
+        known: &KnownUnits,
+        channels: &mut [CountedChannel],
+    ) -> Stop {
+        self.stop = Stop::Other;
+        self.collect(chains, framing, known, channels);
+        self.flush(channels);
+        self.stop
+    }
+
+    /// `None` behind the last.
+    #[inline(always)]
+    fn collect(
+        &mut self,
+        chains: &'a [UsualChain],
+        framing: Framing,
+        known: &KnownUnits,
+        channels: &mut [CountedChannel],
+    ) -> Option<()> {
+        let mut unit = KnownUnits::nobody();
+        for chain in chains {
+            let plain = Plain::of(chain, framing)?;
+            let (lun, cdb) = CommandRequest::peek(plain.header)?;
+            if unit.lun() != lun {
+                let Some(found) = known.met(lun) else {
+                    self.stop = Stop::Unmet(lun);
+                    return None;
+                };
+                if found.entry().is_some() || !self.flush(channels) {
+                    return None;
+                }
+                (unit, self.disk) = (found, found.disk());
+            }
+            if plain.data_out {
+                self.push::<true>(&unit.unit, cdb, &plain)?;
+            } else {
+                self.push::<false>(&unit.unit, cdb, &plain)?;
             }
         }
-        (all, None)
+        None
+    }
+
+    #[inline(always)]
+    fn push<const DATA_OUT: bool>(&mut self, unit: &QuickUnit, cdb: [u64; 2], plain: &Plain<'a>) -> Option<()> {
+        let BlockOp { kind, offset, len } = unit.start(cdb, DATA_OUT)?;
+        if len != plain.data_len {
+            return None;
+        }
+        // SAFETY: the operation is over when `flush` returns, and the data is borrowed until then.
+        let segments = unsafe { SegmentSlice::new(plain.data) };
+        self.ops.push(Op { kind, offset, len, segments });
+        self.transfers.add(DATA_OUT, len);
+        Some(())
+    }
+
+    /// Has the channel do what was collected; false if one failed.
+    #[inline(always)]
+    fn flush(&mut self, channels: &mut [CountedChannel]) -> bool {
+        if self.ops.is_empty() {
+            return true;
+        }
+        let CountedChannel { channel, tally } = &mut channels[self.disk.0];
+        let Ran { done, failed } = channel.run(&self.ops);
+        self.done += done;
+        if done < self.ops.len() {
+            self.fail(tally, done, failed);
+            return false;
+        }
+        tally.add_all(done, &self.transfers);
+        self.transfers = Transfers::default();
+        self.ops.clear();
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(&mut self, tally: &Tally, done: usize, failed: Option<IoError>) {
+        tally.add_all(done, &Transfers::of(&self.ops[..done]));
+        let kind = self.ops[done].kind;
+        if let Some(error) = failed {
+            tally.count(Kind::of_transfer(kind.is_change()), 1, Err(error));
+            self.stop = Stop::Failed(kind, error);
+        }
+        self.ops.clear();
     }
 }

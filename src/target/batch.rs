@@ -14,10 +14,9 @@ use crate::scsi::Outcome;
 use crate::virtio::ring::Popped;
 use crate::virtio_scsi::{CommandRequest, GOOD_LEN, Plain, write_good};
 
-use super::at_once::AtOnce;
+use super::at_once::{AtOnce, Stop};
 use super::cx::Cx;
 use super::request_queue::RequestQueue;
-use super::usual::Usual;
 
 /// Chains that one queue takes in one pass: the others of its reactor get their turn, and the driver is busy with what one
 /// pass published while the next one takes more. With 64, the two worked in lockstep.
@@ -127,14 +126,19 @@ impl RequestQueue {
         if !cx.bars.is_empty() {
             return (start, None);
         }
-        let mut ops = AtOnce::new();
-        for chain in &batch[start..end] {
-            let usual = Usual::of(chain, framing, known, (luns, &cx.channels));
-            let Some(Usual { plain, known, op }) = usual.filter(|usual| usual.known.entry().is_none()) else { break };
-            ops.push(known.disk(), op, plain.data);
+        let (chains, mut ops, mut failed) = (&batch[start..end], AtOnce::new(), None);
+        // A driver that changes a header meanwhile has us meet its units in vain, but not for ever.
+        for _ in 0..=BATCH {
+            match ops.run(&chains[ops.done()..], framing, known, &mut cx.channels) {
+                Stop::Unmet(lun) if known.meet(lun, (luns, &cx.channels)).is_some() => {}
+                Stop::Failed(kind, error) => {
+                    failed = Some((kind, error));
+                    break;
+                }
+                _ => break,
+            }
         }
-        let (done, failed) = ops.run(&mut cx.channels);
-        let at = start + done;
+        let at = start + ops.done();
         let done = &batch[start..at];
         done.iter().for_each(|chain| write_good(chain.response()));
         ring.push_usual(done, GOOD_LEN);

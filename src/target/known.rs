@@ -25,15 +25,12 @@ pub(super) struct Known {
     /// Where it is in the map; none if its disk does what it is asked at once, and nobody has to find it there.
     entry: EntryIndex,
     disk: u16,
-    /// When it was met.
-    epoch: u16,
 }
 
 const _: () = assert!(size_of::<Known>() == 32);
 
 impl Known {
-    const NOBODY: Self =
-        Self { lun: LunAddress([0; 8]), unit: QuickUnit::NOTHING, entry: EntryIndex::NONE, disk: 0, epoch: 0 };
+    const NOBODY: Self = Self { lun: LunAddress([0; 8]), unit: QuickUnit::NOTHING, entry: EntryIndex::NONE, disk: 0 };
 
     #[inline(always)]
     pub(super) fn lun(&self) -> LunAddress {
@@ -45,7 +42,7 @@ impl Known {
         DiskIndex(self.disk.into())
     }
 
-    /// Its entry, if its disk may make a command wait.
+    /// Its entry, if its disk may make a command wait: that depends on the disk alone.
     #[inline(always)]
     pub(super) fn entry(&self) -> Option<EntryIndex> {
         (self.entry != EntryIndex::NONE).then_some(self.entry)
@@ -56,15 +53,23 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct KnownUnits {
     places: Box<[Known; PLACES]>,
-    /// Units that were met in another one are forgotten. Never 0.
-    epoch: u16,
+    /// Any unit was met since all were forgotten.
+    has_met: bool,
     /// How often the controller had stirred when it began.
     stirred: u64,
 }
 
 impl KnownUnits {
     pub(super) fn new() -> Self {
-        Self { places: Box::new([Known::NOBODY; PLACES]), epoch: 1, stirred: 0 }
+        let mut units = Self { places: Box::new([Known::NOBODY; PLACES]), has_met: true, stirred: 0 };
+        units.forget();
+        units
+    }
+
+    /// One that starts nothing, however it is called.
+    #[inline(always)]
+    pub(super) fn nobody() -> &'static Known {
+        &Known::NOBODY
     }
 
     /// Forgets the units if anything stands otherwise by now.
@@ -77,42 +82,53 @@ impl KnownUnits {
         }
     }
 
+    /// The unit at `lun`, if it was met before.
+    #[inline(always)]
+    pub(super) fn met(&self, lun: LunAddress) -> Option<&Known> {
+        let known = &self.places[Self::place(lun)];
+        (known.lun == lun).then_some(known)
+    }
+
     /// The unit at `lun`, looked up in the map and the channels if it was not met before; none if there is no disk.
     #[inline(always)]
     pub(super) fn find(&mut self, lun: LunAddress, from: (&LunMap, &[CountedChannel])) -> Option<&Known> {
-        let place = Self::place(lun);
-        let known = &self.places[place];
-        if known.lun != lun || known.epoch != self.epoch {
-            self.meet(place, lun, from)?;
+        if self.met(lun).is_none() {
+            self.meet(lun, from)?;
         }
-        Some(&self.places[place])
+        self.met(lun)
     }
 
     /// The units may be others now.
     #[cold]
     pub(super) fn forget(&mut self) {
-        self.epoch = self.epoch.wrapping_add(1);
-        if self.epoch == 0 {
-            self.places.fill(Known::NOBODY);
-            self.epoch = 1;
+        if std::mem::take(&mut self.has_met) {
+            let places = self.places.iter_mut().enumerate();
+            places.for_each(|(place, known)| known.lun = Self::lun_of_nobody(place));
         }
     }
 
     #[inline(always)]
-    fn place(LunAddress(bytes): LunAddress) -> usize {
-        // Target, and both bytes of the number.
-        usize::from(bytes[1] ^ bytes[2] ^ bytes[3]) % PLACES
+    fn place(LunAddress([kind, target, high, low, ..]): LunAddress) -> usize {
+        // The highest byte of the product is the sum of the target and both bytes of the number, and something of the rest.
+        (u32::from_le_bytes([kind, target, high, low]).wrapping_mul(0x01_0101) >> 24) as usize % PLACES
     }
 
+    /// What no unit is called that has this place.
+    fn lun_of_nobody(place: usize) -> LunAddress {
+        LunAddress([0, 0, 0, u8::from(place == 0), 0, 0, 0, 0])
+    }
+
+    /// Looks the unit at `lun` up, and remembers it; none if there is no disk.
     #[cold]
-    fn meet(&mut self, place: usize, lun: LunAddress, (luns, channels): (&LunMap, &[CountedChannel])) -> Option<()> {
+    pub(super) fn meet(&mut self, lun: LunAddress, (luns, channels): (&LunMap, &[CountedChannel])) -> Option<()> {
         let Ok(Destination::Unit(address)) = lun.parse() else { return None };
         let index = luns.find(address)?;
         let found = luns.entry(index);
         let (unit, disk) = (found.unit.disk()?, found.disk.as_ref()?.index);
         let unit = if found.standing.is_usual() { unit.quick() } else { QuickUnit::NOTHING };
         let entry = if channels.get(disk.0)?.channel.runs() { EntryIndex::NONE } else { index };
-        self.places[place] = Known { lun, unit, entry, disk: disk.0.try_into().ok()?, epoch: self.epoch };
+        self.places[Self::place(lun)] = Known { lun, unit, entry, disk: disk.0.try_into().ok()? };
+        self.has_met = true;
         Some(())
     }
 }
@@ -207,12 +223,27 @@ mod tests {
     }
 
     #[test]
-    fn no_unit_is_taken_for_one_of_another_age() {
-        let (map, channels, mut known) = (map(&[at(0, 1)]), channels(1), KnownUnits::new());
-        known.epoch = u16::MAX;
-        assert!(known.find(LunAddress::of(at(0, 1)), (&map, &channels)).is_some());
-        known.forget();
-        assert_eq!(known.epoch, 1);
-        assert!(known.places.iter().all(|known| known.epoch == 0));
+    fn a_place_that_nobody_has_is_found_by_no_lun() {
+        let mut known = KnownUnits::new();
+        let place = |lun| KnownUnits::place(LunAddress::of(at(0, lun)));
+        for _ in 0..2 {
+            for (place, nobody) in known.places.iter().enumerate() {
+                assert_ne!(KnownUnits::place(nobody.lun()), place);
+            }
+            for end in [0, PLACES - 1] {
+                let address = at(0, (0..256).find(|&lun| place(lun) == end).unwrap());
+                assert!(known.find(LunAddress::of(address), (&map(&[address]), &channels(1))).is_some());
+            }
+            known.forget();
+        }
+    }
+
+    #[test]
+    fn units_of_a_target_have_places_of_their_own() {
+        for target in [0, 1, 255] {
+            let mut places: Vec<_> = (0..256).map(|lun| KnownUnits::place(LunAddress::of(at(target, lun)))).collect();
+            places.sort_unstable();
+            assert!(places.into_iter().eq(0..PLACES), "{target}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bdev::{IoError, Op, OpKind};
+use bdev::{IoError, Op};
 
 use crate::scsi::{Command, IoStatistics, RangeCommand};
 
@@ -49,6 +49,34 @@ struct Done {
     bytes: AtomicU64,
 }
 
+/// READs and WRITEs, summed up before they are counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Transfers {
+    /// Of all of them.
+    bytes: u64,
+    writes: u64,
+    written: u64,
+}
+
+impl Transfers {
+    /// One more.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, data_out: bool, bytes: u64) {
+        self.bytes += bytes;
+        if data_out {
+            self.writes += 1;
+            self.written += bytes;
+        }
+    }
+
+    /// These.
+    pub(crate) fn of(ops: &[Op]) -> Self {
+        let mut sum = Self::default();
+        ops.iter().for_each(|op| sum.add(op.kind.is_change(), op.len));
+        sum
+    }
+}
+
 impl Tally {
     /// More was done. Only the core whose tally it is calls this.
     #[inline(always)]
@@ -58,19 +86,12 @@ impl Tally {
         more(&done.bytes, bytes);
     }
 
-    /// READs and WRITEs were done.
+    /// So many READs and WRITEs were done, which come to these.
     #[inline(always)]
-    pub(crate) fn add_all(&self, ops: &[Op]) {
-        let mut writes = (0, 0);
-        let mut bytes = 0;
-        for op in ops {
-            let write = if op.kind == OpKind::Read { (0, 0) } else { (1, op.len) };
-            writes = (writes.0 + write.0, writes.1 + write.1);
-            bytes += op.len;
-        }
-        self.add(Kind::Read, ops.len() as u64 - writes.0, bytes - writes.1);
-        if writes.0 != 0 {
-            self.add(Kind::Write, writes.0, writes.1);
+    pub(crate) fn add_all(&self, commands: usize, &Transfers { bytes, writes, written }: &Transfers) {
+        self.add(Kind::Read, commands as u64 - writes, bytes - written);
+        if writes != 0 {
+            self.add(Kind::Write, writes, written);
         }
     }
 
