@@ -22,6 +22,10 @@
 //!
 //! The flag is published *before* all looking. So [`Context::arm`](crate::Context::arm) is part of S3, and a doorbell
 //! that comes right after it finds the flag up.
+//!
+//! Whether a doorbell comes at all is decided in the same way once more, by `arm` and a guest's driver, who has no idea of
+//! reactors: `arm` asks for the bell (a flag or an event index in the ring), full fence, looks at the ring; the driver makes
+//! its request available, full fence, looks whether to ring. The model checks both together.
 
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -229,6 +233,113 @@ mod tests {
     #[should_panic(expected = "deadlock")]
     fn without_the_fences_the_model_finds_a_lost_wake_up() {
         explore::<Unfenced>(1);
+    }
+
+    /// How a driver is asked for doorbells.
+    #[derive(Debug, Clone, Copy)]
+    enum Ask {
+        Flag,
+        EventIndex,
+    }
+
+    /// Who takes the full fence that the specification of the ring demands of both.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Fenced {
+        Both,
+        OnlyDriver,
+        OnlyDevice,
+    }
+
+    /// What driver and device share.
+    struct ModelRing {
+        ask: Ask,
+        available: model::AtomicUsize,
+        no_notify: model::AtomicBool,
+        event: model::AtomicUsize,
+    }
+
+    impl ModelRing {
+        /// The device's side. `next` is the request that it waits for.
+        fn ask_for_bell(&self, wanted: bool, next: usize) {
+            match self.ask {
+                Ask::Flag => self.no_notify.store(!wanted, Ordering::Relaxed),
+                Ask::EventIndex => {
+                    let event = if wanted { next } else { next.wrapping_sub(1) };
+                    self.event.store(event, Ordering::Relaxed);
+                }
+            }
+        }
+
+        /// The driver's side, after it has made request `number` available.
+        fn wants_bell(&self, number: usize) -> bool {
+            match self.ask {
+                Ask::Flag => !self.no_notify.load(Ordering::Relaxed),
+                Ask::EventIndex => self.event.load(Ordering::Relaxed) == number,
+            }
+        }
+    }
+
+    /// A driver makes `requests` one after the other, and rings only if it is asked to; the reactor asks before it sleeps, and
+    /// takes that back when it is awake.
+    fn explore_doorbells(ask: Ask, fenced: Fenced, requests: usize) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let ring = ModelRing {
+                ask,
+                available: model::AtomicUsize::new(0),
+                no_notify: model::AtomicBool::new(true),
+                event: model::AtomicUsize::new(usize::MAX),
+            };
+            let shared = Arc::new((ring, Doze::<model::AtomicBool>::default(), ModelBell::default()));
+            let driver = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (ring, doze, bell) = &*driver;
+                for number in 0..requests {
+                    ring.available.store(number + 1, Ordering::Relaxed);
+                    if fenced != Fenced::OnlyDevice {
+                        model::fence(Ordering::SeqCst);
+                    }
+                    if ring.wants_bell(number) {
+                        doze.rouse(|| bell.ring());
+                    }
+                }
+            });
+            let (ring, doze, bell) = &*shared;
+            let mut seen = 0;
+            while seen < requests {
+                doze.doze(|| {
+                    ring.ask_for_bell(true, seen);
+                    if fenced != Fenced::OnlyDriver {
+                        model::fence(Ordering::SeqCst);
+                    }
+                    if ring.available.load(Ordering::Relaxed) == seen {
+                        bell.wait();
+                    }
+                });
+                ring.ask_for_bell(false, seen);
+                seen = ring.available.load(Ordering::Relaxed);
+            }
+        });
+    }
+
+    #[test]
+    fn no_request_is_left_by_a_driver_that_was_not_asked_to_ring() {
+        for ask in [Ask::Flag, Ask::EventIndex] {
+            explore_doorbells(ask, Fenced::Both, 2);
+        }
+    }
+
+    #[test]
+    fn a_driver_or_device_without_its_fence_leaves_one() {
+        for ask in [Ask::Flag, Ask::EventIndex] {
+            for fenced in [Fenced::OnlyDriver, Fenced::OnlyDevice] {
+                let found = std::panic::catch_unwind(|| explore_doorbells(ask, fenced, 1));
+                let why = found.expect_err("the model finds the lost request");
+                let why = why.downcast_ref::<String>().expect("loom says what it has found");
+                assert!(why.contains("deadlock"), "{ask:?} {fenced:?}: {why}");
+            }
+        }
     }
 
     #[test]
