@@ -19,6 +19,7 @@ pub use file::ConfigFile;
 pub use port::AccessState;
 pub use queue_cpus::QueueCpus;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +124,16 @@ pub enum Idle {
     Adaptive,
     /// Sleep as soon as there is nothing to do.
     Sleep,
+}
+
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Spin => "spin",
+            Self::Adaptive => "adaptive",
+            Self::Sleep => "sleep",
+        })
+    }
 }
 
 impl Idle {

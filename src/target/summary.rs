@@ -47,7 +47,7 @@ impl Summary {
         writeln!(f, "controller {}", socket.display())?;
         writeln!(
             f,
-            "  CPUs {cpus}, {queues} request queue{plural} of up to {QUEUE_SIZE_MAX} entries, {rings}, idle {idle:?}"
+            "  CPUs {cpus}, {queues} request queue{plural} of up to {QUEUE_SIZE_MAX} entries, {rings}, idle {idle}"
         )?;
         if cpus.cpus().len() > 1 {
             let homes: Vec<_> = homes.iter().map(usize::to_string).collect();
@@ -150,6 +150,7 @@ mod tests {
         assert_eq!(summary.matches("qemu-system-x86_64").count(), 1, "{summary}");
         assert_eq!(summary.matches("-device ").count(), 3, "{summary}");
         assert_eq!(summary.matches("  target 0 lun 0: 1 MiB of 512 bytes").count(), 1 + DISKS_MAX, "{summary}");
+        assert!(summary.contains("rings packed or split, idle adaptive\n"), "{summary}");
         assert!(summary.contains("attach to /a with:\n") && summary.contains("  and 2 more disks\n"), "{summary}");
     }
 
