@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bdev::{Bdev, MemBdev, NullBdev, SplitBdev};
+use bdev::{Bdev, Direct, Engine, FileBdev, FileOptions, MemBdev, NullBdev, SplitBdev};
 use reactor::Context;
 
 use super::measure;
@@ -23,6 +23,7 @@ pub(super) fn measure_all() {
     let split = SplitBdev::new(null(), 0, DISK_LEN).expect("it has that");
     busy("pass: a read of null through a wrapper, one of 16", Arc::new(split), 16);
     spread("pass: a read of one of 256 disks of null, one of 16", (0..256).map(|_| null()).collect());
+    file("pass: a read of a file in the page cache, one of 16");
     idle("pass: with 1 idle queue", null(), 1, 1);
     idle("pass: with 64 idle queues", null(), 64 / usize::from(QUEUES), QUEUES);
 }
@@ -46,6 +47,25 @@ fn busy(name: &str, disk: Arc<dyn Bdev>, reads: usize) {
         (0..reads).for_each(|lba| _ = guest.read(0, 0, lba as u8));
     };
     measure(name, reads, bed(disk, 1, 1, 1), prepare, |bed| _ = bed.core(0).poll(0));
+}
+
+/// Reads of a file that the kernel has in memory, so that it answers each in the call that brings it.
+fn file(name: &str) {
+    // Beside this program: file systems for temporary files may be of a kind that hands reads to threads.
+    let program = std::env::current_exe().expect("this program");
+    let image = tempfile::NamedTempFile::new_in(program.parent().expect("its directory")).expect("a file");
+    std::fs::write(image.path(), vec![0; DISK_LEN as usize]).expect("room");
+    let options = FileOptions { direct: Direct::Off, engine: Engine::Uring, ..FileOptions::default() };
+    let disk = Arc::new(FileBdev::open(image.path(), options).expect("io_uring"));
+    let prepare = |bed: &mut Bed| {
+        let guest = bed.guest();
+        guest.collect();
+        assert_eq!(guest.open(), 0, "two passes end all of them");
+        guest.ended.clear();
+        (0..16).for_each(|lba| _ = guest.read(0, 0, lba));
+    };
+    let step = |bed: &mut Bed| (0..2).for_each(|_| _ = bed.core(0).poll(0));
+    measure(name, 16, bed(disk, 1, 1, 1), prepare, step);
 }
 
 /// Reads of disks in no order that is of use.
