@@ -83,7 +83,7 @@ mod tests {
             "rwmixread": 50, "iodepth": 8, "runtime_s": 0.5, "ramp_s": 0.0, "number_ios": null, "size": null, "verify": true,
             "seed": 1, "rate": 100, "cpus": [0, 2],
             "queues": 4, "busy_queues": 2, "ring": "packed", "queue_size": 256, "indirect": true, "segments": 3,
-            "align_offset": 0,
+            "align_offset": 0, "scatter": false,
             "socket": "a.sock", "target": 0, "lun": 0, "luns": 2, "regions": 1, "polling": false, "target_cpu": null,
             "any_placement": false,
         });

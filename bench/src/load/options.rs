@@ -148,6 +148,11 @@ pub struct RingOptions {
     /// Data begins so many bytes behind a page boundary
     #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..4096))]
     pub align_offset: u16,
+
+    /// Put each request and its response on pages of their own, as they are where memory is in as many regions: to compare
+    /// those with one region
+    #[arg(long)]
+    pub scatter: bool,
 }
 
 impl RingOptions {

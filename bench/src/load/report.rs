@@ -178,6 +178,9 @@ pub fn describe(options: &LoadOptions, ring: Option<&RingOptions>) -> String {
         if ring.align_offset > 0 {
             text += &format!(", data {} bytes off a page", ring.align_offset);
         }
+        if ring.scatter {
+            text += ", scattered";
+        }
     }
     if let Some(rate) = options.rate {
         text += &format!(", at most {rate} a second");

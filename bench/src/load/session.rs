@@ -297,6 +297,7 @@ fn layout(load: &LoadOptions, ring: &RingOptions, shape: Shape) -> Layout {
         segments: ring.segments,
         indirect: ring.indirect,
         align_offset: ring.align_offset,
+        scatter: ring.scatter,
         block_size: shape.disk.block_size,
         max_bytes: load.max_bytes(),
         cdb_size: shape.cdb_size as usize,

@@ -33,6 +33,8 @@ pub struct Layout {
     pub indirect: bool,
     /// How far from a page boundary data begins.
     pub align_offset: u16,
+    /// Requests and responses are on pages of their own.
+    pub scatter: bool,
     /// Bytes of a block.
     pub block_size: u32,
     /// Bytes of the longest request.
@@ -68,6 +70,18 @@ impl Layout {
         self.table_at() + table.next_multiple_of(LINE)
     }
 
+    /// Bytes from one slot to the next.
+    fn stride(&self) -> usize {
+        // Each begins at another place of its first page.
+        if self.scatter { self.meta_len().next_multiple_of(PAGE) + PAGE } else { self.meta_len() }
+    }
+
+    /// Where slot number `slot` begins in its part of a pile: at a place of its page where few others begin, for such share a
+    /// set of the caches.
+    fn shift(&self, slot: usize) -> usize {
+        if self.scatter { slot * self.meta_len() % PAGE } else { 0 }
+    }
+
     /// Bytes of a piece of data, all but the last of a request: whole blocks, so that short requests have fewer pieces.
     fn piece(&self) -> u32 {
         (self.max_bytes / self.block_size).div_ceil(self.segments.into()) * self.block_size
@@ -80,7 +94,7 @@ impl Layout {
     /// Bytes of guest memory that `slots` of them take, with room for alignment.
     pub fn memory(&self, slots: usize) -> usize {
         let data = (usize::from(self.align_offset) + self.data_len()).next_multiple_of(PAGE);
-        slots * (self.meta_len() + data) + 3 * PAGE
+        slots * (self.stride() + data) + 3 * PAGE
     }
 }
 
@@ -141,11 +155,14 @@ impl Slots {
             if region > 0 {
                 memory.allocate_in(region, region * layout.meta_len() % PAGE, LINE)?;
             }
-            memory.allocate_in(region, (depth - region).div_ceil(regions) * layout.meta_len(), LINE)
+            let align = if layout.scatter { PAGE } else { LINE };
+            memory.allocate_in(region, (depth - region).div_ceil(regions) * layout.stride(), align)
         });
         let piles = piles.collect::<Result<Vec<_>>>()?;
-        let meta =
-            (0..depth).map(|slot| piles[slot % regions].part(slot / regions * layout.meta_len(), layout.meta_len()));
+        let meta = (0..depth).map(|slot| {
+            let at = slot / regions * layout.stride() + layout.shift(slot);
+            piles[slot % regions].part(at, layout.meta_len())
+        });
         let place = |(slot, meta): (usize, Window)| {
             // A request's header and its data have nothing to do with each other.
             let data = memory.allocate_in((slot + 1) % regions, offset + layout.data_len(), PAGE)?;

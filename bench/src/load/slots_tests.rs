@@ -6,8 +6,17 @@ use crate::load::ring_packed::PackedRing;
 use crate::load::ring_split::SplitRing;
 
 fn layout(segments: u16, indirect: bool, max_bytes: u32) -> Layout {
-    let align_offset = 0;
-    Layout { depth: 4, segments, indirect, align_offset, block_size: 512, max_bytes, cdb_size: 32, sense_size: 96 }
+    Layout {
+        depth: 4,
+        segments,
+        indirect,
+        align_offset: 0,
+        scatter: false,
+        block_size: 512,
+        max_bytes,
+        cdb_size: 32,
+        sense_size: 96,
+    }
 }
 
 fn set_up<R: DriverRing>(format: Format, layout: Layout) -> (GuestMemory, Queue, R, Slots) {
@@ -100,6 +109,22 @@ fn bytes_are_in_the_pieces_that_the_device_is_told_of() {
     let mut block = [0; 512];
     slots.read_data(1, 6 * 512, &mut block);
     assert_eq!(block, [6; 512]);
+}
+
+#[test]
+fn scattered_requests_share_no_page_and_begin_at_different_places() {
+    let (memory, queue, mut ring, slots) = split(Layout { scatter: true, ..layout(1, false, 4096) });
+    let mut begins = Vec::new();
+    for slot in 0..4 {
+        slots.prepare(slot, READ, &mut ring);
+        let found = chain(&memory, queue.layout().desc, slot * 3);
+        assert_eq!(found[0].0 / 4096, found[1].0 / 4096, "request and response are neighbours");
+        begins.push(found[0].0);
+    }
+    for (index, one) in begins.iter().enumerate() {
+        let others = || begins[..index].iter();
+        assert!(others().all(|other| one / 4096 != other / 4096 && one % 4096 != other % 4096), "{begins:x?}");
+    }
 }
 
 #[test]

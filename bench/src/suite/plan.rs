@@ -193,7 +193,8 @@ fn luns(options: &SuiteOptions) -> Vec<SidePlan> {
 
 fn regions(options: &SuiteOptions) -> Vec<SidePlan> {
     let steps = MANY_REGIONS.into_iter().map(|regions| {
-        let more = if regions == 1 { String::new() } else { format!("--regions {regions}") };
+        // However many there are, requests are as far from each other: what is compared is the regions.
+        let more = format!("--scatter --regions {regions}");
         (plural(regions, "region"), on_null(options, "--idle spin --queues 1 --disk null:size=1T".into(), &more))
     });
     ladder(steps.collect())
