@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
+
 use annulus_bench::load::cpu;
 use annulus_bench::load::options::{LoadOptions, RingOptions};
 use annulus_bench::load::session::{DeviceOptions, Session};
@@ -61,6 +63,21 @@ fn a_target_that_ends_is_noticed() {
     target.kill();
     let error = session.run(&load).expect_err("nobody answers");
     assert!(error.to_string().contains("the target has ended"), "{error:#}");
+}
+
+#[test]
+fn a_run_that_shall_end_early_has_a_result_if_anything_was_measured() {
+    let target = Target::start(&["--disk", "null:size=16M"]);
+    let (mut session, Words { load, .. }) = attach(&target, "--ramp 0 --runtime 1h").expect("it attaches");
+    load.stop.store(true, Ordering::Relaxed);
+    let stats = session.run(&load).expect("it has a result").stats;
+    assert_eq!((stats.errors, stats.measured_ns < 3_600_000_000_000), (0, true), "{stats:?}");
+    let load = words(&target, "--ramp 1h").load;
+    load.stop.store(true, Ordering::Relaxed);
+    let error = session.run(&load).expect_err("it was still in its ramp");
+    assert!(error.to_string().contains("interrupted"), "{error:#}");
+    drop(session);
+    target.stop();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use annulus_bench::load::asked;
 use annulus_bench::load::bell;
@@ -16,6 +17,8 @@ use annulus_bench::suite;
 use annulus_bench::suite::options::SuiteOptions;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -117,9 +120,9 @@ struct RawArgs {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(args) => run(&args),
-        Command::Limit(args) => limit(&args),
-        Command::Raw(args) => raw(&args),
+        Command::Run(args) => stopped_by_hand(&args.load).and_then(|()| run(&args)),
+        Command::Limit(args) => stopped_by_hand(&args.load).and_then(|()| limit(&args)),
+        Command::Raw(args) => stopped_by_hand(&args.load).and_then(|()| raw(&args)),
         Command::Doorbell(args) => doorbell(&args),
         Command::Suite(options) => suite::run(&options, std::env::current_exe().ok().as_deref()),
         Command::Tethered(args) => suite::target::tethered(args.parent, &args.words).map(|_| ()),
@@ -132,6 +135,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The first Ctrl-C ends a run with what there is, the second one ends this process at once.
+fn stopped_by_hand(load: &LoadOptions) -> Result<()> {
+    flag::register_conditional_shutdown(SIGINT, suite::EXIT_INTERRUPTED, Arc::clone(&load.stop))?;
+    flag::register(SIGINT, Arc::clone(&load.stop))?;
+    Ok(())
 }
 
 fn run(RunArgs { device, ring, load }: &RunArgs) -> Result<()> {

@@ -143,15 +143,16 @@ enum Phase {
     Drain { since_ns: u64 },
 }
 
-/// A thread's whole run: tells of its progress, and gives up when the peer is gone.
+/// A thread's whole run: tells of its progress, ends early if it shall, and gives up when the peer is gone.
 fn drive<S: Station>(
     stations: &mut [&mut S],
     options: &LoadOptions,
     (progress, is_gone): (&Progress, &AtomicBool),
 ) -> Result<()> {
     let clock = Clock::start();
-    let ramp_end = options.ramp.as_nanos() as u64;
-    let end = ramp_end + options.runtime.as_nanos() as u64;
+    let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let ramp_end = ns(options.ramp);
+    let end = ramp_end.saturating_add(ns(options.runtime));
     let mut phase = Phase::Ramp;
     let (mut worked_at, mut idle_looks) = (0, 0);
     loop {
@@ -181,10 +182,13 @@ fn drive<S: Station>(
                 stations.iter_mut().for_each(|station| station.begin_measuring());
                 phase = Phase::Measure { since_ns: now };
             }
-            Phase::Measure { since_ns } if now >= end || stations.iter().all(|station| station.is_done()) => {
+            Phase::Measure { since_ns }
+                if now >= end || options.is_stopped() || stations.iter().all(|station| station.is_done()) =>
+            {
                 stations.iter_mut().for_each(|station| station.end_measuring(now - since_ns));
                 phase = Phase::Drain { since_ns: now };
             }
+            Phase::Ramp if options.is_stopped() => bail!("interrupted before anything was measured"),
             Phase::Ramp if stations.iter().all(|station| station.is_done()) => {
                 bail!("all requests ended before the ramp did: use --ramp 0");
             }

@@ -1,5 +1,7 @@
 //! What load to make, as the command line says it; names as fio has them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
@@ -116,6 +118,10 @@ pub struct LoadOptions {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+
+    /// Set when the run shall end early, with what there is.
+    #[arg(skip)]
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Options of the ring between driver and device.
@@ -194,6 +200,12 @@ pub struct Disk {
 }
 
 impl LoadOptions {
+    /// Whether the run shall end early.
+    #[inline]
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     /// Request sizes and their percentages.
     pub fn split(&self) -> Split {
         self.bssplit.clone().unwrap_or_else(|| Split(vec![(self.bs, 100)]))

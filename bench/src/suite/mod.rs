@@ -41,7 +41,7 @@ use sides::Runner;
 use target::Launcher;
 
 /// What a shell says of a program that ended by SIGINT.
-const EXIT_INTERRUPTED: i32 = 130;
+pub const EXIT_INTERRUPTED: i32 = 130;
 /// Why what takes two targets is left out.
 const TWO_PAIRS: &str = "two targets and two loads take four CPUs of their own";
 
