@@ -123,6 +123,17 @@ impl Segment {
         }
     }
 
+    /// As [`Segment::prefetch_read`], for the line of the last byte of a segment that has some.
+    #[inline]
+    pub fn prefetch_last(&self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as in `prefetch_read`.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(self.as_ptr().wrapping_add(self.len.wrapping_sub(1)).cast());
+        }
+    }
+
     /// Asks the processor to bring the first 4 KiB as far as its second cache: they are touched soon, but not next,
     /// and the first cache has better use for its room and for its few misses at a time. A hint that never faults.
     #[inline]

@@ -17,6 +17,6 @@ mod table;
 #[cfg(test)]
 pub use map::testing;
 pub use map::{Access, Gpa, Mapping, MemMap, Region, TranslateError};
-pub use recent::RegionCache;
+pub use recent::{Near, RegionCache};
 pub use stand_in::StandIn;
 pub use table::{Limits, MapError, MapRequest, PAGE_LEN, Table};

@@ -24,11 +24,12 @@ pub struct RegionCache {
     parts: [[Recent; WAYS]; PARTS],
     /// log2 of the length of a part in bytes; what is further up begins from the first again.
     shift: u32,
+    near: Near,
 }
 
 impl Default for RegionCache {
     fn default() -> Self {
-        Self { parts: [[Recent::default(); WAYS]; PARTS], shift: u64::BITS - 1 }
+        Self { parts: [[Recent::default(); WAYS]; PARTS], shift: u64::BITS - 1, near: Near::default() }
     }
 }
 
@@ -63,18 +64,26 @@ impl RegionCache {
         last.reach(range, access, place) || other.reach(range, access, place)
     }
 
-    /// As [`RegionCache::hit`], with a look at the region of another address first, `near`: the buffers of one request are
-    /// nearly always in one.
+    /// The region that [`RegionCache::turn_to`] came to last.
     #[inline(always)]
-    pub fn hit_near(&self, near: &Recent, range: (Gpa, u64), access: Access, place: &mut Segment) -> bool {
-        near.reach(range, access, place) || self.hit(range, access, place)
+    pub fn near(&self) -> Near {
+        self.near
     }
 
     /// The region around `gpa`, if it is remembered; else another.
     #[inline(always)]
-    pub fn recent(&self, gpa: Gpa) -> &Recent {
+    pub fn around(&self, gpa: Gpa) -> Near {
         let [last, other] = self.part(gpa);
-        if gpa.0.wrapping_sub(last.start) < last.reach[Access::Read as usize] { last } else { other }
+        let recent = if gpa.0.wrapping_sub(last.start) < last.reach[Access::Read as usize] { last } else { other };
+        let [readable, writable] = recent.reach;
+        Near { base: recent.base, start: recent.start, reach: readable.min(writable) }
+    }
+
+    /// As [`RegionCache::around`], and that is near from now on.
+    #[inline(always)]
+    pub fn turn_to(&mut self, gpa: Gpa) -> Near {
+        self.near = self.around(gpa);
+        self.near
     }
 
     #[inline(always)]
@@ -142,6 +151,41 @@ impl Recent {
     }
 }
 
+/// A region that may be read and written, for as long as the cache that it comes from is not cleared.
+#[derive(Debug, Clone, Copy)]
+pub struct Near {
+    start: u64,
+    base: NonNull<u8>,
+    /// Bytes that may be both read and written.
+    reach: u64,
+}
+
+// SAFETY: as for `Recent`.
+unsafe impl Send for Near {}
+
+impl Default for Near {
+    /// None: it reaches nothing.
+    fn default() -> Self {
+        Self { start: 0, base: NonNull::dangling(), reach: 0 }
+    }
+}
+
+impl Near {
+    /// Puts the range in `place`, if it has bytes and all of them are within reach. Returns whether that is so.
+    #[inline(always)]
+    pub fn reach(&self, (gpa, len): (Gpa, u32), place: &mut Segment) -> bool {
+        let (offset, len) = (gpa.0.wrapping_sub(self.start), u64::from(len));
+        // Of no bytes, the last one is before the first: that overflows, or is past the end of any region.
+        let (last, overflows) = offset.overflowing_add(len.wrapping_sub(1));
+        if overflows || last >= self.reach {
+            return false;
+        }
+        // SAFETY: as for `Recent::reach`, whose region it is.
+        *place = unsafe { Segment::new(self.base.add(offset as usize), len as usize) };
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,9 +202,45 @@ mod tests {
             cache.remember(Gpa(start), 20, region(start));
         }
         assert!(hits(&cache, 0x1ff0) && hits(&cache, 0x2ff0) && !hits(&cache, 0x1ff1) && !hits(&cache, 0x3000));
-        assert_eq!((cache.recent(Gpa(0x1800)).start, cache.recent(Gpa(0x2800)).start), (0x1000, 0x2000));
+        assert_eq!((cache.turn_to(Gpa(0x2800)).start, cache.around(Gpa(0x1800)).start), (0x2000, 0x1000));
+        assert_eq!(cache.near().start, 0x2000);
         cache.remember(Gpa(0x3000), 20, region(0x3000));
         assert!(hits(&cache, 0x3000) && hits(&cache, 0x1000) && !hits(&cache, 0x2000), "the older one makes room");
+    }
+
+    #[test]
+    fn a_region_reaches_what_is_whole_in_it() {
+        let mut cache = RegionCache::default();
+        let base = NonNull::without_provenance(std::num::NonZero::new(0x7000).unwrap());
+        cache.remember(Gpa(0x1000), 20, Recent::new(Gpa(0x1000), base, [0x1000; 2]));
+        for (gpa, len, at) in [
+            (0x1000, 1, Some(0x7000)),
+            (0x1000, 0x1000, Some(0x7000)),
+            (0x1fff, 1, Some(0x7fff)),
+            (0x1000, 0, None),
+            (0x1001, 0, None),
+            (0x2000, 0, None),
+            (0x1000, 0x1001, None),
+            (0x1fff, 2, None),
+            (0x2000, 1, None),
+            (0xfff, 2, None),
+            (0xfff, 1, None),
+            (0, u32::MAX, None),
+            (u64::MAX, 0x1002, None),
+            (u64::MAX, u32::MAX, None),
+        ] {
+            let mut segment = Segment::EMPTY;
+            let reached = cache.around(Gpa(0x1000)).reach((Gpa(gpa), len), &mut segment);
+            let found = reached.then_some((segment.as_ptr() as usize, segment.len()));
+            assert_eq!(found, at.map(|at| (at, len as usize)), "{gpa:#x} {len:#x}");
+        }
+        assert!(!Near::default().reach((Gpa(0), 1), &mut Segment::EMPTY.clone()));
+        assert!(!Near::default().reach((Gpa(0), 0), &mut Segment::EMPTY.clone()));
+        cache.remember(Gpa(0x3000), 20, Recent::new(Gpa(0x3000), base, [0x1000, 0]));
+        assert!(
+            !cache.around(Gpa(0x3000)).reach((Gpa(0x3000), 16), &mut Segment::EMPTY.clone()),
+            "it may not be written"
+        );
     }
 
     /// Regions from `first` on, all of one length, and as far from each other.

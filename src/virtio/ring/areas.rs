@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::descriptor::{DESC_SIZE, Descriptor, Descriptors, RawDescriptor};
+use super::three::LinkedTable;
 use super::{Area, RingError, RingFeatures, RingLayout};
 use crate::dma::{Access, Gpa, MemMap};
 
@@ -66,6 +67,13 @@ impl Areas {
     #[inline]
     pub fn descriptor(&self, index: u16) -> Option<Descriptor> {
         self.descriptors().get(index).map(RawDescriptor::split)
+    }
+
+    /// The descriptor table, for chains of three.
+    #[inline(always)]
+    pub fn table(&self) -> LinkedTable {
+        // SAFETY: as for `descriptors`; the size is a power of two.
+        unsafe { LinkedTable::new(self.desc, self.size) }
     }
 
     /// The driver's index. Acquire: entries and descriptors up to it are seen as the driver wrote them.

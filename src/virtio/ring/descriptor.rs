@@ -28,24 +28,15 @@ pub(super) struct Descriptor {
 }
 
 impl Descriptor {
-    /// One of nothing.
-    pub const EMPTY: Self = Self { addr: Gpa(0), len: 0, flags: 0, link: 0 };
-
     /// What the device does with the buffer.
     #[inline]
     pub fn access(&self) -> Access {
         if self.flags & DESC_F_WRITE != 0 { Access::Write } else { Access::Read }
     }
-
-    /// Of a packed ring, from its two halves.
-    #[inline]
-    pub fn packed(addr: u64, rest: u64) -> Self {
-        Self { addr: Gpa(addr), len: rest as u32, link: (rest >> 32) as u16, flags: (rest >> 48) as u16 }
-    }
 }
 
 /// The two halves of a descriptor, fetched in the guest's byte order; nothing promises that an indirect table is aligned.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 #[repr(C, packed)]
 pub(super) struct RawDescriptor {
     addr: u64,
@@ -61,6 +52,15 @@ impl RawDescriptor {
     pub unsafe fn fetch(at: *const u8) -> Self {
         // SAFETY: by the promise of the caller; the type asks for no alignment.
         unsafe { at.cast::<Self>().read_volatile() }
+    }
+
+    /// One of nothing.
+    pub const EMPTY: Self = Self { addr: 0, rest: 0 };
+
+    /// From its halves, in the guest's byte order.
+    #[inline]
+    pub fn from_halves([addr, rest]: [u64; 2]) -> Self {
+        Self { addr, rest }
     }
 
     /// From the bytes.
@@ -79,7 +79,16 @@ impl RawDescriptor {
     /// As a packed ring lays it out.
     #[inline]
     pub fn packed(self) -> Descriptor {
-        Descriptor::packed(u64::from_le(self.addr), u64::from_le(self.rest))
+        let (addr, rest) = (u64::from_le(self.addr), u64::from_le(self.rest));
+        Descriptor { addr: Gpa(addr), len: rest as u32, link: (rest >> 32) as u16, flags: (rest >> 48) as u16 }
+    }
+
+    /// The other way around.
+    #[inline]
+    pub fn of_packed(descriptor: &Descriptor) -> Self {
+        let Descriptor { addr, len, flags, link } = *descriptor;
+        let rest = u64::from(len) | u64::from(link) << 32 | u64::from(flags) << 48;
+        Self { addr: addr.0.to_le(), rest: rest.to_le() }
     }
 }
 
@@ -138,6 +147,7 @@ mod tests {
         // SAFETY: the array has 16 bytes.
         for raw in [RawDescriptor::from_bytes(bytes), unsafe { RawDescriptor::fetch(bytes.as_ptr()) }] {
             assert_eq!((raw.split(), raw.packed()), (split, packed));
+            assert_eq!(RawDescriptor::of_packed(&packed).split(), split);
         }
     }
 }

@@ -18,8 +18,10 @@ mod packed;
 mod packed_areas;
 mod packed_usual;
 mod split;
+mod split_usual;
 mod table;
 mod taken;
+mod three;
 mod usual;
 
 #[cfg(test)]
@@ -47,6 +49,8 @@ pub use glance::Glance;
 pub use packed::PackedRing;
 pub use split::SplitRing;
 pub use usual::{USUAL_SEGMENTS, UsualChain};
+
+use std::num::NonZero;
 
 use crate::dma::{Gpa, MemMap};
 
@@ -79,10 +83,16 @@ pub struct RingFeatures {
 #[must_use = "a chain that is not given back is lost to the driver"]
 pub struct Head {
     id: u16,
-    descriptors: u16,
+    descriptors: NonZero<u16>,
 }
 
 impl Head {
+    /// That of a chain of so many of the ring's own descriptors, which are never none.
+    #[inline(always)]
+    fn new(id: u16, descriptors: u16) -> Self {
+        Self { id, descriptors: NonZero::new(descriptors).expect("a chain has descriptors") }
+    }
+
     /// The chain's name in the ring: index of its first descriptor (split), buffer id (packed).
     pub fn id(&self) -> u16 {
         self.id
@@ -90,7 +100,7 @@ impl Head {
 
     /// Descriptors of the ring itself that the chain takes, those in an indirect table not counted.
     pub fn descriptors(&self) -> u16 {
-        self.descriptors
+        self.descriptors.get()
     }
 }
 

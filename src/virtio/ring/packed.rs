@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::chain::Memory;
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
 use super::glance::Glance;
-use super::packed_areas::{Event, PackedAreas, Position, Used};
+use super::packed_areas::{Answer, Event, PackedAreas, Position, Used};
 use super::packed_usual::Taking;
 use super::table::{Stop, Tables};
 use super::taken::{TakenChains, fetch_chain};
@@ -157,16 +157,10 @@ impl PackedRing {
     #[inline(never)]
     pub fn pop_usual(&mut self, map: &MemMap, into: &mut [UsualChain]) -> usize {
         let Self { areas: Some(areas), tables, cache, taken_chains, fetched, .. } = self else { return 0 };
-        let mut taking = Taking { areas, tables, memory: Memory { map, cache }, taken_chains, fetched };
-        let (mut at, mut room, mut count) = (self.next_avail, self.size - self.taken, 0);
-        for chain in into {
-            let Some((head, end)) = taking.take(chain, at, room) else { break };
-            chain.prefetch();
-            (at, room, count) = (end, room - head.descriptors, count + 1);
-            chain.head.set(Some(head));
-        }
-        self.next_avail = at;
-        self.taken = self.size - room;
+        let (memory, at, room) = (Memory { map, cache }, self.next_avail, self.size - self.taken);
+        let mut taking = Taking { areas, tables, memory, taken_chains, fetched, at, room };
+        let count = taking.take(into);
+        (self.next_avail, self.taken) = (taking.at, self.size - taking.room);
         self.in_flight += count;
         self.position = self.position.wrapping_add(count);
         count.into()
@@ -211,7 +205,7 @@ impl PackedRing {
         self.taken += descriptors;
         self.in_flight += 1;
         self.position = self.position.wrapping_add(1);
-        Ok(Head { id, descriptors })
+        Ok(Head::new(id, descriptors))
     }
 
     /// See [`Ring::table_fetched`](super::Ring::table_fetched).
@@ -229,8 +223,8 @@ impl PackedRing {
         if self.areas.is_none() {
             return Ok(Walked::Chain);
         }
-        let descriptors = self.taken_chains.of(head.id);
-        let stop = match describe(&mut self.tables, descriptors, Memory { map, cache: &mut self.cache }, chain) {
+        self.taken_chains.copy_of(head.id, &mut self.fetched);
+        let stop = match describe(&mut self.tables, &self.fetched, Memory { map, cache: &mut self.cache }, chain) {
             Ok(()) => return Ok(Walked::Chain),
             Err(stop) => stop,
         };
@@ -251,23 +245,45 @@ impl PackedRing {
     pub fn push(&mut self, head: Head, written: u32) {
         self.in_flight = self.in_flight.checked_sub(1).expect("a head is given back to the ring that it came from");
         self.taken_chains.give_back(head.id);
+        let descriptors = head.descriptors();
         let Some(areas) = &self.areas else {
-            self.taken -= head.descriptors;
+            self.taken -= descriptors;
             return;
         };
-        let used = self.next_used.used(head.id, written);
+        let used = self.next_used.used(head.id, self.next_used.answer(written));
         match self.held_back {
             Some(_) => areas.set_used(used),
             None => self.held_back = Some((self.next_used, used)),
         }
-        self.next_used = self.next_used.advance(head.descriptors, self.size);
-        self.unpublished += head.descriptors;
+        self.next_used = self.next_used.advance(descriptors, self.size);
+        self.unpublished += descriptors;
     }
 
     /// See [`Ring::push_usual`](super::Ring::push_usual).
     #[inline]
     pub fn push_usual(&mut self, chains: &[UsualChain], written: u32) {
-        chains.iter().for_each(|chain| self.push(chain.take_head(), written));
+        let Some((first, others)) = chains.split_first() else { return };
+        // It may be the one that is held back.
+        self.push(first.take_head(), written);
+        let Some(areas) = &self.areas else {
+            return others.iter().for_each(|chain| self.push(chain.take_head(), written));
+        };
+        let left = self.in_flight.checked_sub(others.len() as u16);
+        self.in_flight = left.expect("heads are given back to the ring that they came from");
+        let (mut at, mut answer, mut unpublished) = (self.next_used, self.next_used.answer(written), 0);
+        for chain in others {
+            let head = chain.take_head();
+            self.taken_chains.give_back(head.id);
+            areas.set_used(at.used(head.id, answer));
+            unpublished += head.descriptors();
+            let next = at.advance(head.descriptors(), self.size);
+            if !next.is_turn_of(at) {
+                answer = next_answer(next, written);
+            }
+            at = next;
+        }
+        self.next_used = at;
+        self.unpublished += unpublished;
     }
 
     /// See [`Ring::publish`](super::Ring::publish).
@@ -325,6 +341,13 @@ impl PackedRing {
             (false, false) => Event::Enable,
         });
     }
+}
+
+/// The answer of a new turn: so seldom that nobody else is to pay for it.
+#[cold]
+#[inline(never)]
+fn next_answer(at: Position, written: u32) -> Answer {
+    at.answer(written)
 }
 
 /// Describes a chain of these descriptors.

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::areas::place;
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_WRITE, DESC_SIZE, Descriptor};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, Descriptor, RawDescriptor};
 use super::glance::Glance;
 use super::{Area, RingError, RingLayout};
 use crate::dma::{Access, MemMap};
@@ -89,16 +89,85 @@ impl Position {
         self.available == DESC_F_AVAIL
     }
 
-    /// All that a used descriptor says, here.
+    /// What a used descriptor says in this turn, but for its id.
     #[inline]
-    pub fn used(self, id: u16, written: u32) -> Used {
+    pub fn answer(self, written: u32) -> Answer {
         let marks = if self.wrap() { MARKS } else { 0 };
         let flags = marks | if written > 0 { DESC_F_WRITE } else { 0 };
-        Used { index: self.index, rest: u64::from(written) | u64::from(id) << 32 | u64::from(flags) << 48 }
+        Answer(u64::from(written) | u64::from(flags) << 48)
+    }
+
+    /// All that a used descriptor says, here; the answer is of this turn.
+    #[inline]
+    pub fn used(self, id: u16, answer: Answer) -> Used {
+        Used { index: self.index, rest: answer.0 | u64::from(id) << 32 }
+    }
+
+    /// Whether the other is in the same turn, or in one at a distance of two.
+    #[inline]
+    pub fn is_turn_of(self, other: Self) -> bool {
+        self.available == other.available
+    }
+
+    /// If these descriptors, of which the first is here, are a chain of a request header, one piece of data and a response, and
+    /// all available: its id, and whether the one in the middle is writable.
+    #[inline(always)]
+    pub fn judge(self, descriptors: &[Shared; 3]) -> Option<(u16, bool)> {
+        const NEXT: u32 = (DESC_F_NEXT as u32) << 16;
+        const WRITE: u32 = (DESC_F_WRITE as u32) << 16;
+        const JUDGED: u32 = (MARKS as u32) << 16 | NEXT | WRITE | (DESC_F_INDIRECT as u32) << 16;
+        let [first, second, third] = descriptors.each_ref().map(Shared::id_and_flags);
+        let marks = u32::from(self.available) << 16;
+        let wrong = (first ^ (marks | NEXT)) | (second & !WRITE ^ (marks | NEXT)) | (third ^ (marks | WRITE));
+        // The last descriptor holds the id (2.8.6).
+        (wrong & JUDGED == 0).then_some((third as u16, second & WRITE != 0))
     }
 
     fn event(self) -> u16 {
         self.index | if self.wrap() { EVENT_WRAP } else { 0 }
+    }
+}
+
+/// What is the same in many used descriptors of one turn: length and flags.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Answer(u64);
+
+/// A descriptor as it lies in the ring.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Shared {
+    addr: AtomicU64,
+    len: AtomicU32,
+    /// Buffer id, and above it the flags.
+    rest: AtomicU32,
+}
+
+impl Shared {
+    /// One of our own.
+    pub fn of(descriptor: &Descriptor) -> Self {
+        let Descriptor { addr, len, flags, link } = *descriptor;
+        let rest = u32::from(link) | u32::from(flags) << 16;
+        Self {
+            addr: AtomicU64::new(addr.0.to_le()),
+            len: AtomicU32::new(len.to_le()),
+            rest: AtomicU32::new(rest.to_le()),
+        }
+    }
+
+    /// Acquire: if the descriptor is available, it and all that the driver wrote before are seen as written.
+    #[inline(always)]
+    fn id_and_flags(&self) -> u32 {
+        u32::from_le(self.rest.load(Ordering::Acquire))
+    }
+
+    /// The bytes of these, as they are now.
+    #[inline(always)]
+    pub fn copy<const N: usize>(of: &[Self; N]) -> [RawDescriptor; N] {
+        let mut copy = [RawDescriptor::EMPTY; N];
+        // SAFETY: both are as long, and neither asks for more alignment than it has. The driver may write meanwhile: nobody
+        // looks at a byte but in the copy.
+        unsafe { std::ptr::copy_nonoverlapping(of.as_ptr().cast::<RawDescriptor>(), copy.as_mut_ptr(), N) };
+        copy
     }
 }
 
@@ -205,8 +274,31 @@ impl PackedAreas {
     pub fn descriptor(&self, index: u16) -> Descriptor {
         let [addr, rest] = self.halves(index);
         // The half with the flags first: the address belongs to them.
-        let rest = u64::from_le(rest.load(Ordering::Acquire));
-        Descriptor::packed(u64::from_le(addr.load(Ordering::Relaxed)), rest)
+        let rest = rest.load(Ordering::Acquire);
+        RawDescriptor::from_halves([addr.load(Ordering::Relaxed), rest]).packed()
+    }
+
+    /// The descriptors from `at` on that are side by side, three by three, of `room` at most.
+    #[inline(always)]
+    pub fn threes(&self, at: Position, room: u16) -> &[[Shared; 3]] {
+        let count = room.min(self.size.saturating_sub(at.index)) / 3;
+        // SAFETY: as for `halves`, for so many descriptors.
+        unsafe {
+            let first = self.desc.as_ptr().add(usize::from(at.index) * DESC_SIZE as usize);
+            std::slice::from_raw_parts(first.cast(), count.into())
+        }
+    }
+
+    /// Three descriptors from `at` on, fetched around the end of the ring, with the marks that they would have before it.
+    #[inline(never)]
+    pub fn three_around(&self, at: Position) -> [Shared; 3] {
+        let mut place = at;
+        [(); 3].map(|()| {
+            let mut descriptor = self.descriptor(place.index);
+            descriptor.flags ^= place.available ^ at.available;
+            place = place.next(self.size);
+            Shared::of(&descriptor)
+        })
     }
 
     /// Writes a used descriptor. Release: whoever sees it sees the buffer, and the used descriptors written before.
@@ -240,73 +332,4 @@ impl PackedAreas {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(index: u16, wrap: bool) -> Position {
-        Position { index, available: if wrap { 0x80 } else { 0x8000 } }
-    }
-
-    #[test]
-    fn the_wrap_counter_turns_behind_the_last_descriptor() {
-        assert_eq!(at(0, true).advance(2, 3), at(2, true));
-        assert_eq!(at(2, true).advance(1, 3), at(0, false));
-        assert_eq!(at(2, false).advance(3, 3), at(2, true));
-        assert_eq!(at(0, true).advance(1, 1), at(0, false));
-        for position in [at(0, true), at(1, false), at(2, true), at(2, false)] {
-            assert_eq!(position.next(3), position.advance(1, 3));
-        }
-        assert_eq!(at(0x7fff, true).advance(0x8000, 0x8000), at(0x7fff, false));
-    }
-
-    #[test]
-    fn available_is_what_differs_and_matches_the_counter() {
-        let (avail, used) = (0x80, 0x8000);
-        for (flags, first_turn, second_turn) in
-            [(0, false, false), (avail, true, false), (used, false, true), (avail | used, false, false)]
-        {
-            // Other bits mean nothing here.
-            for flags in [flags, flags | 0x7f7f] {
-                let found = (at(0, true).is_available(flags), at(0, false).is_available(flags));
-                assert_eq!(found, (first_turn, second_turn), "{flags:#x}");
-            }
-        }
-    }
-
-    #[test]
-    fn event_suppression_is_four_bytes() {
-        let encoded = |event: Event| event.encode().to_le_bytes();
-        assert_eq!(encoded(Event::Enable), [0, 0, 0, 0]);
-        assert_eq!(encoded(Event::Disable), [0, 0, 1, 0]);
-        assert_eq!(encoded(Event::At(at(0x123, true))), [0x23, 0x81, 2, 0]);
-        assert_eq!(encoded(Event::At(at(0x123, false))), [0x23, 0x01, 2, 0]);
-        for event in [Event::Enable, Event::Disable, Event::At(at(5, true)), Event::At(at(5, false))] {
-            assert_eq!(Event::decode(event.encode(), true), event);
-        }
-        // By place without the feature, and the reserved value.
-        assert_eq!(Event::decode(Event::At(at(5, true)).encode(), false), Event::Enable);
-        assert_eq!(Event::decode(0x0003_0005, true), Event::Enable);
-        // Reserved bits mean nothing.
-        assert_eq!(Event::decode(0xfffd_0005, true), Event::Disable);
-    }
-
-    #[test]
-    fn an_event_is_wanted_when_its_place_is_passed() {
-        for (event, old, count, wanted) in [
-            (at(0, true), at(0, true), 1, true),
-            (at(0, true), at(0, true), 0, false),
-            (at(1, true), at(0, true), 1, false),
-            (at(1, true), at(0, true), 2, true),
-            (at(0, true), at(0, false), 5, false),
-            (at(0, false), at(4, true), 1, false),
-            (at(0, false), at(4, true), 2, true),
-            (at(4, true), at(0, false), 5, false),
-            (at(1, true), at(3, false), 4, true),
-            (at(1, true), at(3, false), 3, false),
-        ] {
-            assert_eq!(Event::At(event).wants(old, count, 5), wanted, "{event:?} {old:?} {count}");
-        }
-        // A place that the ring does not have hurts nobody.
-        let _ = Event::At(at(0x7fff, false)).wants(at(0, true), 1, 1);
-    }
-}
+mod tests;

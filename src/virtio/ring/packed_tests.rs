@@ -307,3 +307,37 @@ fn usual_chains_are_taken_in_whatever_regions_they_are() {
         (0..8).for_each(|_| assert!(driver.take_used().is_some()));
     }
 }
+
+#[test]
+fn chains_of_three_go_around_rings_of_any_size() {
+    let buffers = |at| [Buffer::readable(at, 51), Buffer::writable(at + 64, 108), Buffer::writable(at + 0x1000, 4096)];
+    for (size, regions) in (1..20).map(|size| (size, 1)).chain([(7, 2), (16, 2)]) {
+        let place = |turn: u64| if regions == 1 { DATA_AT } else { 0x100_0000 + turn % 2 * 0x10_0000 };
+        let more = [0x100_0000, 0x110_0000].map(|start| dma_region(start, 0x4000));
+        let map = Arc::new(MemMap::new(more.into_iter().chain([dma_region(0, MEMORY_LEN)]).collect()));
+        let mut driver = PackedDriver::in_map(map.clone(), size, FLAGS);
+        let (mut ring, mut batch) = (driver.ring(), [const { UsualChain::empty() }; 3]);
+        for round in 0..4 * u64::from(size) {
+            let ids: Vec<_> = (0..3).map_while(|turn| driver.add(&buffers(place(round + turn)))).collect();
+            assert_eq!(ids.len(), usize::from(size / 3).min(3), "size {size} round {round}");
+            assert_eq!(ring.pop_usual(&map, &mut batch), ids.len(), "size {size} round {round}");
+            for (turn, chain) in (0..).zip(&batch[..ids.len()]) {
+                let at = [&chain.readable()[0], &chain.writable()[1]].map(|one| map.locate(one).unwrap().0);
+                assert_eq!(at, [place(round + turn), place(round + turn) + 0x1000]);
+                assert_eq!((chain.total_len(), chain.writable()[0].len()), (51 + 108 + 4096, 108));
+            }
+            // As many at once as there are, or one after the other.
+            match round % 2 {
+                0 => ring.push_usual(&batch[..ids.len()], 4204),
+                _ => batch[..ids.len()].iter().for_each(|chain| ring.push(chain.take_head(), 4204)),
+            }
+            let _ = ring.publish();
+            let used: Vec<_> = std::iter::from_fn(|| driver.take_used()).collect();
+            assert_eq!(
+                used.iter().map(|used| (used.0, used.1)).collect::<Vec<_>>(),
+                ids.iter().map(|id| (*id, 4204)).collect::<Vec<_>>()
+            );
+            assert_eq!((ring.in_flight(), ring.available()), (0, Ok(0)));
+        }
+    }
+}

@@ -4,14 +4,12 @@ use std::sync::atomic::{Ordering, fence};
 
 use super::areas::Areas;
 use super::chain::Memory;
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor, RawDescriptor};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
 use super::glance::Glance;
+use super::split_usual::{BATCH_MAX, Taking};
 use super::table::{Stop, Tables};
 use super::{Chain, ChainFault, Head, Popped, RingError, RingFeatures, RingLayout, UsualChain, Walked};
 use crate::dma::{Gpa, MemMap, RegionCache};
-
-/// Chains that are taken at one go at most.
-const HEADS: usize = 16;
 
 /// How far the driver may run past the event index before it is moved along: any distance well short of a full turn
 /// keeps it from ringing.
@@ -132,25 +130,10 @@ impl SplitRing {
     #[inline(never)]
     pub fn pop_usual(&mut self, map: &MemMap, into: &mut [UsualChain]) -> usize {
         let Some(areas) = &self.areas else { return 0 };
-        let (tables, first) = (&self.tables, self.next_avail);
-        let mut memory = Memory { map, cache: &mut self.cache };
-        let mut heads = [0; HEADS];
-        let most = into.len().min(self.avail_seen.wrapping_sub(first).into()).min(HEADS);
-        for (step, head) in (0..).zip(&mut heads[..most]) {
-            *head = areas.avail_head(first.wrapping_add(step));
-            areas.descriptors().prefetch(*head);
-        }
-        if most > 1 {
-            prefetch_tables(&heads[..most], areas, tables, memory.borrow());
-        }
-        let mut count = 0;
-        for (chain, &id) in into.iter_mut().zip(&heads[..most]) {
-            let Some(descriptors) = fill_usual(chain, areas, tables, memory.borrow(), id) else { break };
-            chain.prefetch();
-            chain.head.set(Some(Head { id, descriptors }));
-            count += 1;
-        }
-        self.next_avail = first.wrapping_add(count);
+        let most = into.len().min(self.avail_seen.wrapping_sub(self.next_avail).into()).min(BATCH_MAX);
+        let mut taking = Taking { areas, tables: &self.tables, memory: Memory { map, cache: &mut self.cache } };
+        let count = taking.take(self.next_avail, &mut into[..most]);
+        self.next_avail = self.next_avail.wrapping_add(count);
         self.in_flight += count;
         count.into()
     }
@@ -171,7 +154,7 @@ impl SplitRing {
             Ok(descriptors) => {
                 self.next_avail = self.next_avail.wrapping_add(1);
                 self.in_flight += 1;
-                Ok(Popped::Chain(Head { id: head, descriptors }))
+                Ok(Popped::Chain(Head::new(head, descriptors)))
             }
             Err(stop) => {
                 chain.clear();
@@ -292,42 +275,6 @@ impl SplitRing {
             self.avail_event = if self.polled { self.next_avail.wrapping_sub(1) } else { self.next_avail };
             areas.set_avail_event(self.avail_event);
         }
-    }
-}
-
-/// Describes the chain whose head is `id` if it is a usual one: the ring's own descriptors in it.
-#[inline(always)]
-fn fill_usual(chain: &mut UsualChain, areas: &Areas, tables: &Tables, mut memory: Memory<'_>, id: u16) -> Option<u16> {
-    let mut table = areas.descriptors();
-    let mut first = table.get(id)?.split();
-    let is_indirect = first.flags & DESC_F_INDIRECT != 0;
-    if is_indirect {
-        table = tables.usual(&first, memory.borrow())?;
-        first = table.get(0)?.split();
-    }
-    let next = |before: &Descriptor| table.get(before.link).map(RawDescriptor::split);
-    let count = match chain.fill_three(memory.cache, first, next) {
-        Some(count) => count,
-        None => chain.fill(memory, first, next)?,
-    };
-    match (count <= table.count(), is_indirect) {
-        (false, _) => None,
-        (true, true) => Some(1),
-        (true, false) => Some(count),
-    }
-}
-
-/// Asks for the tables that these chains point to, if they do.
-#[inline(always)]
-fn prefetch_tables(heads: &[u16], areas: &Areas, tables: &Tables, mut memory: Memory<'_>) {
-    for &id in heads {
-        let Some(first) = areas.descriptor(id) else { return };
-        if first.flags & DESC_F_INDIRECT == 0 {
-            return;
-        }
-        let Some(table) = tables.usual(&first, memory.borrow()) else { return };
-        table.prefetch(0);
-        table.prefetch(table.count() - 1);
     }
 }
 

@@ -41,6 +41,12 @@ impl Tables {
         Self { negotiated, fetched: None, walked: Box::default() }
     }
 
+    /// Whether there may be any.
+    #[inline(always)]
+    pub fn may_be(&self) -> bool {
+        self.negotiated
+    }
+
     /// This is the table at `gpa`.
     pub fn fetched(&mut self, gpa: Gpa, table: Box<[u8]>) {
         self.fetched = Some((gpa, table));

@@ -1,10 +1,11 @@
 //! The chains of a packed ring that are in flight. Owns a copy of their descriptors, for those in the ring give way to used
 //! ones. [`packed`](super::packed) alone asks it.
 
-use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor};
-use super::packed_areas::{PackedAreas, Position};
+use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor, RawDescriptor};
+use super::packed_areas::{PackedAreas, Position, Shared};
 use super::usual::USUAL_SEGMENTS;
 use super::{ChainFault, RingError};
+use crate::dma::Gpa;
 
 /// Descriptors of a chain that are beside its place: those of a request header, a response and one piece of data.
 pub(super) const NEAR: usize = 3;
@@ -21,31 +22,55 @@ pub(super) struct TakenChains {
 /// A chain, in one cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Place {
-    /// How many descriptors it has, 0 if there is none with this id.
+pub(super) struct Place {
+    /// All of its descriptors, if they are not more.
+    near: [RawDescriptor; NEAR],
+    /// How many it has, 0 if there is none with this id.
     count: u16,
-    /// All of them, if they are not more.
-    near: [Descriptor; NEAR],
+}
+
+impl Place {
+    /// That with this `id`, if there is one, and no chain in flight has it.
+    #[inline(always)]
+    pub fn free(places: &mut [Self], id: u16) -> Option<&mut Self> {
+        places.get_mut(usize::from(id)).filter(|place| place.count == 0)
+    }
+
+    /// Copies the descriptors of a chain that is about to be taken, while there is none. What of memory they mean is to come
+    /// from the copy, which is returned: addresses and lengths.
+    #[inline(always)]
+    pub fn copy(&mut self, descriptors: &[Shared; NEAR]) -> [(Gpa, u32); NEAR] {
+        debug_assert_eq!(self.count, 0);
+        self.near = Shared::copy(descriptors);
+        self.near.map(|one| one.packed()).map(|one| (one.addr, one.len))
+    }
+
+    /// The chain of the first `count` descriptors that were copied is taken.
+    #[inline(always)]
+    pub fn take(&mut self, count: u16) {
+        self.count = count;
+    }
+
+    /// The chain of this descriptor is taken.
+    #[inline(always)]
+    pub fn take_one(&mut self, descriptor: RawDescriptor) {
+        (self.near[0], self.count) = (descriptor, 1);
+    }
 }
 
 impl TakenChains {
     pub fn new(size: u16) -> Self {
-        const FREE: Place = Place { count: 0, near: [Descriptor::EMPTY; NEAR] };
+        const FREE: Place = Place { count: 0, near: [RawDescriptor::EMPTY; NEAR] };
         Self {
             places: (0..size).map(|_| FREE).collect(),
             far: (0..size).map(|_| Vec::with_capacity(USUAL_SEGMENTS)).collect(),
         }
     }
 
-    /// Takes a chain of at most [`NEAR`] descriptors over, the first `count` of these. Returns its id, or none if that is not
-    /// one that it may have.
+    /// The places of the ring's chains, by id.
     #[inline(always)]
-    pub fn take_near(&mut self, descriptors: [Descriptor; NEAR], count: u16) -> Option<u16> {
-        // The last descriptor holds it (2.8.6).
-        let id = descriptors[usize::from(count) - 1].link;
-        let place = self.places.get_mut(usize::from(id)).filter(|place| place.count == 0)?;
-        *place = Place { count, near: descriptors };
-        Some(id)
+    pub fn places(&mut self) -> &mut [Place] {
+        &mut self.places
     }
 
     /// Takes a chain over, and leaves an empty list in its place. Returns its id.
@@ -58,7 +83,9 @@ impl TakenChains {
         }
         place.count = descriptors.len() as u16;
         match place.near.get_mut(..descriptors.len()) {
-            Some(near) => near.copy_from_slice(descriptors),
+            Some(near) => {
+                near.iter_mut().zip(&*descriptors).for_each(|(place, one)| *place = RawDescriptor::of_packed(one));
+            }
             None => std::mem::swap(&mut self.far[usize::from(id)], descriptors),
         }
         descriptors.clear();
@@ -70,10 +97,14 @@ impl TakenChains {
         self.places[usize::from(id)].count = 0;
     }
 
-    /// The descriptors of a chain in flight.
-    pub fn of(&self, id: u16) -> &[Descriptor] {
+    /// Puts the descriptors of a chain in flight in `into`.
+    pub fn copy_of(&self, id: u16, into: &mut Vec<Descriptor>) {
         let place = &self.places[usize::from(id)];
-        place.near.get(..usize::from(place.count)).unwrap_or(&self.far[usize::from(id)])
+        into.clear();
+        match place.near.get(..usize::from(place.count)) {
+            Some(near) => into.extend(near.iter().map(|one| one.packed())),
+            None => into.extend_from_slice(&self.far[usize::from(id)]),
+        }
     }
 }
 
@@ -108,7 +139,6 @@ pub(super) fn fetch_chain(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dma::Gpa;
 
     fn chain(id: u16, count: u16) -> Vec<Descriptor> {
         // Only the id of the last one counts.
@@ -118,20 +148,37 @@ mod tests {
 
     #[test]
     fn a_chain_of_any_length_is_kept_until_it_is_given_back() {
-        let mut taken = TakenChains::new(4);
+        let (mut taken, mut copy) = (TakenChains::new(4), Vec::new());
         for count in [1, 2, 3, 4, 9, 3, 12, 1] {
             let whole = chain(2, count);
+            assert!(Place::free(taken.places(), 2).is_some());
             assert_eq!(taken.take(&mut whole.clone()), Ok(2));
-            assert_eq!((taken.of(2), taken.of(1)), (&whole[..], &[][..]));
+            taken.copy_of(2, &mut copy);
+            assert_eq!(copy, whole);
             assert_eq!(taken.take(&mut chain(2, 4)), Err(RingError::IdInUse(2)));
+            assert!(Place::free(taken.places(), 2).is_none(), "in use");
+            taken.copy_of(1, &mut copy);
+            assert_eq!(copy, []);
             taken.give_back(2);
-            if let Some(near) = whole.first_chunk() {
-                assert_eq!(taken.take_near(*near, 3), (count == 3).then_some(2));
-                assert_eq!(taken.take_near(*near, 3), None, "in use, or not in the ring");
-                assert_eq!(taken.of(2).len(), if count == 3 { 3 } else { 0 });
-                taken.give_back(2);
-            }
         }
         assert_eq!(taken.take(&mut chain(4, 1)), Err(RingError::IdOutOfRange { id: 4, size: 4 }));
+        assert!(Place::free(taken.places(), 4).is_none(), "not in the ring");
+    }
+
+    #[test]
+    fn a_copy_is_kept_when_it_is_taken() {
+        let (mut taken, mut copy, whole) = (TakenChains::new(4), Vec::new(), chain(1, 3));
+        let descriptors = [0, 1, 2].map(|at| Shared::of(&whole[at]));
+        let place = Place::free(taken.places(), 1).expect("there is none");
+        assert_eq!(place.copy(&descriptors), [0, 1, 2].map(|at| (Gpa(at), 1)));
+        taken.copy_of(1, &mut copy);
+        assert_eq!(copy, [], "it was not taken");
+        Place::free(taken.places(), 1).expect("there is still none").take(3);
+        taken.copy_of(1, &mut copy);
+        assert!(copy == whole && Place::free(taken.places(), 1).is_none());
+        taken.give_back(1);
+        Place::free(taken.places(), 1).expect("it was given back").take_one(RawDescriptor::of_packed(&whole[2]));
+        taken.copy_of(1, &mut copy);
+        assert_eq!(copy, whole[2..]);
     }
 }

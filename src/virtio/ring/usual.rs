@@ -11,7 +11,8 @@ use bdev::Segment;
 use super::Head;
 use super::chain::{MAX_TOTAL_LEN, Memory};
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor};
-use crate::dma::{Access, RegionCache};
+use super::three::{Finding, Three};
+use crate::dma::Access;
 
 /// Descriptors of a usual chain at most.
 pub const USUAL_SEGMENTS: usize = 8;
@@ -21,10 +22,10 @@ pub const USUAL_SEGMENTS: usize = 8;
 #[repr(C, align(64))]
 pub struct UsualChain {
     total_len: u64,
-    readable_count: u8,
-    count: u8,
+    count: u16,
     /// There from the pop on, until somebody takes it.
     pub(super) head: Cell<Option<Head>>,
+    readable_count: u16,
     /// Three of them are in one cache line with what is above.
     segments: [Segment; USUAL_SEGMENTS],
 }
@@ -51,7 +52,7 @@ impl UsualChain {
         for (place, segment) in chain.segments.iter_mut().zip(readable.iter().chain(writable)) {
             *place = *segment;
         }
-        (chain.readable_count, chain.count) = (readable.len() as u8, (readable.len() + writable.len()) as u8);
+        (chain.readable_count, chain.count) = (readable.len() as u16, (readable.len() + writable.len()) as u16);
         chain.total_len = bdev::segment::total_len(readable) + bdev::segment::total_len(writable);
         chain
     }
@@ -83,38 +84,22 @@ impl UsualChain {
         self.head.take().expect("a chain that was popped is given back once")
     }
 
-    /// As [`UsualChain::fill`], for the most usual of all: a request header, one piece of data and a response, in regions that
-    /// were hit before.
+    /// Describes the most usual chain of all, if each of its buffers can be found. What is looked at first, and what is written
+    /// last, is brought from the driver's cache.
     #[inline(always)]
-    pub(super) fn fill_three(
-        &mut self,
-        cache: &RegionCache,
-        first: Descriptor,
-        mut next: impl FnMut(&Descriptor) -> Option<Descriptor>,
-    ) -> Option<u16> {
-        const FLAGS: u16 = DESC_F_NEXT | DESC_F_WRITE | DESC_F_INDIRECT;
+    pub(super) fn describe_three(&mut self, three: &Three, finding: &mut impl Finding) -> bool {
+        let [(_, header), (_, middle), (_, end)] = three.buffers;
+        // Less than a chain may have: what overflows is for those who look closely.
+        let Some(total_len) = header.checked_add(middle).and_then(|sum| sum.checked_add(end)) else { return false };
+        self.total_len = u64::from(total_len);
+        (self.readable_count, self.count) = (2 - u16::from(three.is_in), 3);
         let [header, middle, end, ..] = &mut self.segments;
-        let near = cache.recent(first.addr);
-        if first.flags & FLAGS != DESC_F_NEXT || !near.reach((first.addr, u64::from(first.len)), Access::Read, header) {
-            return None;
+        if !finding.find(three, [header, middle, end]) {
+            return false;
         }
-        let second = next(&first)?;
-        let is_in = second.flags & DESC_F_WRITE != 0;
-        let access = if is_in { Access::Write } else { Access::Read };
-        if second.flags & (DESC_F_NEXT | DESC_F_INDIRECT) != DESC_F_NEXT
-            || !cache.hit_near(near, (second.addr, u64::from(second.len)), access, middle)
-        {
-            return None;
-        }
-        let third = next(&second)?;
-        if third.flags & FLAGS != DESC_F_WRITE
-            || !cache.hit_near(near, (third.addr, u64::from(third.len)), Access::Write, end)
-        {
-            return None;
-        }
-        self.total_len = u64::from(first.len) + u64::from(second.len) + u64::from(third.len);
-        (self.readable_count, self.count) = (2 - u8::from(is_in), 3);
-        (self.total_len <= MAX_TOTAL_LEN).then_some(3)
+        header.prefetch_read();
+        if three.is_in { middle } else { end }.prefetch_write();
+        true
     }
 
     /// Describes the chain that begins with `first`; `next` gives the descriptor behind another. Returns the number of
@@ -140,12 +125,12 @@ impl UsualChain {
                 return None;
             }
             total_len += u64::from(len);
-            readable_count += u8::from(direction == 0);
+            readable_count += u16::from(direction == 0);
             if flags & DESC_F_NEXT == 0 {
                 if total_len > MAX_TOTAL_LEN {
                     return None;
                 }
-                (self.total_len, self.readable_count, self.count) = (total_len, readable_count, place as u8 + 1);
+                (self.total_len, self.readable_count, self.count) = (total_len, readable_count, place as u16 + 1);
                 return Some(place as u16 + 1);
             }
             descriptor = next(&descriptor)?;
