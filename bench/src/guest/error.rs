@@ -16,12 +16,12 @@ pub enum Error {
     #[error("vfio-user connection: {0}")]
     Connection(#[from] vfio_user::Error),
     /// A system call of ours failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     System {
         /// What was tried.
         what: &'static str,
-        /// What the kernel said.
-        source: std::io::Error,
+        /// What the kernel said. Told with the rest, so that whoever tells of causes does not repeat it.
+        cause: std::io::Error,
     },
     /// The device's PCI or virtio registers are not what the specification demands.
     #[error("the device breaks the specification: {0}")]
@@ -56,6 +56,6 @@ pub enum Error {
 impl Error {
     /// Names the operation that the kernel refused.
     pub fn system(what: &'static str) -> impl Fn(rustix::io::Errno) -> Self {
-        move |errno| Self::System { what, source: errno.into() }
+        move |errno| Self::System { what, cause: errno.into() }
     }
 }

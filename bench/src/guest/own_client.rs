@@ -38,7 +38,7 @@ impl OwnClient {
     /// # Errors
     /// Nobody listens, or the device refuses; the latter everywhere below.
     pub fn open(socket: &Path, limit: Duration) -> Result<Self> {
-        let raw = RawClient::connect(socket, limit).map_err(|source| Error::System { what: "connect", source })?;
+        let raw = RawClient::connect(socket, limit).map_err(|cause| Error::System { what: "connect", cause })?;
         let mut client = Self { raw, device_flags: 0, regions: Vec::new() };
         client.call(command::VERSION, &wire::version(0, 1, CAPABILITIES), &[])?;
         let info = client.call(command::DEVICE_GET_INFO, &wire::words(&[INFO_LEN, 0, 0, 0]), &[])?;
@@ -60,7 +60,7 @@ impl OwnClient {
         let reply = self
             .raw
             .call(command, payload, fds)
-            .map_err(|source| Error::System { what: "talk to the device", source })?;
+            .map_err(|cause| Error::System { what: "talk to the device", cause })?;
         match reply.error().map(|errno| std::io::Error::from_raw_os_error(errno as i32)) {
             None => Ok(reply.payload),
             Some(error) => Err(Error::Device(format!("it refuses vfio-user command {command}: {error}"))),
@@ -125,7 +125,7 @@ impl OwnClient {
     pub fn post_region_write(&mut self, region: u32, offset: u64, data: &[u8]) -> Result<()> {
         let payload = [wire::region_access(region, offset, data.len() as u32), data.to_vec()].concat();
         let message = wire::posted(command::REGION_WRITE, &payload);
-        self.raw.send(&message, &[]).map_err(|source| Error::System { what: "talk to the device", source })
+        self.raw.send(&message, &[]).map_err(|cause| Error::System { what: "talk to the device", cause })
     }
 }
 

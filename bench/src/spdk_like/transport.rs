@@ -161,5 +161,5 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn system(what: &'static str) -> impl Fn(std::io::Error) -> Error {
-    move |source| Error::System { what, source }
+    move |cause| Error::System { what, cause }
 }
