@@ -99,7 +99,8 @@ pub struct LoadOptions {
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub size: Option<u64>,
 
-    /// Writes carry a pattern, reads check it: all blocks if there are only reads, else those written before
+    /// Of a device's data: writes carry a pattern, reads check it, of all blocks if there are only reads, else of those
+    /// written before
     #[arg(long)]
     pub verify: bool,
 
