@@ -275,12 +275,12 @@ impl PackedRing {
             let head = chain.take_head();
             self.taken_chains.give_back(head.id);
             areas.set_used(at.used(head.id, answer));
-            unpublished += head.descriptors();
-            let next = at.advance(head.descriptors(), self.size);
-            if !next.is_turn_of(at) {
-                answer = next_answer(next, written);
+            let by = head.descriptors();
+            unpublished += by;
+            match at.advance_in_turn(by, self.size) {
+                Some(next) => at = next,
+                None => (at, answer) = next_turn(at.advance(by, self.size), written),
             }
-            at = next;
         }
         self.next_used = at;
         self.unpublished += unpublished;
@@ -343,11 +343,11 @@ impl PackedRing {
     }
 }
 
-/// The answer of a new turn: so seldom that nobody else is to pay for it.
+/// A place in a new turn, and the answer there: so seldom that nobody else is to pay for it.
 #[cold]
 #[inline(never)]
-fn next_answer(at: Position, written: u32) -> Answer {
-    at.answer(written)
+fn next_turn(at: Position, written: u32) -> (Position, Answer) {
+    (at, at.answer(written))
 }
 
 /// Describes a chain of these descriptors.

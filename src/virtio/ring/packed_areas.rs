@@ -66,6 +66,13 @@ impl Position {
         }
     }
 
+    /// As [`Position::advance`], if that is in the same turn.
+    #[inline(always)]
+    pub fn advance_in_turn(self, by: u16, size: u16) -> Option<Self> {
+        let index = u32::from(self.index) + u32::from(by);
+        (index < u32::from(size)).then_some(Self { index: index as u16, ..self })
+    }
+
     /// The next descriptor.
     #[inline]
     pub fn next(self, size: u16) -> Self {
@@ -103,16 +110,10 @@ impl Position {
         Used { index: self.index, rest: answer.0 | u64::from(id) << 32 }
     }
 
-    /// Whether the other is in the same turn, or in one at a distance of two.
-    #[inline]
-    pub fn is_turn_of(self, other: Self) -> bool {
-        self.available == other.available
-    }
-
     /// If these descriptors, of which the first is here, are a chain of a request header, one piece of data and a response, and
-    /// all available: its id, and whether the one in the middle is writable.
+    /// all available: its id, and the flags of the one in the middle.
     #[inline(always)]
-    pub fn judge(self, descriptors: &[Shared; 3]) -> Option<(u16, bool)> {
+    pub fn judge(self, descriptors: &[Shared; 3]) -> Option<(u16, u32)> {
         const NEXT: u32 = (DESC_F_NEXT as u32) << 16;
         const WRITE: u32 = (DESC_F_WRITE as u32) << 16;
         const JUDGED: u32 = (MARKS as u32) << 16 | NEXT | WRITE | (DESC_F_INDIRECT as u32) << 16;
@@ -120,7 +121,7 @@ impl Position {
         let marks = u32::from(self.available) << 16;
         let wrong = (first ^ (marks | NEXT)) | (second & !WRITE ^ (marks | NEXT)) | (third ^ (marks | WRITE));
         // The last descriptor holds the id (2.8.6).
-        (wrong & JUDGED == 0).then_some((third as u16, second & WRITE != 0))
+        (wrong & JUDGED == 0).then_some((third as u16, second >> 16))
     }
 
     fn event(self) -> u16 {
@@ -272,10 +273,16 @@ impl PackedAreas {
     /// Descriptor `index`. Acquire: if it is available, it and all that the driver wrote before are seen as written.
     #[inline]
     pub fn descriptor(&self, index: u16) -> Descriptor {
+        self.raw(index).packed()
+    }
+
+    /// As [`PackedAreas::descriptor`], as it lies there.
+    #[inline]
+    pub fn raw(&self, index: u16) -> RawDescriptor {
         let [addr, rest] = self.halves(index);
         // The half with the flags first: the address belongs to them.
         let rest = rest.load(Ordering::Acquire);
-        RawDescriptor::from_halves([addr.load(Ordering::Relaxed), rest]).packed()
+        RawDescriptor::from_halves([addr.load(Ordering::Relaxed), rest])
     }
 
     /// The descriptors from `at` on that are side by side, three by three, of `room` at most.

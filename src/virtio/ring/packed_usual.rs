@@ -5,7 +5,6 @@
 
 use arrayvec::ArrayVec;
 
-use super::Head;
 use super::chain::Memory;
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Descriptor, RawDescriptor};
 use super::packed_areas::{PackedAreas, Position, Shared};
@@ -129,7 +128,8 @@ impl Taking<'_> {
         let id = self.taken_chains.take(self.fetched).ok()?;
         self.advance(descriptors);
         chain.prefetch();
-        chain.head.set(Some(Head::new(id, descriptors)));
+        chain.set_id(id);
+        chain.popped(descriptors);
         Some(())
     }
 }
@@ -144,14 +144,15 @@ fn take_direct(
 ) -> u16 {
     let mut count = 0;
     for (chain, descriptors) in into.iter_mut().zip(threes) {
-        let Some((id, is_in)) = at.judge(descriptors) else { break };
+        let Some((id, middle)) = at.judge(descriptors) else { break };
         let Some(place) = Place::free(places, id) else { break };
-        let three = Three { buffers: place.copy(descriptors), is_in };
+        let three = Three::new(place.copy(descriptors), middle);
         if !chain.describe_three(&three, &mut finding) {
             break;
         }
         place.take(THREE);
-        chain.head.set(Some(Head::new(id, THREE)));
+        chain.set_id(id);
+        chain.popped(THREE);
         count += 1;
     }
     count
@@ -162,12 +163,13 @@ fn take_direct(
 #[inline(never)]
 fn find_tables(areas: &PackedAreas, (mut at, most): (Position, usize), cache: &RegionCache, into: &mut Tabled) {
     for _ in 0..most.min(TABLES_MAX) {
-        let pointer = areas.descriptor(at.index());
+        let raw = areas.raw(at.index());
+        let pointer = raw.packed();
         if !at.is_available(pointer.flags) || !TableOfThree::may_be_at(&pointer) {
             return;
         }
         let Some(table) = TableOfThree::find(pointer.addr, cache) else { return };
-        into.push((RawDescriptor::of_packed(&pointer), pointer.link, table));
+        into.push((raw, pointer.link, table));
         at = at.next(areas.size());
     }
 }
@@ -183,7 +185,8 @@ fn take_tables(found: &Tabled, places: &mut [Place], into: &mut [UsualChain], mu
             break;
         }
         place.take_one(pointer);
-        chain.head.set(Some(Head::new(id, 1)));
+        chain.set_id(id);
+        chain.popped(1);
         count += 1;
     }
     count

@@ -5,7 +5,6 @@
 
 use arrayvec::ArrayVec;
 
-use super::Head;
 use super::areas::Areas;
 use super::chain::Memory;
 use super::descriptor::{DESC_F_INDIRECT, Descriptor, RawDescriptor};
@@ -29,16 +28,15 @@ impl Taking<'_> {
     /// to the first that is no usual one. Returns how many.
     #[inline(always)]
     pub fn take(&mut self, first: u16, into: &mut [UsualChain]) -> u16 {
-        let (mut heads, mut done) = ([0; BATCH_MAX], 0);
-        let heads = &mut heads[..into.len()];
-        for (step, head) in (0..).zip(&mut *heads) {
-            *head = self.areas.avail_head(first.wrapping_add(step));
-            self.areas.descriptors().prefetch(*head);
+        for (step, chain) in (0..).zip(&mut *into) {
+            let head = self.areas.avail_head(first.wrapping_add(step));
+            self.areas.descriptors().prefetch(head);
+            chain.set_id(head);
         }
-        while done < heads.len() {
-            let (heads, into) = (&heads[done..], &mut into[done..]);
-            let took = match self.take_threes(heads, into) {
-                0 => self.take_any(heads[0], &mut into[0]),
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = into.get_mut(done..) {
+            let took = match self.take_threes(rest) {
+                0 => self.take_any(&mut rest[0]),
                 took => took,
             };
             if took == 0 {
@@ -51,37 +49,37 @@ impl Taking<'_> {
 
     /// Takes chains of three, all of the ring's own descriptors or all in tables. Returns how many.
     #[inline(always)]
-    fn take_threes(&mut self, heads: &[u16], into: &mut [UsualChain]) -> usize {
+    fn take_threes(&mut self, into: &mut [UsualChain]) -> usize {
         let (table, cache) = (self.areas.table(), &mut *self.memory.cache);
-        if table.is_indirect(heads[0]) {
+        if table.is_indirect(into[0].id()) {
             let mut found = ArrayVec::new_const();
             if self.tables.may_be() {
-                find_tables(table, heads, cache, &mut found);
+                find_tables(table, into, cache, &mut found);
             }
-            return match take_tables((heads, &found), into, cache.near()) {
-                0 => take_tables((heads, &found), into, cache),
+            return match take_tables(&found, into, cache.near()) {
+                0 => take_tables(&found, into, cache),
                 took => took,
             };
         }
-        match take_direct(table, heads, into, cache.near()) {
-            0 => take_direct(table, heads, into, cache),
+        match take_direct(table, into, cache.near()) {
+            0 => take_direct(table, into, cache),
             took => took,
         }
     }
 
     /// Takes one chain, of any number of descriptors that is usual. Returns how many.
     #[inline(never)]
-    fn take_any(&mut self, id: u16, chain: &mut UsualChain) -> usize {
-        let Some(descriptors) = self.describe(chain, id) else { return 0 };
+    fn take_any(&mut self, chain: &mut UsualChain) -> usize {
+        let Some(descriptors) = self.describe(chain) else { return 0 };
         chain.prefetch();
-        chain.head.set(Some(Head::new(id, descriptors)));
+        chain.popped(descriptors);
         1
     }
 
-    /// Describes the chain whose head is `id` if it is a usual one: the ring's own descriptors in it.
-    fn describe(&mut self, chain: &mut UsualChain, id: u16) -> Option<u16> {
+    /// Describes a chain if it is a usual one: the ring's own descriptors in it.
+    fn describe(&mut self, chain: &mut UsualChain) -> Option<u16> {
         let mut table = self.areas.descriptors();
-        let mut first = table.get(id)?.split();
+        let mut first = table.get(chain.id())?.split();
         let is_indirect = first.flags & DESC_F_INDIRECT != 0;
         if is_indirect {
             table = self.tables.usual(&first, self.memory.borrow())?;
@@ -99,14 +97,14 @@ impl Taking<'_> {
 
 /// Takes chains of three of the ring's own descriptors. Returns how many.
 #[inline(never)]
-fn take_direct(table: LinkedTable, heads: &[u16], into: &mut [UsualChain], mut finding: impl Finding) -> usize {
+fn take_direct(table: LinkedTable, into: &mut [UsualChain], mut finding: impl Finding) -> usize {
     let mut count = 0;
-    for (chain, &id) in into.iter_mut().zip(heads) {
-        let Some(three) = table.three(id) else { break };
+    for chain in into {
+        let Some(three) = table.three(chain.id()) else { break };
         if !chain.describe_three(&three, &mut finding) {
             break;
         }
-        chain.head.set(Some(Head::new(id, THREE)));
+        chain.popped(THREE);
         count += 1;
     }
     count
@@ -114,9 +112,14 @@ fn take_direct(table: LinkedTable, heads: &[u16], into: &mut [UsualChain], mut f
 
 /// Finds the tables of three of these chains. They are all on their way before the first is looked into.
 #[inline(never)]
-fn find_tables(table: LinkedTable, heads: &[u16], cache: &RegionCache, into: &mut ArrayVec<TableOfThree, BATCH_MAX>) {
-    for &id in heads {
-        let Some(gpa) = table.to_three(id) else { return };
+fn find_tables(
+    table: LinkedTable,
+    of: &[UsualChain],
+    cache: &RegionCache,
+    into: &mut ArrayVec<TableOfThree, BATCH_MAX>,
+) {
+    for chain in of {
+        let Some(gpa) = table.to_three(chain.id()) else { return };
         let Some(table) = TableOfThree::find(gpa, cache) else { return };
         into.push(table);
     }
@@ -124,18 +127,14 @@ fn find_tables(table: LinkedTable, heads: &[u16], cache: &RegionCache, into: &mu
 
 /// Takes chains in tables that were found. Returns how many.
 #[inline(never)]
-fn take_tables(
-    (heads, tables): (&[u16], &[TableOfThree]),
-    into: &mut [UsualChain],
-    mut finding: impl Finding,
-) -> usize {
+fn take_tables(tables: &[TableOfThree], into: &mut [UsualChain], mut finding: impl Finding) -> usize {
     let mut count = 0;
-    for ((chain, &id), table) in into.iter_mut().zip(heads).zip(tables) {
+    for (chain, table) in into.iter_mut().zip(tables) {
         let Some(three) = Three::in_order(table.words()) else { break };
         if !chain.describe_three(&three, &mut finding) {
             break;
         }
-        chain.head.set(Some(Head::new(id, 1)));
+        chain.popped(1);
         count += 1;
     }
     count

@@ -28,8 +28,8 @@ const FLAGS: u32 = NEXT | WRITE | INDIRECT;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Three {
     pub buffers: [(Gpa, u32); THREE as usize],
-    /// The one in the middle is writable.
-    pub is_in: bool,
+    /// 1 if the one in the middle is writable, else 2.
+    pub readable_count: u16,
 }
 
 /// A descriptor, fetched.
@@ -96,13 +96,14 @@ impl LinkedTable {
         }
         // What reserved flags add to a link is less than a descriptor, and masked.
         let link = |words: Words| words.rest >> (16 - DESC_SIZE.ilog2());
-        let first = self.words(at);
+        // SAFETY: it is the last one or one before.
+        let first = unsafe { Words::fetch(self.base.as_ptr().add(at as usize)) };
         let second = self.words(link(first));
         let third = self.words(link(second));
         let beyond = !self.last << (16 - DESC_SIZE.ilog2()) & LINK;
         let linked = (first.rest ^ NEXT) | (second.rest & !WRITE ^ NEXT);
         let wrong = linked & (FLAGS | beyond) | (third.rest ^ WRITE) & FLAGS;
-        (wrong == 0).then(|| Three::of([first, second, third], second.rest & WRITE != 0))
+        (wrong == 0).then(|| Three::of([first, second, third], second.rest))
     }
 
     /// Whether the chain that begins with descriptor `head` is in a table, if there is such a descriptor.
@@ -122,13 +123,25 @@ impl LinkedTable {
 }
 
 impl Three {
+    /// Those of these descriptors, of which the one in the middle has these flags.
+    #[inline(always)]
+    pub fn new(buffers: [(Gpa, u32); THREE as usize], middle: u32) -> Self {
+        Self { buffers, readable_count: 2 - (middle / WRITE % 2) as u16 }
+    }
+
+    /// Whether the one in the middle is writable.
+    #[inline(always)]
+    pub fn is_in(&self) -> bool {
+        self.readable_count == 1
+    }
+
     /// The chain of these descriptors, a table of a split ring, if they are linked in their order.
     #[inline(always)]
     pub fn in_order(words: [Words; 3]) -> Option<Self> {
         let [first, second, third] = words;
         let linked = (first.rest ^ (1 << 16 | NEXT)) | (second.rest & !WRITE ^ (2 << 16 | NEXT));
         let wrong = linked & (FLAGS | LINK) | (third.rest ^ WRITE) & FLAGS;
-        (wrong == 0).then(|| Self::of(words, second.rest & WRITE != 0))
+        (wrong == 0).then(|| Self::of(words, second.rest))
     }
 
     /// The chain of these descriptors, a table of a packed ring: of the flags only the direction means anything.
@@ -136,12 +149,12 @@ impl Three {
     pub fn side_by_side(words: [Words; 3]) -> Option<Self> {
         let [first, second, third] = words;
         let is_written = (third.rest & !first.rest) >> 16 & WRITE != 0;
-        is_written.then(|| Self::of(words, second.rest >> 16 & WRITE != 0))
+        is_written.then(|| Self::of(words, second.rest >> 16))
     }
 
     #[inline(always)]
-    fn of(words: [Words; 3], is_in: bool) -> Self {
-        Self { buffers: words.map(|one| (one.addr, one.len)), is_in }
+    fn of(words: [Words; 3], middle: u32) -> Self {
+        Self::new(words.map(|one| (one.addr, one.len)), middle)
     }
 }
 
@@ -166,7 +179,7 @@ impl Finding for &mut RegionCache {
     fn find(&mut self, three: &Three, [header, middle, end]: [&mut Segment; THREE as usize]) -> bool {
         let [first, second, third] = three.buffers;
         let near = self.turn_to(first.0);
-        let access = if three.is_in { Access::Write } else { Access::Read };
+        let access = if three.is_in() { Access::Write } else { Access::Read };
         let hit = |(gpa, len): (Gpa, u32), access, place: &mut Segment| {
             near.reach((gpa, len), place) || self.hit((gpa, u64::from(len)), access, place)
         };
@@ -237,7 +250,7 @@ mod tests {
                 // SAFETY: the table has four descriptors.
                 let table = unsafe { LinkedTable::new(NonNull::from_ref(&table).cast(), 4) };
                 let expected = (fit && exist).then_some(flags[1] & WRITE != 0);
-                assert_eq!(table.three(2).map(|three| three.is_in), expected, "{flags:?} {links:?}");
+                assert_eq!(table.three(2).map(|three| three.is_in()), expected, "{flags:?} {links:?}");
                 assert_eq!(table.is_indirect(2), flags[0] & INDIRECT != 0);
                 assert_eq!((table.three(4), table.three(0x8002), table.to_three(0x8002)), (None, None, None));
             }
@@ -285,14 +298,14 @@ mod tests {
                 let words = found([bytes(flags[0], links[0]), bytes(flags[1], links[1]), bytes(flags[2], 7)]);
                 let expected = (fit && in_order).then_some(flags[1] & WRITE != 0);
                 let three = Three::in_order(words);
-                assert_eq!(three.map(|three| three.is_in), expected, "{flags:?} {links:?}");
+                assert_eq!(three.map(|three| three.is_in()), expected, "{flags:?} {links:?}");
                 assert!(three.is_none_or(|three| three.buffers == [(Gpa(0x22_0000_0011), 0x3344_5566); 3]));
             }
             // Of a packed ring: what the flags are of a split one is the id, and the other way around.
             let words = found(flags.map(|flags| bytes(0xffff, flags)));
             let is_three = flags[0] & WRITE == 0 && flags[2] & WRITE != 0;
             let expected = is_three.then_some(flags[1] & WRITE != 0);
-            assert_eq!(Three::side_by_side(words).map(|three| three.is_in), expected, "{flags:?}");
+            assert_eq!(Three::side_by_side(words).map(|three| three.is_in()), expected, "{flags:?}");
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::num::NonZero;
 
 use bdev::Segment;
 
@@ -23,8 +24,10 @@ pub const USUAL_SEGMENTS: usize = 8;
 pub struct UsualChain {
     total_len: u64,
     count: u16,
-    /// There from the pop on, until somebody takes it.
-    pub(super) head: Cell<Option<Head>>,
+    /// Of the ring itself, in the head that is there from the pop on: none when somebody has taken it.
+    head_descriptors: Cell<u16>,
+    /// The chain's name in the ring: that of the head, or of one that may yet become it.
+    id: u16,
     readable_count: u16,
     /// Three of them are in one cache line with what is above.
     segments: [Segment; USUAL_SEGMENTS],
@@ -41,8 +44,8 @@ const _: () = assert!(std::mem::offset_of!(UsualChain, segments) == 16);
 impl UsualChain {
     /// No chain.
     pub const fn empty() -> Self {
-        let (segments, head) = ([Segment::EMPTY; USUAL_SEGMENTS], Cell::new(None));
-        Self { segments, total_len: 0, readable_count: 0, count: 0, head }
+        let (segments, head_descriptors) = ([Segment::EMPTY; USUAL_SEGMENTS], Cell::new(0));
+        Self { segments, total_len: 0, readable_count: 0, count: 0, head_descriptors, id: 0 }
     }
 
     /// A chain of these segments, for the tests of every room.
@@ -81,7 +84,26 @@ impl UsualChain {
     /// If somebody has taken it before.
     #[inline(always)]
     pub fn take_head(&self) -> Head {
-        self.head.take().expect("a chain that was popped is given back once")
+        let descriptors = NonZero::new(self.head_descriptors.take());
+        Head { id: self.id, descriptors: descriptors.expect("a chain that was popped is given back once") }
+    }
+
+    /// What its head is going to be called.
+    #[inline(always)]
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Its head is going to have this name.
+    #[inline(always)]
+    pub(super) fn set_id(&mut self, id: u16) {
+        self.id = id;
+    }
+
+    /// It was popped, and has a head of so many of the ring's own descriptors.
+    #[inline(always)]
+    pub(super) fn popped(&mut self, descriptors: u16) {
+        self.head_descriptors.set(descriptors);
     }
 
     /// Describes the most usual chain of all, if each of its buffers can be found. What is looked at first, and what is written
@@ -91,14 +113,14 @@ impl UsualChain {
         let [(_, header), (_, middle), (_, end)] = three.buffers;
         // Less than a chain may have: what overflows is for those who look closely.
         let Some(total_len) = header.checked_add(middle).and_then(|sum| sum.checked_add(end)) else { return false };
-        self.total_len = u64::from(total_len);
-        (self.readable_count, self.count) = (2 - u16::from(three.is_in), 3);
         let [header, middle, end, ..] = &mut self.segments;
         if !finding.find(three, [header, middle, end]) {
             return false;
         }
         header.prefetch_read();
-        if three.is_in { middle } else { end }.prefetch_write();
+        if three.is_in() { middle } else { end }.prefetch_write();
+        self.total_len = u64::from(total_len);
+        (self.readable_count, self.count) = (three.readable_count, 3);
         true
     }
 

@@ -14,6 +14,9 @@ fn the_wrap_counter_turns_behind_the_last_descriptor() {
         assert_eq!(position.next(3), position.advance(1, 3));
     }
     assert_eq!(at(0x7fff, true).advance(0x8000, 0x8000), at(0x7fff, false));
+    for (by, same) in [(1, true), (2, true), (3, false), (4, false), (5, false)] {
+        assert_eq!(at(2, false).advance_in_turn(by, 5), same.then_some(at(2 + by, false)));
+    }
 }
 
 #[test]
@@ -46,7 +49,7 @@ fn three_descriptors_are_judged_as_one_by_one() {
                     && three == write;
                 // Reserved flags mean nothing, and only the last id does.
                 let descriptors = [of(first | 0x7f78, 1), of(second | 0x0100, 2), of(third, 0xfffe)];
-                let judged = expected.then_some((0xfffe, second & write != 0));
+                let judged = expected.then_some((0xfffe, u32::from(second | 0x0100)));
                 assert_eq!(turn.judge(&descriptors), judged, "{turn:?} {first:#x} {second:#x} {third:#x}");
             }
         }
