@@ -69,28 +69,31 @@ pub struct UsualTransfer {
     pub blocks: u32,
 }
 
-/// As [`decode`], for the usual WRITE alone if `is_write`, else for the usual READ, from its 16 bytes as two words: no table is
-/// looked at. `None` says that [`decode`] has to be asked.
+/// As [`decode`], for the usual WRITE alone if `is_write`, else for the usual READ, from its 16 bytes as two words, the
+/// first byte in the lowest place of the first as memory has them: no table is looked at. `None` says that [`decode`] has to be asked.
 #[inline(always)]
-pub fn decode_usual([high, low]: [u64; 2], is_write: bool) -> Option<UsualTransfer> {
+pub fn decode_usual([first, second]: [u64; 2], is_write: bool) -> Option<UsualTransfer> {
     // The operation code, and what either of READ and WRITE does not have.
     const fn fixed(read: Opcode, write: Opcode) -> (u64, u64) {
         let bits = reserved_of(read) | reserved_of(write);
-        ((bits >> 64) as u64 | u64::MAX << 56, bits as u64)
+        (((bits >> 64) as u64).swap_bytes() | 0xff, (bits as u64).swap_bytes())
     }
     const TEN: (u64, u64) = fixed(Opcode::READ_10, Opcode::WRITE_10);
     const SIXTEEN: (u64, u64) = fixed(Opcode::READ_16, Opcode::WRITE_16);
-    let is_only = |(first, second): (u64, u64), read: Opcode, write: Opcode| {
+    let is_only = |(of_first, of_second): (u64, u64), read: Opcode, write: Opcode| {
         let Opcode(opcode) = if is_write { write } else { read };
-        high & first == u64::from(opcode) << 56 && low & second == 0
+        first & of_first == u64::from(opcode) && second & of_second == 0
     };
-    let fua = high & 1 << 51 != 0;
+    // In byte 1.
+    let fua = first & 0x08 << 8 != 0;
     if is_only(TEN, Opcode::READ_10, Opcode::WRITE_10) {
         // Bytes 2 to 5, and 7 and 8.
-        let (lba, blocks) = (high >> 16 & 0xffff_ffff, (high & 0xff) << 8 | low >> 56);
-        return Some(UsualTransfer { fua, lba, blocks: blocks as u32 });
+        let lba = ((first >> 16) as u32).swap_bytes();
+        let blocks = u16::from_be_bytes([(first >> 56) as u8, second as u8]);
+        return Some(UsualTransfer { fua, lba: lba.into(), blocks: blocks.into() });
     }
     // Bytes 2 to 9, and 10 to 13.
+    let [high, low] = [first, second].map(u64::swap_bytes);
     let (lba, blocks) = (high << 16 | low >> 48, low >> 16);
     is_only(SIXTEEN, Opcode::READ_16, Opcode::WRITE_16).then_some(UsualTransfer { fua, lba, blocks: blocks as u32 })
 }

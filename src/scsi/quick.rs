@@ -20,7 +20,7 @@ impl QuickUnit {
     pub const NOTHING: Self = Self { blocks: 0, blocks_max: 0, block_shift: 0, read_only: true };
 
     /// Decodes and starts the usual READ or WRITE in one step, at a unit that runs and has no attention pending, from the 16
-    /// bytes of its CDB as two words: its one operation, with which it ends. `None` says only that
+    /// bytes of its CDB as two words, as memory has them: its one operation, with which it ends. `None` says only that
     /// [`Unit::decode`](super::Unit::decode) and [`Unit::start`](super::Unit::start) are to be asked, as it does for a READ
     /// with `data_out` and a WRITE without.
     #[inline(always)]
@@ -57,7 +57,7 @@ mod tests {
 
     fn words(cdb: [u8; 16]) -> [u64; 2] {
         let (words, _) = cdb.as_chunks();
-        [u64::from_be_bytes(words[0]), u64::from_be_bytes(words[1])]
+        [u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1])]
     }
 
     #[test]

@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_stands_in_the_way_of_a_unit_is_seen_before_the_next_batch() {
-        const READ: [u64; 2] = [0x28 << 56, 1 << 56];
+        const READ: [u64; 2] = [0x28, 1];
         let (map, channels, mut known) = (map(&[at(0, 0), at(0, 1)]), channels(2), KnownUnits::new());
         let [lun, other] = [0, 1].map(|lun| LunAddress::of(at(0, lun)));
         let mut starts = |lun| {

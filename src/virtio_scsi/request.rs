@@ -171,14 +171,14 @@ impl CommandRequest {
         Self::new(head, Cdb { bytes, len: USUAL as u8 })
     }
 
-    /// The LUN and the first 16 bytes of the CDB alone, as two words of 8 bytes, for a look whether that is all that matters;
-    /// if not, the header is read anew. `None` if the CDB is shorter, or the command not SIMPLE.
+    /// The LUN and the first 16 bytes of the CDB alone, as two words of 8 bytes as memory has them, for a look whether that is
+    /// all that matters; if not, the header is read anew. `None` if the CDB is shorter, or the command not SIMPLE.
     #[inline(always)]
     pub fn peek(header: &Segment) -> Option<(LunAddress, [u64; 2])> {
         if header.len() < HEADER_LEN + 16 || header.read_array(16) != [TASK_ATTR_SIMPLE] {
             return None;
         }
-        let word = |at| u64::from_be_bytes(header.read_array(at));
+        let word = |at| u64::from_le_bytes(header.read_array(at));
         Some((LunAddress(header.read_array(0)), [word(HEADER_LEN), word(HEADER_LEN + 8)]))
     }
 

@@ -184,7 +184,7 @@ proptest! {
         cdb[if opcode < 0x80 { 6 } else { 14 }] &= mask;
         cdb[9] &= if opcode < 0x80 { mask } else { 0xff };
         cdb[15] &= mask;
-        let word = |at| u64::from_be_bytes(*cdb[at..].first_chunk().expect("8 bytes"));
+        let word = |at| u64::from_le_bytes(*cdb[at..].first_chunk().expect("8 bytes"));
         let words = [word(0), word(8)];
         let usual = [false, true].map(|is_write| decode_usual(words, is_write).map(|usual| (is_write, usual)));
         prop_assert!(usual[0].is_none() || usual[1].is_none());
