@@ -54,8 +54,8 @@ function table(title, rows, limit,    command, row, shown) {
 }
 
 END {
-    # Each pass hands completions over twice, and takes from the ring if there is something to take.
-    for (r = 1; r <= 2; r++) passes[r] = calls_of(r, "target::core::Core::deliver") / 2
+    # Each pass polls the core, which takes from the ring if there is something to take.
+    for (r = 1; r <= 2; r++) passes[r] = calls_of(r, "target::core::Core as .*Context>::poll")
     busy = calls_of(2, "RequestQueue>?::take")
     idle_passes = passes[2] - busy
     printf "%9.1f  instructions for each I/O\n", share(total[2], total[1])

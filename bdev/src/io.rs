@@ -249,6 +249,18 @@ impl Io {
         }
     }
 
+    /// Whether anything works for this core beside itself: if not, there is nothing to [`Io::submit`] and to [`Io::reap`].
+    #[inline]
+    pub fn has_engines(&self) -> bool {
+        self.ring.is_some() || self.commands.is_some() || self.mailbox.is_some()
+    }
+
+    /// Whether there are completions that nobody has taken.
+    #[inline]
+    pub fn has_completions(&self) -> bool {
+        !self.done.is_empty()
+    }
+
     /// The next collected completion, in the order in which they were collected.
     #[inline]
     pub fn next_completion(&mut self) -> Option<Completion> {

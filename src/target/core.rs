@@ -100,7 +100,13 @@ impl Core {
     }
 
     /// Hands completions to their requests, those that come meanwhile included.
+    #[inline]
     fn deliver(&mut self) -> usize {
+        if self.cx.io.has_completions() { self.deliver_all() } else { 0 }
+    }
+
+    #[inline(never)]
+    fn deliver_all(&mut self) -> usize {
         let mut count = 0;
         while let Some(Completion { tag, result }) = self.cx.io.next_completion() {
             count += 1;
@@ -251,6 +257,8 @@ impl Context for Core {
         }
     }
 
+    /// Never inlined, for `scripts/instructions` counts passes by it.
+    #[inline(never)]
     fn poll(&mut self, now_ns: u64) -> Progress {
         self.spent_ns = now_ns.saturating_sub(self.cx.io.now_ns());
         self.cx.io.set_now_ns(now_ns);
@@ -275,9 +283,11 @@ impl Context for Core {
         if !self.cx.privileged.is_empty() {
             work += self.advance_privileged();
         }
-        work += self.cx.io.submit();
         // What a backend completed at once, and what came by that call, is answered in this pass.
-        self.cx.io.reap();
+        if self.cx.io.has_engines() {
+            work += self.cx.io.submit();
+            self.cx.io.reap();
+        }
         work += self.deliver();
         work += self.finish_pass();
         if !self.endings.is_empty() {

@@ -87,6 +87,12 @@ impl Lookout {
         self.words.len()
     }
 
+    /// How many of them have queues that may not be lively.
+    #[inline]
+    pub(crate) fn words_with_turns(&self) -> usize {
+        if self.is_few { 0 } else { self.words.len() }
+    }
+
     /// The lively queues of a word.
     #[inline]
     pub(crate) fn lively(&self, word: usize) -> Due {
@@ -150,8 +156,9 @@ mod tests {
 
     fn pass_behind(spent_ns: u64, lookout: &mut Lookout) -> Vec<usize> {
         lookout.begin_pass(spent_ns);
-        let of_word = |word| lookout.lively(word).chain(lookout.due(word));
-        let mut seen: Vec<_> = (0..lookout.words()).flat_map(of_word).collect();
+        let lively = (0..lookout.words()).flat_map(|word| lookout.lively(word));
+        let due = (0..lookout.words_with_turns()).flat_map(|word| lookout.due(word));
+        let mut seen: Vec<_> = lively.chain(due).collect();
         seen.sort_unstable();
         seen
     }

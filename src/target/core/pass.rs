@@ -41,7 +41,7 @@ impl Core {
                 }
             }
         }
-        for word in 0..self.lookout.words() {
+        for word in 0..self.lookout.words_with_turns() {
             for place in self.lookout.due(word) {
                 if self.lookout.sees_something(place) {
                     work += self.wake_worker(place);
