@@ -161,6 +161,16 @@ impl Shared {
         u32::from_le(self.rest.load(Ordering::Acquire))
     }
 
+    /// Asks for the line of the third chain behind this one, to be read and, as a used descriptor, written. It is for chains
+    /// that have others before them: where there is one at a time, the driver would lose the line that it is about to write.
+    #[inline(always)]
+    pub fn prefetch_ahead(of: &[Self; 3]) {
+        let at = of.as_ptr().wrapping_add(9).cast::<u8>().cast_mut();
+        // SAFETY: only a prefetch is made of it, which never faults.
+        let segment = unsafe { bdev::Segment::new(NonNull::new_unchecked(at), 16) };
+        segment.prefetch_write();
+    }
+
     /// The bytes of these, as they are now.
     #[inline(always)]
     pub fn copy<const N: usize>(of: &[Self; N]) -> [RawDescriptor; N] {

@@ -146,6 +146,9 @@ fn take_direct(
     for (chain, descriptors) in into.iter_mut().zip(threes) {
         let Some((id, middle)) = at.judge(descriptors) else { break };
         let Some(place) = Place::free(places, id) else { break };
+        if count > 0 {
+            Shared::prefetch_ahead(descriptors);
+        }
         let three = Three::new(place.copy(descriptors), middle);
         if !chain.describe_three(&three, &mut finding) {
             break;
