@@ -105,11 +105,11 @@ struct NullChannel {
 }
 
 impl NullChannel {
-    /// As [`Channel::run`], for operations of which so many are done.
+    /// As [`Channel::run`], of whatever kind they are.
     #[cold]
     #[inline(never)]
-    fn judge_all(&self, ops: &[Op], done: usize) -> Ran {
-        let failed = (done..ops.len()).find_map(|place| Some((place, self.judge(&ops[place]).err()?)));
+    fn judge_all(&self, ops: &[Op]) -> Ran {
+        let failed = ops.iter().enumerate().find_map(|(done, op)| Some((done, self.judge(op).err()?)));
         failed.map_or(Ran { done: ops.len(), failed: None }, |(done, error)| Ran { done, failed: Some(error) })
     }
 
@@ -135,14 +135,11 @@ impl Channel for NullChannel {
     }
 
     fn run(&mut self, ops: &[Op]) -> Ran {
-        let is_usual = |op: &&Op| {
+        let is_usual = |op: &Op| {
             let moves = matches!(op.kind, OpKind::Read | OpKind::Write { .. });
             moves && op.offset <= self.size && op.len <= self.size - op.offset
         };
-        match ops.iter().take_while(is_usual).count() {
-            done if done == ops.len() => Ran { done, failed: None },
-            done => self.judge_all(ops, done),
-        }
+        if ops.iter().all(is_usual) { Ran { done: ops.len(), failed: None } } else { self.judge_all(ops) }
     }
 
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
