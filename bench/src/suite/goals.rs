@@ -88,6 +88,7 @@ pub fn evaluate(record: &Record) -> Vec<Finding> {
         ("busy", "1 of 64 queues", "1 queue", 0.85),
         ("luns", "256 LUNs", "1 LUN", 0.95),
         ("regions", "32 regions", "1 region", 0.95),
+        ("tables", "packed, tables", "split, tables", 1.0),
         ("reactors", "two together", "alone", 0.97),
         ("idle", "adaptive", "spin", 0.98),
     ] {
@@ -237,7 +238,7 @@ fn packed(found: &mut Vec<Finding>, record: &Record) {
             found.push(Finding {
                 what: format!("{}, depth {}: packed beside split", point.disk, point.depth),
                 wanted: "at least 100 %".to_owned(),
-                measured: format!("{:.1} % {}", pair.ratio() * 100.0, runs(&pair)),
+                measured: format!("{:.1} % {}{}", pair.ratio() * 100.0, runs(&pair), limits(point, &pair)),
                 verdict: verdict(pair.ratio() >= 1.0),
             });
         }
@@ -246,6 +247,13 @@ fn packed(found: &mut Vec<Finding>, record: &Record) {
         let why = record.why_left_out("packed");
         found.push(not_measured("packed beside split".into(), "at least 100 %".into(), why));
     }
+}
+
+/// What the device loop makes of both kinds of ring where it ran in the same placement: more is not to be had.
+fn limits(point: &Point, pair: &Pair<'_>) -> String {
+    let limits = judge::pairs(point, "packed limit", "split limit");
+    let same = limits.iter().find(|limits| limits.place == pair.place);
+    same.map_or_else(String::new, |limits| format!("; of their limits {:.1} %", limits.ratio() * 100.0))
 }
 
 /// A figure that stands alone.
@@ -333,6 +341,14 @@ mod tests {
             let line = lines(&record(vec![point("depth", "mem", 8, 1, sides)]), "mem, depth 8: packed").remove(0);
             assert!(line.ends_with(&format!("runs): {end}")), "{line}");
         }
+    }
+
+    #[test]
+    fn what_the_limit_makes_of_both_rings_stands_beside_that() {
+        let mut sides = vec![side("packed", None, &[8.0], "apart"), side("split", None, &[10.0], "apart")];
+        sides.extend([side("packed limit", None, &[9.0], "apart"), side("split limit", None, &[12.0], "apart")]);
+        let line = lines(&record(vec![point("depth", "null", 8, 1, sides)]), "null, depth 8: packed").remove(0);
+        assert!(line.ends_with("80.0 % (apart, 1 + 1 runs); of their limits 75.0 %: NOT met"), "{line}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::load::units::{self, CpuList};
 
 /// Everything that can be left out or asked for alone: disks of the matrix, then the other series.
-pub const PARTS: [&str; 15] = [
+pub const PARTS: [&str; 16] = [
     "null",
     "mem",
     "file",
@@ -19,6 +19,7 @@ pub const PARTS: [&str; 15] = [
     "busy",
     "luns",
     "regions",
+    "tables",
     "reactors",
     "wake",
     "idle-cpu",
@@ -190,7 +191,7 @@ pub(super) mod tests {
             let options = options(words);
             PARTS.into_iter().filter(|part| options.wants(part)).collect::<Vec<_>>().join(" ")
         };
-        let usual = "null mem file idle busy luns regions reactors wake idle-cpu memory start";
+        let usual = "null mem file idle busy luns regions tables reactors wake idle-cpu memory start";
         assert_eq!(wanted(""), format!("{usual} instructions"));
         assert_eq!(wanted("--quick"), usual);
         assert_eq!(wanted("--only null,wake"), "null wake");

@@ -143,6 +143,9 @@ pub fn others(options: &SuiteOptions, has_two_pairs: bool) -> Vec<PointPlan> {
     if options.wants("regions") {
         points.push(point("regions", regions(options)));
     }
+    if options.wants("tables") {
+        points.push(point("tables", tables(options)));
+    }
     if options.wants("reactors") && has_two_pairs {
         points.push(point("reactors", reactors(options)));
     }
@@ -151,7 +154,11 @@ pub fn others(options: &SuiteOptions, has_two_pairs: bool) -> Vec<PointPlan> {
 
 /// A split ring's load on a target that serves `serve`.
 fn on_null(options: &SuiteOptions, serve: String, more: &str) -> What {
-    let load = with(load(options, DEPTH), words(&format!("--ring split {more}")));
+    on_ring("split", options, serve, more)
+}
+
+fn on_ring(ring: &str, options: &SuiteOptions, serve: String, more: &str) -> What {
+    let load = with(load(options, DEPTH), words(&format!("--ring {ring} {more}")));
     What::Target { serve: words(&serve), load, fill: 0 }
 }
 
@@ -198,6 +205,16 @@ fn regions(options: &SuiteOptions) -> Vec<SidePlan> {
         (plural(regions, "region"), on_null(options, "--idle spin --queues 1 --disk null:size=1T".into(), &more))
     });
     ladder(steps.collect())
+}
+
+/// Chains in indirect tables, as Linux makes them: a packed ring has one descriptor for each then, and not three that the
+/// device's answers are written among.
+fn tables(options: &SuiteOptions) -> Vec<SidePlan> {
+    let step = |ring: &str| {
+        let serve = "--idle spin --queues 1 --disk null:size=1T".to_owned();
+        (format!("{ring}, tables"), on_ring(ring, options, serve, "--queues 1 --indirect"))
+    };
+    ladder(vec![step("split"), step("packed")])
 }
 
 fn reactors(options: &SuiteOptions) -> Vec<SidePlan> {
@@ -263,6 +280,7 @@ mod tests {
         assert_eq!(found("busy", "1 of 64 queues"), "1 queue");
         assert_eq!(found("luns", "256 LUNs"), "1 LUN");
         assert_eq!(found("regions", "32 regions"), "1 region");
+        assert_eq!(found("tables", "packed, tables"), "split, tables");
         assert_eq!(found("reactors", "two together"), "alone");
         assert!(others(&options("--only null"), true).is_empty());
         assert!(others(&options("--only reactors"), false).is_empty());
