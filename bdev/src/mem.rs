@@ -168,6 +168,10 @@ impl Channel for MemChannel {
     }
 
     fn run(&mut self, ops: &[Op]) -> Ran {
+        // For one alone, too: more of its lines are on their way at a time than a copy asks for.
+        if let [only] = ops {
+            self.ask_ahead(only);
+        }
         for (done, op) in ops.iter().enumerate() {
             if let Some(next) = ops.get(done + 1) {
                 self.ask_ahead(next);
