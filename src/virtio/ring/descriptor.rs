@@ -63,6 +63,11 @@ impl RawDescriptor {
         Self { addr, rest }
     }
 
+    /// The other way around.
+    pub fn halves(self) -> [u64; 2] {
+        [self.addr, self.rest]
+    }
+
     /// From the bytes.
     pub fn from_bytes(bytes: [u8; DESC_SIZE as usize]) -> Self {
         let (halves, _) = bytes.as_chunks();

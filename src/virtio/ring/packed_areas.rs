@@ -111,17 +111,18 @@ impl Position {
     }
 
     /// If these descriptors, of which the first is here, are a chain of a request header, one piece of data and a response, and
-    /// all available: its id, and the flags of the one in the middle.
+    /// all available: as they were fetched.
     #[inline(always)]
-    pub fn judge(self, descriptors: &[Shared; 3]) -> Option<(u16, u32)> {
-        const NEXT: u32 = (DESC_F_NEXT as u32) << 16;
-        const WRITE: u32 = (DESC_F_WRITE as u32) << 16;
-        const JUDGED: u32 = (MARKS as u32) << 16 | NEXT | WRITE | (DESC_F_INDIRECT as u32) << 16;
-        let [first, second, third] = descriptors.each_ref().map(Shared::id_and_flags);
-        let marks = u32::from(self.available) << 16;
+    pub fn judge(self, descriptors: &[Shared; 3]) -> Option<[RawDescriptor; 3]> {
+        const NEXT: u64 = (DESC_F_NEXT as u64) << 48;
+        const WRITE: u64 = (DESC_F_WRITE as u64) << 48;
+        const JUDGED: u64 = (MARKS as u64) << 48 | NEXT | WRITE | (DESC_F_INDIRECT as u64) << 48;
+        let rests = descriptors.each_ref().map(Shared::rest);
+        let [first, second, third] = rests.map(u64::from_le);
+        let marks = u64::from(self.available) << 48;
         let wrong = (first ^ (marks | NEXT)) | (second & !WRITE ^ (marks | NEXT)) | (third ^ (marks | WRITE));
-        // The last descriptor holds the id (2.8.6).
-        (wrong & JUDGED == 0).then_some((third as u16, second >> 16))
+        let fetched = |at: usize| RawDescriptor::from_halves([descriptors[at].addr.load(Ordering::Relaxed), rests[at]]);
+        (wrong & JUDGED == 0).then(|| [0, 1, 2].map(fetched))
     }
 
     fn event(self) -> u16 {
@@ -133,32 +134,26 @@ impl Position {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answer(u64);
 
-/// A descriptor as it lies in the ring.
+/// A descriptor as it lies in the ring, in the guest's byte order.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Shared {
     addr: AtomicU64,
-    len: AtomicU32,
-    /// Buffer id, and above it the flags.
-    rest: AtomicU32,
+    /// Length, and above it buffer id and flags.
+    rest: AtomicU64,
 }
 
 impl Shared {
     /// One of our own.
     pub fn of(descriptor: &Descriptor) -> Self {
-        let Descriptor { addr, len, flags, link } = *descriptor;
-        let rest = u32::from(link) | u32::from(flags) << 16;
-        Self {
-            addr: AtomicU64::new(addr.0.to_le()),
-            len: AtomicU32::new(len.to_le()),
-            rest: AtomicU32::new(rest.to_le()),
-        }
+        let [addr, rest] = RawDescriptor::of_packed(descriptor).halves();
+        Self { addr: AtomicU64::new(addr), rest: AtomicU64::new(rest) }
     }
 
     /// Acquire: if the descriptor is available, it and all that the driver wrote before are seen as written.
     #[inline(always)]
-    fn id_and_flags(&self) -> u32 {
-        u32::from_le(self.rest.load(Ordering::Acquire))
+    fn rest(&self) -> u64 {
+        self.rest.load(Ordering::Acquire)
     }
 
     /// Asks for the line of the third chain behind this one, to be read and, as a used descriptor, written. It is for chains
@@ -169,16 +164,6 @@ impl Shared {
         // SAFETY: only a prefetch is made of it, which never faults.
         let segment = unsafe { bdev::Segment::new(NonNull::new_unchecked(at), 16) };
         segment.prefetch_write();
-    }
-
-    /// The bytes of these, as they are now.
-    #[inline(always)]
-    pub fn copy<const N: usize>(of: &[Self; N]) -> [RawDescriptor; N] {
-        let mut copy = [RawDescriptor::EMPTY; N];
-        // SAFETY: both are as long, and neither asks for more alignment than it has. The driver may write meanwhile: nobody
-        // looks at a byte but in the copy.
-        unsafe { std::ptr::copy_nonoverlapping(of.as_ptr().cast::<RawDescriptor>(), copy.as_mut_ptr(), N) };
-        copy
     }
 }
 

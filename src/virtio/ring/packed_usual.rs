@@ -1,5 +1,5 @@
-//! Usual chains of a packed ring, a batch at a time: from its descriptors to places in memory, each read once, and copied to
-//! where the chains in flight are kept. [`packed`](super::packed) alone asks for them.
+//! Usual chains of a packed ring, a batch at a time: from its descriptors to places in memory, and to where those of the
+//! chains in flight are kept. What is kept and found is what was judged. [`packed`](super::packed) alone asks for them.
 //!
 //! Chains that are alike are taken in one loop, which keeps in registers what it needs for all of them.
 
@@ -144,12 +144,16 @@ fn take_direct(
 ) -> u16 {
     let mut count = 0;
     for (chain, descriptors) in into.iter_mut().zip(threes) {
-        let Some((id, middle)) = at.judge(descriptors) else { break };
+        let Some(fetched) = at.judge(descriptors) else { break };
+        let [first, middle, last] = fetched.map(RawDescriptor::packed);
+        // The last descriptor holds the id (2.8.6).
+        let id = last.link;
         let Some(place) = Place::free(places, id) else { break };
         if count > 0 {
             Shared::prefetch_ahead(descriptors);
         }
-        let three = Three::new(place.copy(descriptors), middle);
+        place.put(fetched);
+        let three = Three::new([first, middle, last].map(|one| (one.addr, one.len)), middle.flags.into());
         if !chain.describe_three(&three, &mut finding) {
             break;
         }

@@ -2,10 +2,9 @@
 //! ones. [`packed`](super::packed) alone asks it.
 
 use super::descriptor::{DESC_F_INDIRECT, DESC_F_NEXT, Descriptor, RawDescriptor};
-use super::packed_areas::{PackedAreas, Position, Shared};
+use super::packed_areas::{PackedAreas, Position};
 use super::usual::USUAL_SEGMENTS;
 use super::{ChainFault, RingError};
-use crate::dma::Gpa;
 
 /// Descriptors of a chain that are beside its place: those of a request header, a response and one piece of data.
 pub(super) const NEAR: usize = 3;
@@ -36,16 +35,14 @@ impl Place {
         places.get_mut(usize::from(id)).filter(|place| place.count == 0)
     }
 
-    /// Copies the descriptors of a chain that is about to be taken, while there is none. What of memory they mean is to come
-    /// from the copy, which is returned: addresses and lengths.
+    /// Puts the descriptors of a chain that is about to be taken here, while there is none.
     #[inline(always)]
-    pub fn copy(&mut self, descriptors: &[Shared; NEAR]) -> [(Gpa, u32); NEAR] {
+    pub fn put(&mut self, descriptors: [RawDescriptor; NEAR]) {
         debug_assert_eq!(self.count, 0);
-        self.near = Shared::copy(descriptors);
-        self.near.map(|one| one.packed()).map(|one| (one.addr, one.len))
+        self.near = descriptors;
     }
 
-    /// The chain of the first `count` descriptors that were copied is taken.
+    /// The chain of the first `count` descriptors that were put here is taken.
     #[inline(always)]
     pub fn take(&mut self, count: u16) {
         self.count = count;
@@ -139,6 +136,7 @@ pub(super) fn fetch_chain(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma::Gpa;
 
     fn chain(id: u16, count: u16) -> Vec<Descriptor> {
         // Only the id of the last one counts.
@@ -166,11 +164,10 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_kept_when_it_is_taken() {
+    fn what_was_put_is_kept_when_it_is_taken() {
         let (mut taken, mut copy, whole) = (TakenChains::new(4), Vec::new(), chain(1, 3));
-        let descriptors = [0, 1, 2].map(|at| Shared::of(&whole[at]));
-        let place = Place::free(taken.places(), 1).expect("there is none");
-        assert_eq!(place.copy(&descriptors), [0, 1, 2].map(|at| (Gpa(at), 1)));
+        let descriptors = [0, 1, 2].map(|at| RawDescriptor::of_packed(&whole[at]));
+        Place::free(taken.places(), 1).expect("there is none").put(descriptors);
         taken.copy_of(1, &mut copy);
         assert_eq!(copy, [], "it was not taken");
         Place::free(taken.places(), 1).expect("there is still none").take(3);
