@@ -31,17 +31,6 @@ pub(crate) enum Worker {
     Event(Box<EventQueue>),
 }
 
-/// What a queue is like at the end of a pass.
-#[derive(Debug)]
-pub(crate) enum Finished {
-    /// There is nothing to do but to wait for its driver, until somebody tells it something.
-    Calm(Glance),
-    /// The next pass is to look at it.
-    Restless,
-    /// It is to be dropped.
-    Ended,
-}
-
 /// What every queue is made of.
 #[derive(Debug)]
 pub(crate) struct Queue {
@@ -210,28 +199,27 @@ impl Worker {
         worker.complete(name.slot, result, cx);
     }
 
-    /// Ends a pass: what was finished becomes visible.
+    /// Ends a pass: what was finished becomes visible. If there is nothing to do but to wait until the driver does something or
+    /// a message comes, how to see the former; else the next pass is to look at it, unless it can [rest](Worker::try_to_rest).
     #[inline]
-    pub(crate) fn finish_pass(&mut self) -> Finished {
-        let waits = match self {
-            Self::Request(_) => true,
-            Self::Control(worker) => worker.waits_for_driver(),
-            Self::Event(worker) => !worker.wants_buffers(),
+    pub(crate) fn finish_pass(&mut self) -> Option<Glance> {
+        let (is_calm, is_event, queue) = match self {
+            Self::Request(worker) => (true, false, &mut worker.queue),
+            Self::Control(worker) => (worker.waits_for_driver(), false, &mut worker.queue),
+            Self::Event(worker) => (!worker.wants_buffers(), true, &mut worker.queue),
         };
-        // Buffers for events that the driver has given wait until there is something to tell, and that comes by message.
-        let waits_for_driver = !matches!(self, Self::Event(_));
-        let queue = self.queue_mut();
         queue.is_touched = false;
         queue.publish();
-        if waits && matches!(queue.state, State::Running) && queue.remote.is_quiet() {
-            return Finished::Calm(if waits_for_driver { queue.ring.glance() } else { Glance::NEVER });
+        if !is_calm || !matches!(queue.state, State::Running) || !queue.remote.is_quiet() {
+            return None;
         }
-        self.try_to_rest()
+        // Buffers for events that the driver has given wait until there is something to tell, and that comes by message.
+        Some(if is_event { Glance::NEVER } else { queue.ring.glance() })
     }
 
-    /// Lets a queue that is to rest, or to end, do so if it can by now.
+    /// Lets a queue that is to rest, or to end, do so if it can by now. False if it has ended, and is to be dropped.
     #[cold]
-    fn try_to_rest(&mut self) -> Finished {
+    pub(crate) fn try_to_rest(&mut self) -> bool {
         let idle = match self {
             Self::Request(worker) => worker.is_idle(),
             Self::Control(worker) => worker.is_idle(),
@@ -241,7 +229,7 @@ impl Worker {
         if idle {
             queue.come_to_rest();
         }
-        if idle && queue.is_retiring() { Finished::Ended } else { Finished::Restless }
+        !(idle && queue.is_retiring())
     }
 
     pub(crate) fn quiesce(&mut self, pass: Pass) {

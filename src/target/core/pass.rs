@@ -1,7 +1,7 @@
 //! What a pass does with the queues of a core.
 
 use super::super::tag::WorkerIndex;
-use super::super::worker::{Finished, Worker};
+use super::super::worker::Worker;
 use super::{Core, touch};
 
 impl Core {
@@ -71,15 +71,11 @@ impl Core {
         while let Some(WorkerIndex(index)) = self.touched.pop() {
             let place = &mut self.workers[usize::from(index)];
             let Some(worker) = place else { continue };
-            let glance = match worker.finish_pass() {
-                Finished::Calm(glance) => Some(glance),
-                Finished::Restless => None,
-                Finished::Ended => {
-                    *place = None;
-                    ended += 1;
-                    None
-                }
-            };
+            let glance = worker.finish_pass();
+            if glance.is_none() && !worker.try_to_rest() {
+                *place = None;
+                ended += 1;
+            }
             self.lookout.note(index.into(), glance);
         }
         ended

@@ -8,11 +8,9 @@ use std::ptr::NonNull;
 #[derive(Debug, Clone, Copy)]
 pub struct Glance {
     at: NonNull<u16>,
-    /// The bits that tell it.
-    mask: u16,
-    value: u16,
-    /// There is something new if the bits are as in `value`; else, if they are not.
-    if_equal: bool,
+    /// In one word, for it is made in each pass: 16 bits of a value, 16 that say which of those tell it, and
+    /// [`IF_EQUAL`](Self::IF_EQUAL).
+    tells: u64,
 }
 
 // SAFETY: an address of memory that is shared with the guest; whoever looks promises that it is mapped, on any thread.
@@ -22,17 +20,22 @@ unsafe impl Send for Glance {}
 static NOTHING: u16 = 0;
 
 impl Glance {
+    /// There is something new if what is there is as the value; without it, if it is not.
+    const IF_EQUAL: u64 = 1 << 32;
+
     /// At what is never new.
-    pub const NEVER: Self = Self { at: NonNull::from_ref(&NOTHING), mask: u16::MAX, value: 0, if_equal: false };
+    pub const NEVER: Self = Self { at: NonNull::from_ref(&NOTHING), tells: (u16::MAX as u64) << 16 };
 
     /// There is something new once the value at `at` is no longer `value`.
+    #[inline]
     pub(super) fn until_not(at: NonNull<u16>, value: u16) -> Self {
-        Self { at, mask: u16::MAX, value, if_equal: false }
+        Self { at, tells: u64::from(u16::MAX) << 16 | u64::from(value) }
     }
 
     /// There is something new once the bits `mask` of the value at `at` are those of `value`.
+    #[inline]
     pub(super) fn until(at: NonNull<u16>, mask: u16, value: u16) -> Self {
-        Self { at, mask, value, if_equal: true }
+        Self { at, tells: Self::IF_EQUAL | u64::from(mask) << 16 | u64::from(value) }
     }
 
     /// Whether there is something new. It orders nothing: [`Ring::look`](super::Ring::look) is for what it is.
@@ -42,8 +45,9 @@ impl Glance {
     #[inline(always)]
     pub unsafe fn has_new(&self) -> bool {
         // SAFETY: by the promise of the caller it is mapped, and aligned as rings are.
-        let now = unsafe { self.at.read_volatile() };
-        ((u16::from_le(now) ^ self.value) & self.mask == 0) == self.if_equal
+        let now = u16::from_le(unsafe { self.at.read_volatile() });
+        let (value, mask) = (self.tells as u16, (self.tells >> 16) as u16);
+        ((now ^ value) & mask == 0) == (self.tells & Self::IF_EQUAL != 0)
     }
 }
 
