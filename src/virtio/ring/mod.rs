@@ -42,6 +42,8 @@ mod packed_tests;
 mod split_tests;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod three_tests;
 
 pub use chain::{Chain, MAX_SEGMENTS, RemoteRange};
 pub use error::{Area, ChainFault, RingError};
