@@ -25,6 +25,8 @@ mod three;
 mod usual;
 
 #[cfg(test)]
+mod batch_tests;
+#[cfg(test)]
 mod garbage_tests;
 #[cfg(test)]
 mod hostile_tests;
