@@ -53,17 +53,17 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct KnownUnits {
     places: Box<[Known; PLACES]>,
-    /// Any unit was met since all were forgotten.
-    has_met: bool,
+    /// Places where a unit was met since all were forgotten, a bit each: who lets them be forgotten, as every message does,
+    /// pays for no others.
+    met: [u64; PLACES / 64],
     /// How often the controller had stirred when it began.
     stirred: u64,
 }
 
 impl KnownUnits {
     pub(super) fn new() -> Self {
-        let mut units = Self { places: Box::new([Known::NOBODY; PLACES]), has_met: true, stirred: 0 };
-        units.forget();
-        units
+        let nobody = |place| Known { lun: Self::lun_of_nobody(place), ..Known::NOBODY };
+        Self { places: Box::new(std::array::from_fn(nobody)), met: [0; PLACES / 64], stirred: 0 }
     }
 
     /// One that starts nothing, however it is called.
@@ -101,14 +101,17 @@ impl KnownUnits {
     /// The units may be others now.
     #[cold]
     pub(super) fn forget(&mut self) {
-        if std::mem::take(&mut self.has_met) {
-            let places = self.places.iter_mut().enumerate();
-            places.for_each(|(place, known)| known.lun = Self::lun_of_nobody(place));
+        for (word, met) in self.met.iter_mut().enumerate() {
+            while *met != 0 {
+                let place = word * 64 + met.trailing_zeros() as usize;
+                self.places[place].lun = Self::lun_of_nobody(place);
+                *met &= *met - 1;
+            }
         }
     }
 
     #[inline(always)]
-    fn place(LunAddress([kind, target, high, low, ..]): LunAddress) -> usize {
+    pub(super) fn place(LunAddress([kind, target, high, low, ..]): LunAddress) -> usize {
         // The highest byte of the product is the sum of the target and both bytes of the number, and something of the rest.
         (u32::from_le_bytes([kind, target, high, low]).wrapping_mul(0x01_0101) >> 24) as usize % PLACES
     }
@@ -127,8 +130,9 @@ impl KnownUnits {
         let (unit, disk) = (found.unit.disk()?, found.disk.as_ref()?.index);
         let unit = if found.standing.is_usual() { unit.quick() } else { QuickUnit::NOTHING };
         let entry = if channels.get(disk.0)?.channel.runs() { EntryIndex::NONE } else { index };
-        self.places[Self::place(lun)] = Known { lun, unit, entry, disk: disk.0.try_into().ok()? };
-        self.has_met = true;
+        let place = Self::place(lun);
+        self.places[place] = Known { lun, unit, entry, disk: disk.0.try_into().ok()? };
+        self.met[place / 64] |= 1 << (place % 64);
         Some(())
     }
 }
@@ -201,6 +205,26 @@ mod tests {
         assert_eq!(find(&[at(0, 0), at(0, 1)]), Some(DiskIndex(1)));
         assert_eq!(find(&[at(0, 0)]), None);
         assert_eq!(find(&[at(0, 1)]), Some(DiskIndex(0)));
+    }
+
+    #[test]
+    fn all_that_was_met_is_forgotten_and_no_other_place_is_written() {
+        // The first and the last bit of each word, and others; two of them have one place.
+        let luns = [0, 1, 63, 64, 127, 128, 191, 192, 255].map(|lun| at(0, lun));
+        let addresses: Vec<_> = luns.into_iter().chain([at(1, 0)]).collect();
+        let (map, channels, mut known) = (map(&addresses), channels(10), KnownUnits::new());
+        // A mark where nobody was met.
+        let stranger = LunAddress::of(at(0, 77));
+        known.places[KnownUnits::place(stranger)].lun = stranger;
+        for _ in 0..2 {
+            let met: Vec<_> = addresses.iter().map(|&address| LunAddress::of(address)).collect();
+            met.iter().for_each(|&lun| assert!(known.find(lun, (&map, &channels)).is_some()));
+            assert_eq!(known.met.iter().map(|word| word.count_ones()).sum::<u32>(), 9);
+            known.forget();
+            assert!(met.iter().all(|&lun| known.met(lun).is_none()), "all of them");
+            assert!(known.met(stranger).is_some(), "nothing else");
+            assert_eq!(known.met, [0; 4]);
+        }
     }
 
     #[test]
