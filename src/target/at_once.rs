@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 
 use arrayvec::ArrayVec;
-use bdev::{IoError, Op, OpKind, Ran, Segment, SegmentSlice};
+use bdev::{IoError, Op, Ran, Segment, SegmentSlice};
 
 use crate::scsi::{BlockOp, QuickUnit};
 use crate::virtio::ring::UsualChain;
@@ -15,13 +15,15 @@ use super::batch::BATCH;
 use super::cx::CountedChannel;
 use super::disk::DiskIndex;
 use super::known::KnownUnits;
-use super::tally::{Kind, Tally, Transfers};
+use super::tally::{Tally, Transfers};
 
 /// Commands of a batch, see [`bdev::Channel::run`].
 pub(crate) struct AtOnce<'a> {
     /// Those in a row for one disk that are not done yet.
     ops: ArrayVec<Op, BATCH>,
     disk: DiskIndex,
+    /// By which they found it.
+    lun: LunAddress,
     /// What they come to.
     transfers: Transfers,
     /// So many were done before.
@@ -38,15 +40,23 @@ pub(crate) enum Stop {
     /// Its unit was not met yet.
     Unmet(LunAddress),
     /// Its operation failed.
-    Failed(OpKind, IoError),
+    Failed(Failed),
+}
+
+/// A command that its disk did not do: as it was judged, for by now the driver may have written another one there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failed {
+    pub(crate) lun: LunAddress,
+    pub(crate) op: BlockOp,
+    pub(crate) error: IoError,
 }
 
 impl<'a> AtOnce<'a> {
     /// None.
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        let (ops, transfers) = (ArrayVec::new_const(), Transfers::default());
-        Self { ops, disk: DiskIndex(0), transfers, done: 0, stop: Stop::Other, data: PhantomData }
+        let (ops, transfers, lun) = (ArrayVec::new_const(), Transfers::default(), LunAddress([0; 8]));
+        Self { ops, disk: DiskIndex(0), lun, transfers, done: 0, stop: Stop::Other, data: PhantomData }
     }
 
     /// How many commands were done.
@@ -91,7 +101,7 @@ impl<'a> AtOnce<'a> {
                 if found.entry().is_some() || !self.flush(channels) {
                     return None;
                 }
-                (unit, self.disk) = (found, found.disk());
+                (unit, self.disk, self.lun) = (found, found.disk(), lun);
             }
             if plain.data_out {
                 self.push::<true>(&unit.unit, cdb, &plain)?;
@@ -134,15 +144,15 @@ impl<'a> AtOnce<'a> {
         true
     }
 
+    /// Some were not done: counts those that were. The failed one is counted when it ends.
     #[cold]
     #[inline(never)]
     fn fail(&mut self, tally: &Tally, done: usize, failed: Option<IoError>) {
         tally.add_all(done, &Transfers::of(&self.ops[..done]));
-        let kind = self.ops[done].kind;
-        if let Some(error) = failed {
-            tally.count(Kind::of_transfer(kind.is_change()), 1, Err(error));
-            self.stop = Stop::Failed(kind, error);
-        }
+        self.transfers = Transfers::default();
+        let Op { kind, offset, len, .. } = self.ops[done];
+        let (lun, op) = (self.lun, BlockOp { kind, offset, len });
+        self.stop = failed.map_or(Stop::Other, |error| Stop::Failed(Failed { lun, op, error }));
         self.ops.clear();
     }
 }

@@ -8,13 +8,10 @@
 
 use std::ops::Range;
 
-use bdev::{IoError, OpKind};
-
-use crate::scsi::Outcome;
 use crate::virtio::ring::Popped;
-use crate::virtio_scsi::{CommandRequest, GOOD_LEN, Plain, write_good};
+use crate::virtio_scsi::{CommandRequest, Destination, GOOD_LEN, Plain, write_good};
 
-use super::at_once::{AtOnce, Stop};
+use super::at_once::{AtOnce, Failed, Stop};
 use super::cx::Cx;
 use super::request_queue::RequestQueue;
 
@@ -76,8 +73,8 @@ impl RequestQueue {
         while place < count {
             let (at, failed) = self.run_at_once(place..count, cx);
             place = match failed {
-                Some((kind, error)) => {
-                    self.fail_aside(at, &Outcome::of_io_error(kind, error));
+                Some(failed) => {
+                    self.fail_aside(at, &failed, cx);
                     at + 1
                 }
                 None => self.begin_usual(at..count, cx),
@@ -105,20 +102,25 @@ impl RequestQueue {
         self.execute(slot, &request, cx);
     }
 
-    /// Ends a request that came to nothing.
+    /// A chain becomes a request whose operation has failed, and goes on as all others do.
     #[cold]
-    fn fail_aside(&mut self, place: usize, outcome: &Outcome) {
-        let usual = &self.batch[place];
-        let head = usual.take_head();
-        let plain = Plain::of(usual, self.framing);
-        let slot = self.slots.take_plain(head, &plain.expect("it was run as such"));
-        self.end(slot, outcome, 0);
+    fn fail_aside(&mut self, place: usize, failed: &Failed, cx: &mut Cx) {
+        let Self { queue, batch, slots, framing, .. } = self;
+        let usual = &batch[place];
+        let plain = Plain::of(usual, *framing).expect("it was run as such");
+        let Ok(Destination::Unit(address)) = failed.lun.parse() else { unreachable!("only units are met") };
+        let entry = queue.luns.find(address).expect("units are met in this map");
+        let slot = slots.take_plain(usual.take_head(), &plain);
+        let state = slots.get(slot);
+        (state.id, state.address, state.entry) = (CommandRequest::id(plain.header), address, entry);
+        state.op = failed.op;
+        self.fail_usual(slot, failed.error, cx);
     }
 
-    /// Runs the commands of these chains and answers them, up to the first with which that cannot be done: which one, and what
-    /// it was if it failed.
+    /// Runs the commands of these chains and answers them, up to the first with which that cannot be done: which one, and
+    /// what it was if it failed.
     #[inline(never)]
-    fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> (usize, Option<(OpKind, IoError)>) {
+    fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> (usize, Option<Failed>) {
         let Self { queue, batch, framing, known, .. } = self;
         let (luns, ring, framing) = (&queue.luns, &mut queue.ring, *framing);
         let Range { start, end } = places;
@@ -131,8 +133,8 @@ impl RequestQueue {
         for _ in 0..=BATCH {
             match ops.run(&chains[ops.done()..], framing, known, &mut cx.channels) {
                 Stop::Unmet(lun) if known.meet(lun, (luns, &cx.channels)).is_some() => {}
-                Stop::Failed(kind, error) => {
-                    failed = Some((kind, error));
+                Stop::Failed(its) => {
+                    failed = Some(its);
                     break;
                 }
                 _ => break,

@@ -21,8 +21,12 @@ impl RequestQueue {
         let op = self.operation(slot);
         // A command of many operations gives others their turn in between.
         if !self.slots.get(slot).is_late && cx.channels[disk.0].channel.runs() {
-            let Ran { failed, .. } = cx.channels[disk.0].channel.run(&[op]);
-            return self.complete(slot, failed.map_or(Ok(()), Err), cx);
+            match cx.channels[disk.0].channel.run(&[op]) {
+                Ran { failed: Some(error), .. } => return self.complete(slot, Err(error), cx),
+                Ran { done: 1.., .. } => return self.complete(slot, Ok(()), cx),
+                // It would rather not do it at once.
+                Ran { .. } => {}
+            }
         }
         if !self.try_submit(slot, cx) {
             self.wait_for_room(slot, cx);

@@ -91,7 +91,7 @@ impl RequestQueue {
 
     /// It goes on as all others do.
     #[cold]
-    fn fail_usual(&mut self, slot: SlotIndex, error: IoError, cx: &mut Cx) {
+    pub(super) fn fail_usual(&mut self, slot: SlotIndex, error: IoError, cx: &mut Cx) {
         let (op, entry) = (self.slots.get(slot).op, self.slots.get(slot).entry);
         let disk = self.queue.luns.entry(entry).unit.disk().expect("only a disk has operations");
         let state = self.slots.get(slot);

@@ -2,6 +2,7 @@
 //! what the test says, in the order that it says.
 
 mod aca;
+mod at_once;
 mod attributes;
 mod bed;
 mod behind;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bdev::segment::{copy_from, copy_to};
 use bdev::{
-    Bdev, Channel, ChannelId, Completion, Discard, Health, Info, Io, IoError, Op, OpKind, Space, SubmitError, Tag,
+    Bdev, Channel, ChannelId, Completion, Discard, Health, Info, Io, IoError, Op, OpKind, Ran, Space, SubmitError, Tag,
     WriteCache,
 };
 
@@ -56,6 +56,11 @@ struct State {
     /// What each of them was.
     kinds: Vec<OpKind>,
     cancelled: usize,
+    /// Operations are done where they are asked for, without a completion.
+    runs: bool,
+    /// Blocks of which operations fail that touch them, and such that are not run.
+    bad: Vec<u64>,
+    unrun: Vec<u64>,
     available: Option<u64>,
     temperature: Option<u8>,
 }
@@ -105,6 +110,9 @@ impl SimDisk {
             accepted: Vec::new(),
             kinds: Vec::new(),
             cancelled: 0,
+            runs: false,
+            bad: Vec::new(),
+            unrun: Vec::new(),
             available: None,
             temperature: None,
         };
@@ -145,6 +153,21 @@ impl SimDisk {
     /// From now on it holds at most `room` operations.
     pub(super) fn set_room(&self, room: usize) {
         self.state().room = room;
+    }
+
+    /// From now on it is one that does operations here and now. Before anybody asks it.
+    pub(super) fn begin_to_run(&self) {
+        self.state().runs = true;
+    }
+
+    /// From now on operations fail that touch one of these blocks.
+    pub(super) fn set_bad(&self, lbas: &[u64]) {
+        self.state().bad = lbas.to_vec();
+    }
+
+    /// From now on operations that touch one of these blocks are not done here and now, but have to be submitted.
+    pub(super) fn set_unrun(&self, lbas: &[u64]) {
+        self.state().unrun = lbas.to_vec();
     }
 
     /// How many operations wait.
@@ -193,6 +216,21 @@ impl SimDisk {
 }
 
 impl State {
+    /// Notes that an operation was accepted.
+    fn accept(&mut self, op: &Op) {
+        self.accepted.push(op.offset / BLOCK as u64);
+        self.kinds.push(op.kind);
+    }
+
+    /// Does an operation, unless one of its blocks is bad.
+    fn try_run(&mut self, op: &Op) -> Result<(), IoError> {
+        if touches(op, &self.bad) {
+            return Err(IoError::Medium);
+        }
+        self.run(op);
+        Ok(())
+    }
+
     /// Moves the bytes of an operation that succeeds.
     fn run(&mut self, op: &Op) {
         let range = op.offset as usize..(op.offset + op.len) as usize;
@@ -208,6 +246,11 @@ impl State {
         };
         assert_eq!(moved as u64, op.len, "an operation's segments hold its length");
     }
+}
+
+/// Whether one of these blocks is in the range of an operation.
+fn touches(op: &Op, lbas: &[u64]) -> bool {
+    lbas.iter().any(|lba| (op.offset..op.offset + op.len).contains(&(lba * BLOCK as u64)))
 }
 
 impl Bdev for SimDisk {
@@ -241,18 +284,36 @@ impl Channel for SimChannel {
         self.id
     }
 
+    fn runs(&self) -> bool {
+        self.disk.state().runs
+    }
+
+    fn run(&mut self, ops: &[Op]) -> Ran {
+        let mut state = self.disk.state();
+        assert!(state.runs, "nobody else is asked to");
+        for (done, op) in ops.iter().enumerate() {
+            if touches(op, &state.unrun) {
+                return Ran { done, failed: None };
+            }
+            state.accept(op);
+            if let Err(error) = state.try_run(op) {
+                return Ran { done, failed: Some(error) };
+            }
+        }
+        Ran { done: ops.len(), failed: None }
+    }
+
     fn submit(&mut self, io: &mut Io, op: &Op, tag: Tag) -> Result<(), SubmitError> {
         let mut state = self.disk.state();
         if state.held.len() >= state.room {
             return Err(SubmitError::Full);
         }
         io.admit(self.id)?;
-        state.accepted.push(op.offset / BLOCK as u64);
-        state.kinds.push(op.kind);
+        state.accept(op);
         let due_ns = match state.pace {
             Pace::AtOnce => {
-                state.run(op);
-                io.complete(self.id, Completion { tag, result: Ok(()) });
+                let result = state.try_run(op);
+                io.complete(self.id, Completion { tag, result });
                 return Ok(());
             }
             Pace::Held => NEVER,
