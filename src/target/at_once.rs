@@ -33,14 +33,14 @@ pub(crate) struct AtOnce<'a> {
 }
 
 /// Why the next command was not done.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Stop {
     /// There is none, or it is for others to look into.
     Other,
     /// Its unit was not met yet.
     Unmet(LunAddress),
-    /// Its operation failed.
-    Failed(Failed),
+    /// Its operation failed. In a box, so that the usual end of a batch is told in registers.
+    Failed(Box<Failed>),
 }
 
 /// A command that its disk did not do: as it was judged, for by now the driver may have written another one there.
@@ -74,10 +74,9 @@ impl<'a> AtOnce<'a> {
         known: &KnownUnits,
         channels: &mut [CountedChannel],
     ) -> Stop {
-        self.stop = Stop::Other;
         self.collect(chains, framing, known, channels);
         self.flush(channels);
-        self.stop
+        std::mem::replace(&mut self.stop, Stop::Other)
     }
 
     /// `None` behind the last.
@@ -152,7 +151,7 @@ impl<'a> AtOnce<'a> {
         self.transfers = Transfers::default();
         let Op { kind, offset, len, .. } = self.ops[done];
         let (lun, op) = (self.lun, BlockOp { kind, offset, len });
-        self.stop = failed.map_or(Stop::Other, |error| Stop::Failed(Failed { lun, op, error }));
+        self.stop = failed.map_or(Stop::Other, |error| Stop::Failed(Box::new(Failed { lun, op, error })));
         self.ops.clear();
     }
 }

@@ -120,7 +120,7 @@ impl RequestQueue {
     /// Runs the commands of these chains and answers them, up to the first with which that cannot be done: which one, and
     /// what it was if it failed.
     #[inline(never)]
-    fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> (usize, Option<Failed>) {
+    fn run_at_once(&mut self, places: Range<usize>, cx: &mut Cx) -> (usize, Option<Box<Failed>>) {
         let Self { queue, batch, framing, known, .. } = self;
         let (luns, ring, framing) = (&queue.luns, &mut queue.ring, *framing);
         let Range { start, end } = places;
