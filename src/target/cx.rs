@@ -39,7 +39,9 @@ pub(crate) struct Cx {
     pub(crate) settling: Vec<(Arc<Disk>, Pass)>,
 }
 
-/// A channel, and what is counted of what goes through it. Together, for the shortest way needs both for each command.
+/// A channel, and what is counted of what goes through it. Together, in one line, for the shortest way needs both for each
+/// command.
+#[repr(align(32))]
 pub(crate) struct CountedChannel {
     pub(crate) channel: Box<dyn Channel>,
     pub(crate) tally: Arc<Tally>,

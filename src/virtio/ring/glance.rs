@@ -8,8 +8,8 @@ use std::ptr::NonNull;
 #[derive(Debug, Clone, Copy)]
 pub struct Glance {
     at: NonNull<u16>,
-    /// In one word, for it is made in each pass: 16 bits of a value, 16 that say which of those tell it, and
-    /// [`IF_EQUAL`](Self::IF_EQUAL).
+    /// In one word, for it is made in each pass: 16 bits of what is there as long as there is nothing new, and 16 that say which
+    /// of those tell it.
     tells: u64,
 }
 
@@ -20,25 +20,17 @@ unsafe impl Send for Glance {}
 static NOTHING: u16 = 0;
 
 impl Glance {
-    /// There is something new if what is there is as the value; without it, if it is not.
-    const IF_EQUAL: u64 = 1 << 32;
-
     /// At what is never new.
-    pub const NEVER: Self = Self { at: NonNull::from_ref(&NOTHING), tells: (u16::MAX as u64) << 16 };
+    pub const NEVER: Self = Self { at: NonNull::from_ref(&NOTHING), tells: 0 };
 
-    /// There is something new once the value at `at` is no longer `value`.
+    /// There is something new once the bits `mask` of the value at `at` are no longer those of `value`.
     #[inline]
-    pub(super) fn until_not(at: NonNull<u16>, value: u16) -> Self {
-        Self { at, tells: u64::from(u16::MAX) << 16 | u64::from(value) }
+    pub(super) fn until_not(at: NonNull<u16>, value: u16, mask: u16) -> Self {
+        Self { at, tells: u64::from(mask) << 16 | u64::from(value) }
     }
 
-    /// There is something new once the bits `mask` of the value at `at` are those of `value`.
-    #[inline]
-    pub(super) fn until(at: NonNull<u16>, mask: u16, value: u16) -> Self {
-        Self { at, tells: Self::IF_EQUAL | u64::from(mask) << 16 | u64::from(value) }
-    }
-
-    /// Whether there is something new. It orders nothing: [`Ring::look`](super::Ring::look) is for what it is.
+    /// Whether there is something new. It orders nothing, and a driver that breaks the rules can make it say so for nothing:
+    /// [`Ring::look`](super::Ring::look) is for what it is.
     ///
     /// # Safety
     /// The ring is bound, as it was when [`Ring::glance`](super::Ring::glance) gave this.
@@ -46,8 +38,7 @@ impl Glance {
     pub unsafe fn has_new(&self) -> bool {
         // SAFETY: by the promise of the caller it is mapped, and aligned as rings are.
         let now = u16::from_le(unsafe { self.at.read_volatile() });
-        let (value, mask) = (self.tells as u16, (self.tells >> 16) as u16);
-        ((now ^ value) & mask == 0) == (self.tells & Self::IF_EQUAL != 0)
+        (u64::from(now) ^ self.tells) & (self.tells >> 16) != 0
     }
 }
 

@@ -257,12 +257,12 @@ impl PackedAreas {
         self.size
     }
 
-    /// What tells whether the descriptor there is available.
+    /// What tells whether the descriptor there is available: before it is, one of its marks is another.
     #[inline]
     pub fn glance(&self, at: Position) -> Glance {
         // SAFETY: every position is one of the `size` descriptors that were resolved; their flags come last.
         let flags = unsafe { self.desc.add(usize::from(at.index) * DESC_SIZE as usize + FLAGS_AT).cast() };
-        Glance::until(flags, MARKS, at.available)
+        Glance::until_not(flags, !at.available, DESC_F_AVAIL)
     }
 
     /// Descriptor `index`. Acquire: if it is available, it and all that the driver wrote before are seen as written.
