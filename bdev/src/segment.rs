@@ -152,17 +152,23 @@ impl Segment {
     /// never faults.
     #[inline]
     pub fn prefetch_write(&self) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as in `prefetch_read`. A processor without this instruction does nothing for it.
-        unsafe {
-            std::arch::asm!("prefetchw [{}]", in(reg) self.as_ptr(), options(nostack, readonly, preserves_flags));
-        }
+        prefetch_write(self.as_ptr());
     }
 
     /// Sets every byte to `value`.
     pub fn fill(&self, value: u8) {
         // SAFETY: the whole segment is mapped, by the promise of its maker.
         unsafe { std::ptr::write_bytes(self.as_ptr(), value, self.len) }
+    }
+}
+
+/// Asks the processor for the cache line at `address`, whatever is there, which is going to be written. A hint that never faults.
+#[inline(always)]
+pub fn prefetch_write(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect but on caches. A processor without this instruction does nothing for it.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) address, options(nostack, readonly, preserves_flags));
     }
 }
 

@@ -1,4 +1,5 @@
-//! The memory of a split ring: the only place that reads and writes it.
+//! The memory of a split ring: the only place that reads and writes it, but for its table of descriptors
+//! ([`Descriptors`]) and a [`Glance`](super::Glance).
 //!
 //! The driver may write any of it at any time, so that each value is loaded once, with a volatile or atomic access, into
 //! private memory and judged there. An index is masked or checked here, whoever calls.

@@ -8,8 +8,8 @@ use std::ptr::NonNull;
 #[derive(Debug, Clone, Copy)]
 pub struct Glance {
     at: NonNull<u16>,
-    /// In one word, for it is made in each pass: 16 bits of what is there as long as there is nothing new, and 16 that say which
-    /// of those tell it.
+    /// In one word, for it is made in each pass: 16 bits of a value, 16 that say which of those tell it, and
+    /// [`IF_OTHER`](Self::IF_OTHER).
     tells: u64,
 }
 
@@ -20,17 +20,25 @@ unsafe impl Send for Glance {}
 static NOTHING: u16 = 0;
 
 impl Glance {
-    /// At what is never new.
-    pub const NEVER: Self = Self { at: NonNull::from_ref(&NOTHING), tells: 0 };
+    /// There is something new if what is there is other than the value; without it, if it is the same.
+    const IF_OTHER: u64 = 1 << 63;
 
-    /// There is something new once the bits `mask` of the value at `at` are no longer those of `value`.
+    /// At what is never new.
+    pub const NEVER: Self = Self { at: NonNull::from_ref(&NOTHING), tells: Self::IF_OTHER };
+
+    /// There is something new once the value at `at` is no longer `value`.
     #[inline]
-    pub(super) fn until_not(at: NonNull<u16>, value: u16, mask: u16) -> Self {
+    pub(super) fn until_not(at: NonNull<u16>, value: u16) -> Self {
+        Self { at, tells: Self::IF_OTHER | u64::from(u16::MAX) << 16 | u64::from(value) }
+    }
+
+    /// There is something new once the bits `mask` of the value at `at` are those of `value`.
+    #[inline]
+    pub(super) fn until(at: NonNull<u16>, mask: u16, value: u16) -> Self {
         Self { at, tells: u64::from(mask) << 16 | u64::from(value) }
     }
 
-    /// Whether there is something new. It orders nothing, and a driver that breaks the rules can make it say so for nothing:
-    /// [`Ring::look`](super::Ring::look) is for what it is.
+    /// Whether there is something new. It orders nothing: [`Ring::look`](super::Ring::look) is for what it is.
     ///
     /// # Safety
     /// The ring is bound, as it was when [`Ring::glance`](super::Ring::glance) gave this.
@@ -38,7 +46,9 @@ impl Glance {
     pub unsafe fn has_new(&self) -> bool {
         // SAFETY: by the promise of the caller it is mapped, and aligned as rings are.
         let now = u16::from_le(unsafe { self.at.read_volatile() });
-        (u64::from(now) ^ self.tells) & (self.tells >> 16) != 0
+        let other = (u64::from(now) ^ self.tells) & (self.tells >> 16);
+        // Less one, it has its first bit set if none of them is other: that of `IF_OTHER`.
+        (other.wrapping_sub(1) ^ self.tells) & Self::IF_OTHER != 0
     }
 }
 
@@ -89,6 +99,19 @@ mod tests {
         for _ in 0..CHAINS {
             one(&mut ring, &map, || _ = driver.add(&[Buffer::writable(DATA_AT, 8)]).unwrap());
             driver.take_used().unwrap();
+        }
+    }
+
+    #[test]
+    fn marks_that_make_nothing_available_show_nothing() {
+        let driver = PackedDriver::new(4, FEATURES);
+        let ring = driver.ring();
+        // In the first turn: AVAIL and not USED.
+        for (flags, is_new) in
+            [(0_u16, false), (0x80, true), (0x8000, false), (0x8080, false), (0xff7f, false), (0x7fff, true)]
+        {
+            driver.write(driver.layout().desc.0 + 14, &flags.to_le_bytes());
+            assert_eq!(sees(ring.glance(), &ring), is_new, "{flags:#x}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The memory of a packed ring: the only place that reads and writes it.
+//! The memory of a packed ring: the only place that reads and writes it, but for a [`Glance`].
 //!
 //! The driver may write any of it at any time, so that each value is loaded once, with an atomic access, into private
 //! memory and judged there.
@@ -160,10 +160,7 @@ impl Shared {
     /// that have others before them: where there is one at a time, the driver would lose the line that it is about to write.
     #[inline(always)]
     pub fn prefetch_ahead(of: &[Self; 3]) {
-        let at = of.as_ptr().wrapping_add(9).cast::<u8>().cast_mut();
-        // SAFETY: only a prefetch is made of it, which never faults.
-        let segment = unsafe { bdev::Segment::new(NonNull::new_unchecked(at), 16) };
-        segment.prefetch_write();
+        bdev::segment::prefetch_write(of.as_ptr().wrapping_add(9).cast());
     }
 }
 
@@ -257,12 +254,12 @@ impl PackedAreas {
         self.size
     }
 
-    /// What tells whether the descriptor there is available: before it is, one of its marks is another.
+    /// What tells whether the descriptor there is available.
     #[inline]
     pub fn glance(&self, at: Position) -> Glance {
         // SAFETY: every position is one of the `size` descriptors that were resolved; their flags come last.
         let flags = unsafe { self.desc.add(usize::from(at.index) * DESC_SIZE as usize + FLAGS_AT).cast() };
-        Glance::until_not(flags, !at.available, DESC_F_AVAIL)
+        Glance::until(flags, MARKS, at.available)
     }
 
     /// Descriptor `index`. Acquire: if it is available, it and all that the driver wrote before are seen as written.

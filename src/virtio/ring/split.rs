@@ -102,7 +102,7 @@ impl SplitRing {
     /// See [`Ring::glance`](super::Ring::glance).
     #[inline]
     pub fn glance(&self) -> Option<Glance> {
-        self.areas.as_ref().map(|areas| Glance::until_not(areas.avail_index_at(), self.next_avail, u16::MAX))
+        self.areas.as_ref().map(|areas| Glance::until_not(areas.avail_index_at(), self.next_avail))
     }
 
     /// See [`Ring::available`](super::Ring::available).
