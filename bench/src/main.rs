@@ -147,11 +147,11 @@ fn stopped_by_hand(load: &LoadOptions) -> Result<()> {
 fn run(RunArgs { device, ring, load }: &RunArgs) -> Result<()> {
     let mut session = Session::attach(device, load, ring)?;
     let cpus = session.cpus(device, load)?;
-    let (outcome, placement) = placed::run(cpus, || session.run(load))?;
+    let (outcome, placement) = placed::run(cpus, || load.is_stopped(), || session.run(load))?;
     let cost = (outcome.stats.doorbells > 0).then(|| session.write_cost()).transpose()?;
     let text = [describe(load, Some(ring)), device.describe()].concat();
     let asked = asked::options(load, Some(ring), device);
-    let report = Report::new("run", text, &outcome, placement).with_options(asked);
+    let report = Report::new("run", text, &outcome, placement).with_options(asked).interrupted(load.is_stopped());
     report.with_register_write(cost).print(load.json)
 }
 
@@ -168,14 +168,18 @@ fn limit(LimitArgs { limit, ring, load }: &LimitArgs) -> Result<()> {
     let device_cpu = limit.device_cpu()?;
     let mut queues = Limit::new(load, ring)?;
     let cpus = Some(device_cpu).zip(load.cpus()?.first().copied());
-    let (outcome, placement) = placed::run(cpus, || queues.run(load, device_cpu))?;
+    let (outcome, placement) = placed::run(cpus, || load.is_stopped(), || queues.run(load, device_cpu))?;
     let asked = asked::options(load, Some(ring), &LimitOptions { device_cpu: Some(device_cpu) });
-    Report::new("limit", describe(load, Some(ring)), &outcome, placement).with_options(asked).print(load.json)
+    Report::new("limit", describe(load, Some(ring)), &outcome, placement)
+        .with_options(asked)
+        .interrupted(load.is_stopped())
+        .print(load.json)
 }
 
 fn raw(RawArgs { raw, load }: &RawArgs) -> Result<()> {
     let outcome = Raw::open(raw, load)?.run(load)?;
     let buffers = if raw.fixed { "registered" } else { "plain" };
     let text = format!("{}, {buffers} buffers", describe(load, None));
-    Report::new("raw", text, &outcome, None).with_options(asked::options(load, None, raw)).print(load.json)
+    let asked = asked::options(load, None, raw);
+    Report::new("raw", text, &outcome, None).with_options(asked).interrupted(load.is_stopped()).print(load.json)
 }

@@ -27,11 +27,15 @@ pub struct Where {
     pub thrown_away: u32,
 }
 
-/// Takes a figure of two CPUs; again, if they moved meanwhile.
+/// Takes a figure of two CPUs; again, if they moved meanwhile and nobody wants to stop.
 ///
 /// # Errors
 /// Those of `run`; there is no such CPU for us.
-pub fn run<T>(cpus: Option<(usize, usize)>, mut run: impl FnMut() -> Result<T>) -> Result<(T, Option<Where>)> {
+pub fn run<T>(
+    cpus: Option<(usize, usize)>,
+    is_stopped: impl Fn() -> bool,
+    mut run: impl FnMut() -> Result<T>,
+) -> Result<(T, Option<Where>)> {
     let Some((first, second)) = cpus else { return Ok((run()?, None)) };
     let mut thrown_away = 0;
     loop {
@@ -39,7 +43,7 @@ pub fn run<T>(cpus: Option<(usize, usize)>, mut run: impl FnMut() -> Result<T>) 
         let result = run()?;
         let after_ns = pingpong::measure(first, second)?;
         let (before, after) = (Placement::of(before_ns), Placement::of(after_ns));
-        if before != after && thrown_away < RETRIES {
+        if before != after && thrown_away < RETRIES && !is_stopped() {
             eprintln!("the CPUs moved during the run ({before_ns:.0} ns before, {after_ns:.0} ns after): once more");
             thrown_away += 1;
             continue;

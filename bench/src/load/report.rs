@@ -72,6 +72,8 @@ pub struct Report {
     pub options: Value,
     /// Seconds measured.
     pub seconds: f64,
+    /// Somebody ended it early.
+    pub interrupted: bool,
     /// Reads, if there were any.
     pub read: Option<Rates>,
     /// Writes, if there were any.
@@ -109,6 +111,7 @@ impl Report {
             load,
             options: Value::Null,
             seconds: stats.measured_ns as f64 / 1e9,
+            interrupted: false,
             read: some(&stats.read),
             write: some(&stats.write),
             total: rates(&total),
@@ -126,6 +129,11 @@ impl Report {
     /// With the options that it was asked for with.
     pub fn with_options(self, options: Value) -> Self {
         Self { options, ..self }
+    }
+
+    /// As one that was ended early, if it was.
+    pub fn interrupted(self, interrupted: bool) -> Self {
+        Self { interrupted, ..self }
     }
 
     /// With what a register write takes.
@@ -199,7 +207,8 @@ fn name(value: &impl ValueEnum) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}, {:.1} s", self.kind, self.load, self.seconds)?;
+        let interrupted = if self.interrupted { ", interrupted" } else { "" };
+        writeln!(f, "{}: {}, {:.1} s{interrupted}", self.kind, self.load, self.seconds)?;
         let directions = [("read", &self.read), ("write", &self.write)];
         for (name, rates) in directions {
             if let Some(rates) = rates {

@@ -6,6 +6,7 @@
 use std::fmt;
 
 use super::judge::{self, Pair};
+use super::plan;
 use super::record::{Point, Record};
 
 /// Requests a second that the nearest peer gives on a memory disk, 4 KiB random reads, one CPU on each side, measured with
@@ -88,6 +89,7 @@ pub fn evaluate(record: &Record) -> Vec<Finding> {
         ("busy", "1 of 64 queues", "1 queue", 0.85),
         ("luns", "256 LUNs", "1 LUN", 0.95),
         ("regions", "32 regions", "1 region", 0.95),
+        ("regions", "32 regions", plan::SCATTERED, 0.95),
         ("tables", "packed, tables", "split, tables", 1.0),
         ("reactors", "two together", "alone", 0.97),
         ("idle", "adaptive", "spin", 0.98),
@@ -249,11 +251,11 @@ fn packed(found: &mut Vec<Finding>, record: &Record) {
     }
 }
 
-/// What the device loop makes of both kinds of ring where it ran in the same placement: more is not to be had.
+/// The same of the device loop, where it ran in the same placement: it tells what the rings themselves make of it.
 fn limits(point: &Point, pair: &Pair<'_>) -> String {
     let limits = judge::pairs(point, "packed limit", "split limit");
     let same = limits.iter().find(|limits| limits.place == pair.place);
-    same.map_or_else(String::new, |limits| format!("; of their limits {:.1} %", limits.ratio() * 100.0))
+    same.map_or_else(String::new, |limits| format!("; the device loop's: {:.1} %", limits.ratio() * 100.0))
 }
 
 /// A figure that stands alone.
@@ -348,7 +350,7 @@ mod tests {
         let mut sides = vec![side("packed", None, &[8.0], "apart"), side("split", None, &[10.0], "apart")];
         sides.extend([side("packed limit", None, &[9.0], "apart"), side("split limit", None, &[12.0], "apart")]);
         let line = lines(&record(vec![point("depth", "null", 8, 1, sides)]), "null, depth 8: packed").remove(0);
-        assert!(line.ends_with("80.0 % (apart, 1 + 1 runs); of their limits 75.0 %: NOT met"), "{line}");
+        assert!(line.ends_with("80.0 % (apart, 1 + 1 runs); the device loop's: 75.0 %: NOT met"), "{line}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::sides::What;
 const RUN_OVERHEAD: Duration = Duration::from_millis(80);
 /// Requests of three descriptors that a ring of 256 entries holds.
 const DIRECT_DEPTH_MAX: u16 = 85;
+/// One region in which requests lie as far from each other as in many.
+pub const SCATTERED: &str = "1 region, scattered";
 /// Queues, LUNs and regions that the cost of having many is shown by.
 const MANY_QUEUES: [u16; 3] = [1, 8, 64];
 const MANY_LUNS: [u16; 3] = [1, 16, 256];
@@ -199,12 +201,12 @@ fn luns(options: &SuiteOptions) -> Vec<SidePlan> {
 }
 
 fn regions(options: &SuiteOptions) -> Vec<SidePlan> {
-    let steps = MANY_REGIONS.into_iter().map(|regions| {
-        // However many there are, requests are as far from each other: what is compared is the regions.
-        let more = format!("--scatter --regions {regions}");
-        (plural(regions, "region"), on_null(options, "--idle spin --queues 1 --disk null:size=1T".into(), &more))
-    });
-    ladder(steps.collect())
+    let side =
+        |name: String, more: &str| (name, on_null(options, "--idle spin --queues 1 --disk null:size=1T".into(), more));
+    let many = MANY_REGIONS.into_iter().map(|regions| side(plural(regions, "region"), &format!("--regions {regions}")));
+    // In one region requests lie side by side. Where they are as far from each other as in many, what is left is the regions.
+    let scattered = side(SCATTERED.to_owned(), "--scatter");
+    ladder(many.chain([scattered]).collect())
 }
 
 /// Chains in indirect tables, as Linux makes them: a packed ring has one descriptor for each then, and not three that the
@@ -280,6 +282,7 @@ mod tests {
         assert_eq!(found("busy", "1 of 64 queues"), "1 queue");
         assert_eq!(found("luns", "256 LUNs"), "1 LUN");
         assert_eq!(found("regions", "32 regions"), "1 region");
+        assert_eq!(found("regions", SCATTERED), "1 region");
         assert_eq!(found("tables", "packed, tables"), "split, tables");
         assert_eq!(found("reactors", "two together"), "alone");
         assert!(others(&options("--only null"), true).is_empty());

@@ -148,7 +148,7 @@ impl Runner {
     pub fn run(&mut self, what: &What) -> Result<Report> {
         let (target, load) = self.pairs[0];
         let cpus = (target != load && !self.any_placement).then_some((target, load));
-        let (mut report, place) = placed::run(cpus, || self.once(what))?;
+        let (mut report, place) = placed::run(cpus, || false, || self.once(what))?;
         report.placement = place;
         ensure!(report.errors == 0, "{} requests failed, the first: {:?}", report.errors, report.first_error);
         Ok(report)
