@@ -94,7 +94,7 @@ pub trait Bdev: Send + Sync + std::fmt::Debug {
 pub struct Ran {
     /// So many succeeded, from the first on.
     pub done: usize,
-    /// The one behind those failed.
+    /// The one behind those failed; if there is one, and it did not, it was not tried.
     pub failed: Option<IoError>,
 }
 
@@ -108,8 +108,8 @@ pub trait Channel {
         false
     }
 
-    /// Does operations here and now, one after the other, up to the first that fails: nothing of them is in flight then, and no
-    /// completion comes. What [`Channel::submit`] does with them is the same, but for the detour over the list of completions.
+    /// Does operations here and now, one after the other, up to the first that fails, or that it would rather not do here: that
+    /// one has to be submitted. Nothing of them is in flight then, and no completion comes. What [`Channel::submit`] does with them is the same, but for the detour over the list of completions.
     /// A device that may make one wait does none of them: they have to be submitted.
     fn run(&mut self, ops: &[Op]) -> Ran {
         let _ = ops;

@@ -106,8 +106,7 @@ struct MemChannel {
 }
 
 impl MemChannel {
-    /// Has what is going to be copied brought nearer while another operation is done: for a small copy the way there takes
-    /// longer than the copy.
+    /// Has what is going to be copied brought nearer: for a small copy the way there takes longer than the copy.
     #[inline]
     fn ask_ahead(&self, op: &Op) {
         match op.kind {

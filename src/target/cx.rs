@@ -73,6 +73,8 @@ pub(crate) enum Holds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Order(pub(super) u64);
 
+const _: () = assert!(size_of::<CountedChannel>() == 32);
+
 impl Cx {
     /// The channel to `disk`, beside the engine that each of its calls needs.
     pub(crate) fn channel(&mut self, disk: DiskIndex) -> (&mut dyn Channel, &mut Io) {
