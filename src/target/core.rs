@@ -76,6 +76,7 @@ impl Core {
             privileged: Vec::new(),
             clock: Order::default(),
             has_waiting: false,
+            has_files: false,
             full,
             jobs,
             flushes: Flushes::default(),

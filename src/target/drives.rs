@@ -59,6 +59,7 @@ impl Drives {
     pub(crate) fn open(&mut self, disk: Arc<Disk>, cx: &mut Cx) -> io::Result<()> {
         let index = disk.index.0;
         let channel = disk.bdev.channel(&mut cx.io)?;
+        cx.has_files |= disk.bdev.needs_ring() && disk.bdev.info().queue_depth == 0;
         if self.disks.len() <= index {
             self.disks.resize_with(index + 1, || None);
             cx.channels.resize_with(index + 1, closed);

@@ -105,7 +105,7 @@ impl RequestQueue {
         // Where all of them wait for their disks, the driver has nothing to do with what this pass gives back: the others go to
         // the kernel with the same system call, and to the device with the same doorbell.
         let all_wait = taken == usize::from(first) && room - self.slots.room() == taken;
-        if all_wait && available > first && self.queue.is_accepting() {
+        if all_wait && available > first && !cx.has_files && self.queue.is_accepting() {
             return taken + self.take((available - first).min(WAITING_MAX - first), cx);
         }
         taken

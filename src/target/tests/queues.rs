@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bdev::NullBdev;
+use bdev::{Bdev, Channel, Info, Io, NullBdev};
 use reactor::Context;
 
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
-use super::sim_disk::Cancels;
+use super::sim_disk::{Cancels, SimDisk};
 use crate::target::batch::BATCH;
 use crate::target::lookout::TURNS;
 use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
@@ -113,6 +113,37 @@ fn all_that_waits_for_its_disk_is_handed_over_at_once_and_what_does_not_in_batch
     for ended in [BATCH, 20 - BATCH] {
         bed.step(0);
         assert_eq!(bed.guest().take_ended().len(), ended);
+    }
+}
+
+/// A disk without queues of its own, to which io_uring leads.
+#[derive(Debug)]
+struct AsFile(SimDisk);
+
+impl Bdev for AsFile {
+    fn info(&self) -> &Info {
+        self.0.info()
+    }
+
+    fn needs_ring(&self) -> bool {
+        true
+    }
+
+    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
+        self.0.channel(io)
+    }
+}
+
+#[test]
+fn what_goes_to_a_file_is_handed_over_in_batches() {
+    let (mut bed, disks) = Bed::wrapped(1, 1, (1, 64), |_, disk| Arc::new(AsFile(disk)));
+    disks[0].hold();
+    for lba in 0..20 {
+        bed.guest().read(0, 0, lba);
+    }
+    for held in [BATCH, 20] {
+        bed.step(0);
+        assert_eq!(disks[0].held(), held);
     }
 }
 
