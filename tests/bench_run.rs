@@ -5,29 +5,19 @@ mod common;
 use std::sync::atomic::Ordering;
 
 use annulus_bench::load::cpu;
-use annulus_bench::load::options::{LoadOptions, RingOptions};
-use annulus_bench::load::session::{DeviceOptions, Session};
+use annulus_bench::load::session::Session;
+use annulus_bench::load::words::RunWords;
 use clap::Parser;
 use common::{SOCKET, Target};
 
-#[derive(Debug, Parser)]
-struct Words {
-    #[command(flatten)]
-    device: DeviceOptions,
-    #[command(flatten)]
-    ring: RingOptions,
-    #[command(flatten)]
-    load: LoadOptions,
-}
-
 /// Options of `annulus-bench run` on the target's only controller.
-fn words(target: &Target, more: &str) -> Words {
+fn words(target: &Target, more: &str) -> RunWords {
     let socket = target.path(SOCKET);
     let socket = socket.to_str().expect("temporary directories have plain names");
-    Words::parse_from(["run", "--socket", socket].into_iter().chain(more.split_whitespace()))
+    RunWords::parse_from(["run", "--socket", socket].into_iter().chain(more.split_whitespace()))
 }
 
-fn attach(target: &Target, more: &str) -> anyhow::Result<(Session, Words)> {
+fn attach(target: &Target, more: &str) -> anyhow::Result<(Session, RunWords)> {
     let words = words(target, more);
     Session::attach(&words.device, &words.load, &words.ring).map(|session| (session, words))
 }
@@ -42,7 +32,7 @@ fn the_cpu_of_the_target_is_found_without_being_told() {
     let target = Target::start(&["--disk", "null:size=16M"]);
     let cpus = cpu::allowed().expect("own CPUs");
     let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
-    let (session, Words { device, load, .. }) = attach(&target, "").expect("it attaches");
+    let (session, RunWords { device, load, .. }) = attach(&target, "").expect("it attaches");
     // On one CPU alone there is no pair.
     let expected = (first != last).then_some((first, last));
     assert_eq!(session.cpus(&device, &load).expect("own CPUs"), expected);
@@ -59,7 +49,7 @@ fn the_cpu_of_the_target_is_found_without_being_told() {
 #[test]
 fn a_target_that_ends_is_noticed() {
     let target = Target::start(&["--disk", "null:size=16M"]);
-    let (mut session, Words { load, .. }) = attach(&target, "--polling --runtime 1h").expect("it attaches");
+    let (mut session, RunWords { load, .. }) = attach(&target, "--polling --runtime 1h").expect("it attaches");
     target.kill();
     let error = session.run(&load).expect_err("nobody answers");
     assert!(error.to_string().contains("the target has ended"), "{error:#}");
@@ -68,7 +58,7 @@ fn a_target_that_ends_is_noticed() {
 #[test]
 fn a_run_that_shall_end_early_has_a_result_if_anything_was_measured() {
     let target = Target::start(&["--disk", "null:size=16M"]);
-    let (mut session, Words { load, .. }) = attach(&target, "--ramp 0 --runtime 1h").expect("it attaches");
+    let (mut session, RunWords { load, .. }) = attach(&target, "--ramp 0 --runtime 1h").expect("it attaches");
     load.stop.store(true, Ordering::Relaxed);
     let stats = session.run(&load).expect("it has a result").stats;
     assert_eq!((stats.errors, stats.measured_ns < 3_600_000_000_000), (0, true), "{stats:?}");
@@ -103,7 +93,8 @@ fn what_cannot_be_loaded_says_why() {
 #[test]
 fn verified_reads_of_a_disk_that_keeps_nothing_are_no_ios() {
     let target = Target::start(&["--disk", "null:size=16M"]);
-    let (mut session, Words { load, .. }) = attach(&target, "--verify --number-ios 100 --ramp 0").expect("it attaches");
+    let (mut session, RunWords { load, .. }) =
+        attach(&target, "--verify --number-ios 100 --ramp 0").expect("it attaches");
     let stats = session.run(&load).expect("it runs").stats;
     assert_eq!((stats.errors, stats.read.ios, stats.verified_blocks), (100, 0, 0), "{:?}", stats.first_error);
     drop(session);
@@ -113,7 +104,7 @@ fn verified_reads_of_a_disk_that_keeps_nothing_are_no_ios() {
 #[test]
 fn one_sequence_of_reads_and_writes_brings_back_what_it_has_written() {
     let target = Target::start(&["--disk", "mem:size=1M"]);
-    let (mut session, Words { load, .. }) =
+    let (mut session, RunWords { load, .. }) =
         attach(&target, "--rw rw --bssplit 512/50:4k --verify --number-ios 4000 --ramp 0").expect("it attaches");
     let stats = session.run(&load).expect("it runs").stats;
     assert_eq!((stats.errors, stats.read.ios + stats.write.ios), (0, 4000), "{:?}", stats.first_error);

@@ -109,8 +109,9 @@ pub trait Channel {
     }
 
     /// Does operations here and now, one after the other, up to the first that fails, or that it would rather not do here: that
-    /// one has to be submitted. Nothing of them is in flight then, and no completion comes. What [`Channel::submit`] does with them is the same, but for the detour over the list of completions.
-    /// A device that may make one wait does none of them: they have to be submitted.
+    /// one has to be submitted. Nothing of them is in flight then, and no completion comes. What [`Channel::submit`] does with
+    /// them is the same, but for the detour over the list of completions. A device that may make one wait does none of them: they
+    /// have to be submitted.
     fn run(&mut self, ops: &[Op]) -> Ran {
         let _ = ops;
         Ran::default()

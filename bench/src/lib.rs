@@ -8,6 +8,7 @@
 //! - [`between`] makes a client that does not share some of its memory of one that does.
 //! - [`raw`] sends any bytes and file descriptors on the socket.
 //! - [`load`] makes load: on such a device, on a device of its own that shows the limit, and straight on io_uring.
+//! - [`stop`] ends what takes long when the user asks for it.
 //! - [`suite`] starts a target and puts it beside its limits; [`plot`] draws.
 
 pub mod between;
@@ -16,6 +17,7 @@ pub mod load;
 pub mod plot;
 pub mod raw;
 pub mod spdk_like;
+pub mod stop;
 pub mod suite;
 pub mod wire;
 

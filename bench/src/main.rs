@@ -3,22 +3,22 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use annulus_bench::load::asked;
 use annulus_bench::load::bell;
 use annulus_bench::load::limit::{Limit, LimitOptions};
-use annulus_bench::load::options::{LoadOptions, RingOptions};
+use annulus_bench::load::options::LoadOptions;
 use annulus_bench::load::placed;
 use annulus_bench::load::report::{Report, describe, say};
-use annulus_bench::load::session::{DeviceOptions, Session};
-use annulus_bench::load::uring::{Raw, RawOptions};
+use annulus_bench::load::session::Session;
+use annulus_bench::load::uring::Raw;
+use annulus_bench::load::words::{LimitWords, RawWords, RunWords};
+use annulus_bench::stop;
 use annulus_bench::suite;
 use annulus_bench::suite::options::SuiteOptions;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::SIGINT;
-use signal_hook::flag;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,11 +55,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Drive a device.
-    Run(RunArgs),
+    Run(RunWords),
     /// Drive a device loop that does the least: the limit of the CPUs.
-    Limit(LimitArgs),
+    Limit(LimitWords),
     /// Put the same load straight on io_uring: the limit of a file.
-    Raw(RawArgs),
+    Raw(RawWords),
     /// Time register writes over a device's socket: what a doorbell takes at least.
     Doorbell(DoorbellArgs),
     /// Start a target and put it beside its limits: table, JSON, plots.
@@ -90,39 +90,11 @@ struct TetheredArgs {
     words: Vec<OsString>,
 }
 
-#[derive(Debug, Args)]
-struct RunArgs {
-    #[command(flatten)]
-    device: DeviceOptions,
-    #[command(flatten)]
-    ring: RingOptions,
-    #[command(flatten)]
-    load: LoadOptions,
-}
-
-#[derive(Debug, Args)]
-struct LimitArgs {
-    #[command(flatten)]
-    limit: LimitOptions,
-    #[command(flatten)]
-    ring: RingOptions,
-    #[command(flatten)]
-    load: LoadOptions,
-}
-
-#[derive(Debug, Args)]
-struct RawArgs {
-    #[command(flatten)]
-    raw: RawOptions,
-    #[command(flatten)]
-    load: LoadOptions,
-}
-
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(args) => stopped_by_hand(&args.load).and_then(|()| run(&args)),
-        Command::Limit(args) => stopped_by_hand(&args.load).and_then(|()| limit(&args)),
-        Command::Raw(args) => stopped_by_hand(&args.load).and_then(|()| raw(&args)),
+        Command::Run(args) => on_ctrl_c(&args.load).and_then(|()| run(&args)),
+        Command::Limit(args) => on_ctrl_c(&args.load).and_then(|()| limit(&args)),
+        Command::Raw(args) => on_ctrl_c(&args.load).and_then(|()| raw(&args)),
         Command::Doorbell(args) => doorbell(&args),
         Command::Suite(options) => suite::run(&options, std::env::current_exe().ok().as_deref()),
         Command::Tethered(args) => suite::target::tethered(args.parent, &args.words).map(|_| ()),
@@ -137,14 +109,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The first Ctrl-C ends a run with what there is, the second one ends this process at once.
-fn stopped_by_hand(load: &LoadOptions) -> Result<()> {
-    flag::register_conditional_shutdown(SIGINT, suite::EXIT_INTERRUPTED, Arc::clone(&load.stop))?;
-    flag::register(SIGINT, Arc::clone(&load.stop))?;
-    Ok(())
+/// The first Ctrl-C ends a run with what there is.
+fn on_ctrl_c(load: &LoadOptions) -> Result<()> {
+    Ok(stop::on_signals(&[SIGINT], &load.stop)?)
 }
 
-fn run(RunArgs { device, ring, load }: &RunArgs) -> Result<()> {
+fn run(RunWords { device, ring, load }: &RunWords) -> Result<()> {
     let mut session = Session::attach(device, load, ring)?;
     let cpus = session.cpus(device, load)?;
     let (outcome, placement) = placed::run(cpus, || load.is_stopped(), || session.run(load))?;
@@ -164,7 +134,7 @@ fn doorbell(DoorbellArgs { socket, json }: &DoorbellArgs) -> Result<()> {
     })?)
 }
 
-fn limit(LimitArgs { limit, ring, load }: &LimitArgs) -> Result<()> {
+fn limit(LimitWords { limit, ring, load }: &LimitWords) -> Result<()> {
     let device_cpu = limit.device_cpu()?;
     let mut queues = Limit::new(load, ring)?;
     let cpus = Some(device_cpu).zip(load.cpus()?.first().copied());
@@ -176,7 +146,7 @@ fn limit(LimitArgs { limit, ring, load }: &LimitArgs) -> Result<()> {
         .print(load.json)
 }
 
-fn raw(RawArgs { raw, load }: &RawArgs) -> Result<()> {
+fn raw(RawWords { raw, load }: &RawWords) -> Result<()> {
     let outcome = Raw::open(raw, load)?.run(load)?;
     let buffers = if raw.fixed { "registered" } else { "plain" };
     let text = format!("{}, {buffers} buffers", describe(load, None));

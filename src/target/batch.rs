@@ -110,10 +110,7 @@ impl RequestQueue {
         let plain = Plain::of(usual, *framing).expect("it was run as such");
         let Ok(Destination::Unit(address)) = failed.lun.parse() else { unreachable!("only units are met") };
         let entry = queue.luns.find(address).expect("units are met in this map");
-        let slot = slots.take_plain(usual.take_head(), &plain);
-        let state = slots.get(slot);
-        (state.id, state.address, state.entry) = (CommandRequest::id(plain.header), address, entry);
-        state.op = failed.op;
+        let slot = slots.take_usual(usual.take_head(), &plain, (address, entry), failed.op);
         self.fail_usual(slot, failed.error, cx);
     }
 

@@ -8,7 +8,7 @@ use bdev::{Segment, SegmentSlice};
 
 use crate::scsi::{BlockOp, Command};
 use crate::virtio::ring::{Head, MAX_SEGMENTS, USUAL_SEGMENTS};
-use crate::virtio_scsi::{Address, Plain};
+use crate::virtio_scsi::{Address, CommandRequest, Plain};
 
 use super::disk::DiskIndex;
 use super::lun_map::EntryIndex;
@@ -197,6 +197,21 @@ impl Slots {
         slot.small[1..][..plain.data.len()].copy_from_slice(plain.data);
         (slot.response_count, slot.count) = (1, plain.data.len() as u16 + 1);
         (slot.data_len, slot.data_out, slot.marks) = (plain.data_len, plain.data_out, Marks::empty());
+        index
+    }
+
+    /// The same for a usual command, all of which is known: its one operation, and the unit that it is for.
+    #[inline(always)]
+    pub(super) fn take_usual(
+        &mut self,
+        head: Head,
+        plain: &Plain<'_>,
+        (address, entry): (Address, EntryIndex),
+        op: BlockOp,
+    ) -> SlotIndex {
+        let index = self.take_plain(head, plain);
+        let slot = self.get(index);
+        (slot.id, slot.address, slot.entry, slot.op) = (CommandRequest::id(plain.header), address, entry, op);
         index
     }
 

@@ -63,10 +63,8 @@ impl RequestQueue {
             let Some(entry) = known.entry() else { return place };
             let Ok(Destination::Unit(address)) = known.lun().parse() else { return place };
             let disk = known.disk();
-            let slot = slots.take_plain(chain.take_head(), &plain);
-            let state = slots.get(slot);
-            (state.id, state.address, state.entry) = (CommandRequest::id(plain.header), address, entry);
-            (state.op, state.usual) = (op, Some(disk));
+            let slot = slots.take_usual(chain.take_head(), &plain, (address, entry), op);
+            slots.get(slot).usual = Some(disk);
             if !self.try_submit_to(disk, slot, cx) {
                 self.wait_for_room(slot, cx);
             }

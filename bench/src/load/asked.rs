@@ -50,33 +50,14 @@ pub fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error
 mod tests {
     use clap::Parser;
 
-    use super::super::session::DeviceOptions;
-    use super::super::uring::RawOptions;
+    use super::super::words::{RawWords, RunWords};
     use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Run {
-        #[command(flatten)]
-        device: DeviceOptions,
-        #[command(flatten)]
-        ring: RingOptions,
-        #[command(flatten)]
-        load: LoadOptions,
-    }
-
-    #[derive(Debug, Parser)]
-    struct Raw {
-        #[command(flatten)]
-        raw: RawOptions,
-        #[command(flatten)]
-        load: LoadOptions,
-    }
 
     #[test]
     fn every_option_is_there_under_its_name() {
         let words = "run --socket a.sock --rw randrw --bssplit 4k/60:64k --queues 4 --busy-queues 2 --ring packed --indirect \
                      --segments 3 --iodepth 8 --runtime 500ms --ramp 0 --rate 100 --cpus 0,2 --luns 2 --verify";
-        let Run { device, ring, load } = Run::parse_from(words.split_whitespace());
+        let RunWords { device, ring, load } = RunWords::parse_from(words.split_whitespace());
         let told = options(&load, Some(&ring), &device);
         let expected = json!({
             "rw": "randrw", "sizes": [{ "bytes": 4096, "percent": 60 }, { "bytes": 65536, "percent": 40 }],
@@ -92,7 +73,8 @@ mod tests {
 
     #[test]
     fn a_file_has_no_ring_but_queues() {
-        let Raw { raw, load } = Raw::parse_from("raw --file f --fixed --queues 2 --cpus 0".split_whitespace());
+        let RawWords { raw, load } =
+            RawWords::parse_from("raw --file f --fixed --queues 2 --cpus 0".split_whitespace());
         let told = options(&load, None, &raw);
         assert_eq!((&told["file"], &told["fixed"], &told["queues"]), (&json!("f"), &json!(true), &json!(2)));
         assert_eq!((&told["sizes"][0]["bytes"], &told["ring"]), (&json!(4096), &Value::Null));

@@ -188,17 +188,7 @@ mod tests {
         let mut memory = GuestMemory::new(vec![Region::new(gpa, len).unwrap()]);
         let all = memory.window(gpa, len).unwrap();
         let queue = Queue::new(&mut memory, format, 0, 16, false).unwrap();
-        let layout = Layout {
-            depth: 3,
-            segments: 2,
-            indirect,
-            align_offset: 0,
-            scatter: false,
-            block_size: 512,
-            max_bytes: 1024,
-            cdb_size: 32,
-            sense_size: 96,
-        };
+        let layout = Layout { depth: 3, ..Layout::small(2, indirect, 1024) };
         // Poisoned responses: only an answer makes them good.
         let slots = Slots::new(&mut memory, layout, vec![Lun::new(0, 0)], true).unwrap();
         let mut device = D::new(&queue, all);
@@ -231,17 +221,7 @@ mod tests {
         let mut memory = GuestMemory::new(vec![Region::new(gpa, len).unwrap()]);
         let all = memory.window(gpa, len).unwrap();
         let queue = Queue::new(&mut memory, Format::Split, 0, 16, false).unwrap();
-        let layout = Layout {
-            depth: 2,
-            segments: 1,
-            indirect: false,
-            align_offset: 0,
-            scatter: false,
-            block_size: 512,
-            max_bytes: 512,
-            cdb_size: 32,
-            sense_size: 96,
-        };
+        let layout = Layout { depth: 2, ..Layout::small(1, false, 512) };
         let slots = Slots::new(&mut memory, layout, vec![Lun::new(0, 0)], true).unwrap();
         let mut device = SplitDevice::new(&queue, all);
         let split = "512".parse().unwrap();

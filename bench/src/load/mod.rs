@@ -29,4 +29,5 @@ pub mod stats;
 pub mod units;
 pub mod uring;
 pub mod verify;
+pub mod words;
 pub mod work;

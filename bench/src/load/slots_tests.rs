@@ -5,17 +5,20 @@ use crate::guest::queue::{Format, Queue};
 use crate::load::ring_packed::PackedRing;
 use crate::load::ring_split::SplitRing;
 
-fn layout(segments: u16, indirect: bool, max_bytes: u32) -> Layout {
-    Layout {
-        depth: 4,
-        segments,
-        indirect,
-        align_offset: 0,
-        scatter: false,
-        block_size: 512,
-        max_bytes,
-        cdb_size: 32,
-        sense_size: 96,
+impl Layout {
+    /// Of a few small requests, for the tests of load.
+    pub fn small(segments: u16, indirect: bool, max_bytes: u32) -> Self {
+        Self {
+            depth: 4,
+            segments,
+            indirect,
+            align_offset: 0,
+            scatter: false,
+            block_size: 512,
+            max_bytes,
+            cdb_size: 32,
+            sense_size: 96,
+        }
     }
 }
 
@@ -57,7 +60,7 @@ fn chain(memory: &GuestMemory, table: Gpa, mut index: u16) -> Vec<(u64, u32, u16
 
 #[test]
 fn a_read_is_request_response_data() {
-    let (memory, queue, mut ring, slots) = split(layout(1, false, 4096));
+    let (memory, queue, mut ring, slots) = split(Layout::small(1, false, 4096));
     slots.prepare(3, READ, &mut ring);
     let found = chain(&memory, queue.layout().desc, 9);
     let lens: Vec<_> = found.iter().map(|&(_, len, write)| (len, write)).collect();
@@ -69,7 +72,7 @@ fn a_read_is_request_response_data() {
 
 #[test]
 fn a_packed_chain_lies_where_the_ring_has_come_to() {
-    let (memory, queue, mut ring, slots) = set_up::<PackedRing>(Format::Packed, layout(1, false, 4096));
+    let (memory, queue, mut ring, slots) = set_up::<PackedRing>(Format::Packed, Layout::small(1, false, 4096));
     for slot in [2, 3] {
         slots.prepare(slot, READ, &mut ring);
     }
@@ -83,7 +86,7 @@ fn a_packed_chain_lies_where_the_ring_has_come_to() {
 
 #[test]
 fn a_write_in_pieces_is_request_data_response() {
-    let (memory, _, mut ring, slots) = split(layout(3, true, 4096));
+    let (memory, _, mut ring, slots) = split(Layout::small(3, true, 4096));
     slots.prepare(2, Io { unit: 0, write: true, lba: 0, blocks: 8 }, &mut ring);
     let (table, len, flags, _) = descriptor_at(&memory, Gpa(0x10_0000), 2);
     assert_eq!((len, flags), (5 * 16, ring::DESC_INDIRECT));
@@ -95,7 +98,7 @@ fn a_write_in_pieces_is_request_data_response() {
 
 #[test]
 fn bytes_are_in_the_pieces_that_the_device_is_told_of() {
-    let layout = Layout { align_offset: 24, ..layout(3, true, 4096) };
+    let layout = Layout { align_offset: 24, ..Layout::small(3, true, 4096) };
     let (memory, _, mut ring, slots) = split(layout);
     for block in 0..8 {
         slots.write_data(1, block * 512, &[block as u8; 512]);
@@ -113,7 +116,7 @@ fn bytes_are_in_the_pieces_that_the_device_is_told_of() {
 
 #[test]
 fn scattered_requests_share_no_page_and_begin_at_different_places() {
-    let (memory, queue, mut ring, slots) = split(Layout { scatter: true, ..layout(1, false, 4096) });
+    let (memory, queue, mut ring, slots) = split(Layout { scatter: true, ..Layout::small(1, false, 4096) });
     let mut begins = Vec::new();
     for slot in 0..4 {
         slots.prepare(slot, READ, &mut ring);
@@ -129,7 +132,7 @@ fn scattered_requests_share_no_page_and_begin_at_different_places() {
 
 #[test]
 fn buffers_are_dealt_out_over_the_regions() {
-    let (memory, queue, mut ring, slots) = split(layout(1, false, 4096));
+    let (memory, queue, mut ring, slots) = split(Layout::small(1, false, 4096));
     for slot in 0..4 {
         slots.prepare(slot, READ, &mut ring);
         let found = chain(&memory, queue.layout().desc, slot * 3);
@@ -141,7 +144,7 @@ fn buffers_are_dealt_out_over_the_regions() {
 
 #[test]
 fn an_answer_that_never_came_is_not_good() {
-    let (memory, queue, mut ring, slots) = split(layout(1, false, 4096));
+    let (memory, queue, mut ring, slots) = split(Layout::small(1, false, 4096));
     slots.prepare(0, READ, &mut ring);
     assert_ne!(slots.outcome(0), Outcome::GOOD);
     let response = chain(&memory, queue.layout().desc, 0)[1].0;
@@ -162,16 +165,16 @@ fn given_back(layout: Layout, head: u32) -> Result<u16, u32> {
 #[test]
 fn heads_that_begin_no_chain_have_no_slot() {
     for (head, slot) in [(0, Ok(0)), (3, Ok(1)), (9, Ok(3)), (1, Err(1)), (18, Err(18)), (u32::MAX, Err(u32::MAX))] {
-        assert_eq!(given_back(layout(1, false, 4096), head), slot);
+        assert_eq!(given_back(Layout::small(1, false, 4096), head), slot);
     }
     for (head, slot) in [(3, Ok(3)), (16, Err(16)), (1 << 16, Err(1 << 16))] {
-        assert_eq!(given_back(layout(1, true, 4096), head), slot);
+        assert_eq!(given_back(Layout::small(1, true, 4096), head), slot);
     }
 }
 
 #[test]
 fn an_id_that_is_not_with_the_device_is_noticed() {
-    let (memory, queue, mut ring, slots) = set_up::<PackedRing>(Format::Packed, layout(1, true, 4096));
+    let (memory, queue, mut ring, slots) = set_up::<PackedRing>(Format::Packed, Layout::small(1, true, 4096));
     slots.prepare(1, READ, &mut ring);
     ring.publish();
     for (id, expected) in [(1u16, Ok(1)), (1, Err(1)), (700, Err(700))] {
@@ -189,7 +192,7 @@ fn an_id_that_is_not_with_the_device_is_noticed() {
 
 #[test]
 fn bells_are_rung_once_for_what_was_published() {
-    let (_, queue, mut ring, slots) = split(layout(1, false, 4096));
+    let (_, queue, mut ring, slots) = split(Layout::small(1, false, 4096));
     assert!(!ring.wants_bell(), "nothing was published");
     slots.prepare(0, READ, &mut ring);
     assert!(!ring.wants_bell(), "nor yet");
@@ -200,7 +203,7 @@ fn bells_are_rung_once_for_what_was_published() {
     ring.publish();
     assert!(!ring.wants_bell(), "the device has said no");
 
-    let (_, queue, mut ring, slots) = set_up::<PackedRing>(Format::Packed, layout(1, false, 4096));
+    let (_, queue, mut ring, slots) = set_up::<PackedRing>(Format::Packed, Layout::small(1, false, 4096));
     // DESC: descriptor 4 of the first turn, which is in the second chain.
     queue.windows()[2].write(0, &[4, 0x80, 2, 0]);
     for rings in [false, true, false] {

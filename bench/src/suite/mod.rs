@@ -40,8 +40,6 @@ use record::{Figure, LeftOut, Record};
 use sides::Runner;
 use target::Launcher;
 
-/// What a shell says of a program that ended by SIGINT.
-pub const EXIT_INTERRUPTED: i32 = 130;
 /// Why what takes two targets is left out.
 const TWO_PAIRS: &str = "two targets and two loads take four CPUs of their own";
 
@@ -65,7 +63,8 @@ pub fn run(options: &SuiteOptions, tether: Option<&Path>) -> Result<()> {
 
 /// Measures; what failed is beside what was found.
 fn measure(options: &SuiteOptions, tether: Option<&Path>) -> Result<(Record, Vec<String>)> {
-    let stop = on_signals()?;
+    let stop = Arc::default();
+    crate::stop::on_signals(&[SIGINT, SIGTERM], &stop)?;
     let dir = tempfile::Builder::new().prefix("annulus-suite.").tempdir().context("no directory for sockets")?;
     let allowed = cpu::allowed()?;
     let pairs = options.pairs(&allowed)?;
@@ -93,16 +92,6 @@ fn measure(options: &SuiteOptions, tether: Option<&Path>) -> Result<(Record, Vec
         suite.failures.push(format!("{error:#}"));
     }
     Ok((suite.record, suite.failures))
-}
-
-/// A flag that the first signal sets; the second one ends this process at once.
-fn on_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, EXIT_INTERRUPTED, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }
 
 /// A suite under way.

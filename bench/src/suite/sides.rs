@@ -13,11 +13,11 @@ use super::record::{LeftOut, Point, Run, Side};
 use super::spinner::Spinner;
 use super::target::Launcher;
 use crate::load::limit::Limit;
-use crate::load::options::{LoadOptions, RingOptions};
 use crate::load::placed;
 use crate::load::report::{Report, describe};
-use crate::load::session::{DeviceOptions, Session};
-use crate::load::uring::{Raw, RawOptions};
+use crate::load::session::Session;
+use crate::load::uring::Raw;
+use crate::load::words::{LimitWords, RawWords, RunWords};
 
 /// What a side runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,32 +48,6 @@ pub enum What {
         /// Words of `annulus-bench run`.
         load: Vec<String>,
     },
-}
-
-#[derive(Debug, Parser)]
-struct RunWords {
-    #[command(flatten)]
-    device: DeviceOptions,
-    #[command(flatten)]
-    ring: RingOptions,
-    #[command(flatten)]
-    load: LoadOptions,
-}
-
-#[derive(Debug, Parser)]
-struct LimitWords {
-    #[command(flatten)]
-    ring: RingOptions,
-    #[command(flatten)]
-    load: LoadOptions,
-}
-
-#[derive(Debug, Parser)]
-struct RawWords {
-    #[command(flatten)]
-    raw: RawOptions,
-    #[command(flatten)]
-    load: LoadOptions,
 }
 
 /// Words through the parser; what is wrong with them in one line.
