@@ -144,7 +144,7 @@ fn an_io_in_memory_makes_no_system_call() {
 }
 
 #[test]
-fn a_file_makes_one_for_a_batch_and_no_other() {
+fn a_file_makes_few_for_a_batch_and_no_other() {
     let directory = common::directory();
     let path = image(directory.path(), "disk.img", DISK_LEN);
     let mut calls = without_clock(watch(path.to_str().expect("a plain path")));

@@ -152,16 +152,22 @@ fn one_operation_may_take_many_system_calls_but_not_more_than_it_needs() {
 }
 
 #[test]
-fn a_pass_costs_one_system_call_to_submit() {
+fn a_disk_that_has_nothing_to_do_does_not_wait_for_the_end_of_the_pass() {
     for (_place, bdev) in both_ways() {
         let mut rig = Rig::new(&bdev);
         let before = rig.io.stats().enters;
-        for at in 0..32 {
-            assert!(rig.submit(OpKind::Read, at * 512, Memory::aligned(512)).is_ok());
-        }
-        assert_eq!(rig.io.stats().enters, before);
-        assert_eq!(rig.io.submit(), 32);
-        assert_eq!(rig.io.stats().enters, before + 1);
+        let enters_after = |count: u64, rig: &mut Rig| {
+            (0..count).for_each(|at| assert!(rig.submit(OpKind::Read, at * 512, Memory::aligned(512)).is_ok()));
+            rig.io.stats().enters - before
+        };
+        assert_eq!(enters_after(1, &mut rig), 0, "one alone goes at the end");
+        assert_eq!(enters_after(1, &mut rig), 1, "2 of 2");
+        assert_eq!(enters_after(4, &mut rig), 1);
+        assert_eq!(enters_after(1, &mut rig), 2, "5, more than twice 2");
+        assert_eq!(enters_after(15, &mut rig), 3, "15, more than twice 7");
+        assert_eq!(enters_after(16, &mut rig), 3, "the others wait");
+        assert_eq!(rig.io.submit(), 16);
+        assert_eq!(rig.io.stats().enters, before + 4);
         rig.close();
     }
 }

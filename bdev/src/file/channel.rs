@@ -60,6 +60,9 @@ pub(super) fn through_ring(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dyn C
     io.ring_mut().heed_end(file, &bdev.end);
     if bdev.polled {
         io.ring_mut().poll_for(file, &bdev.file);
+    } else if bdev.info.queue_depth == 0 {
+        // A file, or a device that hands all on: below it there is no queue that takes many at once.
+        io.ring_mut().hand_over_early();
     }
     Ok(Box::new(RingChannel {
         terms: Terms::of(bdev, id, io),

@@ -1,9 +1,9 @@
 //! The rings of one core for operations of one kind, and the way of an operation through them.
 //!
 //! Owns a ring that is interrupted for results, a second one that polls where disks want that, and the ledger of what they
-//! have accepted. Everything of a pass is handed to the kernel with one system call for each ring; looking for results costs
-//! none unless the kernel asks for one. Used by [`Io`](crate::Io) and the channels, on the thread that made it and on no
-//! other.
+//! have accepted. Everything of a pass is handed to the kernel with one system call for each ring, or, where files are served and
+//! the kernel has next to nothing, with a few; looking for results costs none unless the kernel asks for one. Used by
+//! [`Io`](crate::Io) and the channels, on the thread that made it and on no other.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -27,6 +27,11 @@ use crate::uring::ring::Ring;
 use crate::uring::setup::Kind;
 use crate::uring::slab::{CANCEL, EntryId};
 use crate::uring::sqe;
+
+/// Fewest operations that are handed over before the end of a pass. One alone, as with one in flight, waits for it.
+const EARLY_MIN: usize = 2;
+/// They are more than so many times those that the kernel has: so each call takes more than the one before, and few are made.
+const EARLY_GROWTH: usize = 2;
 
 type RingOf<W> = Ring<<W as Work>::Submission, <W as Work>::Completion>;
 
@@ -52,6 +57,10 @@ pub(crate) struct Rings<W: Work> {
     /// The core sleeps, or is about to.
     armed: bool,
     courtesy: Courtesy,
+    /// See [`Rings::hand_over_early`].
+    early: bool,
+    /// Operations that have come since something was handed over, counted where that is done early.
+    fresh: usize,
 }
 
 impl<W: Work> Rings<W> {
@@ -74,6 +83,8 @@ impl<W: Work> Rings<W> {
             has_bell: false,
             armed: false,
             courtesy: Courtesy::default(),
+            early: false,
+            fresh: 0,
         })
     }
 
@@ -115,6 +126,13 @@ impl<W: Work> Rings<W> {
         }
     }
 
+    /// From now on operations do not all wait for the end of the pass: some file's are begun by the kernel one after the other,
+    /// which takes 1 to 2 microseconds for each, and its disk hears of none before the last of them. A disk that has nothing to
+    /// do shall not wait for so many.
+    pub(crate) fn hand_over_early(&mut self) {
+        self.early = true;
+    }
+
     /// Lets a file go that has no operation in flight.
     pub(crate) fn remove_file(&mut self, id: FileId) {
         let [usual, polling] = self.ops.files.remove(id);
@@ -134,7 +152,26 @@ impl<W: Work> Rings<W> {
             registered.want(&self.ops.bounce);
         }
         self.push_or_wait(id);
+        if self.early {
+            self.hand_over_if_due();
+        }
         Ok(())
+    }
+
+    /// Hands over what is queued if that is a lot beside what the kernel has.
+    #[inline]
+    fn hand_over_if_due(&mut self) {
+        self.fresh += 1;
+        let begun = self.ops.in_flight().saturating_sub(self.fresh);
+        if self.fresh >= EARLY_MIN.max(EARLY_GROWTH * begun + 1) {
+            self.hand_over();
+        }
+    }
+
+    #[inline(never)]
+    fn hand_over(&mut self) {
+        let (queued, _) = self.usual.queued_and_asked();
+        self.enter(queued, false);
     }
 
     #[inline]
@@ -205,6 +242,7 @@ impl<W: Work> Rings<W> {
 
     fn enter(&mut self, queued: u32, asked: bool) -> usize {
         self.ops.stats.enters += 1;
+        self.fresh = 0;
         self.usual.enter(queued, asked)
     }
 
