@@ -178,14 +178,7 @@ impl RingOptions {
             self.busy_queues.is_none_or(|asked| asked == busy),
             "there are not more busy queues than queues: {queues}"
         );
-        let cpus = load.cpus()?;
-        if cpus.len() > usize::from(busy) {
-            eprintln!(
-                "note: CPUs {:?} make no load, for there is nothing left for them to do: --queues",
-                &cpus[busy.into()..]
-            );
-        }
-        Ok(())
+        load.say_idle_cpus(busy)
     }
 }
 
@@ -226,6 +219,26 @@ impl LoadOptions {
             Some(list) => Ok(list.0.clone()),
             None => Ok(super::cpu::allowed()?.pop().into_iter().collect()),
         }
+    }
+
+    /// CPUs that get none of `queues`, which are dealt to them in turn.
+    ///
+    /// # Errors
+    /// As above.
+    fn idle_cpus(&self, queues: u16) -> Result<Vec<usize>> {
+        Ok(self.cpus()?.into_iter().skip(queues.into()).collect())
+    }
+
+    /// Says which CPUs make no load, though they were asked to, for there are only so many `queues`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn say_idle_cpus(&self, queues: u16) -> Result<()> {
+        let idle = self.idle_cpus(queues)?;
+        if !idle.is_empty() {
+            eprintln!("note: CPUs {idle:?} make no load, for there is nothing left for them to do: --queues");
+        }
+        Ok(())
     }
 
     /// The work of queue `queue` of `queues`.
@@ -301,6 +314,13 @@ mod tests {
         assert!(ring.check(&load).is_err());
         let Cli { ring, load } = parse("--queues 2 --busy-queues 2").unwrap();
         ring.check(&load).unwrap();
+    }
+
+    #[test]
+    fn cpus_without_a_queue_are_known() {
+        let load = parse("--cpus 3,0-1").unwrap().load;
+        let idle: Vec<_> = [1, 2, 3, 4].map(|queues| load.idle_cpus(queues).unwrap()).into();
+        assert_eq!(idle, [vec![0, 1], vec![1], vec![], vec![]]);
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Raw {
     /// The file or the kernel does not do what the options ask for.
     pub fn open(raw: &RawOptions, load: &LoadOptions) -> Result<Self> {
         ensure!(!load.verify, "raw load is not verified");
+        load.say_idle_cpus(raw.queues)?;
         let path = raw.file.display();
         let (file, bytes) = open(raw, load).with_context(|| format!("cannot open {path}"))?;
         let file = Arc::new(file);
