@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 
 use super::judge::median;
-use super::record::Figure;
+use super::record::{Distance, Figure};
 use super::sides::Runner;
 use super::target::Target;
 use crate::guest::framing::Shape;
@@ -33,8 +33,11 @@ const NS_MAX: u64 = 10_000_000_000;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn figure(name: &str, text: String, value: f64, unit: &str) -> Figure {
-    Figure { name: name.into(), text, value, unit: unit.into() }
+/// Figures, taken again if the two CPUs moved meanwhile, with where these sat.
+fn placed(runner: &mut Runner, take: impl FnMut(&mut Runner) -> Result<Vec<Figure>>) -> Result<Vec<Figure>> {
+    let (figures, found) = runner.placed(take)?;
+    let pair = found.map(Distance::from);
+    Ok(figures.into_iter().map(|figure| Figure { pair: pair.clone(), ..figure }).collect())
 }
 
 /// A target with so many controllers, each with a disk of nothing and a guest that has interrupts and rings doorbells.
@@ -80,6 +83,10 @@ fn wake_up(guest: &mut Guest) -> Result<()> {
 /// # Errors
 /// The target or a guest of it fails.
 pub fn idle_cpu(runner: &mut Runner, length: Duration) -> Result<Vec<Figure>> {
+    placed(runner, |runner| idle_cpu_once(runner, length))
+}
+
+fn idle_cpu_once(runner: &mut Runner, length: Duration) -> Result<Vec<Figure>> {
     let (target, guests) = many(runner, IDLE_CONTROLLERS, 1, MEMORY_QUEUE_SIZE)?;
     std::thread::sleep(SETTLE);
     let (began, before) = (Instant::now(), target.cpu_time()?);
@@ -88,7 +95,7 @@ pub fn idle_cpu(runner: &mut Runner, length: Duration) -> Result<Vec<Figure>> {
     let percent = used.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     drop(guests);
     let text = format!("CPU time of {IDLE_CONTROLLERS} idle controllers, over {:.0} s", length.as_secs_f64());
-    Ok(vec![figure("idle-cpu", text, percent, "% of one CPU")])
+    Ok(vec![Figure::new("idle-cpu", text, percent, "% of one CPU")])
 }
 
 /// Memory that controllers take.
@@ -112,8 +119,13 @@ pub fn memory(runner: &mut Runner) -> Result<Vec<Figure>> {
     let each = all.saturating_sub(one) / (MEMORY_CONTROLLERS as u64 - 1);
     let what = format!("{MEMORY_QUEUES} queues of {MEMORY_QUEUE_SIZE}, guest memory apart");
     Ok(vec![
-        figure("memory", format!("memory of a further controller with {what}"), mib(each), "MiB"),
-        figure("memory-one", format!("memory of the whole target with one controller with {what}"), mib(one), "MiB"),
+        Figure::new("memory", format!("memory of a further controller with {what}"), mib(each), "MiB"),
+        Figure::new(
+            "memory-one",
+            format!("memory of the whole target with one controller with {what}"),
+            mib(one),
+            "MiB",
+        ),
     ])
 }
 
@@ -129,7 +141,7 @@ pub fn start(runner: &mut Runner, rounds: u32) -> Result<Vec<Figure>> {
         let words = ["--socket".to_owned(), socket, "--disk".to_owned(), "null:size=1T".to_owned()];
         times.push(runner.launcher.start(&words)?.start_time().as_secs_f64() * 1e3);
     }
-    Ok(vec![figure("start", format!("start to listening, median of {rounds}"), median(times), "ms")])
+    Ok(vec![Figure::new("start", format!("start to listening, median of {rounds}"), median(times), "ms")])
 }
 
 /// A read that finds the reactor asleep, from its submission to its completion as a guest that polls sees it; beside it, a
@@ -138,6 +150,10 @@ pub fn start(runner: &mut Runner, rounds: u32) -> Result<Vec<Figure>> {
 /// # Errors
 /// As above.
 pub fn wake(runner: &mut Runner, samples: u32) -> Result<Vec<Figure>> {
+    placed(runner, |runner| wake_once(runner, samples))
+}
+
+fn wake_once(runner: &mut Runner, samples: u32) -> Result<Vec<Figure>> {
     let (target, mut guests) = many(runner, 1, 1, MEMORY_QUEUE_SIZE)?;
     let guest = &mut guests[0];
     let (_, load_cpu) = runner.pairs[0];
@@ -152,10 +168,10 @@ pub fn wake(runner: &mut Runner, samples: u32) -> Result<Vec<Figure>> {
     drop(target);
     let us = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
     Ok(vec![
-        figure("wake-p50", "read that wakes a reactor, p50".into(), us(&reads, 0.5), "us"),
-        figure("wake-p99", "read that wakes a reactor, p99".into(), us(&reads, 0.99), "us"),
-        figure("socket-p50", "register read over the socket, p50".into(), us(&registers, 0.5), "us"),
-        figure("socket-p99", "register read over the socket, p99".into(), us(&registers, 0.99), "us"),
+        Figure::new("wake-p50", "read that wakes a reactor, p50", us(&reads, 0.5), "us"),
+        Figure::new("wake-p99", "read that wakes a reactor, p99", us(&reads, 0.99), "us"),
+        Figure::new("socket-p50", "register read over the socket, p50", us(&registers, 0.5), "us"),
+        Figure::new("socket-p99", "register read over the socket, p99", us(&registers, 0.99), "us"),
     ])
 }
 

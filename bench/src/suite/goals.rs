@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn figures_that_stand_alone_have_a_bound() {
         let mut record = record(Vec::new());
-        let figure = |value| Figure { name: "start".into(), text: String::new(), value, unit: "ms".into() };
+        let figure = |value| Figure::new("start", "", value, "ms");
         record.figures = vec![figure(50.0)];
         assert_eq!(lines(&record, "start"), ["goal start to listening: at most 50 ms; measured 50.00 ms: met"]);
         record.figures = vec![figure(50.1)];

@@ -34,7 +34,7 @@ pub fn count(tree: Option<&Path>) -> Result<Result<Vec<Figure>, String>> {
     ensure!(output.status.success(), "{SCRIPT}: {}", said.trim());
     let found = parse(&String::from_utf8_lossy(&output.stdout)).with_context(|| format!("{SCRIPT} says no figure"))?;
     let text = "instructions an I/O in the target, null, depth 32, idle passes apart".to_owned();
-    Ok(Ok(vec![Figure { name: "instructions".into(), text, value: found, unit: String::new() }]))
+    Ok(Ok(vec![Figure::new("instructions", text, found, "")]))
 }
 
 fn parse(text: &str) -> Option<f64> {

@@ -1,6 +1,6 @@
 //! Compares sides of a point: medians of the runs that saw one placement of the CPUs, never of several.
 
-use super::record::{Point, Run, Side};
+use super::record::{self, Point, Run, Side};
 
 /// Medians of a side in one placement.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +76,32 @@ pub fn pairs<'a>(point: &'a Point, side: &str, base: &str) -> Vec<Pair<'a>> {
     point.places().into_iter().filter_map(pair).collect()
 }
 
+/// How far apart the two CPUs were in the runs that saw one placement.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span<'a> {
+    /// The placement.
+    pub place: &'a str,
+    /// Runs that saw it.
+    pub runs: usize,
+    /// The shortest and the longest time that a cache line took there and back, before a run or after it, in nanoseconds.
+    pub ns: (f64, f64),
+}
+
+/// That of each placement that was seen, the nearest first. Runs without a pair of CPUs do not count.
+pub fn spans<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<Span<'a>> {
+    let mut found: Vec<Span<'a>> = Vec::new();
+    for run in points.flat_map(|point| &point.sides).flat_map(|side| &side.runs) {
+        let Some((before, after)) = run.ping_pong_ns else { continue };
+        let (least, most) = (before.min(after), before.max(after));
+        match found.iter_mut().find(|span| span.place == run.place) {
+            Some(Span { runs, ns, .. }) => (*runs, *ns) = (*runs + 1, (ns.0.min(least), ns.1.max(most))),
+            None => found.push(Span { place: &run.place, runs: 1, ns: (least, most) }),
+        }
+    }
+    found.sort_by_key(|span| record::rank(span.place));
+    found
+}
+
 /// The placement that most runs of all points saw, for those who show one only.
 pub fn usual_place<'a>(points: impl Iterator<Item = &'a Point>) -> Option<&'a str> {
     let mut counts: Vec<(&str, usize)> = Vec::new();
@@ -114,6 +140,20 @@ mod tests {
         assert_eq!(pairs.len(), 1);
         assert_eq!((pairs[0].place, pairs[0].ratio(), pairs[0].latency_ratio()), ("apart", 0.5, 2.0));
         assert!(super::pairs(&point, "split", "raw").is_empty());
+    }
+
+    #[test]
+    fn how_far_apart_the_cpus_were_is_known_of_each_placement() {
+        let of = |place, ns: &[(f64, f64)]| {
+            let mut side = side("split", None, &vec![1.0; ns.len()], place);
+            side.runs.iter_mut().zip(ns).for_each(|(run, &ns)| run.ping_pong_ns = Some(ns));
+            point("depth", "null", 1, 1, vec![side])
+        };
+        let unknown = point("depth", "file", 1, 1, vec![side("split", None, &[1.0], "any")]);
+        let points = [of("apart", &[(310.0, 300.0), (305.0, 485.0)]), of("one core", &[(46.0, 46.5)]), unknown];
+        let found = spans(points.iter());
+        let expected = [("one core", 1, (46.0, 46.5)), ("apart", 2, (300.0, 485.0))];
+        assert_eq!(found, expected.map(|(place, runs, ns)| Span { place, runs, ns }));
     }
 
     #[test]

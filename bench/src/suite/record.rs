@@ -2,11 +2,13 @@
 //!
 //! Plain data. Tables, goals and plots are made of this and of nothing else, so that they can be made again.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::load::placed::Where;
 use crate::load::report::Report;
 
 /// Version of the file's layout.
@@ -140,6 +142,40 @@ pub struct Figure {
     pub value: f64,
     /// Of what.
     pub unit: String,
+    /// Where the two CPUs sat, if it is one of two CPUs and somebody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Distance>,
+}
+
+impl Figure {
+    /// One that does not depend on two CPUs, or of which nobody knows yet where they sat.
+    pub fn new(name: &str, text: impl Into<String>, value: f64, unit: &str) -> Self {
+        Self { name: name.into(), text: text.into(), value, unit: unit.into(), pair: None }
+    }
+}
+
+/// Where two CPUs sat while a figure was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Distance {
+    /// `one core`, `one complex`, `apart`; none if they moved each time that it was taken.
+    pub place: Option<String>,
+    /// Nanoseconds of a cache line's round trip before and after.
+    pub ping_pong_ns: (f64, f64),
+}
+
+impl From<Where> for Distance {
+    fn from(found: Where) -> Self {
+        let place = found.placement.map(|place| place.to_string());
+        Self { place, ping_pong_ns: (found.before_ns, found.after_ns) }
+    }
+}
+
+impl fmt::Display for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, after) = self.ping_pong_ns;
+        let place = self.place.as_deref().unwrap_or("the CPUs moved");
+        write!(f, "{place}, {before:.0} and {after:.0} ns")
+    }
 }
 
 /// Something that was not measured.
@@ -196,7 +232,7 @@ impl Point {
 }
 
 /// Order of placements: the nearest first.
-fn rank(place: &str) -> (usize, &str) {
+pub(super) fn rank(place: &str) -> (usize, &str) {
     let known = ["any", "one core", "one complex", "apart"];
     (known.iter().position(|&known| known == place).unwrap_or(known.len()), place)
 }
@@ -204,6 +240,7 @@ fn rank(place: &str) -> (usize, &str) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::load::pingpong::Placement;
 
     /// A run with this rate, placement and mean latency; the percentiles are 1, 2, 3, 4 times that.
     pub fn run(iops: f64, mean_us: f64, place: &str) -> Run {
@@ -260,6 +297,27 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_figure_says_where_the_cpus_sat_if_somebody_asked() {
+        let found = |after_ns, placement| Where {
+            cpus: (0, 1),
+            before_ns: 90.4,
+            after_ns,
+            before: Placement::OneComplex,
+            after: Placement::of(after_ns),
+            placement,
+            thrown_away: 0,
+        };
+        let still = Distance::from(found(91.6, Some(Placement::OneComplex)));
+        assert_eq!(still.to_string(), "one complex, 90 and 92 ns");
+        assert_eq!(Distance::from(found(301.0, None)).to_string(), "the CPUs moved, 90 and 301 ns");
+        // Records of before have figures without.
+        let figure = Figure::new("wake-p50", "wake", 17.0, "us");
+        let text = serde_json::to_string(&figure).unwrap();
+        assert!(!text.contains("pair"), "{text}");
+        assert_eq!(serde_json::from_str::<Figure>(&text).unwrap(), figure);
+    }
+
+    #[test]
     fn other_files_are_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(Record::read(file.path()).is_err(), "empty");
@@ -279,7 +337,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_run_during_which_the_cpus_moved_does_not_count() {
-        use crate::load::{crew::Outcome, pingpong::Placement, placed::Where, stats::Stats};
+        use crate::load::{crew::Outcome, stats::Stats};
         let outcome = Outcome { stats: Stats::default(), load_cpus: 0.5, target_cpus: None };
         let place = |placement| Where {
             cpus: (0, 1),

@@ -13,7 +13,7 @@ use super::record::{LeftOut, Point, Run, Side};
 use super::spinner::Spinner;
 use super::target::Launcher;
 use crate::load::limit::Limit;
-use crate::load::placed;
+use crate::load::placed::{self, Where};
 use crate::load::report::{Report, describe};
 use crate::load::session::Session;
 use crate::load::uring::Raw;
@@ -120,12 +120,20 @@ impl Runner {
     /// # Errors
     /// Something does not start, or does not do what it should.
     pub fn run(&mut self, what: &What) -> Result<Report> {
-        let (target, load) = self.pairs[0];
-        let cpus = (target != load && !self.any_placement).then_some((target, load));
-        let (mut report, place) = placed::run(cpus, || false, || self.once(what))?;
+        let (mut report, place) = self.placed(|runner| runner.once(what))?;
         report.placement = place;
         ensure!(report.errors == 0, "{} requests failed, the first: {:?}", report.errors, report.first_error);
         Ok(report)
+    }
+
+    /// What `take` finds and where the first pair of CPUs sat meanwhile, if somebody asks; taken again if they moved.
+    ///
+    /// # Errors
+    /// Those of `take`; there are no such CPUs for us.
+    pub fn placed<T>(&mut self, mut take: impl FnMut(&mut Self) -> Result<T>) -> Result<(T, Option<Where>)> {
+        let (target, load) = self.pairs[0];
+        let cpus = (target != load && !self.any_placement).then_some((target, load));
+        placed::run(cpus, || false, || take(self))
     }
 
     fn once(&mut self, what: &What) -> Result<Report> {

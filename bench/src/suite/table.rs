@@ -87,6 +87,19 @@ fn goals(text: &mut String, record: &Record) {
         };
         let _ = writeln!(text, "| {} | {} | {} | {verdict} |", finding.what, finding.wanted, finding.measured);
     }
+    distances(text, record);
+}
+
+/// What a cache line took between the two CPUs in each placement: only like distances can be compared with those of others.
+fn distances(text: &mut String, record: &Record) {
+    let span = |judge::Span { place, runs, ns: (least, most) }| {
+        let plural = if runs == 1 { "" } else { "s" };
+        format!("{place}: {least:.0} to {most:.0} ns in {runs} run{plural}")
+    };
+    let spans: Vec<_> = judge::spans(record.points.iter()).into_iter().map(span).collect();
+    if !spans.is_empty() {
+        let _ = writeln!(text, "\nA cache line there and back between the two CPUs: {}.", spans.join("; "));
+    }
 }
 
 fn figures(text: &mut String, record: &Record) {
@@ -95,7 +108,8 @@ fn figures(text: &mut String, record: &Record) {
     }
     let _ = writeln!(text, "\n### Figures that stand alone\n\n| what | |\n|---|---|");
     for figure in &record.figures {
-        let _ = writeln!(text, "| {} | {:.2} {} |", figure.text, figure.value, figure.unit);
+        let pair = figure.pair.as_ref().map_or_else(String::new, |pair| format!(" ({pair})"));
+        let _ = writeln!(text, "| {} | {:.2} {}{pair} |", figure.text, figure.value, figure.unit);
     }
 }
 
@@ -176,7 +190,7 @@ fn missing(text: &mut String, record: &Record) {
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::{point, record, side};
-    use super::super::record::{Figure, LeftOut};
+    use super::super::record::{Distance, Figure, LeftOut};
     use super::*;
 
     #[test]
@@ -200,14 +214,19 @@ mod tests {
         );
         let mut record = record(vec![matrix, busy]);
         record.points[0].sides[0].thrown_away = 2;
-        record.figures.push(Figure { name: "start".into(), text: "start".into(), value: 12.346, unit: "ms".into() });
+        record.points[0].sides[1].runs[0].ping_pong_ns = Some((301.4, 310.0));
+        record.figures.push(Figure::new("start", "start", 12.346, "ms"));
+        let pair = Some(Distance { place: Some("apart".into()), ping_pong_ns: (302.0, 299.6) });
+        record.figures.push(Figure { pair, ..Figure::new("wake-p50", "wake", 17.0, "us") });
         record.left_out.push(LeftOut { series: "reactors".into(), why: "it takes four CPUs".into() });
         let text = markdown(&record, &[("plots/null.svg".into(), "null".into())]);
         for line in [
             "2 CPUs (AMD EPYC), 23 GiB of memory, Linux 6.18.44; target at commit `0123456789ab`, 2023-11-14; it took 61 s.",
             "annulus-bench suite --quick",
             "| null, depth 32, split | at least 50 % of split limit | 50.0 % (apart, 3 + 1 runs) | met |",
+            "A cache line there and back between the two CPUs: apart: 301 to 310 ns in 1 run.",
             "| start | 12.35 ms |",
+            "| wake | 17.00 us (apart, 302 and 300 ns) |",
             "| null | 32 | 1 | split | apart | 3 / 1 | 2000 | 4000 | 0.50 | 0.50 / 0.25 | 0.50 / 0.25 | 1.00 / 0.50 | 1.50 / 0.75 |",
             "| 1 of 64 queues | 1 queue | null, 32 | apart | 1 / 1 | 900 | 1000 | 0.90 | 1.11 / 1.00 | 1.11 / 1.00 | 2.22 / 2.00 | 3.33 / 3.00 |",
             "Thrown away, because the CPUs moved meanwhile: 2 runs.",
