@@ -87,6 +87,9 @@ fn goals(text: &mut String, record: &Record) {
         };
         let _ = writeln!(text, "| {} | {} | {} | {verdict} |", finding.what, finding.wanted, finding.measured);
     }
+    if record.series("depth").any(|point| point.disk == "mem") {
+        let _ = writeln!(text, "\n{}", goals::PEER);
+    }
     distances(text, record);
 }
 
@@ -212,7 +215,8 @@ mod tests {
             1,
             vec![side("1 of 64 queues", Some("1 queue"), &[9e5], "apart"), side("1 queue", None, &[1e6], "apart")],
         );
-        let mut record = record(vec![matrix, busy]);
+        let mem = point("depth", "mem", 32, 1, vec![side("split", None, &[2.4e6], "apart")]);
+        let mut record = record(vec![matrix, busy, mem]);
         record.points[0].sides[0].thrown_away = 2;
         record.points[0].sides[1].runs[0].ping_pong_ns = Some((301.4, 310.0));
         record.figures.push(Figure::new("start", "start", 12.346, "ms"));
@@ -224,6 +228,8 @@ mod tests {
             "2 CPUs (AMD EPYC), 23 GiB of memory, Linux 6.18.44; target at commit `0123456789ab`, 2023-11-14; it took 61 s.",
             "annulus-bench suite --quick",
             "| null, depth 32, split | at least 50 % of split limit | 50.0 % (apart, 3 + 1 runs) | met |",
+            "| mem, depth 32, split | at least 1.5 times the peer's 1.20 M IOPS | 2.00 times, 2.40 M IOPS (apart, 1 runs) | met |",
+            goals::PEER,
             "A cache line there and back between the two CPUs: apart: 301 to 310 ns in 1 run.",
             "| start | 12.35 ms |",
             "| wake | 17.00 us (apart, 302 and 300 ns) |",
@@ -241,6 +247,7 @@ mod tests {
     fn an_empty_record_has_no_empty_tables() {
         let text = markdown(&record(Vec::new()), &[]);
         assert!(!text.contains("Beside") && !text.contains("Left out") && !text.contains("stand alone"), "{text}");
+        assert!(!text.contains(goals::PEER) && !text.contains("cache line"), "{text}");
     }
 
     #[test]
