@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use annulus_bench::load::cpu;
@@ -44,6 +45,26 @@ fn the_cpu_of_the_target_is_found_without_being_told() {
     assert_eq!(session.cpus(&any.device, &any.load).expect("own CPUs"), None);
     drop(session);
     target.stop();
+}
+
+/// The load is to be on a CPU that need not be there, so that the queue may be on either of two.
+#[test]
+fn of_several_cpus_of_the_target_that_of_the_queue_is_found() {
+    let cpus = cpu::allowed().expect("own CPUs");
+    let (first, last) = (cpus[0], cpus[cpus.len() - 1]);
+    if first == last {
+        return;
+    }
+    let dir = common::directory();
+    for home in [first, last] {
+        let (mask, queue) = (format!("[{first},{last}]"), format!("0:{home}"));
+        let serve = ["--cpumask", &mask, "--queue-cpus", &queue, "--socket", SOCKET, "--disk", "null:size=16M"];
+        let target = Target::serve(Arc::clone(&dir), &serve);
+        let (session, RunWords { device, load, .. }) = attach(&target, "--cpus 1023").expect("it attaches");
+        assert_eq!(session.cpus(&device, &load).expect("own CPUs"), Some((home, 1023)));
+        drop(session);
+        target.stop();
+    }
 }
 
 #[test]

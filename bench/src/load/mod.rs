@@ -19,6 +19,7 @@ pub mod pace;
 pub mod peer;
 pub mod pingpong;
 pub mod placed;
+pub mod poller;
 pub mod report;
 pub mod ring;
 pub mod ring_packed;

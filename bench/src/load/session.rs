@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use crate::guest::memory::{Gpa, HUGE_PAGE};
 use crate::guest::queue::Queue;
-use crate::guest::scsi::Lun;
+use crate::guest::scsi::{Command, Lun};
 use crate::guest::spec::{feature, scsi};
-use crate::guest::{Error, Guest, Options};
+use crate::guest::{Error, Guest, Options, cdb};
 
 use super::asked;
 use super::bell::{Bell, WriteCost};
@@ -27,6 +27,7 @@ use super::disks;
 use super::lane::Lane;
 use super::options::{Disk, LoadOptions, RingKind, RingOptions};
 use super::peer::Peer;
+use super::poller;
 use super::ring::DriverRing;
 use super::ring_packed::PackedRing;
 use super::ring_split::SplitRing;
@@ -84,6 +85,11 @@ pub struct DeviceOptions {
 }
 
 impl DeviceOptions {
+    /// Whether the CPU of the target is to be found out.
+    fn looks_for_cpu(&self) -> bool {
+        self.target_cpu.is_none() && !self.any_placement
+    }
+
     /// In words: what is unusual, each behind a comma.
     pub fn describe(&self) -> String {
         let mut text = String::new();
@@ -106,6 +112,8 @@ pub struct Session {
     guest: Arc<Mutex<Guest>>,
     lanes: Lanes,
     target: Peer,
+    /// The CPU that the target polls on, if it was looked for and found.
+    polled_on: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -123,14 +131,18 @@ impl Session {
         ring.check(load)?;
         let name = device.socket.display();
         let target = peer(&device.socket).with_context(|| format!("cannot connect to {name}"))?;
-        let guest = connect(device, load, ring).with_context(|| format!("cannot use {name}"))?;
+        let mut guest = connect(device, load, ring).with_context(|| format!("cannot use {name}"))?;
+        let polled_on = match target {
+            Some(pid) if device.looks_for_cpu() => polled_on(pid, &mut guest, device, &load.cpus()?)?,
+            _ => None,
+        };
         let guest = Arc::new(Mutex::new(guest));
         let lanes = match ring.ring {
             RingKind::Split => lay_out(&guest, device, load, ring).map(Lanes::Split),
             RingKind::Packed => lay_out(&guest, device, load, ring).map(Lanes::Packed),
         };
         let target = Peer::process(target);
-        Ok(Self { guest, lanes: lanes.with_context(|| format!("cannot use {name}"))?, target })
+        Ok(Self { guest, lanes: lanes.with_context(|| format!("cannot use {name}"))?, target, polled_on })
     }
 
     /// The CPUs whose distance its figures depend on: that of the target, as the user says or as it looks from here, and the
@@ -143,10 +155,7 @@ impl Session {
             return Ok(None);
         }
         let ours = load.cpus()?;
-        let theirs = device.target_cpu.or_else(|| match &self.target {
-            Peer::Process(pid, _) => super::cpu::polled_by(*pid, &ours),
-            _ => None,
-        });
+        let theirs = device.target_cpu.or_else(|| self.polled_on.filter(|cpu| !ours.contains(cpu)));
         Ok(theirs.zip(ours.first().copied()))
     }
 
@@ -168,6 +177,12 @@ impl Session {
     pub fn write_cost(&self) -> Result<WriteCost> {
         WriteCost::measure(&mut self.guest.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The CPU that the first request queue is polled on: that of the thread which takes its commands, whatever they are.
+fn polled_on(pid: Pid, guest: &mut Guest, device: &DeviceOptions, ours: &[usize]) -> Result<Option<usize>> {
+    let ask = Command::new(Lun::new(device.target, device.lun), cdb::test_unit_ready());
+    poller::find(pid, ours, || Ok(guest.execute(0, &ask).map(|_| ())?))
 }
 
 fn run<R: DriverRing>(lanes: &mut [Lane<R>], load: &LoadOptions, target: &Peer) -> Result<Outcome> {

@@ -166,7 +166,8 @@ impl Runner {
         let serve = [&["--cpumask".to_owned(), mask, "--socket".to_owned(), socket.to_owned()], serve].concat();
         let _target = self.launcher.start(&serve)?;
         let cpus = load_cpu.to_string();
-        let device = ["--socket", socket, "--cpus", &cpus];
+        // Where the CPUs sit is looked at outside.
+        let device = ["--socket", socket, "--cpus", &cpus, "--any-placement"];
         if fill > 0 {
             run(&with(&filling(fill), &device))?;
         }
@@ -182,7 +183,7 @@ impl Runner {
             let socket = socket.to_str().context("the path is not UTF-8")?;
             let mask = format!("[{target}]");
             serve = with(&serve, &["--socket", socket, "--cpumask", &mask, "--disk", "null:size=1T"]);
-            loads.push(with(load, &["--socket", socket, "--cpus", &cpu.to_string()]));
+            loads.push(with(load, &["--socket", socket, "--cpus", &cpu.to_string(), "--any-placement"]));
         }
         let _target = self.launcher.start(&serve)?;
         let reports = std::thread::scope(|scope| {
