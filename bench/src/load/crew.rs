@@ -172,9 +172,9 @@ fn drive<S: Station>(
             }
             None => {
                 idle_looks = 0;
-                ensure!(!is_gone.load(Ordering::Relaxed), "the target has ended");
-                check_stall(stations, clock.now_ns(), worked_at)?;
-                clock.now_ns()
+                let now = clock.now_ns();
+                check_lost(stations, is_gone, now - worked_at)?;
+                now
             }
         };
         match phase {
@@ -196,18 +196,22 @@ fn drive<S: Station>(
                 if stations.iter().all(|station| station.is_idle()) {
                     return Ok(());
                 }
-                check_stall(stations, now, since_ns)?;
+                check_lost(stations, is_gone, now - since_ns)?;
             }
             Phase::Ramp | Phase::Measure { .. } => {}
         }
     }
 }
 
-fn check_stall<S: Station>(stations: &[&mut S], now: u64, since: u64) -> Result<()> {
-    let busy = stations.iter().any(|station| !station.is_idle());
-    if busy && now.saturating_sub(since) > STALL_LIMIT.as_nanos() as u64 {
-        bail!("nothing came back for {} s", STALL_LIMIT.as_secs());
+/// Whether what is in flight, if anything is, can still come back. A target that ends after it has given everything back takes
+/// nothing from what was measured.
+fn check_lost<S: Station>(stations: &[&mut S], is_gone: &AtomicBool, silent_ns: u64) -> Result<()> {
+    if stations.iter().all(|station| station.is_idle()) {
+        return Ok(());
     }
+    ensure!(!is_gone.load(Ordering::Relaxed), "the target has ended");
+    let is_late = u128::from(silent_ns) > STALL_LIMIT.as_nanos();
+    ensure!(!is_late, "nothing came back for {} s", STALL_LIMIT.as_secs());
     Ok(())
 }
 
@@ -280,5 +284,59 @@ impl Usage {
         let share =
             |now: Option<Duration>, then: Option<Duration>| Some((now?.saturating_sub(then?)).as_secs_f64() / wall);
         (share(self.own, begun.own).unwrap_or_default(), share(self.peer, begun.peer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::words::RawWords;
+    use super::*;
+
+    /// Works until it was measured, and then has so many requests that never come back.
+    struct Fake {
+        lost: u64,
+        is_over: bool,
+        stats: Stats,
+    }
+
+    impl Station for Fake {
+        fn pass(&mut self, clock: Clock) -> Result<Option<u64>> {
+            Ok((!self.is_over).then(|| clock.now_ns()))
+        }
+
+        fn begin_measuring(&mut self) {}
+
+        fn end_measuring(&mut self, measured_ns: u64) {
+            (self.is_over, self.stats.measured_ns) = (true, measured_ns);
+        }
+
+        fn completed(&self) -> u64 {
+            0
+        }
+
+        fn is_idle(&self) -> bool {
+            self.is_over && self.lost == 0
+        }
+
+        fn is_done(&self) -> bool {
+            false
+        }
+
+        fn stats(&self) -> &Stats {
+            &self.stats
+        }
+    }
+
+    #[test]
+    fn a_target_that_ends_takes_with_it_only_what_is_in_flight() {
+        let RawWords { load, .. } = RawWords::parse_from("raw --file f --ramp 0 --runtime 1ms".split_whitespace());
+        let ends = |lost| {
+            let mut station = Fake { lost, is_over: false, stats: Stats::default() };
+            drive(&mut [&mut station], &load, (&Progress::default(), &AtomicBool::new(true)))
+        };
+        ends(0).expect("all had come back before it ended");
+        assert_eq!(ends(1).unwrap_err().to_string(), "the target has ended");
     }
 }
