@@ -44,7 +44,8 @@ pub(super) fn open(bed: &mut Bed, cores: usize, index: usize, disk: &SimDisk) ->
     disk
 }
 
-fn close(bed: &mut Bed, cores: usize, disk: DiskIndex) -> Gate {
+/// Closes the channels of `cores` cores to a disk; the gate opens when all of them have.
+pub(super) fn close(bed: &mut Bed, cores: usize, disk: DiskIndex) -> Gate {
     let (gate, passes) = Gate::new(cores);
     for (core, pass) in passes.into_iter().enumerate() {
         bed.core(core).message(Message::CloseDisk { disk, pass });

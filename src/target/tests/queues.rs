@@ -7,9 +7,12 @@ use reactor::Context;
 
 use super::bed::Bed;
 use super::guest::{Data, TEST_UNIT_READY};
+use super::live_luns;
 use super::sim_disk::{Cancels, SimDisk};
 use crate::target::batch::BATCH;
+use crate::target::disk::DiskIndex;
 use crate::target::lookout::TURNS;
+use crate::virtio_scsi::Address;
 use crate::virtio_scsi::spec::TMF_LOGICAL_UNIT_RESET;
 
 const OK: u8 = 0;
@@ -144,6 +147,29 @@ fn what_goes_to_a_file_is_handed_over_in_batches() {
     for held in [BATCH, 20] {
         bed.step(0);
         assert_eq!(disks[0].held(), held);
+    }
+}
+
+#[test]
+fn a_core_whose_last_file_has_gone_hands_over_all_at_once_again() {
+    let (mut bed, disks) = Bed::wrapped(1, 1, (3, 64), |index, disk| match index {
+        0 => Arc::new(disk),
+        _ => Arc::new(AsFile(disk)),
+    });
+    for (gone, held) in [(None, BATCH), (Some(1), BATCH), (Some(2), 20)] {
+        if let Some(target) = gone {
+            let index = DiskIndex(target.into());
+            assert!(live_luns::change(&mut bed, |luns| assert!(luns.remove(Address { target, lun: 0 }))).is_open());
+            assert!(live_luns::close(&mut bed, 1, index).is_open());
+        }
+        disks[0].hold();
+        for lba in 0..20 {
+            bed.guest().read(0, 0, lba);
+        }
+        bed.step(0);
+        assert_eq!(disks[0].held(), held, "{gone:?}");
+        disks[0].go();
+        bed.run();
     }
 }
 
