@@ -195,7 +195,8 @@ impl Context for Core {
     type Message = Message;
 
     fn message(&mut self, message: Message) {
-        self.disturb_all();
+        // Every queue is looked at, and its pass finished: something has happened to some of them.
+        self.lookout.rouse(self.workers.len());
         match message {
             Message::Adopt(worker) => self.adopt(worker),
             Message::Memory { queue, memory } => {

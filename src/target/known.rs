@@ -2,8 +2,8 @@
 //! half a line, however many units there are.
 //!
 //! It is filled from a [`LunMap`] and right for as long as that is the queue's, and no nexus of the controller has stirred:
-//! another map comes by message, and with every message, and every [`Stir`](super::standing::Stir), all of it is forgotten.
-//! [`batch`](super::batch) alone asks it.
+//! with another map, and with every [`Stir`](super::standing::Stir), all of it is forgotten. Of the channels it takes only what
+//! stays as it is for as long as a map names their disks. [`batch`](super::batch) alone asks it.
 
 use crate::scsi::QuickUnit;
 use crate::virtio_scsi::{Destination, LunAddress};
@@ -53,8 +53,7 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct KnownUnits {
     places: Box<[Known; PLACES]>,
-    /// Places where a unit was met since all were forgotten, a bit each: who lets them be forgotten, as every message does,
-    /// pays for no others.
+    /// Places where a unit was met since all were forgotten, a bit each: who lets them be forgotten pays for no others.
     met: [u64; PLACES / 64],
     /// How often the controller had stirred when it began.
     stirred: u64,

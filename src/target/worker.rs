@@ -173,13 +173,6 @@ impl Worker {
         self.queue_mut().ring.start();
     }
 
-    /// Something other than its driver is about to tell it something.
-    pub(crate) fn disturb(&mut self) {
-        if let Self::Request(worker) = self {
-            worker.known.forget();
-        }
-    }
-
     /// One bounded round of work; how much was done.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Cx) -> usize {
@@ -321,6 +314,7 @@ impl Worker {
     pub(crate) fn change_luns(&mut self, luns: &Arc<LunMap>, pending: &mut Vec<RequestName>, cx: &mut Cx) {
         self.queue_mut().luns = luns.clone();
         if let Self::Request(worker) = self {
+            worker.known.forget();
             worker.leave(pending, cx);
         }
     }

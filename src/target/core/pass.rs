@@ -80,11 +80,4 @@ impl Core {
         }
         ended
     }
-
-    /// Has every queue looked at, and its pass finished: something has happened to some of them.
-    #[cold]
-    pub(super) fn disturb_all(&mut self) {
-        self.workers.iter_mut().flatten().for_each(|worker| worker.disturb());
-        self.lookout.rouse(self.workers.len());
-    }
 }

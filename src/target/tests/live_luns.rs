@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
+use bdev::{Bdev, NullBdev};
 use reactor::{Context, Gate};
 
 use super::bed::Bed;
@@ -141,6 +142,31 @@ fn requests_on_a_unit_that_changed_end_on_the_old_disk_and_new_ones_on_the_new()
     bed.run();
     assert_eq!((next.accepted(), larger.accepted()), (vec![7], vec![150, 199]));
     assert!(bed.guest().take_ended().iter().all(|&(_, response)| response == OK));
+}
+
+#[test]
+fn a_unit_that_has_gone_and_come_again_is_on_the_disk_that_it_came_with() {
+    // A disk that is done with at once, and then one that makes requests wait, of the same name in the core.
+    let null = || Arc::new(NullBdev::new(1 << 20, 512).expect("a legal size")) as Arc<dyn Bdev>;
+    let mut bed = Bed::of(1, vec![null(), null()]);
+    bed.add_guest(1);
+    let before = bed.guest().read(0, 1, 0);
+    bed.run();
+    assert!(change(&mut bed, |luns| assert!(luns.remove(UNIT))).is_open());
+    let missing = bed.guest().read(0, 1, 0);
+    bed.run();
+    assert!(close(&mut bed, 1, DiskIndex(1)).is_open());
+    let after = SimDisk::new(64);
+    let disk = open(&mut bed, 1, 1, &after);
+    after.hold();
+    change(&mut bed, |luns| luns.add(Placement { address: UNIT, disk }));
+    let late = [1, 2].map(|lba| bed.guest().read(0, 1, lba));
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), [(before, OK), (missing, BAD_TARGET)]);
+    assert_eq!(after.held(), 2);
+    after.go();
+    bed.run();
+    assert_eq!(bed.guest().take_ended(), late.map(|id| (id, OK)));
 }
 
 #[test]
