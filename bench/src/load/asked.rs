@@ -74,9 +74,10 @@ mod tests {
     #[test]
     fn a_file_has_no_ring_but_queues() {
         let RawWords { raw, load } =
-            RawWords::parse_from("raw --file f --fixed --queues 2 --cpus 0".split_whitespace());
+            RawWords::parse_from("raw --file f --fixed --queues 2 --cpus 0 --yield 3".split_whitespace());
         let told = options(&load, None, &raw);
         assert_eq!((&told["file"], &told["fixed"], &told["queues"]), (&json!("f"), &json!(true), &json!(2)));
+        assert_eq!(told["yield"], json!(3));
         assert_eq!((&told["sizes"][0]["bytes"], &told["ring"]), (&json!(4096), &Value::Null));
     }
 }

@@ -57,6 +57,12 @@ pub struct RawOptions {
     #[arg(long)]
     pub iopoll: bool,
 
+    /// Offer the CPU to others after so many looks in vain while requests are in flight: threads of the kernel that do the work,
+    /// as those of a loop device, may have no other one. 0: never
+    #[arg(long = "yield", value_name = "LOOKS", default_value_t = 16)]
+    #[serde(rename = "yield")]
+    pub yield_after: u32,
+
     /// Requests that one system call submits at most [default: all that a pass made]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Option<u16>,
@@ -162,6 +168,9 @@ struct Ring {
     enabled: bool,
     /// Results come to who looks for them: nothing says that there are some.
     iopoll: bool,
+    /// Looks in vain until the CPU is offered to others, and how many there were since; 0: it never is.
+    yield_after: u32,
+    vain_looks: u32,
     work: Work,
     pace: Option<Pace>,
     flights: Vec<Flight>,
@@ -208,6 +217,9 @@ impl Ring {
             batch: raw.batch.unwrap_or(depth).into(),
             enabled: false,
             iopoll: raw.iopoll,
+            // What is polled for is done by no thread.
+            yield_after: if raw.iopoll { 0 } else { raw.yield_after },
+            vain_looks: 0,
             work,
             pace: None,
             flights: vec![Flight::default(); depth.into()],
@@ -271,6 +283,19 @@ impl Ring {
         }
     }
 
+    /// Nothing has ended: whoever is to end it may need this CPU.
+    #[inline]
+    fn look_in_vain(&mut self) {
+        if self.yield_after == 0 || self.is_idle() {
+            return;
+        }
+        self.vain_looks += 1;
+        if self.vain_looks == self.yield_after {
+            self.vain_looks = 0;
+            std::thread::yield_now();
+        }
+    }
+
     fn reap(&mut self, now: u64) -> Result<()> {
         let Self { ring, flights, idle, stats, completed, .. } = self;
         for entry in ring.completion() {
@@ -316,8 +341,10 @@ impl Station for Ring {
         }
         let wants_more = self.left > 0 && !self.idle.is_empty();
         if self.ring.completion().is_empty() && !wants_more {
+            self.look_in_vain();
             return Ok(None);
         }
+        self.vain_looks = 0;
         let now = clock.now_ns();
         let before = self.completed;
         self.reap(now)?;
@@ -353,40 +380,5 @@ impl Station for Ring {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        raw: RawOptions,
-        #[command(flatten)]
-        load: LoadOptions,
-    }
-
-    fn run(file: &std::path::Path, words: &str) -> Result<Outcome> {
-        let file = file.to_str().unwrap();
-        let words = ["raw", "--buffered", "--ramp", "0", "--file", file].into_iter().chain(words.split_whitespace());
-        let Cli { raw, load } = Cli::parse_from(words);
-        Raw::open(&raw, &load)?.run(&load)
-    }
-
-    #[test]
-    fn all_requests_end_with_and_without_registered_buffers() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(1 << 20).unwrap();
-        for words in ["--fixed --batch 3", ""] {
-            let outcome = run(file.path(), &format!("{words} --rw randrw --iodepth 8 --number-ios 1000")).unwrap();
-            let stats = outcome.stats;
-            assert_eq!((stats.errors, stats.read.ios + stats.write.ios), (0, 1000), "{:?}", stats.first_error);
-            assert!(stats.read.ios > 300 && stats.write.ios > 300);
-        }
-    }
-
-    #[test]
-    fn a_file_that_has_shrunk_is_an_error() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(run(file.path(), "--number-ios 1").is_err(), "there is not even one block");
-    }
-}
+#[path = "uring_tests.rs"]
+mod tests;
