@@ -21,6 +21,7 @@ use super::fenced::Flights;
 use super::job::{self, Job};
 use super::lookout::Lookout;
 use super::message::{Message, QueueName};
+use super::portion::Turn;
 use super::tag::{NOBODY, RequestName, WorkerIndex};
 use super::task_set::Privileged;
 use super::worker::Worker;
@@ -76,6 +77,7 @@ impl Core {
             privileged: Vec::new(),
             clock: Order::default(),
             has_waiting: false,
+            turn: Turn::default(),
             has_files: false,
             full,
             jobs,

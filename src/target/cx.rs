@@ -11,6 +11,7 @@ use super::behind::Flushes;
 use super::disk::{Disk, DiskIndex};
 use super::job::Job;
 use super::message::{BarId, Life, Scope};
+use super::portion::Turn;
 use super::tally::Tally;
 use super::task_set::Privileged;
 
@@ -29,6 +30,8 @@ pub(crate) struct Cx {
     pub(crate) clock: Order,
     /// A queue may have requests that wait for room in a channel.
     pub(crate) has_waiting: bool,
+    /// That of the request queue that took chains last.
+    pub(super) turn: Turn,
     /// Some disk is a file, whose operations the kernel begins one after the other: the first of those that are handed over
     /// together is not to wait for many others before what it came to is looked for.
     pub(crate) has_files: bool,

@@ -55,6 +55,7 @@ mod notes;
 mod notifications;
 mod peers;
 mod plan;
+mod portion;
 mod registers;
 mod remote;
 mod request_queue;

@@ -22,6 +22,7 @@ use super::long::Longs;
 use super::lun_map::Leaving;
 use super::message::Scope;
 use super::peers::Crew;
+use super::portion::Portion;
 use super::remote::{Task, Untaken};
 use super::slots::{Marks, Phase, Slot, Slots, Verdict};
 use super::stood_in::StoodIn;
@@ -54,6 +55,7 @@ pub(crate) struct RequestQueue {
     pub(super) begun: Begun,
     pub(crate) crew: Crew,
     pub(super) known: KnownUnits,
+    portion: Portion,
     /// The chain that was popped last.
     pub(super) chain: Chain,
     /// Those of this pass.
@@ -77,6 +79,7 @@ impl RequestQueue {
             begun: Begun::default(),
             crew,
             known: KnownUnits::new(),
+            portion: Portion::new(),
             chain: Chain::new(),
             batch: [const { UsualChain::empty() }; BATCH],
         }
@@ -100,11 +103,13 @@ impl RequestQueue {
     /// Takes what one pass may take of so many chains; how many it took.
     #[inline]
     fn take_pass(&mut self, available: u16, cx: &mut Cx) -> usize {
-        let (room, first) = (self.slots.room(), available.min(BATCH as u16));
+        let (room, first) = (self.slots.room(), available.min(self.portion.begin(cx.turn)));
         let taken = self.take(first, cx);
+        let waiting = room.saturating_sub(self.slots.room());
+        self.portion.end(taken, waiting, &mut cx.turn);
         // Where all of them wait for their disks, the driver has nothing to do with what this pass gives back: the others go to
         // the kernel with the same system call, and to the device with the same doorbell.
-        let all_wait = taken == usize::from(first) && room - self.slots.room() == taken;
+        let all_wait = taken == usize::from(first) && waiting == taken;
         if all_wait && available > first && !cx.has_files && self.queue.is_accepting() {
             return taken + self.take((available - first).min(WAITING_MAX - first), cx);
         }
