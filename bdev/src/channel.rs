@@ -1,7 +1,7 @@
 //! The way from a core to a device: [`Bdev`] is shared, a [`Channel`] belongs to one core, [`Io`] is that core's engine.
 //!
-//! Nothing here blocks: `submit` queues, [`Io::submit`] hands everything queued to the kernel with one system call,
-//! [`Io::reap`] collects completions.
+//! Nothing here blocks: `submit` queues (that of a file hands some over at once, see [`Io::has_files`]), [`Io::submit`] hands everything
+//! queued to the kernel with one system call, [`Io::reap`] collects completions.
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@
 //! bounds what is in flight, whatever the backend, so that a completion always has a place; and each channel has a reserve
 //! that disks which do not answer cannot use up. Made and used on one thread.
 
+mod files;
 mod stats;
 
 use std::collections::VecDeque;
@@ -95,6 +96,8 @@ pub struct Io {
     /// Channels that are not open.
     unused: Vec<ChannelId>,
     in_flight: usize,
+    /// See [`Io::has_files`].
+    files: usize,
     config: IoConfig,
     registrar: LateRegistrar,
     ring: Option<Box<Uring>>,
@@ -126,6 +129,7 @@ impl Io {
             held: vec![0; config.channels as usize].into_boxed_slice(),
             unused: (0..config.channels).rev().map(ChannelId).collect(),
             in_flight: 0,
+            files: 0,
             config,
             registrar: LateRegistrar::default(),
             ring: None,
@@ -215,7 +219,7 @@ impl Io {
         self.done.push_back(Done { channel, completion });
     }
 
-    /// Hands everything queued to the kernel, and has it end what it has put off: at most one system call for each ring.
+    /// Hands everything still queued to the kernel, and has it end what it has put off: at most one system call for each ring.
     /// Returns the number of operations handed over.
     #[inline]
     pub fn submit(&mut self) -> usize {

@@ -78,7 +78,6 @@ impl Core {
             clock: Order::default(),
             has_waiting: false,
             turn: Turn::default(),
-            has_files: false,
             full,
             jobs,
             flushes: Flushes::default(),

@@ -32,9 +32,6 @@ pub(crate) struct Cx {
     pub(crate) has_waiting: bool,
     /// That of the request queue that took chains last.
     pub(super) turn: Turn,
-    /// Some disk is a file, whose operations the kernel begins one after the other: the first of those that are handed over
-    /// together is not to wait for many others before what it came to is looked for.
-    pub(crate) has_files: bool,
     /// Disks whose channels were found full in this pass.
     pub(crate) full: Vec<DiskIndex>,
     /// Work on whole disks that this core goes on with; nearly always none.

@@ -59,7 +59,6 @@ impl Drives {
     pub(crate) fn open(&mut self, disk: Arc<Disk>, cx: &mut Cx) -> io::Result<()> {
         let index = disk.index.0;
         let channel = disk.bdev.channel(&mut cx.io)?;
-        cx.has_files |= is_file(&disk);
         if self.disks.len() <= index {
             self.disks.resize_with(index + 1, || None);
             cx.channels.resize_with(index + 1, closed);
@@ -123,7 +122,6 @@ impl Drives {
             cx.channels[index] = closed();
             timed.retain(|&place| place != index);
             disks[index] = None;
-            cx.has_files = disks.iter().flatten().any(|disk| is_file(disk));
             false
         });
         done
@@ -152,11 +150,6 @@ impl Drives {
         tracing::error!(disk, "flushing at the end failed: {error}; its last writes may be lost");
         false
     }
-}
-
-/// Whether the kernel has no queues for it, as it has for a device: it begins its operations one after the other.
-fn is_file(disk: &Disk) -> bool {
-    disk.bdev.needs_ring() && disk.bdev.info().queue_depth == 0
 }
 
 fn flush(disk: &Disk, cx: &mut Cx) -> Result<(), SubmitError> {

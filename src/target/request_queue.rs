@@ -108,9 +108,10 @@ impl RequestQueue {
         let waiting = room.saturating_sub(self.slots.room());
         self.portion.end(taken, waiting, &mut cx.turn);
         // Where all of them wait for their disks, the driver has nothing to do with what this pass gives back: the others go to
-        // the kernel with the same system call, and to the device with the same doorbell.
+        // the kernel with the same system call, and to the device with the same doorbell. Not to a file: the first is not to wait
+        // for many others before what it came to is looked for.
         let all_wait = taken == usize::from(first) && waiting == taken;
-        if all_wait && available > first && !cx.has_files && self.queue.is_accepting() {
+        if all_wait && available > first && !cx.io.has_files() && self.queue.is_accepting() {
             return taken + self.take((available - first).min(WAITING_MAX - first), cx);
         }
         taken

@@ -60,13 +60,16 @@ pub(super) fn through_ring(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dyn C
     io.ring_mut().heed_end(file, &bdev.end);
     if bdev.polled {
         io.ring_mut().poll_for(file, &bdev.file);
-    } else if bdev.info.queue_depth == 0 {
-        // A file, or a device that hands all on: below it there is no queue that takes many at once.
-        io.ring_mut().hand_over_early();
+    }
+    // What has no queue of its own that takes many at once.
+    let is_file = bdev.info.queue_depth == 0;
+    if is_file {
+        io.add_file();
     }
     Ok(Box::new(RingChannel {
         terms: Terms::of(bdev, id, io),
         file,
+        is_file,
         address_mask: alignment.memory as usize - 1,
         length_mask: alignment.offset as usize - 1,
         lane,
@@ -83,6 +86,8 @@ pub(super) fn through_threads(bdev: &FileBdev, io: &mut Io) -> io::Result<Box<dy
 struct RingChannel {
     terms: Terms,
     file: FileId,
+    /// See [`Io::has_files`].
+    is_file: bool,
     address_mask: usize,
     length_mask: usize,
     /// For what the ring cannot do.
@@ -149,6 +154,8 @@ impl Channel for RingChannel {
         let started = io.ring_mut().start(self.file, op, tag, through_bounce);
         if started.is_err() {
             io.release(self.terms.admission.id);
+        } else if self.is_file {
+            io.ring_mut().hand_over_if_due();
         }
         started
     }
@@ -163,6 +170,9 @@ impl Channel for RingChannel {
 
     fn close(&mut self, io: &mut Io) {
         io.ring_mut().remove_file(self.file);
+        if self.is_file {
+            io.remove_file();
+        }
         io.unregister(self.terms.admission.id);
     }
 }

@@ -90,3 +90,43 @@ fn files_that_hang_leave_places_and_buffers_to_the_others() {
         drop(io);
     }
 }
+
+#[test]
+fn what_has_a_queue_of_its_own_or_is_polled_for_is_handed_over_with_the_pass() {
+    let mut io = Io::default();
+    let mut byte = [0_u8];
+    // SAFETY: the engine is dropped, and with it all operations end, before the byte and the list go.
+    let list = [unsafe { Segment::new(NonNull::new(byte.as_mut_ptr()).unwrap(), 1) }];
+    // SAFETY: as above.
+    let op = Op { kind: OpKind::Read, offset: 0, len: 1, segments: unsafe { SegmentSlice::new(&list) } };
+    let [(file, _ends), (mut device, _too), (mut polled, _as_well)] = [0; 3].map(|_| pipe(false));
+    (device.info.queue_depth, polled.polled) = (32, true);
+    let [mut file, mut device, mut polled] = [file, device, polled].map(|bdev| bdev.channel(&mut io).unwrap());
+    let mut enters_after = |channel: &mut Box<dyn Channel>, count: u64| {
+        (0..count).for_each(|tag| channel.submit(&mut io, &op, Tag(tag)).unwrap());
+        io.stats().enters
+    };
+    assert_eq!((enters_after(&mut polled, 4), enters_after(&mut device, 4)), (0, 0), "beside a file, too");
+    assert_eq!(enters_after(&mut file, 1), 1, "of 5 for the same ring, the kernel has none");
+    assert_eq!((enters_after(&mut device, 10), enters_after(&mut polled, 4)), (1, 1));
+    assert_eq!(enters_after(&mut file, 1), 2, "11 are more than twice 5");
+    drop(io);
+}
+
+#[test]
+fn a_core_has_files_from_the_first_that_it_opens_to_the_last_that_it_closes() {
+    let mut io = Io::default();
+    let [(one, _ends), (other, _too), (mut device, _as_well)] = [0; 3].map(|_| pipe(false));
+    device.info.queue_depth = 32;
+    let mut device = device.channel(&mut io).unwrap();
+    assert!(!io.has_files(), "a device has a queue of its own");
+    let [mut one, mut other] = [one, other].map(|bdev| bdev.channel(&mut io).unwrap());
+    one.close(&mut io);
+    assert!(io.has_files());
+    other.close(&mut io);
+    assert!(!io.has_files());
+    device.close(&mut io);
+    let (threads, _ends) = pipe(false);
+    let _channel = FileBdev { engine: Engine::Threads, ..threads }.channel(&mut io).unwrap();
+    assert!(!io.has_files(), "the kernel begins them on other threads");
+}

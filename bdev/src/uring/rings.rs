@@ -57,10 +57,8 @@ pub(crate) struct Rings<W: Work> {
     /// The core sleeps, or is about to.
     armed: bool,
     courtesy: Courtesy,
-    /// See [`Rings::hand_over_early`].
-    early: bool,
-    /// Operations that have come since something was handed over, counted where that is done early.
-    fresh: usize,
+    /// The kernel has taken nothing before the end of the pass: it is not asked again until then.
+    was_refused: bool,
 }
 
 impl<W: Work> Rings<W> {
@@ -83,8 +81,7 @@ impl<W: Work> Rings<W> {
             has_bell: false,
             armed: false,
             courtesy: Courtesy::default(),
-            early: false,
-            fresh: 0,
+            was_refused: false,
         })
     }
 
@@ -126,13 +123,6 @@ impl<W: Work> Rings<W> {
         }
     }
 
-    /// From now on operations do not all wait for the end of the pass: some file's are begun by the kernel one after the other,
-    /// which takes 1 to 2 microseconds for each, and its disk hears of none before the last of them. A disk that has nothing to
-    /// do shall not wait for so many.
-    pub(crate) fn hand_over_early(&mut self) {
-        self.early = true;
-    }
-
     /// Lets a file go that has no operation in flight.
     pub(crate) fn remove_file(&mut self, id: FileId) {
         let [usual, polling] = self.ops.files.remove(id);
@@ -152,26 +142,25 @@ impl<W: Work> Rings<W> {
             registered.want(&self.ops.bounce);
         }
         self.push_or_wait(id);
-        if self.early {
-            self.hand_over_if_due();
-        }
         Ok(())
     }
 
-    /// Hands over what is queued if that is a lot beside what the kernel has.
+    /// An operation was started that the kernel begins when the one before has begun, which takes 1 to 2 microseconds for each; its
+    /// disk hears of none before the last of those that are handed over together. A disk that has nothing to do shall not wait for
+    /// so many: hands over what is queued if that is a lot beside what the kernel has. What is polled for is not: that has a ring
+    /// of its own.
     #[inline]
-    fn hand_over_if_due(&mut self) {
-        self.fresh += 1;
-        let begun = self.ops.in_flight().saturating_sub(self.fresh);
-        if self.fresh >= EARLY_MIN.max(EARLY_GROWTH * begun + 1) {
-            self.hand_over();
+    pub(crate) fn hand_over_if_due(&mut self) {
+        let (queued, _) = self.usual.queued_and_asked();
+        let begun = self.ops.in_flight().saturating_sub(self.ops.polled() + queued as usize);
+        if queued as usize >= EARLY_MIN.max(EARLY_GROWTH * begun + 1) && !self.was_refused {
+            self.hand_over(queued);
         }
     }
 
     #[inline(never)]
-    fn hand_over(&mut self) {
-        let (queued, _) = self.usual.queued_and_asked();
-        self.enter(queued, false);
+    fn hand_over(&mut self, queued: u32) {
+        self.was_refused = self.enter(queued, false) == 0;
     }
 
     #[inline]
@@ -200,6 +189,7 @@ impl<W: Work> Rings<W> {
 
     /// Hands everything queued to the kernel, and has it run what it has put off. Returns how many entries it took.
     pub(crate) fn submit(&mut self) -> usize {
+        self.was_refused = false;
         self.push_cancels();
         while let Some(id) = self.waiting.front().copied() {
             if !self.push_part(id) {
@@ -242,7 +232,6 @@ impl<W: Work> Rings<W> {
 
     fn enter(&mut self, queued: u32, asked: bool) -> usize {
         self.ops.stats.enters += 1;
-        self.fresh = 0;
         self.usual.enter(queued, asked)
     }
 

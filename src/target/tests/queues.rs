@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bdev::{Bdev, Channel, Info, Io, NullBdev};
+use bdev::NullBdev;
 use reactor::Context;
 
 use super::bed::Bed;
@@ -119,27 +119,19 @@ fn all_that_waits_for_its_disk_is_handed_over_at_once_and_what_does_not_in_batch
     }
 }
 
-/// A disk without queues of its own, to which io_uring leads.
-#[derive(Debug)]
-struct AsFile(SimDisk);
-
-impl Bdev for AsFile {
-    fn info(&self) -> &Info {
-        self.0.info()
-    }
-
-    fn needs_ring(&self) -> bool {
-        true
-    }
-
-    fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
-        self.0.channel(io)
-    }
+/// A core with one queue and disks that are files but for the first `others`.
+fn with_files(disks: usize, others: usize) -> (Bed, Vec<SimDisk>) {
+    Bed::wrapped(1, 1, (disks, 64), |index, disk| {
+        if index >= others {
+            disk.be_file();
+        }
+        Arc::new(disk)
+    })
 }
 
 #[test]
 fn what_goes_to_a_file_is_handed_over_in_batches() {
-    let (mut bed, disks) = Bed::wrapped(1, 1, (1, 64), |_, disk| Arc::new(AsFile(disk)));
+    let (mut bed, disks) = with_files(1, 0);
     disks[0].hold();
     for lba in 0..20 {
         bed.guest().read(0, 0, lba);
@@ -152,10 +144,7 @@ fn what_goes_to_a_file_is_handed_over_in_batches() {
 
 #[test]
 fn a_core_whose_last_file_has_gone_hands_over_all_at_once_again() {
-    let (mut bed, disks) = Bed::wrapped(1, 1, (3, 64), |index, disk| match index {
-        0 => Arc::new(disk),
-        _ => Arc::new(AsFile(disk)),
-    });
+    let (mut bed, disks) = with_files(3, 1);
     for (gone, held) in [(None, BATCH), (Some(1), BATCH), (Some(2), 20)] {
         if let Some(target) = gone {
             let index = DiskIndex(target.into());

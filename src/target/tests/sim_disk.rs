@@ -58,6 +58,8 @@ struct State {
     cancelled: usize,
     /// Operations are done where they are asked for, without a completion.
     runs: bool,
+    /// It is a file to the cores that open it.
+    is_file: bool,
     /// Blocks of which operations fail that touch them, and such that are not run.
     bad: Vec<u64>,
     unrun: Vec<u64>,
@@ -111,12 +113,18 @@ impl SimDisk {
             kinds: Vec::new(),
             cancelled: 0,
             runs: false,
+            is_file: false,
             bad: Vec::new(),
             unrun: Vec::new(),
             available: None,
             temperature: None,
         };
         Self { info: Arc::new(info), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// From now on it is a file to cores that open it: see [`Io::has_files`].
+    pub(super) fn be_file(&self) {
+        self.state().is_file = true;
     }
 
     /// The file system behind it has so much for it, in bytes.
@@ -269,7 +277,11 @@ impl Bdev for SimDisk {
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
         let mut state = self.state();
         state.channels += 1;
-        Ok(Box::new(SimChannel { id: io.register()?, disk: self.clone(), number: state.channels }))
+        let (id, is_file) = (io.register()?, state.is_file);
+        if is_file {
+            io.add_file();
+        }
+        Ok(Box::new(SimChannel { id, disk: self.clone(), number: state.channels, is_file }))
     }
 }
 
@@ -277,6 +289,7 @@ struct SimChannel {
     id: ChannelId,
     disk: SimDisk,
     number: usize,
+    is_file: bool,
 }
 
 impl Channel for SimChannel {
@@ -358,5 +371,12 @@ impl Channel for SimChannel {
         let state = self.disk.state();
         let own = state.held.iter().filter(|held| held.channel == self.number && held.due_ns != NEVER);
         own.map(|held| held.due_ns).min()
+    }
+
+    fn close(&mut self, io: &mut Io) {
+        if self.is_file {
+            io.remove_file();
+        }
+        io.unregister(self.id);
     }
 }
