@@ -140,7 +140,7 @@ pub fn run<S: Station>(stations: &mut [S], options: &LoadOptions, peer: &Peer) -
 enum Phase {
     Ramp,
     Measure { since_ns: u64 },
-    Drain { since_ns: u64 },
+    Drain,
 }
 
 /// A thread's whole run: tells of its progress, ends early if it shall, and gives up when the peer is gone.
@@ -173,7 +173,7 @@ fn drive<S: Station>(
             None => {
                 idle_looks = 0;
                 let now = clock.now_ns();
-                check_lost(stations, is_gone, now - worked_at)?;
+                check_lost(stations, is_gone, now.saturating_sub(worked_at))?;
                 now
             }
         };
@@ -186,25 +186,20 @@ fn drive<S: Station>(
                 if now >= end || options.is_stopped() || stations.iter().all(|station| station.is_done()) =>
             {
                 stations.iter_mut().for_each(|station| station.end_measuring(now - since_ns));
-                phase = Phase::Drain { since_ns: now };
+                phase = Phase::Drain;
             }
             Phase::Ramp if options.is_stopped() => bail!("interrupted before anything was measured"),
             Phase::Ramp if stations.iter().all(|station| station.is_done()) => {
                 bail!("all requests ended before the ramp did: use --ramp 0");
             }
-            Phase::Drain { since_ns } => {
-                if stations.iter().all(|station| station.is_idle()) {
-                    return Ok(());
-                }
-                check_lost(stations, is_gone, now - since_ns)?;
-            }
-            Phase::Ramp | Phase::Measure { .. } => {}
+            Phase::Drain if stations.iter().all(|station| station.is_idle()) => return Ok(()),
+            Phase::Ramp | Phase::Measure { .. } | Phase::Drain => {}
         }
     }
 }
 
-/// Whether what is in flight, if anything is, can still come back. A target that ends after it has given everything back takes
-/// nothing from what was measured.
+/// Nothing has come for so long: whether what is in flight, if anything is, can still come back. A target that ends after it has
+/// given everything back takes nothing from what was measured, even if not all of that has been found yet.
 fn check_lost<S: Station>(stations: &[&mut S], is_gone: &AtomicBool, silent_ns: u64) -> Result<()> {
     if stations.iter().all(|station| station.is_idle()) {
         return Ok(());
@@ -294,8 +289,9 @@ mod tests {
     use super::super::words::RawWords;
     use super::*;
 
-    /// Works until it was measured, and then has so many requests that never come back.
+    /// Works until it was measured, and then has so many requests that come back one by one, and such that never do.
     struct Fake {
+        late: u64,
         lost: u64,
         is_over: bool,
         stats: Stats,
@@ -303,7 +299,9 @@ mod tests {
 
     impl Station for Fake {
         fn pass(&mut self, clock: Clock) -> Result<Option<u64>> {
-            Ok((!self.is_over).then(|| clock.now_ns()))
+            let works = !self.is_over || self.late > 0;
+            self.late -= u64::from(self.is_over && self.late > 0);
+            Ok(works.then(|| clock.now_ns()))
         }
 
         fn begin_measuring(&mut self) {}
@@ -317,7 +315,7 @@ mod tests {
         }
 
         fn is_idle(&self) -> bool {
-            self.is_over && self.lost == 0
+            self.is_over && self.late + self.lost == 0
         }
 
         fn is_done(&self) -> bool {
@@ -332,11 +330,12 @@ mod tests {
     #[test]
     fn a_target_that_ends_takes_with_it_only_what_is_in_flight() {
         let RawWords { load, .. } = RawWords::parse_from("raw --file f --ramp 0 --runtime 1ms".split_whitespace());
-        let ends = |lost| {
-            let mut station = Fake { lost, is_over: false, stats: Stats::default() };
+        let ends = |late, lost| {
+            let mut station = Fake { late, lost, is_over: false, stats: Stats::default() };
             drive(&mut [&mut station], &load, (&Progress::default(), &AtomicBool::new(true)))
         };
-        ends(0).expect("all had come back before it ended");
-        assert_eq!(ends(1).unwrap_err().to_string(), "the target has ended");
+        ends(0, 0).expect("all had come back before it ended");
+        ends(3, 0).expect("all had come back, and was not found at once");
+        assert_eq!(ends(3, 1).unwrap_err().to_string(), "the target has ended");
     }
 }
