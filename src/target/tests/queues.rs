@@ -219,6 +219,25 @@ fn a_sleeping_core_wants_doorbells_and_an_awake_one_does_not() {
 }
 
 #[test]
+fn a_core_does_not_sleep_on_what_a_pass_has_left() {
+    let mut bed = Bed::of(1, vec![Arc::new(NullBdev::new(1 << 20, 512).unwrap())]);
+    bed.add_guest(1);
+    for took in [8, 4, 4] {
+        (0..8).for_each(|lba| _ = bed.guest().read(0, 0, lba));
+        assert!(bed.step(0));
+        assert_eq!(bed.guest().take_ended().len(), took, "all of them once, then halves");
+        if took < 8 {
+            assert!(!bed.core(0).arm(), "the driver rings for none of the others any more");
+            bed.core(0).disarm();
+            assert!(bed.step(0));
+            assert_eq!(bed.guest().take_ended().len(), 4);
+            assert!(bed.core(0).arm());
+            bed.core(0).disarm();
+        }
+    }
+}
+
+#[test]
 fn a_core_with_requests_that_wait_does_not_sleep() {
     let (mut bed, disks) = Bed::simulated(1, 1, 1);
     disks[0].set_room(0);
