@@ -37,8 +37,6 @@ pub(crate) struct Core {
     lookout: Lookout,
     /// From the last pass to this one.
     spent_ns: u64,
-    /// Places of the workers whose pass has to be finished.
-    touched: Vec<WorkerIndex>,
     /// The worker whose waiting requests are next to be tried again.
     turn: usize,
     endings: Vec<Ending>,
@@ -90,7 +88,6 @@ impl Core {
             workers: Vec::new(),
             lookout: Lookout::default(),
             spent_ns: 0,
-            touched: Vec::new(),
             turn: 0,
             endings: Vec::new(),
             leaves: Vec::new(),
@@ -124,7 +121,7 @@ impl Core {
             }
             let worker = self.workers[usize::from(name.worker.0)].as_mut().expect("a worker outlives its requests");
             worker.complete(name, result, &mut self.cx);
-            touch(&mut self.touched, name.worker, worker);
+            self.lookout.touch(name.worker.0.into());
         }
         count
     }
@@ -155,7 +152,6 @@ impl Core {
         worker.adopt(WorkerIndex(free as u16));
         if free == self.workers.len() {
             self.workers.push(None);
-            self.touched.reserve(self.workers.len());
             self.lookout.rouse(self.workers.len());
         }
         self.workers[free] = Some(worker);
@@ -179,16 +175,6 @@ impl Core {
         self.workers.drain(..).for_each(std::mem::forget);
         self.lookout.rouse(0);
         Drain::Finished
-    }
-}
-
-/// Notes that the pass of `worker`, which is at `place`, has to be finished.
-#[inline]
-fn touch(touched: &mut Vec<WorkerIndex>, place: WorkerIndex, worker: &mut Worker) {
-    let queue = worker.queue_mut();
-    if !queue.is_touched {
-        queue.is_touched = true;
-        touched.push(place);
     }
 }
 

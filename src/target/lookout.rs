@@ -1,4 +1,4 @@
-//! Which queues of a reactor a pass looks at. Most have nothing most of the time, and to find that out of each of them in each
+//! Which queues of a reactor a pass looks at, and which it has to finish. Most have nothing most of the time, and to find that out of each of them in each
 //! pass is what those that have something would pay for.
 //!
 //! Owns a [`Glance`] at each queue that is calm, that is, waits for its driver alone: a look at it takes one line of the driver's
@@ -8,6 +8,9 @@
 //! so that a queue which wakes up waits for some microseconds or for one pass. Behind a pass that found nothing to do nobody
 //! waits for what looks cost. Nothing is put off that does not come from a driver: what is not calm is lively, and a message or
 //! the end of a sleep makes all of them so. [`Core`](super::core::Core) alone asks it.
+//!
+//! A third bit is that of a queue of which something was done in this pass, so that the pass has to be finished there. All of it
+//! is written in each pass, and so on lines of its own, that no other core reads.
 #![allow(unsafe_code)]
 
 use crate::virtio::ring::Glance;
@@ -27,20 +30,26 @@ const LIVELY_PASSES: u32 = 64;
 /// Queues whose numbers are alike but for the last 6 bits.
 const WORD: usize = u64::BITS as usize;
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 struct Word {
     present: u64,
     /// Of which anything was finished, since `before` was renewed.
     lively: u64,
     before: u64,
+    /// Whose pass has to be finished.
+    touched: u64,
+    glances: [Option<Glance>; WORD],
+}
+
+impl Word {
+    const EMPTY: Self = Self { present: 0, lively: 0, before: 0, touched: 0, glances: [None; WORD] };
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Lookout {
     words: Vec<Word>,
-    /// Of the calm queues.
-    glances: Vec<Option<Glance>>,
     pass: u32,
     /// Those whose turn it is, in each word.
     turn: u64,
@@ -51,13 +60,11 @@ impl Lookout {
     /// There are the queues 0 to `count`, and any may have something. To be called before anything but its own pass does
     /// something to a queue: what was known of them is forgotten.
     pub(crate) fn rouse(&mut self, count: usize) {
-        self.glances.clear();
-        self.glances.resize(count, None);
-        self.words.resize(count.div_ceil(WORD), Word::default());
+        self.words.resize(count.div_ceil(WORD), Word::EMPTY);
         for (place, word) in self.words.iter_mut().enumerate() {
             let here = (count - place * WORD).min(WORD) as u32;
             let present = u64::MAX >> (u64::BITS - here);
-            *word = Word { present, lively: present, before: present };
+            *word = Word { present, lively: present, before: present, touched: word.touched, ..Word::EMPTY };
         }
         self.is_few = count <= FEW;
         self.turn = u64::MAX;
@@ -96,14 +103,14 @@ impl Lookout {
     /// The lively queues of a word.
     #[inline]
     pub(crate) fn lively(&self, word: usize) -> Due {
-        let Word { present, lively, before } = self.words[word];
+        let Word { present, lively, before, .. } = self.words[word];
         Due { bits: present & (lively | before), first: word * WORD }
     }
 
     /// The other queues of a word that this pass looks at.
     #[inline]
     pub(crate) fn due(&self, word: usize) -> Due {
-        let Word { present, lively, before } = self.words[word];
+        let Word { present, lively, before, .. } = self.words[word];
         Due { bits: present & self.turn & !(lively | before), first: word * WORD }
     }
 
@@ -112,16 +119,34 @@ impl Lookout {
     pub(crate) fn sees_something(&self, place: usize) -> bool {
         // SAFETY: it is of the end of the queue's last pass. What unbinds rings since then comes by message, which makes us
         // forget it first.
-        self.glances[place].is_none_or(|glance| unsafe { glance.has_new() })
+        self.words[place / WORD].glances[place % WORD].is_none_or(|glance| unsafe { glance.has_new() })
     }
 
     /// Something of this queue was finished in this pass; if it is calm, this is how to see when it has something.
     #[inline]
     pub(crate) fn note(&mut self, place: usize, glance: Option<Glance>) {
-        self.glances[place] = glance;
         if let Some(word) = self.words.get_mut(place / WORD) {
+            word.glances[place % WORD] = glance;
             word.lively |= 1 << (place % WORD);
         }
+    }
+
+    /// The pass of this queue has to be finished.
+    #[inline]
+    pub(crate) fn touch(&mut self, place: usize) {
+        self.words[place / WORD].touched |= 1 << (place % WORD);
+    }
+
+    /// As [`Lookout::touch`], of all queues.
+    #[cold]
+    pub(crate) fn touch_all(&mut self) {
+        self.words.iter_mut().for_each(|word| word.touched = word.present);
+    }
+
+    /// The queues of a word whose passes have to be finished: they are forgotten here.
+    #[inline]
+    pub(crate) fn take_touched(&mut self, word: usize) -> Due {
+        Due { bits: std::mem::take(&mut self.words[word].touched), first: word * WORD }
     }
 }
 
@@ -168,6 +193,25 @@ mod tests {
         lookout.rouse(count);
         (0..2 * LIVELY_PASSES).for_each(|_| _ = pass(&mut lookout));
         lookout
+    }
+
+    #[test]
+    fn a_pass_is_finished_once_where_something_was_done() {
+        let mut lookout = Lookout::default();
+        lookout.rouse(130);
+        let touched = |lookout: &mut Lookout| (0..3).flat_map(|word| lookout.take_touched(word)).collect::<Vec<_>>();
+        [129, 0, 64, 0].into_iter().for_each(|place| lookout.touch(place));
+        // A queue that comes meanwhile changes nothing for the others.
+        lookout.rouse(131);
+        assert_eq!(touched(&mut lookout), [0, 64, 129]);
+        assert!(touched(&mut lookout).is_empty());
+        lookout.touch_all();
+        assert_eq!(touched(&mut lookout), (0..131).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_each_pass_writes_shares_no_line() {
+        assert!(align_of::<Word>() >= 64);
     }
 
     #[test]

@@ -44,8 +44,6 @@ pub(crate) struct Queue {
     pub(crate) memory: Arc<MemMap>,
     pub(crate) remote: Remote,
     state: State,
-    /// It is among those whose pass has to be finished.
-    pub(crate) is_touched: bool,
 }
 
 #[derive(Debug)]
@@ -64,7 +62,7 @@ impl Queue {
     /// A queue that takes work as soon as a reactor has it.
     pub(crate) fn new(life: Life, number: u16, adapter: Arc<Adapter>, ring: Ring, memory: Arc<MemMap>) -> Self {
         let (luns, remote, state) = (adapter.luns(), Remote::default(), State::Running);
-        Self { life, number, adapter, luns, ring, memory, remote, state, is_touched: false }
+        Self { life, number, adapter, luns, ring, memory, remote, state }
     }
 
     pub(crate) fn name(&self) -> QueueName {
@@ -201,7 +199,6 @@ impl Worker {
             Self::Control(worker) => (worker.waits_for_driver(), false, &mut worker.queue),
             Self::Event(worker) => (!worker.wants_buffers(), true, &mut worker.queue),
         };
-        queue.is_touched = false;
         queue.publish();
         if !is_calm || !matches!(queue.state, State::Running) || !queue.remote.is_quiet() {
             return None;

@@ -1,8 +1,7 @@
 //! What a pass does with the queues of a core.
 
-use super::super::tag::WorkerIndex;
 use super::super::worker::Worker;
-use super::{Core, touch};
+use super::Core;
 
 impl Core {
     /// Tries requests again that found no room: before new ones, and queue by queue in turn, or one that always has some
@@ -21,7 +20,7 @@ impl Core {
                 taken += found_room;
                 self.cx.has_waiting |= queue.has_waiting();
                 // A long command may have ended.
-                touch(&mut self.touched, WorkerIndex(place as u16), worker);
+                self.lookout.touch(place);
             }
         }
         taken
@@ -55,7 +54,7 @@ impl Core {
     fn poll_worker(&mut self, place: usize) -> usize {
         let Some(worker) = self.workers[place].as_mut() else { return 0 };
         let work = worker.poll(&mut self.cx);
-        touch(&mut self.touched, WorkerIndex(place as u16), worker);
+        self.lookout.touch(place);
         work
     }
 
@@ -68,15 +67,17 @@ impl Core {
     #[inline]
     pub(super) fn finish_pass(&mut self) -> usize {
         let mut ended = 0;
-        while let Some(WorkerIndex(index)) = self.touched.pop() {
-            let place = &mut self.workers[usize::from(index)];
-            let Some(worker) = place else { continue };
-            let glance = worker.finish_pass();
-            if glance.is_none() && !worker.try_to_rest() {
-                *place = None;
-                ended += 1;
+        for word in 0..self.lookout.words() {
+            for index in self.lookout.take_touched(word) {
+                let place = &mut self.workers[index];
+                let Some(worker) = place else { continue };
+                let glance = worker.finish_pass();
+                if glance.is_none() && !worker.try_to_rest() {
+                    *place = None;
+                    ended += 1;
+                }
+                self.lookout.note(index, glance);
             }
-            self.lookout.note(index.into(), glance);
         }
         ended
     }

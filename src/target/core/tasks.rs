@@ -8,9 +8,8 @@ use super::super::cx::{Bar, Cx, Holds};
 use super::super::ending::{self, Ending, Leave};
 use super::super::lun_map::LunMap;
 use super::super::message::{BarId, Life, Purpose};
-use super::super::tag::WorkerIndex;
 use super::super::worker::Worker;
-use super::{Core, touch};
+use super::Core;
 
 impl Core {
     /// Task management; see [`Message::Tasks`].
@@ -59,9 +58,7 @@ impl Core {
         for ending in endings.iter_mut().filter(|ending| !ending.untaken.is_empty()) {
             ending.collect_late(workers, cx);
         }
-        for (place, worker) in self.workers.iter_mut().enumerate() {
-            worker.iter_mut().for_each(|worker| touch(&mut self.touched, WorkerIndex(place as u16), worker));
-        }
+        self.lookout.touch_all();
     }
 
     /// Lets the passes arrive whose commands have all been answered. After publication: the driver can see them.
@@ -85,9 +82,7 @@ impl Core {
         for &life in &ready {
             start_lifted(life, workers, cx);
         }
-        for (place, worker) in self.workers.iter_mut().enumerate() {
-            worker.iter_mut().for_each(|worker| touch(&mut self.touched, WorkerIndex(place as u16), worker));
-        }
+        self.lookout.touch_all();
         ready.len()
     }
 
