@@ -50,6 +50,8 @@ impl Word {
 #[derive(Debug, Default)]
 pub(crate) struct Lookout {
     words: Vec<Word>,
+    /// Some queue is touched.
+    is_touched: bool,
     pass: u32,
     /// Those whose turn it is, in each word.
     turn: u64,
@@ -135,12 +137,20 @@ impl Lookout {
     #[inline]
     pub(crate) fn touch(&mut self, place: usize) {
         self.words[place / WORD].touched |= 1 << (place % WORD);
+        self.is_touched = true;
     }
 
     /// As [`Lookout::touch`], of all queues.
     #[cold]
     pub(crate) fn touch_all(&mut self) {
         self.words.iter_mut().for_each(|word| word.touched = word.present);
+        self.is_touched = true;
+    }
+
+    /// Whether there are such queues: asked once, before they are taken.
+    #[inline]
+    pub(crate) fn take_is_touched(&mut self) -> bool {
+        std::mem::take(&mut self.is_touched)
     }
 
     /// The queues of a word whose passes have to be finished: they are forgotten here.
@@ -203,6 +213,7 @@ mod tests {
         [129, 0, 64, 0].into_iter().for_each(|place| lookout.touch(place));
         // A queue that comes meanwhile changes nothing for the others.
         lookout.rouse(131);
+        assert!(lookout.take_is_touched() && !lookout.take_is_touched());
         assert_eq!(touched(&mut lookout), [0, 64, 129]);
         assert!(touched(&mut lookout).is_empty());
         lookout.touch_all();

@@ -67,6 +67,9 @@ impl Core {
     #[inline]
     pub(super) fn finish_pass(&mut self) -> usize {
         let mut ended = 0;
+        if !self.lookout.take_is_touched() {
+            return ended;
+        }
         for word in 0..self.lookout.words() {
             for index in self.lookout.take_touched(word) {
                 let place = &mut self.workers[index];
