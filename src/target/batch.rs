@@ -3,8 +3,8 @@
 //!
 //! Nearly all of them are READ or WRITE, cut as drivers cut them, with nothing in their way. Where the device does such a
 //! one at once, it goes from chain to response without ever being a request: it has no slot, for nobody could ask for it
-//! before it has ended. One that fails becomes a request then. Where the device makes it wait, [`usual`](super::usual) is its way. All others take that of
-//! [`execute`](super::execute), which decides alone what they come to.
+//! before it has ended. One that fails becomes a request then. Where the device makes it wait, [`usual`](super::usual) is its
+//! way. All others take that of [`execute`](super::execute), which decides alone what they come to.
 
 use std::ops::Range;
 

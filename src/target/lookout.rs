@@ -1,5 +1,5 @@
-//! Which queues of a reactor a pass looks at, and which it has to finish. Most have nothing most of the time, and to find that out of each of them in each
-//! pass is what those that have something would pay for.
+//! Which queues of a reactor a pass looks at, and which it has to finish. Most have nothing most of the time, and to find that
+//! out of each of them in each pass is what those that have something would pay for.
 //!
 //! Owns a [`Glance`] at each queue that is calm, that is, waits for its driver alone: a look at it takes one line of the driver's
 //! and a quarter of one of ours, and none of the queue. And it owns two bits for each: *lively* is one of which anything was

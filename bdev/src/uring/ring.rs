@@ -109,6 +109,12 @@ impl<S: squeue::EntryMarker, C: cqueue::EntryMarker> Ring<S, C> {
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
+    /// Entries that wait for the kernel.
+    #[inline]
+    pub(crate) fn queued(&mut self) -> u32 {
+        self.ring.submission().len() as u32
+    }
+
     /// Entries that wait for the kernel, and whether the kernel has put work off for this thread.
     #[inline]
     pub(crate) fn queued_and_asked(&mut self) -> (u32, bool) {

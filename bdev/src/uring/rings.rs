@@ -151,7 +151,7 @@ impl<W: Work> Rings<W> {
     /// of its own.
     #[inline]
     pub(crate) fn hand_over_if_due(&mut self) {
-        let (queued, _) = self.usual.queued_and_asked();
+        let queued = self.usual.queued();
         let begun = self.ops.in_flight().saturating_sub(self.ops.polled() + queued as usize);
         if queued as usize >= EARLY_MIN.max(EARLY_GROWTH * begun + 1) && !self.was_refused {
             self.hand_over(queued);
@@ -207,7 +207,7 @@ impl<W: Work> Rings<W> {
     fn poll(&mut self) -> usize {
         let Some(polling) = self.polling.as_mut().filter(|_| self.ops.polled() > 0) else { return 0 };
         self.ops.stats.enters += 1;
-        let (queued, _) = polling.queued_and_asked();
+        let queued = polling.queued();
         polling.enter(queued, true)
     }
 
