@@ -1,6 +1,7 @@
 //! Which charts a record gives: rates over depth, latencies, the cost of having many.
 //!
-//! Each shows one placement of the CPUs, that of most runs, and says which.
+//! Each shows one placement of the CPUs, that of most runs, and says which; lines of which each compares within itself have
+//! one of their own.
 
 use super::judge;
 use super::record::{Point, Record, Side};
@@ -117,29 +118,23 @@ fn latencies(disk: &str, place: &str, points: &[&Point]) -> Chart {
 
 /// What many queues, LUNs and regions leave of the rate that one has.
 fn cost(record: &Record) -> Option<Chart> {
-    let series = [("busy", "queues, one busy"), ("luns", "LUNs"), ("regions", "memory regions")];
-    let points = series.iter().flat_map(|(series, _)| record.series(series));
-    let place = judge::usual_place(points.chain(record.series("depth").filter(|point| point.disk == "null")))?;
-    let mut lines = Vec::new();
-    for (colour, (series, name)) in series.into_iter().enumerate() {
-        let Some(point) = record.series(series).next() else { continue };
-        let rates = point.sides.iter().filter_map(|side| {
-            let count = side.name.split(' ').find_map(|word| match word {
-                "1" if side.against.is_some() => None,
-                word => word.parse::<u16>().ok(),
-            })?;
-            Some((count, judge::medians(side, place)?.run.iops))
-        });
-        lines.extend(shares(name, colour, rates.collect()));
-    }
-    let busy = record.series("depth").filter(|point| point.disk == "null" && point.depth == DEPTH);
-    let rates = busy.filter_map(|point| Some((point.queues, judge::medians(point.side("split")?, place)?.run.iops)));
-    lines.extend(shares("queues, all busy", 3, rates.collect()));
+    let counted = [("busy", "queues, one busy"), ("luns", "LUNs"), ("regions", "memory regions")];
+    let lines = counted.into_iter().enumerate().filter_map(|(colour, (series, name))| {
+        let point = record.series(series).next()?;
+        let place = judge::usual_place([point].into_iter())?;
+        shares(name, place, colour, counts(point, place))
+    });
+    let busy: Vec<_> = of_all(record, "null", DEPTH).collect();
+    let all_busy = judge::usual_place(busy.iter().copied()).and_then(|place| {
+        let rate = |point: &&Point| Some((point.queues, judge::medians(point.side("split")?, place)?.run.iops));
+        shares("queues, all busy", place, 3, busy.iter().filter_map(rate).collect())
+    });
+    let lines: Vec<_> = lines.chain(all_busy).collect();
     if lines.is_empty() {
         return None;
     }
     Some(Chart {
-        title: format!("null, depth {DEPTH}: what many cost, CPUs: {place}"),
+        title: format!("null, depth {DEPTH}: what many cost"),
         x_label: "how many".into(),
         y_label: "% of the rate of one".into(),
         x_marks: (0..=8).map(|power| (f64::from(power), (1 << power).to_string())).collect(),
@@ -149,15 +144,32 @@ fn cost(record: &Record) -> Option<Chart> {
     })
 }
 
+/// Points of a disk and a depth, with any number of queues.
+fn of_all<'a>(record: &'a Record, disk: &'a str, depth: u16) -> impl Iterator<Item = &'a Point> {
+    record.series("depth").filter(move |point| point.disk == disk && point.depth == depth)
+}
+
+/// How many of it each side has, by its name, and its rate.
+fn counts(point: &Point, place: &str) -> Vec<(u16, f64)> {
+    let count = |side: &Side| {
+        side.name.split(' ').find_map(|word| match word {
+            "1" if side.against.is_some() => None,
+            word => word.parse::<u16>().ok(),
+        })
+    };
+    let rate = |side: &Side| Some((count(side)?, judge::medians(side, place)?.run.iops));
+    point.sides.iter().filter_map(rate).collect()
+}
+
 /// A line of rates as percentages of the first; `None` if there is nothing to compare.
-fn shares(name: &str, colour: usize, mut rates: Vec<(u16, f64)>) -> Option<Line> {
+fn shares(name: &str, place: &str, colour: usize, mut rates: Vec<(u16, f64)>) -> Option<Line> {
     rates.sort_by_key(|&(count, _)| count);
     let &(1, one) = rates.first()? else { return None };
     if rates.len() < 2 {
         return None;
     }
     let points = rates.iter().map(|&(count, rate)| (f64::from(count).log2(), rate / one * 100.0)).collect();
-    Some(Line { name: name.to_owned(), colour, is_dashed: false, points })
+    Some(Line { name: format!("{name} (CPUs: {place})"), colour, is_dashed: false, points })
 }
 
 #[cfg(test)]
@@ -195,11 +207,16 @@ mod tests {
             side("1 of 8 queues", Some("1 queue"), &[9.0], "apart"),
             side("1 of 64 queues", Some("1 queue"), &[8.0], "apart"),
         ];
-        let luns = vec![side("1 LUN", None, &[10.0], "apart"), side("256 LUNs", Some("1 LUN"), &[5.0], "apart")];
+        // Other CPUs than those of most runs: a line is compared with itself.
+        let near = "one complex";
+        let luns = vec![side("1 LUN", None, &[10.0], near), side("256 LUNs", Some("1 LUN"), &[5.0], near)];
         let chart =
             cost(&record(vec![point("busy", "null", 32, 1, sides), point("luns", "null", 32, 1, luns)])).unwrap();
         assert_eq!(chart.lines[0].points, [(0.0, 100.0), (3.0, 90.0), (6.0, 80.0)]);
-        assert_eq!((chart.lines[1].name.as_str(), &chart.lines[1].points[1]), ("LUNs", &(8.0, 50.0)));
+        assert_eq!(
+            (chart.lines[1].name.as_str(), &chart.lines[1].points[1]),
+            ("LUNs (CPUs: one complex)", &(8.0, 50.0))
+        );
     }
 
     #[test]

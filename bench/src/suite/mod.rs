@@ -12,6 +12,7 @@ pub mod goals;
 pub mod instructions;
 pub mod judge;
 pub mod machine;
+pub mod merge;
 pub mod options;
 pub mod plan;
 pub mod progress;
@@ -48,9 +49,11 @@ const TWO_PAIRS: &str = "two targets and two loads take four CPUs of their own";
 /// # Errors
 /// Something could not be run or written; with `--check`, a goal is not met.
 pub fn run(options: &SuiteOptions, tether: Option<&Path>) -> Result<()> {
-    let (record, failures) = match &options.render {
-        Some(path) => (Record::read(path)?, Vec::new()),
-        None => measure(options, tether)?,
+    let (record, failures) = if options.render.is_empty() {
+        measure(options, tether)?
+    } else {
+        let records = options.render.iter().map(|path| Record::read(path)).collect::<Result<_>>()?;
+        (merge::all(records)?, Vec::new())
     };
     render::write(&record, options)?;
     let found = goals::evaluate(&record);

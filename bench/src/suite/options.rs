@@ -104,9 +104,10 @@ pub struct SuiteOptions {
     #[arg(long, value_name = "PATH")]
     pub results: Option<PathBuf>,
 
-    /// Measure nothing: make table and plots again from this file
+    /// Measure nothing: make table and plots again from this file, beside it. Repeated, results of the same target on the same
+    /// machine become one: for CPUs that sat elsewhere in each
     #[arg(long, value_name = "PATH")]
-    pub render: Option<PathBuf>,
+    pub render: Vec<PathBuf>,
 
     /// Fail if a goal was measured and is not met
     #[arg(long)]

@@ -18,13 +18,13 @@ const PLOTS: &str = "plots";
 /// Something cannot be written.
 pub fn write(record: &Record, options: &SuiteOptions) -> Result<()> {
     let charts = charts::all(record);
-    let out = match &options.render {
+    let out = match options.render.first() {
         Some(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
         None => options.out.clone(),
     };
     let plots = out.join(PLOTS);
     std::fs::create_dir_all(&plots).with_context(|| format!("cannot make {}", plots.display()))?;
-    if options.render.is_none() {
+    if options.render.is_empty() {
         save(&out.join("suite.json"), serde_json::to_string_pretty(record)?.as_bytes())?;
     }
     for Named { stem, chart } in &charts {
