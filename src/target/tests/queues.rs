@@ -222,19 +222,19 @@ fn a_sleeping_core_wants_doorbells_and_an_awake_one_does_not() {
 fn a_core_does_not_sleep_on_what_a_pass_has_left() {
     let mut bed = Bed::of(1, vec![Arc::new(NullBdev::new(1 << 20, 512).unwrap())]);
     bed.add_guest(1);
-    for took in [8, 4, 4] {
+    let mut ask = |bed: &mut Bed| {
         (0..8).for_each(|lba| _ = bed.guest().read(0, 0, lba));
         assert!(bed.step(0));
-        assert_eq!(bed.guest().take_ended().len(), took, "all of them once, then halves");
-        if took < 8 {
-            assert!(!bed.core(0).arm(), "the driver rings for none of the others any more");
-            bed.core(0).disarm();
-            assert!(bed.step(0));
-            assert_eq!(bed.guest().take_ended().len(), 4);
-            assert!(bed.core(0).arm());
-            bed.core(0).disarm();
-        }
-    }
+        bed.guest().take_ended().len()
+    };
+    assert!((0..100).any(|_| ask(&mut bed) == 4), "all of them for some passes, then halves");
+    assert!(!bed.core(0).arm(), "the driver rings for none of the others any more");
+    bed.core(0).disarm();
+    assert!(bed.step(0));
+    assert_eq!(bed.guest().take_ended().len(), 4);
+    assert!(bed.core(0).arm());
+    bed.core(0).disarm();
+    assert_eq!(ask(&mut bed), 4);
 }
 
 #[test]
