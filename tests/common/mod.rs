@@ -3,12 +3,14 @@
 //! Every wait is bounded: a watchdog kills a target that outlives its test's time, which ends all calls that wait for it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod aim;
 pub mod full;
 pub mod io;
 pub mod load;
 pub mod loops;
 pub mod neighbour;
 pub mod placed;
+pub mod racer;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
