@@ -1,16 +1,16 @@
 //! What threads have ended for a core, until the core takes it.
 //!
 //! The core pays one load a pass while the mailbox is empty. It never waits for a thread: if one is just putting something
-//! in, the core looks again in its next pass.
+//! in, the core looks again in its next pass. `letters.rs` holds the argument why nothing is left lying when the core falls
+//! asleep, and a model that checks it; here is the bell.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, TryLockError};
 
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::letters::{Letters, Real};
 use crate::io::Done;
 
 /// An eventfd that wakes a core.
@@ -20,56 +20,32 @@ pub(crate) fn new_bell() -> io::Result<OwnedFd> {
 
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    done: Mutex<Vec<Done>>,
-    /// Length of `done`.
-    count: AtomicUsize,
-    /// The core sleeps, or is about to: it wants the bell.
-    asleep: AtomicBool,
+    done: Letters<Done, Real>,
     bell: OwnedFd,
 }
 
 impl Mailbox {
     pub(crate) fn new(bell: OwnedFd) -> Self {
-        Self { done: Mutex::new(Vec::new()), count: AtomicUsize::new(0), asleep: AtomicBool::new(false), bell }
+        Self { done: Letters::default(), bell }
     }
 
     /// Leaves a completion for the core. Never more than the core has admitted operations.
     pub(super) fn put(&self, done: Done) {
-        let mut list = self.done.lock().expect("nobody panics with the mailbox in hand");
-        list.push(done);
-        // Sequentially consistent with `arm`: either the core sees the count, or this sees that it sleeps.
-        self.count.store(list.len(), Ordering::SeqCst);
-        drop(list);
-        if self.asleep.load(Ordering::SeqCst) {
+        self.done.put(done, || {
             // A counter that is full rings already.
             let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
-        }
+        });
     }
 
     /// Moves what has ended to `done`.
     #[inline]
     pub(crate) fn take(&self, done: &mut VecDeque<Done>) {
-        if self.count.load(Ordering::Relaxed) > 0 {
-            self.take_some(done);
-        }
-    }
-
-    #[cold]
-    fn take_some(&self, done: &mut VecDeque<Done>) {
-        match self.done.try_lock() {
-            Ok(mut list) => {
-                done.extend(list.drain(..));
-                self.count.store(0, Ordering::SeqCst);
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Poisoned(_)) => panic!("nobody panics with the mailbox in hand"),
-        }
+        self.done.take(done);
     }
 
     /// From now on the bell rings for what is put in. True if there is nothing yet.
     pub(crate) fn arm(&self) -> bool {
-        self.asleep.store(true, Ordering::SeqCst);
-        self.count.load(Ordering::SeqCst) == 0
+        self.done.arm()
     }
 
     /// See [`Mailbox::arm`]; the same eventfd for all that ends on a core.
@@ -79,7 +55,7 @@ impl Mailbox {
 
     /// The core looks for itself again.
     pub(crate) fn disarm(&self) {
-        if self.asleep.swap(false, Ordering::SeqCst) {
+        if self.done.disarm() {
             // Not readable, most of the time: nothing has rung.
             let _ = rustix::io::read(&self.bell, &mut [0; 8]);
         }

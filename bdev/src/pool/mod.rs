@@ -6,6 +6,7 @@
 //! they have ended lies in the [`Mailbox`] of the core, which looks there once a pass and is woken if it sleeps.
 
 mod lane;
+mod letters;
 mod mailbox;
 mod raw;
 mod work;
