@@ -36,6 +36,9 @@ fn a_short_suite_measures_what_it_was_asked_for() {
         assert!(side.runs.len() == 1 || (side.runs.is_empty() && side.thrown_away > 1), "{side:?}");
         // How much such a short run gets through is up to the machine.
         assert!(side.runs.iter().all(|run| run.iops >= 0.0), "{side:?}");
+        // A load has one thread; the one that keeps the other CPU busy beside io_uring alone is no part of it.
+        assert!(side.runs.iter().all(|run| run.load_cpus > 0.0 && run.load_cpus < 1.1), "{side:?}");
+        assert!(side.name != "raw" || side.runs.iter().all(|run| run.target_cpus.is_none()), "{side:?}");
     }
     let mut runs = record.points.iter().flat_map(|point| &point.sides).flat_map(|side| &side.runs);
     assert!(runs.any(|run| run.iops > 0.0 && run.p99_us > 0.0), "nothing was measured: {record:?}");

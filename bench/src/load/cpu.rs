@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use rustix::param::clock_ticks_per_second;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Keeps the calling thread on one CPU.
 ///
@@ -38,6 +39,12 @@ pub fn time_of(pid: Pid) -> Option<Duration> {
 /// The same of one thread of this process.
 pub fn time_of_thread(thread: Pid) -> Option<Duration> {
     stat_time(Path::new(&format!("/proc/self/task/{}/stat", thread.as_raw_nonzero())))
+}
+
+/// CPU time that the calling thread has used so far, to the nanosecond.
+pub fn own_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 fn stat_time(path: &Path) -> Option<Duration> {
@@ -73,5 +80,13 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_uses_no_time_of_its_own() {
+        let before = own_time();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(own_time() - before < Duration::from_millis(10));
+        while own_time() - before < Duration::from_millis(1) {}
     }
 }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 use indicatif::{HumanFloatCount, ProgressBar, ProgressStyle};
-use rustix::process::getpid;
 
 use super::cpu;
 use super::lane::{Clock, Lane};
@@ -86,7 +85,7 @@ impl<R: DriverRing> Station for Lane<R> {
 pub struct Outcome {
     /// All queues together.
     pub stats: Stats,
-    /// CPUs' worth of time that the load used while it was measured: 1.0 is one CPU.
+    /// CPUs' worth of time that the load's own threads used while they measured: 1.0 is one CPU.
     pub load_cpus: f64,
     /// The same of the target or the device loop, if it is known.
     pub target_cpus: Option<f64>,
@@ -125,11 +124,9 @@ pub fn run<S: Station>(stations: &mut [S], options: &LoadOptions, peer: &Peer) -
             })
             .collect();
         barrier.wait();
-        let used = watch(&threads, options, &progress, (peer, &is_gone));
-        for thread in threads {
-            thread.join().expect("a load thread does not panic")?;
-        }
-        anyhow::Ok(used)
+        let target_cpus = watch(&threads, options, &progress, (peer, &is_gone));
+        let ended = threads.into_iter().map(|thread| thread.join().expect("a load thread does not panic"));
+        anyhow::Ok((ended.sum::<Result<f64>>()?, target_cpus))
     })?;
     let mut stats = Stats::default();
     stations.iter().for_each(|station| stats.add(station.stats()));
@@ -143,18 +140,20 @@ enum Phase {
     Drain,
 }
 
-/// A thread's whole run: tells of its progress, ends early if it shall, and gives up when the peer is gone.
+/// A thread's whole run: tells of its progress, ends early if it shall, and gives up when the peer is gone. Returns which part of
+/// the time it had a CPU while it measured.
 fn drive<S: Station>(
     stations: &mut [&mut S],
     options: &LoadOptions,
     (progress, is_gone): (&Progress, &AtomicBool),
-) -> Result<()> {
+) -> Result<f64> {
     let clock = Clock::start();
     let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let ramp_end = ns(options.ramp);
     let end = ramp_end.saturating_add(ns(options.runtime));
     let mut phase = Phase::Ramp;
     let (mut worked_at, mut idle_looks) = (0, 0);
+    let (mut used, mut share) = (Duration::ZERO, 0.0);
     loop {
         let mut now = None;
         for station in stations.iter_mut() {
@@ -179,20 +178,23 @@ fn drive<S: Station>(
         };
         match phase {
             Phase::Ramp if now >= ramp_end => {
+                used = cpu::own_time();
                 stations.iter_mut().for_each(|station| station.begin_measuring());
                 phase = Phase::Measure { since_ns: now };
             }
             Phase::Measure { since_ns }
                 if now >= end || options.is_stopped() || stations.iter().all(|station| station.is_done()) =>
             {
-                stations.iter_mut().for_each(|station| station.end_measuring(now - since_ns));
+                let measured_ns = now - since_ns;
+                share = (cpu::own_time() - used).as_secs_f64() * 1e9 / measured_ns.max(1) as f64;
+                stations.iter_mut().for_each(|station| station.end_measuring(measured_ns));
                 phase = Phase::Drain;
             }
             Phase::Ramp if options.is_stopped() => bail!("interrupted before anything was measured"),
             Phase::Ramp if stations.iter().all(|station| station.is_done()) => {
                 bail!("all requests ended before the ramp did: use --ramp 0");
             }
-            Phase::Drain if stations.iter().all(|station| station.is_idle()) => return Ok(()),
+            Phase::Drain if stations.iter().all(|station| station.is_idle()) => return Ok(share),
             Phase::Ramp | Phase::Measure { .. } | Phase::Drain => {}
         }
     }
@@ -210,13 +212,13 @@ fn check_lost<S: Station>(stations: &[&mut S], is_gone: &AtomicBool, silent_ns: 
     Ok(())
 }
 
-/// Shows how far the threads are until they end. CPUs' worth of time of this process and of the target, ramp apart.
+/// Shows how far the threads are until they end. CPUs' worth of time of the target, ramp apart, if it is known.
 fn watch<T>(
     threads: &[ScopedJoinHandle<'_, T>],
     options: &LoadOptions,
     progress: &[Progress],
     (peer, is_gone): (&Peer, &AtomicBool),
-) -> (f64, Option<f64>) {
+) -> Option<f64> {
     let bar = bar(options);
     let start = Instant::now();
     let end = options.ramp + options.runtime;
@@ -248,7 +250,8 @@ fn watch<T>(
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    begun.zip(ended.or_else(|| Some(Usage::now(peer)))).map_or((0.0, None), |(begun, ended)| ended.since(begun))
+    let (begun, ended) = (begun?, ended.unwrap_or_else(|| Usage::now(peer)));
+    ended.since(&begun)
 }
 
 fn bar(options: &LoadOptions) -> Option<ProgressBar> {
@@ -259,26 +262,21 @@ fn bar(options: &LoadOptions) -> Option<ProgressBar> {
     Some(ProgressBar::new((options.ramp + options.runtime).as_millis() as u64).with_style(style))
 }
 
-/// CPU time used so far.
+/// CPU time that the peer has used so far.
 struct Usage {
     at: Instant,
-    own: Option<Duration>,
-    peer: Option<Duration>,
+    time: Option<Duration>,
 }
 
 impl Usage {
     fn now(peer: &Peer) -> Self {
-        let (all, others) = (cpu::time_of(getpid()), peer.time());
-        // The device loop is a thread of this process.
-        let own = if peer.is_within() { all.zip(others).map(|(all, device)| all.saturating_sub(device)) } else { all };
-        Self { at: Instant::now(), own, peer: others }
+        Self { at: Instant::now(), time: peer.time() }
     }
 
-    fn since(&self, begun: Self) -> (f64, Option<f64>) {
-        let wall = (self.at - begun.at).as_secs_f64().max(1e-9);
-        let share =
-            |now: Option<Duration>, then: Option<Duration>| Some((now?.saturating_sub(then?)).as_secs_f64() / wall);
-        (share(self.own, begun.own).unwrap_or_default(), share(self.peer, begun.peer))
+    /// CPUs' worth of time since then.
+    fn since(&self, begun: &Self) -> Option<f64> {
+        let used = self.time?.saturating_sub(begun.time?);
+        Some(used.as_secs_f64() / (self.at - begun.at).as_secs_f64().max(1e-9))
     }
 }
 
@@ -290,9 +288,12 @@ mod tests {
     use super::*;
 
     /// Works until it was measured, and then has so many requests that come back one by one, and such that never do.
+    #[derive(Default)]
     struct Fake {
         late: u64,
         lost: u64,
+        /// How long each pass sleeps.
+        rest: Duration,
         is_over: bool,
         stats: Stats,
     }
@@ -301,6 +302,7 @@ mod tests {
         fn pass(&mut self, clock: Clock) -> Result<Option<u64>> {
             let works = !self.is_over || self.late > 0;
             self.late -= u64::from(self.is_over && self.late > 0);
+            std::thread::sleep(self.rest);
             Ok(works.then(|| clock.now_ns()))
         }
 
@@ -331,11 +333,38 @@ mod tests {
     fn a_target_that_ends_takes_with_it_only_what_is_in_flight() {
         let RawWords { load, .. } = RawWords::parse_from("raw --file f --ramp 0 --runtime 1ms".split_whitespace());
         let ends = |late, lost| {
-            let mut station = Fake { late, lost, is_over: false, stats: Stats::default() };
+            let mut station = Fake { late, lost, ..Fake::default() };
             drive(&mut [&mut station], &load, (&Progress::default(), &AtomicBool::new(true)))
         };
         ends(0, 0).expect("all had come back before it ended");
         ends(3, 0).expect("all had come back, and was not found at once");
         assert_eq!(ends(3, 1).unwrap_err().to_string(), "the target has ended");
+    }
+
+    #[test]
+    fn what_other_threads_of_the_process_use_is_not_the_loads() {
+        let RawWords { load, .. } = RawWords::parse_from("raw --file f --ramp 0 --runtime 100ms".split_whitespace());
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+            let mut station = Fake { rest: Duration::from_millis(2), ..Fake::default() };
+            let outcome = run(std::slice::from_mut(&mut station), &load, &Peer::Unknown);
+            over.store(true, Ordering::Relaxed);
+            let Outcome { load_cpus, target_cpus, .. } = outcome.unwrap();
+            assert!(load_cpus > 0.0 && load_cpus < 0.5, "{load_cpus}");
+            assert_eq!(target_cpus, None);
+        });
+    }
+
+    #[test]
+    fn each_thread_of_a_load_counts_up_to_a_cpu() {
+        let RawWords { load, .. } = RawWords::parse_from("raw --file f --ramp 0 --runtime 30ms".split_whitespace());
+        let mut station = Fake::default();
+        let outcome = run(std::slice::from_mut(&mut station), &load, &Peer::Unknown).unwrap();
+        assert!(outcome.load_cpus > 0.0 && outcome.load_cpus < 1.05, "{}", outcome.load_cpus);
     }
 }

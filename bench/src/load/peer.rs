@@ -34,11 +34,6 @@ impl Peer {
         }
     }
 
-    /// Whether its time is part of this process's.
-    pub fn is_within(&self) -> bool {
-        matches!(self, Self::Thread(_))
-    }
-
     /// Whether it was a process that has ended.
     pub fn has_ended(&self) -> bool {
         let Self::Process(_, Some(fd)) = self else { return false };
@@ -74,6 +69,6 @@ mod tests {
     #[test]
     fn a_thread_has_time_of_its_own() {
         let peer = Peer::Thread(rustix::thread::gettid());
-        assert!(peer.is_within() && peer.time().is_some() && !peer.has_ended());
+        assert!(peer.time().is_some() && !peer.has_ended());
     }
 }

@@ -90,7 +90,7 @@ pub struct Report {
     pub doorbells: u64,
     /// What a register write over the device's socket takes, as a doorbell is one; if it was measured.
     pub register_write: Option<WriteCost>,
-    /// CPUs that the load used (1.0: one of them all the time).
+    /// CPUs that the load's own threads used (1.0: one of them all the time).
     pub load_cpus: f64,
     /// CPUs that the target or the device loop used, if it is known.
     pub target_cpus: Option<f64>,

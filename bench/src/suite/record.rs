@@ -97,9 +97,9 @@ pub struct Run {
     pub p9999_us: f64,
     /// and the longest.
     pub max_us: f64,
-    /// CPUs that the load used.
+    /// CPUs that the load's own threads used.
     pub load_cpus: f64,
-    /// CPUs that the target used, if it is known.
+    /// CPUs that the target used, all its threads together, if it is known. io_uring alone has no target.
     pub target_cpus: Option<f64>,
     /// Where the CPUs sat: `one core`, `one complex`, `apart`; `any` if there is no pair, or nobody asked.
     pub place: String,
