@@ -41,7 +41,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "bdev/tests/support/arena.rs",
     "bdev/tests/support/memory.rs",
     "bench/src/guest/memory.rs",
-    "bench/src/load/uring.rs",
+    "bench/src/load/uring",
     "src/dma",
     "src/target/long/space.rs",
     "src/target/at_once.rs",

@@ -148,7 +148,7 @@ impl Runner {
             What::Raw { file, load: words } => {
                 let file = file.to_str().context("the path is not UTF-8")?;
                 let words: RawWords = parse(&with(words, &["--file", file, "--cpus", &target.to_string()]))?;
-                let mut raw = Raw::open(&words.raw, &words.load)?;
+                let raw = Raw::open(&words.raw, &words.load)?;
                 let _busy = (load != target).then(|| Spinner::start(load));
                 let outcome = raw.run(&words.load)?;
                 Ok(Report::new("raw", describe(&words.load, None), &outcome, None))
