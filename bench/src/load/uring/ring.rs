@@ -31,6 +31,11 @@ const FILE: types::Fixed = types::Fixed(0);
 /// Requests that a ring can have in flight: entries that the kernel gives one.
 const FLIGHTS_MAX: usize = 32768;
 
+/// Fewest entries that are handed over before the end of a pass.
+const EARLY_MIN: usize = 2;
+/// They are more than so many times those that the kernel has: so each call takes more than the one before.
+const EARLY_GROWTH: usize = 2;
+
 /// Requests of one queue: what they are, and how many.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -162,9 +167,11 @@ impl Ring {
         Ok(self.in_flight != before)
     }
 
-    /// Whether `queued` entries are as many as one call is to take.
+    /// Whether `queued` entries are handed over before there are more. Where the kernel begins one request after the other, the
+    /// disk hears of none before the last of a call: one that has little to do beside what is queued shall not wait for so many.
     fn is_due(&self, queued: usize) -> bool {
-        self.batch.is_some_and(|batch| queued >= batch)
+        let begun = self.in_flight - queued;
+        self.batch.map_or_else(|| queued >= EARLY_MIN.max(EARLY_GROWTH * begun + 1), |batch| queued >= batch)
     }
 
     fn entry(&self, slot: u16, io: Io) -> squeue::Entry {
