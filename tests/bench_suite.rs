@@ -30,7 +30,7 @@ fn a_short_suite_measures_what_it_was_asked_for() {
     let record = Record::read(&dir.path().join("suite.json")).expect("what it wrote");
 
     let points: Vec<_> = record.points.iter().map(|point| (point.series.as_str(), point.sides.len())).collect();
-    assert_eq!(points, [("depth", 4), ("depth", 4), ("depth", 3), ("busy", 3), ("luns", 3), ("regions", 4)]);
+    assert_eq!(points, [("depth", 4), ("depth", 4), ("depth", 3), ("busy", 3), ("luns", 6), ("regions", 4)]);
     for side in record.points.iter().flat_map(|point| &point.sides) {
         // On a machine whose CPUs move all the time even the last try may not count.
         assert!(side.runs.len() == 1 || (side.runs.is_empty() && side.thrown_away > 1), "{side:?}");

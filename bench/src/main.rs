@@ -136,14 +136,12 @@ fn doorbell(DoorbellArgs { socket, json }: &DoorbellArgs) -> Result<()> {
 
 fn limit(LimitWords { limit, ring, load }: &LimitWords) -> Result<()> {
     let device_cpu = limit.device_cpu()?;
-    let mut queues = Limit::new(load, ring)?;
+    let mut queues = Limit::new(limit, load, ring)?;
     let cpus = Some(device_cpu).zip(load.cpus()?.first().copied());
     let (outcome, placement) = placed::run(cpus, || load.is_stopped(), || queues.run(load, device_cpu))?;
-    let asked = asked::options(load, Some(ring), &LimitOptions { device_cpu: Some(device_cpu) });
-    Report::new("limit", describe(load, Some(ring)), &outcome, placement)
-        .with_options(asked)
-        .interrupted(load.is_stopped())
-        .print(load.json)
+    let text = [describe(load, Some(ring)), limit.describe()].concat();
+    let asked = asked::options(load, Some(ring), &LimitOptions { device_cpu: Some(device_cpu), ..limit.clone() });
+    Report::new("limit", text, &outcome, placement).with_options(asked).interrupted(load.is_stopped()).print(load.json)
 }
 
 fn raw(RawWords { raw, load }: &RawWords) -> Result<()> {

@@ -50,7 +50,7 @@ pub fn path<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error
 mod tests {
     use clap::Parser;
 
-    use super::super::words::{RawWords, RunWords};
+    use super::super::words::{LimitWords, RawWords, RunWords};
     use super::*;
 
     #[test]
@@ -69,6 +69,14 @@ mod tests {
             "any_placement": false,
         });
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_limit_tells_its_logical_units() {
+        let LimitWords { limit, ring, load } =
+            LimitWords::parse_from("limit --device-cpu 0 --cpus 1 --luns 256".split_whitespace());
+        let told = options(&load, Some(&ring), &limit);
+        assert_eq!((&told["luns"], &told["device_cpu"]), (&json!(256), &json!(0)));
     }
 
     #[test]

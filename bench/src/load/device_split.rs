@@ -60,6 +60,19 @@ impl Device for SplitDevice {
 }
 
 impl SplitDevice {
+    /// The logical units that the requests name which wait, all of them direct chains.
+    #[cfg(test)]
+    pub fn waiting_luns(&self) -> Vec<crate::guest::scsi::Lun> {
+        let waiting = self.avail.load_u16(2, Ordering::Acquire).wrapping_sub(self.next);
+        let lun = |ahead| {
+            let mut lun = crate::guest::scsi::Lun([0; 8]);
+            let head = self.head(self.next.wrapping_add(ahead));
+            self.memory.read(self.descriptor(&self.desc, head).at, &mut lun.0);
+            lun
+        };
+        (0..waiting).map(lun).collect()
+    }
+
     #[inline]
     fn head(&self, position: u16) -> u16 {
         self.avail.load_u16(RING + 2 * usize::from(position & self.mask), Ordering::Relaxed)

@@ -27,17 +27,22 @@ use super::ring_split::SplitRing;
 use super::session::{self, Builder, Shape};
 use super::slots::Slots;
 
-/// The disk that is not there: 1 TiB.
-const DISK: Disk = Disk { units: 1, blocks: 1 << 31, block_size: 512 };
+/// Blocks of each disk, none of which is there: 1 TiB.
+const BLOCKS: u64 = 1 << 31;
+const BLOCK_SIZE: u32 = 512;
 /// Chains that are taken and shown together.
 pub(super) const BATCH: u16 = 16;
 
-/// Where the device loop runs.
+/// Where the device loop runs, and what it seems to have.
 #[derive(Debug, Clone, Args, Serialize)]
 pub struct LimitOptions {
     /// CPU of the device loop [default: the first one that we may use]
     #[arg(long, value_name = "CPU")]
     pub device_cpu: Option<usize>,
+
+    /// Name so many logical units in turn, instead of one; all are the same to the device loop
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16384))]
+    pub luns: Option<u16>,
 }
 
 impl LimitOptions {
@@ -50,6 +55,16 @@ impl LimitOptions {
             Some(cpu) => Ok(cpu),
             None => super::cpu::allowed()?.first().copied().context("there is no CPU"),
         }
+    }
+
+    /// In words: what is unusual, behind a comma.
+    pub fn describe(&self) -> String {
+        self.luns.map_or_else(String::new, |luns| format!(", {luns} LUNs"))
+    }
+
+    /// The logical units that requests name.
+    fn units(&self) -> Vec<Lun> {
+        (0..self.luns.unwrap_or(1)).map(|lun| Lun::new(0, lun)).collect()
     }
 }
 
@@ -88,18 +103,18 @@ impl Limit {
     ///
     /// # Errors
     /// No memory, or options that do not fit.
-    pub fn new(load: &LoadOptions, ring: &RingOptions) -> Result<Self> {
+    pub fn new(limit: &LimitOptions, load: &LoadOptions, ring: &RingOptions) -> Result<Self> {
         ensure!(!load.verify, "there is no data to verify in a device that moves none");
         ring.check(load)?;
         let regions = session::memory(load, ring, 1)?;
         let mut memory = GuestMemory::new(vec![Region::new(regions[0].0, regions[0].1)?]);
         let pairs = match ring.ring {
             RingKind::Split => {
-                let (lanes, devices) = lay_out(&mut memory, load, ring)?;
+                let (lanes, devices) = lay_out(&mut memory, &limit.units(), load, ring)?;
                 Pairs::Split(lanes, devices)
             }
             RingKind::Packed => {
-                let (lanes, devices) = lay_out(&mut memory, load, ring)?;
+                let (lanes, devices) = lay_out(&mut memory, &limit.units(), load, ring)?;
                 Pairs::Packed(lanes, devices)
             }
         };
@@ -120,19 +135,21 @@ impl Limit {
 
 fn lay_out<R: DriverRing, D: Device>(
     memory: &mut GuestMemory,
+    luns: &[Lun],
     load: &LoadOptions,
     ring: &RingOptions,
 ) -> Result<(Vec<Lane<R>>, Vec<D>)> {
     let region = memory.regions().next().map(|region| (region.gpa(), region.len())).context("there is memory")?;
     let all = memory.window(region.0, region.1)?;
-    let builder = Builder::new(load, ring, Shape { disk: DISK, cdb_size: 32, sense_size: 96 })?;
+    let disk = Disk { units: luns.len() as u16, blocks: BLOCKS, block_size: BLOCK_SIZE };
+    let builder = Builder::new(load, ring, Shape { disk, cdb_size: 32, sense_size: 96 })?;
     let (mut lanes, mut devices) = (Vec::new(), Vec::new());
     for number in 0..ring.queues {
         let mut queue = Queue::new(memory, ring.ring.into(), number, 1 << ring.queue_size.ilog2(), false)?;
         queue.set_interrupts(false);
         devices.push(D::new(&queue, all.clone()));
         if number < ring.busy() {
-            let slots = Slots::new(memory, builder.layout, vec![Lun::new(0, 0)], false)?;
+            let slots = Slots::new(memory, builder.layout, luns.to_vec(), false)?;
             lanes.push(builder.lane(number, &queue, slots)?);
         }
     }
@@ -173,6 +190,8 @@ fn serve<D: Device>(devices: &mut [D], cpu: usize, stop: &AtomicBool) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
     use crate::guest::memory::Gpa;
     use crate::guest::queue::Format;
@@ -180,6 +199,7 @@ mod tests {
     use crate::load::options::Rw;
     use crate::load::slots::{Layout, Outcome};
     use crate::load::verify::Verifier;
+    use crate::load::words::LimitWords;
     use crate::load::work::{Io, Plan, Work};
 
     /// Several turns of a small ring, in batches of all lengths.
@@ -239,6 +259,33 @@ mod tests {
         let stats = lane.stats();
         assert_eq!((stats.errors, stats.read.ios, stats.verified_blocks), (5, 0, 0));
         assert!(stats.first_error.as_ref().is_some_and(|why| why.contains("block 0")), "{stats:?}");
+    }
+
+    /// The logical units that the requests of a limit with these options name, one after the other.
+    fn named(words: &str) -> (LimitOptions, Vec<Lun>) {
+        let words = format!("limit --iodepth 3 --queue-size 16 {words}");
+        let LimitWords { limit, ring, load } = LimitWords::parse_from(words.split_whitespace());
+        let (gpa, len) = session::memory(&load, &ring, 1).unwrap()[0];
+        let mut memory = GuestMemory::new(vec![Region::new(gpa, len).unwrap()]);
+        let (mut lanes, mut devices) =
+            lay_out::<SplitRing, SplitDevice>(&mut memory, &limit.units(), &load, &ring).unwrap();
+        session::arm(&mut lanes, &load);
+        let (clock, mut seen) = (Clock::start(), Vec::new());
+        while seen.len() < 9 {
+            lanes[0].pass(clock).unwrap();
+            seen.extend(devices[0].waiting_luns());
+            devices[0].pass();
+        }
+        (limit, seen)
+    }
+
+    #[test]
+    fn requests_name_as_many_logical_units_as_they_are_to() {
+        let (limit, seen) = named("");
+        assert!(limit.describe().is_empty() && seen.iter().all(|&lun| lun == Lun::new(0, 0)), "{seen:?}");
+        let (limit, seen) = named("--luns 4");
+        let expected: Vec<_> = (0..9).map(|number| Lun::new(0, number % 4)).collect();
+        assert_eq!((limit.describe().as_str(), &seen[..]), (", 4 LUNs", &expected[..]));
     }
 
     #[test]

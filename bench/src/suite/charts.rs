@@ -4,6 +4,7 @@
 //! one of their own.
 
 use super::judge;
+use super::plan;
 use super::record::{Point, Record, Side};
 use crate::plot::{Chart, Legend, Line};
 
@@ -149,7 +150,7 @@ fn of_all<'a>(record: &'a Record, disk: &'a str, depth: u16) -> impl Iterator<It
     record.series("depth").filter(move |point| point.disk == disk && point.depth == depth)
 }
 
-/// How many of it each side has, by its name, and its rate.
+/// How many of it each side of the target has, by its name, and its rate.
 fn counts(point: &Point, place: &str) -> Vec<(u16, f64)> {
     let count = |side: &Side| {
         side.name.split(' ').find_map(|word| match word {
@@ -158,7 +159,7 @@ fn counts(point: &Point, place: &str) -> Vec<(u16, f64)> {
         })
     };
     let rate = |side: &Side| Some((count(side)?, judge::medians(side, place)?.run.iops));
-    point.sides.iter().filter_map(rate).collect()
+    point.sides.iter().filter(|side| !plan::is_limit_beside(&side.name)).filter_map(rate).collect()
 }
 
 /// A line of rates as percentages of the first; `None` if there is nothing to compare.
@@ -209,13 +210,18 @@ mod tests {
         ];
         // Other CPUs than those of most runs: a line is compared with itself.
         let near = "one complex";
-        let luns = vec![side("1 LUN", None, &[10.0], near), side("256 LUNs", Some("1 LUN"), &[5.0], near)];
+        let luns = vec![
+            side("1 LUN", None, &[10.0], near),
+            side("256 LUNs", Some("1 LUN"), &[5.0], near),
+            side("limit, 1 LUN", None, &[20.0], near),
+            side("limit, 256 LUNs", Some("limit, 1 LUN"), &[20.0], near),
+        ];
         let chart =
             cost(&record(vec![point("busy", "null", 32, 1, sides), point("luns", "null", 32, 1, luns)])).unwrap();
         assert_eq!(chart.lines[0].points, [(0.0, 100.0), (3.0, 90.0), (6.0, 80.0)]);
         assert_eq!(
-            (chart.lines[1].name.as_str(), &chart.lines[1].points[1]),
-            ("LUNs (CPUs: one complex)", &(8.0, 50.0))
+            (chart.lines[1].name.as_str(), &chart.lines[1].points[..]),
+            ("LUNs (CPUs: one complex)", &[(0.0, 100.0), (8.0, 50.0)][..])
         );
     }
 

@@ -158,7 +158,9 @@ fn share(found: &mut Vec<Finding>, record: &Record, compare: Compare, least: f64
         found.push(compare.missing(record, wanted.clone()));
     }
     for pair in pairs {
-        let measured = format!("{:.1} % {}", pair.ratio() * 100.0, runs(&pair));
+        let point = compare.point(record).expect("what was compared is there");
+        let of_limit = limits(point, &pair, plan::limit_beside(compare.side), plan::limit_beside(compare.base));
+        let measured = format!("{:.1} % {}{of_limit}", pair.ratio() * 100.0, runs(&pair));
         let verdict = verdict(pair.ratio() >= least);
         found.push(Finding { what: compare.what.clone(), wanted: wanted.clone(), measured, verdict });
     }
@@ -243,7 +245,12 @@ fn packed(found: &mut Vec<Finding>, record: &Record) {
             found.push(Finding {
                 what: format!("{}, depth {}: packed beside split", point.disk, point.depth),
                 wanted: "at least 100 %".to_owned(),
-                measured: format!("{:.1} % {}{}", pair.ratio() * 100.0, runs(&pair), limits(point, &pair)),
+                measured: format!(
+                    "{:.1} % {}{}",
+                    pair.ratio() * 100.0,
+                    runs(&pair),
+                    limits(point, &pair, "packed limit".into(), "split limit".into())
+                ),
                 verdict: verdict(pair.ratio() >= 1.0),
             });
         }
@@ -254,9 +261,9 @@ fn packed(found: &mut Vec<Finding>, record: &Record) {
     }
 }
 
-/// The same of the device loop, where it ran in the same placement: it tells what the rings themselves make of it.
-fn limits(point: &Point, pair: &Pair<'_>) -> String {
-    let limits = judge::pairs(point, "packed limit", "split limit");
+/// The same of the device loop, where it ran in the same placement: it tells what the CPUs and their driver make of it.
+fn limits(point: &Point, pair: &Pair<'_>, side: String, base: String) -> String {
+    let limits = judge::pairs(point, &side, &base);
     let same = limits.iter().find(|limits| limits.place == pair.place);
     same.map_or_else(String::new, |limits| format!("; the device loop's: {:.1} %", limits.ratio() * 100.0))
 }
@@ -354,6 +361,18 @@ mod tests {
         sides.extend([side("packed limit", None, &[9.0], "apart"), side("split limit", None, &[12.0], "apart")]);
         let line = lines(&record(vec![point("depth", "null", 8, 1, sides)]), "null, depth 8: packed").remove(0);
         assert!(line.ends_with("80.0 % (apart, 1 + 1 runs); the device loop's: 75.0 %: NOT met"), "{line}");
+    }
+
+    #[test]
+    fn what_the_limit_makes_of_many_units_stands_beside_that() {
+        let mut sides = vec![side("256 LUNs", Some("1 LUN"), &[8.0], "apart"), side("1 LUN", None, &[10.0], "apart")];
+        let line = |sides: &[_]| {
+            lines(&record(vec![point("luns", "null", 32, 1, sides.to_vec())]), "null, depth 32: 256 LUNs").remove(0)
+        };
+        assert!(line(&sides).ends_with("80.0 % (apart, 1 + 1 runs): NOT met"), "{}", line(&sides));
+        sides.extend([side("limit, 256 LUNs", Some("limit, 1 LUN"), &[9.0], "apart")]);
+        sides.extend([side("limit, 1 LUN", None, &[10.0], "apart")]);
+        assert!(line(&sides).contains("runs); the device loop's: 90.0 %: NOT"), "{}", line(&sides));
     }
 
     #[test]

@@ -12,6 +12,8 @@ const RUN_OVERHEAD: Duration = Duration::from_millis(80);
 const DIRECT_DEPTH_MAX: u16 = 85;
 /// One region in which requests lie as far from each other as in many.
 pub const SCATTERED: &str = "1 region, scattered";
+/// How the names of the device loop's sides begin that stand beside those of a target.
+const LIMIT_BESIDE: &str = "limit, ";
 /// Queues, LUNs and regions that the cost of having many is shown by.
 const MANY_QUEUES: [u16; 3] = [1, 8, 64];
 const MANY_LUNS: [u16; 3] = [1, 16, 256];
@@ -192,12 +194,26 @@ fn busy(options: &SuiteOptions) -> Vec<SidePlan> {
 }
 
 fn luns(options: &SuiteOptions) -> Vec<SidePlan> {
+    let more = |luns| if luns == 1 { String::new() } else { format!("--luns {luns}") };
     let steps = MANY_LUNS.into_iter().map(|luns| {
         let disks: String = (0..luns).map(|lun| format!(" --disk null:size=1T,target=0,lun={lun}")).collect();
-        let more = if luns == 1 { String::new() } else { format!("--luns {luns}") };
-        (plural(luns, "LUN"), on_null(options, format!("--idle spin --queues 1{disks}"), &more))
+        (plural(luns, "LUN"), on_null(options, format!("--idle spin --queues 1{disks}"), &more(luns)))
     });
-    ladder(steps.collect())
+    let limits = MANY_LUNS.into_iter().map(|luns| {
+        let load = with(load(options, DEPTH), words(&format!("--ring split {}", more(luns))));
+        (limit_beside(&plural(luns, "LUN")), What::Limit { load })
+    });
+    [ladder(steps.collect()), ladder(limits.collect())].concat()
+}
+
+/// Name of the device loop's side that has as many of something as this side of the target.
+pub fn limit_beside(side: &str) -> String {
+    format!("{LIMIT_BESIDE}{side}")
+}
+
+/// Whether that is the name of such a side.
+pub fn is_limit_beside(name: &str) -> bool {
+    name.starts_with(LIMIT_BESIDE)
 }
 
 fn regions(options: &SuiteOptions) -> Vec<SidePlan> {
@@ -281,6 +297,7 @@ mod tests {
         assert_eq!(found("idle", "adaptive"), "spin");
         assert_eq!(found("busy", "1 of 64 queues"), "1 queue");
         assert_eq!(found("luns", "256 LUNs"), "1 LUN");
+        assert_eq!(found("luns", "limit, 256 LUNs"), "limit, 1 LUN");
         assert_eq!(found("regions", "32 regions"), "1 region");
         assert_eq!(found("regions", SCATTERED), "1 region");
         assert_eq!(found("tables", "packed, tables"), "split, tables");
