@@ -222,7 +222,7 @@ fn a_sleeping_core_wants_doorbells_and_an_awake_one_does_not() {
 fn a_core_does_not_sleep_on_what_a_pass_has_left() {
     let mut bed = Bed::of(1, vec![Arc::new(NullBdev::new(1 << 20, 512).unwrap())]);
     bed.add_guest(1);
-    let mut ask = |bed: &mut Bed| {
+    let ask = |bed: &mut Bed| {
         (0..8).for_each(|lba| _ = bed.guest().read(0, 0, lba));
         assert!(bed.step(0));
         bed.guest().take_ended().len()
