@@ -94,14 +94,15 @@ impl Bdev for NullBdev {
     }
 
     fn channel(&self, io: &mut Io) -> std::io::Result<Box<dyn Channel>> {
-        Ok(Box::new(NullChannel { id: io.register()?, size: self.info.size(), atomic: self.info.atomic }))
+        Ok(Box::new(NullChannel { id: io.register()?, size: self.info.size(), atomic: Box::new(self.info.atomic) }))
     }
 }
 
 struct NullChannel {
     id: ChannelId,
     size: u64,
-    atomic: Option<Atomic>,
+    /// Apart, because a READ or WRITE does not need it: of many disks, what those need shall fit the first cache.
+    atomic: Box<Option<Atomic>>,
 }
 
 impl NullChannel {
@@ -117,7 +118,7 @@ impl NullChannel {
         match op.kind {
             _ if op.offset > self.size || op.len > self.size - op.offset => Err(IoError::BeyondEnd),
             OpKind::Verify | OpKind::Compare | OpKind::Anchor { .. } | OpKind::Prefetch => Err(IoError::Unsupported),
-            OpKind::WriteAtomic { .. } => Atomic::admit(self.atomic, op),
+            OpKind::WriteAtomic { .. } => Atomic::admit(*self.atomic, op),
             // It has no space to give back, so that none is ever missing.
             OpKind::Extents => fill(op, |offset| Ok(Extent { offset, len: op.len, provision: Provision::Mapped })),
             _ => Ok(()),

@@ -50,12 +50,12 @@ mod tests {
 
     use super::*;
     use crate::target::disk::DiskIndex;
-    use crate::target::tally::Kind;
+    use crate::target::tally::{Kind, Pages};
 
     #[test]
     fn a_disk_tells_what_it_did_and_what_failed() {
         let disk = Disk::of(Arc::new(NullBdev::new(1 << 20, 4096).unwrap()), DiskIndex(0));
-        let tally = disk.tallies.open();
+        let tally = disk.tallies.open(Pages::default().tally(disk.index));
         tally.add(Kind::Read, 3, 5 * 4096);
         tally.add(Kind::Write, 1, 1 << 20);
         let said = |disk: &Arc<Disk>| {

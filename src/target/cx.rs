@@ -47,7 +47,7 @@ pub(crate) struct Cx {
 #[repr(align(32))]
 pub(crate) struct CountedChannel {
     pub(crate) channel: Box<dyn Channel>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) tally: Tally,
 }
 
 /// Commands in scope are held back.

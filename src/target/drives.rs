@@ -13,6 +13,7 @@ use super::cx::{CountedChannel, Cx};
 use super::disk::{Disk, DiskIndex};
 use super::job;
 use super::tag::{Generation, NOBODY, RequestName, SlotIndex};
+use super::tally::{Pages, Tally};
 
 /// The generation named in the tag of a flush.
 pub(super) const FLUSH: Generation = Generation(0);
@@ -29,6 +30,7 @@ pub(crate) struct Drives {
     /// Places of the channels that have timers.
     timed: Vec<usize>,
     closing: Vec<Closing>,
+    counted: Pages,
     /// The disk to flush next, at the end of all.
     next: usize,
 }
@@ -44,8 +46,8 @@ struct Closing {
 /// In the place of a channel that is closed. No request leads there.
 struct Closed;
 
-fn closed() -> CountedChannel {
-    CountedChannel { channel: Box::new(Closed), tally: Arc::default() }
+fn closed(tally: Tally) -> CountedChannel {
+    CountedChannel { channel: Box::new(Closed), tally }
 }
 
 impl Drives {
@@ -61,11 +63,12 @@ impl Drives {
         let channel = disk.bdev.channel(&mut cx.io)?;
         if self.disks.len() <= index {
             self.disks.resize_with(index + 1, || None);
-            cx.channels.resize_with(index + 1, closed);
+            let places = cx.channels.len()..=index;
+            cx.channels.extend(places.map(|place| closed(self.counted.tally(DiskIndex(place)))));
         }
         assert!(self.disks[index].is_none(), "an index belongs to one disk");
         self.timed.extend(channel.has_timers().then_some(index));
-        cx.channels[index] = CountedChannel { channel, tally: disk.tallies.open() };
+        cx.channels[index] = CountedChannel { channel, tally: disk.tallies.open(self.counted.tally(disk.index)) };
         self.disks[index] = Some(disk);
         Ok(())
     }
@@ -118,8 +121,10 @@ impl Drives {
                 return true;
             }
             done += 1;
-            cx.channels[index].channel.close(&mut cx.io);
-            cx.channels[index] = closed();
+            let CountedChannel { channel, tally } = &mut cx.channels[index];
+            channel.close(&mut cx.io);
+            disk.tallies.close(tally);
+            *channel = Box::new(Closed);
             timed.retain(|&place| place != index);
             disks[index] = None;
             false

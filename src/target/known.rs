@@ -145,6 +145,7 @@ mod tests {
     use super::super::disk::Disk;
     use super::super::lun_map::Placement;
     use super::super::standing::UnitState;
+    use super::super::tally::Pages;
     use super::*;
     use crate::scsi::Attention;
     use crate::virtio_scsi::Address;
@@ -161,8 +162,10 @@ mod tests {
     /// Channels to the disks of a map.
     fn channels(count: usize) -> Vec<CountedChannel> {
         let (bdev, mut io) = (NullBdev::new(1 << 20, 512).unwrap(), Io::default());
-        let mut open = || CountedChannel { channel: bdev.channel(&mut io).unwrap(), tally: Arc::default() };
-        (0..count).map(|_| open()).collect()
+        let mut pages = Pages::default();
+        let open =
+            |index| CountedChannel { channel: bdev.channel(&mut io).unwrap(), tally: pages.tally(DiskIndex(index)) };
+        (0..count).map(open).collect()
     }
 
     fn at(target: u8, lun: u16) -> Address {
