@@ -1,7 +1,8 @@
 //! The way of an I/O allocates nothing: not in the ring, the worker, SCSI, nor in the block device.
 //!
 //! The target runs in this process, with an allocator that counts what each reactor's thread asks of it. A guest drives it
-//! over its socket, with everything that a driver does under load: several queues, many sizes, any layout.
+//! over its socket, with everything that a driver does under load: several queues, many sizes, any layout, rings of either
+//! format, with interrupts and without.
 #![allow(unsafe_code, reason = "an allocator is unsafe by nature")]
 
 mod common;
@@ -13,10 +14,13 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use annulus::config::{self, Command as CliCommand};
 use annulus::target::Target;
+use annulus_bench::guest::interrupt::Interrupt;
+use annulus_bench::guest::spec::feature;
+use annulus_bench::guest::spec::scsi::FIRST_REQUEST_QUEUE;
 use annulus_bench::guest::task::{Function, TaskManagement};
 use annulus_bench::{Guest, Options};
 use common::io::{LUN, settle};
-use common::load::{QUEUES, load};
+use common::load::{DEPTH, QUEUES, load};
 
 /// I/Os that are counted.
 const MEASURED: usize = 100_000;
@@ -99,18 +103,53 @@ fn start(socket: &Path, disks: &[&str]) -> Target {
     Target::start(&config).expect("the target starts")
 }
 
-/// Allocations of the reactor for the measured I/Os on a disk.
-fn measure(disk: &str, directory: &Path) -> u64 {
+/// Drivers of either ring format, of which some ask for an interrupt with each pass that has something for them: without
+/// `EVENT_IDX` they always do.
+fn drivers() -> [(&'static str, Options); 4] {
+    let mut signalled = Options::default();
+    signalled.features &= !feature::EVENT_IDX;
+    [
+        ("split rings, polled", Options::polling()),
+        ("packed rings, polled", Options::polling().packed()),
+        ("split rings, with interrupts", signalled.clone()),
+        ("packed rings, with interrupts", signalled.packed()),
+    ]
+}
+
+/// Attaches a driver that is as `options` say.
+fn attach(socket: &Path, options: &Options) -> Guest {
+    let options = Options { request_queues: QUEUES, queue_size: 256, ..options.clone() };
+    let wanted = options.features & feature::RING_PACKED;
+    let interrupts = options.interrupts;
+    let mut guest = Guest::attach(socket, options).expect("attach");
+    assert_eq!(guest.features() & feature::RING_PACKED, wanted, "either format is offered");
+    settle(&mut guest, LUN);
+    for number in 0..QUEUES {
+        let _ = guest.queue(FIRST_REQUEST_QUEUE + number).set_interrupts(interrupts);
+    }
+    guest
+}
+
+/// Interrupts of the request queues since the last call.
+fn interrupts(guest: &Guest) -> u64 {
+    let vectors = (0..QUEUES).filter_map(|number| guest.queue_interrupt(FIRST_REQUEST_QUEUE + number));
+    vectors.map(Interrupt::take).sum()
+}
+
+/// Allocations of the reactor for the measured I/Os on a disk, with such a driver.
+fn measure(disk: &str, options: &Options, directory: &Path) -> u64 {
     let socket = directory.join("vm0.sock");
     let target = start(&socket, &[disk]);
-    let options = Options { request_queues: QUEUES, queue_size: 256, ..Options::polling() };
-    let mut guest = Guest::attach(&socket, options).expect("attach");
-    settle(&mut guest, LUN);
+    let mut guest = attach(&socket, options);
     load(&mut guest, WARM_UP);
+    interrupts(&guest);
     COUNTED.store(thread_named("reactor-"), Ordering::Relaxed);
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     load(&mut guest, MEASURED);
     let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    // A queue's vector is signalled for what a pass answers in it, and that is no more than what is in flight there.
+    let signals = if options.interrupts { MEASURED / DEPTH } else { 0 };
+    assert!(interrupts(&guest) >= signals as u64, "interrupts do not come");
     // The counter counts: task management may allocate, and does.
     let abort = TaskManagement { function: Function::AbortTaskSet, lun: LUN, id: 0 };
     guest.task_management(&abort).expect("an answer");
@@ -127,7 +166,10 @@ fn an_io_allocates_nothing() {
     let image = common::image(directory.path(), "disk.img", DISK_LEN);
     let mem = format!("mem:size={DISK_LEN}");
     let null = format!("null:size={DISK_LEN}");
-    for disk in [&null, &mem, image.to_str().expect("a plain path")] {
-        assert_eq!(measure(disk, directory.path()), 0, "allocations in {MEASURED} I/Os on {disk}");
+    for (driver, options) in drivers() {
+        for disk in [&null, &mem, image.to_str().expect("a plain path")] {
+            let allocations = measure(disk, &options, directory.path());
+            assert_eq!(allocations, 0, "allocations in {MEASURED} I/Os on {disk}, {driver}");
+        }
     }
 }

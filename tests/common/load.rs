@@ -10,7 +10,7 @@ use super::io::LUN;
 /// Request queues that it uses.
 pub const QUEUES: u16 = 2;
 /// Commands in flight in each queue.
-const DEPTH: usize = 60;
+pub const DEPTH: usize = 60;
 
 /// The `turn`th command of the load.
 fn command(turn: usize) -> (Command, Shape) {
