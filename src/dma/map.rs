@@ -274,25 +274,42 @@ impl MemMap {
 /// Guest memory on the heap, for the tests of every room.
 #[cfg(test)]
 pub mod testing {
+    use std::sync::OnceLock;
+
+    use bdev::Registration;
+
     use super::*;
+
+    #[derive(Debug)]
+    struct Bytes(Box<[std::cell::UnsafeCell<u8>]>);
+
+    // SAFETY: used by tests as memory shared with a guest, through raw pointers only.
+    unsafe impl Send for Bytes {}
+    // SAFETY: as above.
+    unsafe impl Sync for Bytes {}
 
     /// A mapping of zeroed heap memory.
     #[derive(Debug)]
     pub struct HeapMapping {
-        bytes: Box<[std::cell::UnsafeCell<u8>]>,
+        bytes: Arc<Bytes>,
         shared: bool,
+        registration: OnceLock<Registration>,
     }
-    // SAFETY: used by tests as memory shared with a guest, through raw pointers only.
-    unsafe impl Send for HeapMapping {}
-    // SAFETY: as above.
-    unsafe impl Sync for HeapMapping {}
 
     impl Mapping for HeapMapping {
         fn base(&self) -> NonNull<u8> {
-            NonNull::new(self.bytes.as_ptr() as *mut u8).expect("a box is not null")
+            NonNull::new(self.bytes.0.as_ptr() as *mut u8).expect("a box is not null")
         }
         fn is_shared(&self) -> bool {
             self.shared
+        }
+        fn register(&self, registrar: &Registrar) {
+            if !self.shared {
+                return;
+            }
+            // SAFETY: the bytes stay until the registrar has let go of them.
+            let whole = unsafe { Segment::new(self.base(), self.bytes.0.len()) };
+            self.registration.get_or_init(|| registrar.register(whole, self.bytes.clone()));
         }
     }
 
@@ -303,13 +320,15 @@ pub mod testing {
 
     /// As [`region`], shared or not.
     pub fn region_with(start: u64, len: usize, shared: bool) -> Region {
-        let bytes = (0..len).map(|_| std::cell::UnsafeCell::new(0)).collect();
+        let bytes = Box::into_raw(vec![0_u8; len].into_boxed_slice());
+        // SAFETY: a cell lies in memory as what is in it. Made byte by byte it would take the most part of what valgrind counts.
+        let bytes = unsafe { Box::from_raw(bytes as *mut [std::cell::UnsafeCell<u8>]) };
         Region {
             start: Gpa(start),
             len: len as u64,
             readable: true,
             writable: true,
-            mapping: Arc::new(HeapMapping { bytes, shared }),
+            mapping: Arc::new(HeapMapping { bytes: Arc::new(Bytes(bytes)), shared, registration: OnceLock::new() }),
         }
     }
 }

@@ -126,6 +126,12 @@ impl Core {
         count
     }
 
+    /// What its rings have done.
+    #[cfg(test)]
+    pub(super) fn io_stats(&self) -> bdev::IoStats {
+        self.cx.io.stats()
+    }
+
     /// How many wait for requests of this reactor.
     #[cfg(test)]
     pub(super) fn asked(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bdev::Bdev;
+use bdev::{Bdev, LateRegistrar};
 use reactor::{Context, Drain, Gate, Handle, Mailbox};
 
 use super::guest::{Data, Ended, Guest};
@@ -41,8 +41,14 @@ impl Bed {
 
     /// The same with disks that the test has made, with indices from 0 on.
     pub(super) fn on(cores: usize, disks: Vec<Arc<Disk>>) -> Self {
+        Self::registering(cores, disks, LateRegistrar::default())
+    }
+
+    /// The same with what registers memory.
+    pub(super) fn registering(cores: usize, disks: Vec<Arc<Disk>>, registrar: LateRegistrar) -> Self {
         let core = || {
-            let core = Core::new(disks.clone().into(), Arc::default(), Arc::default()).expect("no ring is needed");
+            let core =
+                Core::new(disks.clone().into(), registrar.clone(), Arc::default()).expect("a ring, if one is needed");
             (core, Rc::new(Mailbox::new(1024).expect("a bell")))
         };
         let cores = (0..cores).map(|_| core()).collect();
@@ -69,8 +75,14 @@ impl Bed {
 
     /// A guest with so many request queues and all disks. Returns its place.
     pub(super) fn add_guest(&mut self, queues: u16) -> usize {
+        self.add_guest_with(queues, |_| ())
+    }
+
+    /// The same with what it agrees upon.
+    pub(super) fn add_guest_with(&mut self, queues: u16, agree: impl FnOnce(&mut Guest)) -> usize {
         let port = self.guests.len() as u16 + 1;
         let mut guest = Guest::new(port, queues, &self.disks, self.handles());
+        agree(&mut guest);
         guest.start();
         self.guests.push(guest);
         self.run();

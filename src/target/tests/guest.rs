@@ -28,8 +28,9 @@ use crate::target::peers::Crew;
 use crate::target::request_queue::RequestQueue;
 use crate::target::target_port::TargetPort;
 use crate::target::worker::{Queue, Worker};
-use crate::virtio::ring::testing::{Buffer, FakeDriver};
-use crate::virtio::ring::{Ring, RingFeatures};
+use crate::virtio::ring::RingFeatures;
+use crate::virtio::ring::testing::Buffer;
+use crate::virtio::ring::testing::either::EitherDriver;
 use crate::virtio::transport::{DeviceStatus, Isr};
 use crate::virtio_scsi::spec::{
     CONTROL_QUEUE, CONTROL_TMF, FIRST_REQUEST_QUEUE, TASK_ATTR_ACA, TASK_ATTR_HEAD, TASK_ATTR_ORDERED, TMF_ABORT_TASK,
@@ -124,10 +125,14 @@ pub(super) struct Guest {
     pub(super) adapter: Arc<Adapter>,
     pub(super) live: Option<Live>,
     /// By number of the virtqueue.
-    pub(super) drivers: Vec<FakeDriver>,
+    pub(super) drivers: Vec<EitherDriver>,
     /// What has ended, in order.
     pub(super) ended: Vec<Ended>,
     pub(super) features: RingFeatures,
+    /// The rings are packed from the next start on.
+    pub(super) packed: bool,
+    /// Requests lie in indirect tables.
+    pub(super) tables: bool,
     /// `VIRTIO_SCSI_F_INOUT` is agreed upon from the next start on.
     pub(super) both_ways: bool,
     /// Task attribute of what is sent.
@@ -188,6 +193,8 @@ impl Guest {
             drivers: Vec::new(),
             ended: Vec::new(),
             features: RingFeatures { event_idx: false, indirect: true },
+            packed: false,
+            tables: false,
             both_ways: false,
             attribute: 0,
             far: None,
@@ -217,12 +224,12 @@ impl Guest {
         }
         let shown = self.map_of(true, true);
         self.mapped = (true, true);
-        let layout = |queue| FakeDriver::layout_at(RING_LEN * (queue + 1), RING_SIZE);
-        let driver = |queue| FakeDriver::in_map(own.clone(), layout(queue), self.features);
+        let at = |queue| RING_LEN * (queue + 1);
+        let driver = |queue| EitherDriver::in_map(own.clone(), at(queue), RING_SIZE, self.features, self.packed);
         self.drivers = (0..self.bells.len() as u64).map(driver).collect();
         let (mut live, virtqueues) = (Live::new(self.reactors.clone()), self.bells.len() as u16);
         for (number, driver) in (0..virtqueues).zip(&self.drivers).filter(|&(number, _)| number != 1).rev() {
-            let ring = Ring::split(driver.layout(), self.features, &shown).expect("the ring is legal");
+            let ring = driver.ring_in(&shown, self.features);
             let queue = Queue::new(live.life(), number, self.adapter.clone(), ring, shown.clone());
             let place = self.place_of(number);
             let crew = Crew { home: self.reactors[place].clone(), reactors: self.reactors.clone() };
@@ -406,8 +413,8 @@ impl Guest {
                 len
             }
         };
-        let head = if self.far.as_ref().is_some_and(|far| far.tables) {
-            driver.add_indirect(block + OWN_TABLE_AT, &[], &buffers)
+        let head = if self.tables || self.far.as_ref().is_some_and(|far| far.tables) {
+            driver.add_indirect(block + OWN_TABLE_AT, &buffers)
         } else {
             driver.add(&buffers)
         };
@@ -443,7 +450,7 @@ impl Guest {
         };
         let mut buffers = pieces(block, readable, Buffer::readable);
         buffers.extend(pieces(block + RESPONSE_AT, writable, Buffer::writable));
-        let head = driver.add_indirect(TABLE_AT, &[], &buffers).expect("room in the ring");
+        let head = driver.add_indirect(TABLE_AT, &buffers).expect("room in the ring");
         let sent = self.note(id, block, 0, What::Command(Address { target: 0, lun: 0 }));
         self.sent.insert((2, head), sent);
         (id, block + RESPONSE_AT + u64::from(RESPONSE_LEN))
@@ -468,7 +475,7 @@ impl Guest {
         let mut buffers = vec![Buffer::readable(block, 51), Buffer::writable(response, RESPONSE_LEN)];
         buffers.push(Buffer::writable(data, 512));
         buffers.extend((0..extra).map(|_| Buffer::writable(DATA_AT, DATA_LEN as u32)));
-        let head = driver.add_indirect(TABLE_AT + (block - DATA_AT) / 2, &[], &buffers).expect("room in the ring");
+        let head = driver.add_indirect(TABLE_AT + (block - DATA_AT) / 2, &buffers).expect("room in the ring");
         let sent = self.note(id, block, 512, What::Command(Address { target: 0, lun: 0 }));
         self.sent.insert((2, head), sent);
         id
@@ -551,7 +558,7 @@ impl Gates {
 
 /// What a life leaves behind.
 pub(super) struct Left {
-    drivers: Vec<FakeDriver>,
+    drivers: Vec<EitherDriver>,
     shown: Weak<MemMap>,
     /// Where the responses of open requests would be.
     responses: Vec<u64>,
@@ -560,7 +567,7 @@ pub(super) struct Left {
 impl Left {
     /// All that the device has told its driver: used indices and responses.
     pub(super) fn told(&self) -> (Vec<u16>, Vec<u8>) {
-        let used = self.drivers.iter().map(FakeDriver::used_idx).collect();
+        let used = self.drivers.iter().map(|driver| driver.split().used_idx()).collect();
         let response = |&at: &u64| self.drivers[0].read(at, RESPONSE_LEN as usize);
         (used, self.responses.iter().flat_map(response).collect())
     }

@@ -39,7 +39,7 @@ fn with_event_indexes_an_interrupt_comes_where_the_driver_wants_it() {
     bed.guest().features.event_idx = true;
     bed.guest().start();
     bed.run();
-    bed.guest().drivers[2].set_used_event(2);
+    bed.guest().drivers[2].split().set_used_event(2);
     for interrupts in [0, 0, 1, 0] {
         bed.guest().read(0, 0, 0);
         bed.run();
@@ -63,7 +63,7 @@ fn a_broken_ring_stops_its_device_and_no_other() {
     disks[0].hold();
     let id = bed.guests[0].read(1, 0, 0);
     bed.run();
-    bed.guests[0].drivers[2].offer(999);
+    bed.guests[0].drivers[2].split_mut().offer(999);
     bed.run();
     assert!(bed.guests[0].is_broken() && !bed.guests[1].is_broken());
     bed.guests[0].read(1, 0, 1);
@@ -209,11 +209,11 @@ fn large_requests_on_a_sick_disk_keep_no_other_from_its_turn() {
 #[test]
 fn a_sleeping_core_wants_doorbells_and_an_awake_one_does_not() {
     let (mut bed, _disks) = Bed::simulated(1, 1, 1);
-    assert!(!bed.guest().drivers[2].must_ring(0, 1));
+    assert!(!bed.guest().drivers[2].split().must_ring(0, 1));
     assert!(bed.core(0).may_sleep() && bed.core(0).arm());
-    assert!([0, 2].into_iter().all(|queue| bed.guest().drivers[queue].must_ring(0, 1)));
+    assert!([0, 2].into_iter().all(|queue| bed.guest().drivers[queue].split().must_ring(0, 1)));
     bed.core(0).disarm();
-    assert!([0, 2].into_iter().all(|queue| !bed.guest().drivers[queue].must_ring(0, 1)));
+    assert!([0, 2].into_iter().all(|queue| !bed.guest().drivers[queue].split().must_ring(0, 1)));
     bed.guest().send(0, 0, &TEST_UNIT_READY, Data::Without);
     assert!(!bed.core(0).arm(), "what came before the driver saw the wish is found");
 }

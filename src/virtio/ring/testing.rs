@@ -1,6 +1,7 @@
 //! The driver's side of a split ring (a packed one is below), for the tests of every room that works on rings: it lays out real rings in guest
 //! memory, and can break any rule.
 
+pub mod either;
 pub mod packed;
 
 use std::collections::HashMap;

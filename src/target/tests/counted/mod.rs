@@ -3,6 +3,7 @@
 //!
 //! It is here and not in `benches/`, for here is the one room that may look into all others, and the bed with its guests.
 
+mod file;
 mod lines;
 mod loops;
 mod passes;

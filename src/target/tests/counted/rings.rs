@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::measure;
 use crate::dma::{MemMap, testing};
-use crate::virtio::ring::testing::packed::PackedDriver;
-use crate::virtio::ring::testing::{Buffer, DATA_AT, FakeDriver, MEMORY_LEN, RING_AT};
+use crate::virtio::ring::testing::either::EitherDriver;
+use crate::virtio::ring::testing::{Buffer, DATA_AT, MEMORY_LEN, RING_AT};
 use crate::virtio::ring::{Ring, RingFeatures, UsualChain};
 
 const FEATURES: RingFeatures = RingFeatures { event_idx: true, indirect: true };
@@ -15,14 +15,8 @@ const BATCH: usize = 16;
 /// Where the tables of indirect chains are.
 const TABLES_AT: u64 = DATA_AT + 0x8000;
 
-/// The driver of a ring of either format.
-enum Driver {
-    Split(FakeDriver),
-    Packed(PackedDriver),
-}
-
 struct State {
-    driver: Driver,
+    driver: EitherDriver,
     ring: Ring,
     batch: [UsualChain; BATCH],
     indirect: bool,
@@ -57,43 +51,26 @@ impl State {
     fn new(packed: bool, indirect: bool, regions: u64) -> Self {
         let more = (0..regions).map(|place| testing::region(REGIONS_AT + place * 2 * REGION_LEN, REGION_LEN as usize));
         let map = Arc::new(MemMap::new(more.chain([testing::region(0, MEMORY_LEN)]).collect()));
-        let (driver, ring) = if packed {
-            let driver = PackedDriver::in_map(map, SIZE, FEATURES);
-            let ring = driver.ring();
-            (Driver::Packed(driver), ring)
-        } else {
-            let driver = FakeDriver::in_map(map, FakeDriver::layout_at(RING_AT, SIZE), FEATURES);
-            let ring = driver.ring();
-            (Driver::Split(driver), ring)
-        };
+        let driver = EitherDriver::in_map(map, RING_AT, SIZE, FEATURES, packed);
+        let mut ring = driver.ring_in(driver.map(), FEATURES);
+        ring.start();
         Self { driver, ring, batch: [const { UsualChain::empty() }; BATCH], indirect, regions }
     }
 
     fn prepare(&mut self) {
-        match &mut self.driver {
-            Driver::Split(driver) => while driver.take_used().is_some() {},
-            Driver::Packed(driver) => while driver.take_used().is_some() {},
-        }
+        while self.driver.take_used().is_some() {}
         for turn in 0..BATCH as u64 {
             let (table, request) = (TABLES_AT + turn * 0x100, request(turn, self.regions));
-            let added = match (&mut self.driver, self.indirect) {
-                (Driver::Split(driver), false) => driver.add(&request),
-                (Driver::Split(driver), true) => driver.add_indirect(table, &[], &request),
-                (Driver::Packed(driver), false) => driver.add(&request),
-                (Driver::Packed(driver), true) => driver.add_indirect(table, &request),
-            };
+            let added =
+                if self.indirect { self.driver.add_indirect(table, &request) } else { self.driver.add(&request) };
             added.expect("there is room");
         }
     }
 
     fn step(&mut self) {
         let Self { driver, ring, batch, .. } = self;
-        let map = match driver {
-            Driver::Split(driver) => driver.map(),
-            Driver::Packed(driver) => driver.map(),
-        };
         let _ = ring.look().expect("the ring is sound");
-        assert_eq!(ring.pop_usual(map, batch), BATCH, "chains as they are usual");
+        assert_eq!(ring.pop_usual(driver.map(), batch), BATCH, "chains as they are usual");
         ring.push_usual(batch, 4204);
         let _ = ring.publish();
     }

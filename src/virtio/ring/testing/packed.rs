@@ -39,7 +39,11 @@ impl PackedDriver {
 
     /// A ring of `size` entries in memory that is there.
     pub fn in_map(map: Arc<MemMap>, size: u16, features: RingFeatures) -> Self {
-        let layout = Self::layout_at(RING_AT, size);
+        Self::laid_out(map, Self::layout_at(RING_AT, size), features)
+    }
+
+    /// The same anywhere in it.
+    pub fn laid_out(map: Arc<MemMap>, layout: RingLayout, features: RingFeatures) -> Self {
         Self::over(FakeDriver::in_map(map, layout, features), layout, features)
     }
 
