@@ -2,12 +2,15 @@
 //! which core touched which cache line. `scripts/lines` reads that trace and the marks that go to the same place.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use bdev::{Bdev, MemBdev, NullBdev};
+use bdev::{Bdev, LateRegistrar, MemBdev, NullBdev, Registrar};
 use reactor::{Handle, Mailbox};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::file;
 use crate::target::core::Core;
 use crate::target::disk::{Disk, DiskIndex};
 use crate::target::message::Message;
@@ -20,7 +23,9 @@ const DISK_LEN: u64 = 1 << 20;
 /// Passes of each core before those that are looked at, and those.
 const WARM_UP: u8 = 2;
 const ROUNDS: u8 = 4;
-/// Reads, and as many writes, in each queue and pass.
+/// Longest time until all of a round has ended, on a machine that is busy with all else.
+const ROUND_MAX: Duration = Duration::from_secs(60);
+/// Reads, and as many writes, in each queue and round.
 const BATCH: u8 = 2;
 
 /// Whose turn it is. A thread that waits touches its own stack and nothing else: it may still be on its way to sleep, or be
@@ -30,11 +35,24 @@ struct Baton {
     done: OwnedFd,
 }
 
-/// Two cores, each on a thread that waits for its turns, and guests with a queue on each.
+/// What goes through [`Baton::next`]: a turn, or the end.
+const TURN: u64 = 1;
+const END: u64 = 2;
+
+/// Threads that wait for their turns.
+struct Table(Vec<(Arc<Baton>, Option<JoinHandle<()>>)>);
+
+/// Two cores at such a table, and guests with a queue on each.
 struct Bench {
-    cores: Vec<Arc<Baton>>,
+    table: Table,
     guests: Vec<Guest>,
+    /// There if the memory of the guests is registered.
+    registrar: Option<Registrar>,
 }
+
+/// Two words in one line, and one that lies in two lines.
+#[repr(align(256))]
+struct Words([u8; 512]);
 
 impl Baton {
     fn new() -> Self {
@@ -42,12 +60,14 @@ impl Baton {
         Self { next: fd(), done: fd() }
     }
 
-    fn pass(fd: &OwnedFd) {
-        rustix::io::write(fd, &1_u64.to_ne_bytes()).expect("the counter is far from full");
+    fn pass(fd: &OwnedFd, what: u64) {
+        rustix::io::write(fd, &what.to_ne_bytes()).expect("the counter is far from full");
     }
 
-    fn wait(fd: &OwnedFd) {
-        rustix::io::read(fd, &mut [0; 8]).expect("an eventfd that blocks");
+    fn wait(fd: &OwnedFd) -> u64 {
+        let mut what = [0; 8];
+        rustix::io::read(fd, &mut what).expect("an eventfd that blocks");
+        u64::from_ne_bytes(what)
     }
 }
 
@@ -64,43 +84,84 @@ fn mark_stack<T>(local: &T) {
     mark(format!("@stack {:04x} {stack:04x} {:04x}\n", stack - 1, stack + 1).as_bytes());
 }
 
-/// A core takes its turns, as long as there are any.
-fn serve(place: usize, mailbox: &Mailbox<Message>, disks: Arc<[Arc<Disk>]>, baton: &Baton) {
-    let core = Core::new(disks, Arc::default(), Arc::default()).expect("no ring is needed");
-    let mut stepper = mailbox.stepper(core);
-    mark_stack(&stepper);
+/// A thread takes its turns, as long as there are any.
+fn serve(place: usize, baton: &Baton, mut turn: impl FnMut()) {
+    mark_stack(&baton);
     let begin = [b"@0\n", b"@1\n"][place];
-    for _ in 0..WARM_UP + ROUNDS {
-        Baton::wait(&baton.next);
-        mark(begin);
-        stepper.step(0);
-        mark(b"@-\n");
-        Baton::pass(&baton.done);
-    }
     // The end touches all that there was: not in a turn of another one.
-    Baton::wait(&baton.next);
+    while Baton::wait(&baton.next) == TURN {
+        mark(begin);
+        turn();
+        mark(b"@-\n");
+        Baton::pass(&baton.done, TURN);
+    }
+}
+
+impl Table {
+    /// One thread for each of `seats`, which makes there what it does in its turns.
+    fn of<T: FnMut()>(seats: impl Iterator<Item = impl FnOnce() -> T + Send + 'static>) -> Self {
+        mark_stack(&std::hint::black_box([0_u8; 8]));
+        let seats = seats.enumerate().map(|(place, seat)| {
+            let baton = Arc::new(Baton::new());
+            let its = baton.clone();
+            (baton, Some(std::thread::spawn(move || serve(place, &its, seat()))))
+        });
+        Self(seats.collect())
+    }
+
+    fn turns(&self) {
+        for (seat, _) in &self.0 {
+            Baton::pass(&seat.next, TURN);
+            Baton::wait(&seat.done);
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        for (seat, thread) in &mut self.0 {
+            Baton::pass(&seat.next, END);
+            // One that has failed has said so.
+            let _ = thread.take().map(JoinHandle::join);
+        }
+    }
 }
 
 impl Bench {
-    fn new(disk: Arc<dyn Bdev>, guests: usize) -> Self {
+    fn new(disk: Arc<dyn Bdev>, guests: usize, packed: bool) -> Self {
+        let registrar = disk.needs_ring().then(file::registrar);
+        let late = LateRegistrar::default();
+        registrar.iter().for_each(|registrar| _ = late.set(registrar.clone()));
         let disks: Arc<[Arc<Disk>]> = Arc::new([Arc::new(Disk::of(disk, DiskIndex(0)))]);
         let mailboxes: Vec<_> = (0..CORES).map(|_| Mailbox::new(64).expect("a bell")).collect();
         let handles: Arc<[Handle<Message>]> = mailboxes.iter().map(Mailbox::handle).collect();
-        let cores = mailboxes.into_iter().enumerate().map(|(place, mailbox)| {
-            let (baton, disks) = (Arc::new(Baton::new()), disks.clone());
-            let its = baton.clone();
-            std::thread::spawn(move || serve(place, &mailbox, disks, &its));
-            baton
+        let seats = mailboxes.into_iter().map(|mailbox| {
+            let (disks, late) = (disks.clone(), late.clone());
+            move || core(mailbox, disks, late)
         });
+        let table = Table::of(seats);
         let guest = || {
             let mut guest = Guest::new(1, QUEUES, &disks, handles.clone());
+            guest.packed = packed;
             guest.start();
             guest
         };
-        Self { cores: cores.collect(), guests: (0..guests).map(|_| guest()).collect() }
+        Self { table, guests: (0..guests).map(|_| guest()).collect(), registrar }
     }
 
-    /// Each driver sends a batch to each core, each core has a pass with its interrupt, and all has ended.
+    /// Until all lists have the length that they keep, and all memory is registered.
+    fn warm_up(&mut self) {
+        if let Some(registrar) = &self.registrar {
+            self.guests.iter_mut().for_each(|guest| file::register(guest, registrar));
+        }
+        (0..WARM_UP).for_each(|_| self.round());
+        if self.registrar.is_some() {
+            // The thread that registers memory has been told that the cores have it, and has gone to sleep again.
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Each driver sends a batch to each core, and each core has passes with interrupts until all has ended.
     fn round(&mut self) {
         for guest in &mut self.guests {
             for queue in 0..QUEUES as u8 {
@@ -111,34 +172,75 @@ impl Bench {
                 }
             }
         }
-        for core in &self.cores {
-            Baton::pass(&core.next);
-            Baton::wait(&core.done);
+        let deadline = Instant::now() + ROUND_MAX;
+        while self.guests.iter().any(|guest| guest.open() > 0) {
+            assert!(Instant::now() < deadline, "a round ends");
+            self.table.turns();
+            self.guests.iter_mut().for_each(Guest::collect);
         }
         for guest in &mut self.guests {
-            guest.collect();
-            assert_eq!(guest.open(), 0, "one pass ends all");
+            assert!(guest.ended.iter().all(|ended| (ended.response, ended.status) == (0, 0)), "{:?}", guest.ended);
             guest.ended.clear();
             guest.sort_free();
         }
     }
 }
 
+/// What a core does in its turns.
+fn core(mailbox: Mailbox<Message>, disks: Arc<[Arc<Disk>]>, registrar: LateRegistrar) -> impl FnMut() {
+    let core = Core::new(disks, registrar, Arc::default()).expect("a ring, if one is needed");
+    let mut stepper = mailbox.stepper(core);
+    move || {
+        stepper.step(0);
+        // It is the end of a core if its mailbox goes.
+        let _ = &mailbox;
+    }
+}
+
+/// The passes of such cores go into the trace.
+fn trace(name: &str, disk: Arc<dyn Bdev>, guests: usize, packed: bool) {
+    let mut bench = Bench::new(disk, guests, packed);
+    bench.warm_up();
+    let ring = if packed { "packed" } else { "split" };
+    mark(format!("@begin {name}, {ring} rings, controllers: {guests}\n").as_bytes());
+    (0..ROUNDS).for_each(|_| bench.round());
+    mark(b"@end\n");
+}
+
+/// Whoever reads the trace has to find two lines here: that of the lock, and one of which the first thread touches what is
+/// left of a word that begins in the line before.
+fn trace_what_is_shared() {
+    let words = Arc::new(Mutex::new(Words([0; 512])));
+    let seats = [252, 264].into_iter().map(|at| {
+        let words = words.clone();
+        move || move || words.lock().expect("nobody panics").0[at..at + 8].copy_from_slice(&[1; 8])
+    });
+    let table = Table::of(seats);
+    // Threads that have just begun touch more than that.
+    table.turns();
+    mark(b"@begin shared on purpose\n");
+    table.turns();
+    mark(b"@end 2\n");
+}
+
 #[test]
 #[ignore = "scripts/lines runs it"]
 fn two_cores_on_the_same_disk() {
     mark(format!("@at {:#x}\n", mark as fn(&[u8]) as usize).as_bytes());
-    mark_stack(&std::hint::black_box([0_u8; 8]));
+    let null = || Arc::new(NullBdev::new(DISK_LEN, 512).expect("a legal size"));
+    let mem = || Arc::new(MemBdev::new(DISK_LEN, 512).expect("a legal size"));
     for guests in [1, 2] {
-        let null = Arc::new(NullBdev::new(DISK_LEN, 512).expect("a legal size"));
-        let mem = Arc::new(MemBdev::new(DISK_LEN, 512).expect("a legal size"));
-        for (name, disk) in [("null", null as Arc<dyn Bdev>), ("mem", mem)] {
-            let mut bench = Bench::new(disk, guests);
-            (0..WARM_UP).for_each(|_| bench.round());
-            mark(format!("@begin {name}, controllers: {guests}\n").as_bytes());
-            (0..ROUNDS).for_each(|_| bench.round());
-            mark(b"@end\n");
-            bench.cores.iter().for_each(|core| Baton::pass(&core.next));
+        trace("null", null(), guests, false);
+        trace("mem", mem(), guests, false);
+    }
+    trace("null", null(), 2, true);
+    trace("mem", mem(), 1, true);
+    for packed in [false, true] {
+        match file::disk(DISK_LEN) {
+            Some(disk) => trace("file", disk, 2, packed),
+            None => mark(b"@forbidden\n"),
         }
     }
+    trace_what_is_shared();
+    mark(b"@over\n");
 }
