@@ -1,6 +1,6 @@
 //! The same work straight on io_uring: the limit of a backend.
 //!
-//! A CPU has one ring, as a target's core has, whatever the number of its queues; [`ring`] polls it. Here is what a user asks for,
+//! A CPU has one ring, as a target's core has, whatever the number of its queues; `ring` polls it. Here is what a user asks for,
 //! and who gets what of it.
 
 mod buffers;
