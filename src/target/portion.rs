@@ -15,7 +15,7 @@ use super::batch::BATCH;
 const ALL: u16 = BATCH as u16;
 /// Less is not worth a pass of its own.
 const LEAST: u16 = 4;
-/// Passes in which the queue looks how much there is.
+/// Passes in which the queue looks how much there is, the one in which it decides included.
 const LOOKS: u16 = 8;
 /// Passes until it looks again.
 const PASSES: u16 = 256;

@@ -10,6 +10,10 @@ const TRIED_FOR: Duration = Duration::from_secs(4);
 const STRAYS: u64 = 16;
 /// Longest of those, as a power of two of nanoseconds.
 const STRAY_MAX_LOG2: u64 = 18;
+/// After so many wins of one side in a row, steps are twice as long; and so on.
+const DOUBLED_AFTER: u32 = 16;
+/// So often at most.
+const DOUBLED_MAX: u32 = 6;
 
 /// A sequence of numbers that look random, the same each time.
 pub struct Random(u64);
@@ -48,13 +52,15 @@ pub struct Aim {
     /// Half of all are longer.
     pause: Duration,
     tally: Tally,
+    /// Which side has won, and how often in a row.
+    last: (bool, u32),
     start: Instant,
 }
 
 impl Aim {
     /// That begins with pauses of about this length.
     pub fn new(pause: Duration) -> Self {
-        Self { pause, tally: Tally::default(), start: Instant::now() }
+        Self { pause, tally: Tally::default(), last: (false, 0), start: Instant::now() }
     }
 
     /// Whether each side has won `wins` times, or will not within any reasonable time.
@@ -70,7 +76,7 @@ impl Aim {
     /// The next pause.
     pub fn next(&self, random: &mut Random) -> Duration {
         if random.below(STRAYS) == 0 {
-            let longest = 1 << random.below(STRAY_MAX_LOG2);
+            let longest = 1 << random.below(STRAY_MAX_LOG2 + 1);
             return random.up_to(Duration::from_nanos(longest));
         }
         let spread = self.spread();
@@ -84,7 +90,9 @@ impl Aim {
 
     /// Whether the last one was too long.
     pub fn learn(&mut self, late: bool) {
-        let step = self.spread() / 8;
+        let in_a_row = if self.last.0 == late { self.last.1 + 1 } else { 0 };
+        self.last = (late, in_a_row);
+        let step = self.spread() / 8 * (1 << (in_a_row / DOUBLED_AFTER).min(DOUBLED_MAX));
         self.pause = if late { self.pause.saturating_sub(step) } else { self.pause + step };
         *if late { &mut self.tally.late } else { &mut self.tally.early } += 1;
     }

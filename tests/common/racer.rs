@@ -84,7 +84,7 @@ impl<'a> Racer<'a> {
             pause(aim.next(&mut self.random).saturating_sub(ahead));
             let second = (1, self.show(1));
             self.await_answer(second);
-            let ended = self.is_answered(0, Duration::ZERO);
+            let ended = self.take_answer(0);
             aim.learn(ended);
             self.tally = aim.tally();
             if !ended {
@@ -128,13 +128,18 @@ impl<'a> Racer<'a> {
         );
     }
 
+    /// Takes the answer of a queue, if it is there.
+    fn take_answer(&mut self, queue: u16) -> bool {
+        let completion = self.guest.poll(queue).expect("the target keeps the rules");
+        completion.map(|completion| completion.response.good().expect("GOOD")).is_some()
+    }
+
     /// Takes the answer of a queue, if it comes within `limit`.
     fn is_answered(&mut self, queue: u16, limit: Duration) -> bool {
         let start = Instant::now();
         loop {
             for _ in 0..LOOKS {
-                if let Some(completion) = self.guest.poll(queue).expect("the target keeps the rules") {
-                    completion.response.good().expect("GOOD");
+                if self.take_answer(queue) {
                     return true;
                 }
                 std::hint::spin_loop();

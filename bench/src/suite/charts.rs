@@ -122,13 +122,13 @@ fn cost(record: &Record) -> Option<Chart> {
     let counted = [("busy", "queues, one busy"), ("luns", "LUNs"), ("regions", "memory regions")];
     let lines = counted.into_iter().enumerate().filter_map(|(colour, (series, name))| {
         let point = record.series(series).next()?;
-        let place = judge::usual_place([point].into_iter())?;
-        shares(name, place, colour, counts(point, place))
+        shares(name, colour, point.places(), |place| counts(point, place))
     });
     let busy: Vec<_> = of_all(record, "null", DEPTH).collect();
-    let all_busy = judge::usual_place(busy.iter().copied()).and_then(|place| {
+    let places = busy.iter().flat_map(|point| point.places()).collect();
+    let all_busy = shares("queues, all busy", 3, places, |place| {
         let rate = |point: &&Point| Some((point.queues, judge::medians(point.side("split")?, place)?.run.iops));
-        shares("queues, all busy", place, 3, busy.iter().filter_map(rate).collect())
+        busy.iter().filter_map(rate).collect()
     });
     let lines: Vec<_> = lines.chain(all_busy).collect();
     if lines.is_empty() {
@@ -162,13 +162,13 @@ fn counts(point: &Point, place: &str) -> Vec<(u16, f64)> {
     point.sides.iter().filter(|side| !plan::is_limit_beside(&side.name)).filter_map(rate).collect()
 }
 
-/// A line of rates as percentages of the first; `None` if there is nothing to compare.
-fn shares(name: &str, place: &str, colour: usize, mut rates: Vec<(u16, f64)>) -> Option<Line> {
+/// A line of rates as percentages of the first, in the placement that saw most of them; `None` if there is nothing to compare.
+fn shares(name: &str, colour: usize, places: Vec<&str>, rates: impl Fn(&str) -> Vec<(u16, f64)>) -> Option<Line> {
+    let found = places.into_iter().map(|place| (place, rates(place)));
+    let compared = found.filter(|(_, rates)| rates.len() > 1 && rates.iter().any(|&(count, _)| count == 1));
+    let (place, mut rates) = compared.max_by_key(|(_, rates)| rates.len())?;
     rates.sort_by_key(|&(count, _)| count);
-    let &(1, one) = rates.first()? else { return None };
-    if rates.len() < 2 {
-        return None;
-    }
+    let (_, one) = rates[0];
     let points = rates.iter().map(|&(count, rate)| (f64::from(count).log2(), rate / one * 100.0)).collect();
     Some(Line { name: format!("{name} (CPUs: {place})"), colour, is_dashed: false, points })
 }

@@ -16,6 +16,8 @@ use super::record::{Point, Record, Side};
 /// There is none.
 pub fn all(mut records: Vec<Record>) -> Result<Record> {
     records.sort_by_key(|record| record.machine.began_unix_s);
+    let is_twice = |pair: &[Record]| pair[0].machine.began_unix_s == pair[1].machine.began_unix_s;
+    ensure!(!records.windows(2).any(is_twice), "the same result is named twice");
     let mut records = records.into_iter();
     let mut merged = records.next().expect("there is a record");
     for record in records {
@@ -36,8 +38,9 @@ fn add(to: &mut Record, more: Record) -> Result<()> {
             "only results of one target on one machine go together: the {what} {known} and {other}"
         );
     }
-    ensure!(known.began_unix_s != other.began_unix_s, "the same result is named twice");
-    if known.command != other.command {
+    let is_known = !known.commit.is_empty() && !known.commit.ends_with("-dirty");
+    ensure!(is_known, "only results of one target go together: of commit '{}' nobody knows what it was", known.commit);
+    if known.command.lines().all(|line| line != other.command) {
         known.command = format!("{}\n{}", known.command, other.command);
     }
     known.took_s += other.took_s;
@@ -52,7 +55,7 @@ fn add(to: &mut Record, more: Record) -> Result<()> {
             to.figures.push(figure);
         }
     }
-    to.left_out.retain(|left| more.left_out.contains(left));
+    to.left_out.retain(|left| more.left_out.iter().any(|other| other.series == left.series));
     Ok(())
 }
 
@@ -95,7 +98,7 @@ mod tests {
         ]);
         second.points[0].sides[0].thrown_away = 3;
         second.points[0].sides.push(side("packed", None, &[4.0], "apart"));
-        second.left_out = vec![left_out("reactors")];
+        second.left_out = vec![LeftOut { why: "of something else".into(), ..left_out("reactors") }];
         second.figures = vec![Figure::new("start", "", 3.0, "ms"), Figure::new("memory", "", 1.0, "MiB")];
         (second.machine.command, second.machine.took_s) = ("annulus-bench suite --loop".into(), 9.0);
         second.machine.began_unix_s += 1;
@@ -118,8 +121,17 @@ mod tests {
     fn what_does_not_go_together_is_refused() {
         let error = |other| all(vec![record(Vec::new()), other]).unwrap_err().to_string();
         let mut other = record(Vec::new());
-        other.machine.commit = "ffff".into();
+        (other.machine.commit, other.machine.began_unix_s) = ("ffff".into(), 1_700_000_001);
         assert!(error(other).contains("commit 0123456789ab and ffff"));
         assert!(error(record(Vec::new())).contains("named twice"));
+        let dirty = || {
+            (1..3).map(|began| {
+                let mut dirty = record(Vec::new());
+                (dirty.machine.began_unix_s, dirty.machine.commit) = (began, "0123-dirty".into());
+                dirty
+            })
+        };
+        assert!(all(dirty().collect()).unwrap_err().to_string().contains("'0123-dirty' nobody knows"));
+        assert!(all(dirty().take(1).collect()).is_ok());
     }
 }

@@ -105,7 +105,7 @@ pub struct SuiteOptions {
     pub results: Option<PathBuf>,
 
     /// Measure nothing: make table and plots again from this file, beside it. Repeated, results of the same target on the same
-    /// machine become one: for CPUs that sat elsewhere in each
+    /// machine become one, beside the first of them: for CPUs that sat elsewhere in each
     #[arg(long, value_name = "PATH")]
     pub render: Vec<PathBuf>,
 

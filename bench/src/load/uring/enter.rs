@@ -45,7 +45,7 @@ impl Enter {
     /// What the kernel says.
     ///
     /// # Safety
-    /// The ring is open, and what the queued entries point to stays until their completion.
+    /// It is the thread that made this; the ring is open, and what the queued entries point to stays until their completion.
     pub(super) unsafe fn call(&self, queued: u32, asked: bool) -> io::Result<usize> {
         let flags = if asked { EnterFlags::GETEVENTS } else { EnterFlags::empty() };
         let (fd, flags) = match self.place {

@@ -52,8 +52,8 @@ pub struct RawOptions {
     #[serde(rename = "yield")]
     pub yield_after: u32,
 
-    /// Requests that one system call submits at most [default: all that a pass made, but the first of them as soon as they are more
-    /// than twice those that the kernel has]
+    /// Requests that one system call submits at most [default: all that a pass made; of a regular file the first of them as soon as
+    /// they are more than twice those that the kernel has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Option<u16>,
 

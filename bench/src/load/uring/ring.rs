@@ -1,8 +1,8 @@
 //! One ring under load: all queues of a CPU.
 //!
 //! Set up as a target would: one issuer, deferred task work, registered ring and file, registered buffers if asked for. A pass
-//! takes what has ended, makes what is to follow, and hands that to the kernel with one call, which also has it run what it has
-//! put off. Buffers are memory of ours that lives as long as the ring.
+//! takes what has ended, makes what is to follow, and hands that to the kernel with one call at its end, which also has it run what
+//! it has put off; of a file, the first of it early. Buffers are memory of ours that lives as long as the ring.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -30,6 +30,8 @@ pub(super) const BLOCK: u32 = 512;
 const FILE: types::Fixed = types::Fixed(0);
 /// Requests that a ring can have in flight: entries that the kernel gives one.
 const FLIGHTS_MAX: usize = 32768;
+/// Buffers that it registers for one (`IORING_MAX_REG_BUFFERS`).
+const BUFFERS_MAX: usize = 16384;
 
 /// Fewest entries that are handed over before the end of a pass.
 const EARLY_MIN: usize = 2;
@@ -86,6 +88,8 @@ pub(super) struct Ring {
     fixed: bool,
     /// Entries that one call hands over at most, if somebody has asked for that.
     batch: Option<usize>,
+    /// The first of a pass is handed over early, as the target does with files.
+    early: bool,
     /// Results come to who looks for them: nothing says that there are some.
     iopoll: bool,
     /// Looks in vain until the CPU is offered to others, and how many there were since; 0: it never is.
@@ -110,7 +114,9 @@ impl Ring {
     pub(super) fn new(file: Arc<File>, mut queues: Vec<Queue>, raw: &RawOptions, load: &LoadOptions) -> Result<Self> {
         let depth = load.iodepth;
         let slots = usize::from(depth) * queues.len();
-        ensure!(slots <= FLIGHTS_MAX, "{slots} requests in flight on one CPU are too many: {FLIGHTS_MAX} at most");
+        let (most, how) = if raw.fixed { (BUFFERS_MAX, " with registered buffers") } else { (FLIGHTS_MAX, "") };
+        ensure!(slots <= most, "{slots} requests in flight on one CPU are too many: {most} at most{how}");
+        let is_file = file.metadata().context("cannot tell what kind of file it is")?.is_file();
         let mut flights = Vec::with_capacity(slots);
         for (number, queue) in (0..).zip(&mut queues) {
             let first = flights.len();
@@ -125,6 +131,7 @@ impl Ring {
             _file: file,
             fixed: raw.fixed,
             batch: raw.batch.map(usize::from),
+            early: is_file && !raw.iopoll,
             iopoll: raw.iopoll,
             // What is polled for is done by no thread.
             yield_after: if raw.iopoll { 0 } else { raw.yield_after },
@@ -146,12 +153,12 @@ impl Ring {
 
     /// Puts requests of all idle slots in the ring. What is in it at the end is handed over with the pass.
     fn make(&mut self, now: u64) -> Result<bool> {
-        let mut queued = 0;
+        let (mut queued, mut was_refused) = (0, false);
         let before = self.in_flight;
         for number in 0..self.queues.len() {
             while let Some((slot, io)) = self.queues[number].next(now) {
-                if self.is_due(queued) {
-                    self.submit()?;
+                if !was_refused && self.is_due(queued) {
+                    was_refused = self.call(queued as u32, false)? == 0;
                     queued = 0;
                 }
                 let entry = self.entry(slot, io);
@@ -171,7 +178,10 @@ impl Ring {
     /// disk hears of none before the last of a call: one that has little to do beside what is queued shall not wait for so many.
     fn is_due(&self, queued: usize) -> bool {
         let begun = self.in_flight - queued;
-        self.batch.map_or_else(|| queued >= EARLY_MIN.max(EARLY_GROWTH * begun + 1), |batch| queued >= batch)
+        match self.batch {
+            Some(batch) => queued >= batch,
+            None => self.early && queued >= EARLY_MIN.max(EARLY_GROWTH * begun + 1),
+        }
     }
 
     fn entry(&self, slot: u16, io: Io) -> squeue::Entry {
@@ -185,7 +195,8 @@ impl Ring {
         entry.user_data(slot.into())
     }
 
-    /// One call for all there is for the kernel: entries, work that it has put off, results to look for. False if there is nothing.
+    /// One call for all there is for the kernel: entries, work that it has put off, results to look for. False if there is nothing, or
+    /// it took nothing.
     fn submit(&mut self) -> Result<bool> {
         let queue = self.ring.submission();
         let (queued, asked) = (queue.len() as u32, queue.taskrun() || queue.cq_overflow());
@@ -194,13 +205,18 @@ impl Ring {
         if queued == 0 && !asked {
             return Ok(false);
         }
+        Ok(self.call(queued, asked)? > 0 || asked)
+    }
+
+    /// A call that hands `queued` entries over: how many the kernel took.
+    fn call(&self, queued: u32, asked: bool) -> Result<usize> {
         let enter = self.enter.as_ref().expect("the ring is enabled");
-        // SAFETY: who pushed the entries has promised it.
+        // SAFETY: who pushed the entries has promised it, and this is the thread that has enabled the ring.
         match unsafe { enter.call(queued, asked) } {
-            Ok(_) => Ok(true),
+            Ok(taken) => Ok(taken),
             // All of these go away when completions are taken; the entries stay in the ring.
             Err(error) => match Errno::from_io_error(&error) {
-                Some(Errno::AGAIN | Errno::BUSY | Errno::INTR) => Ok(true),
+                Some(Errno::AGAIN | Errno::BUSY | Errno::INTR) => Ok(0),
                 _ => Err(error).context("cannot submit"),
             },
         }

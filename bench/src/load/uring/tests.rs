@@ -63,6 +63,10 @@ fn queues_are_dealt_to_the_cpus_in_turn() {
 fn more_requests_than_a_ring_holds_are_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(1 << 20).unwrap();
-    let Cli { raw, load } = words(file.path(), "--bs 512 --queues 64 --iodepth 513 --cpus 0");
-    assert!(Raw::open(&raw, &load).unwrap_err().to_string().contains("32832 requests in flight on one CPU"));
+    for (more, said) in
+        [("--iodepth 513", "32832 requests in flight on one CPU"), ("--fixed --iodepth 257", "16384 at most")]
+    {
+        let Cli { raw, load } = words(file.path(), &format!("--bs 512 --queues 64 --cpus 0 {more}"));
+        assert!(Raw::open(&raw, &load).unwrap_err().to_string().contains(said), "{more}");
+    }
 }
