@@ -124,7 +124,8 @@ fn cost(record: &Record) -> Option<Chart> {
         let point = record.series(series).next()?;
         shares(name, colour, point.places(), |place| counts(point, place))
     });
-    let busy: Vec<_> = of_all(record, "null", DEPTH).collect();
+    let is_busy = |point: &&Point| point.disk == "null" && point.depth == DEPTH;
+    let busy: Vec<_> = record.series("depth").filter(is_busy).collect();
     let places = busy.iter().flat_map(|point| point.places()).collect();
     let all_busy = shares("queues, all busy", 3, places, |place| {
         let rate = |point: &&Point| Some((point.queues, judge::medians(point.side("split")?, place)?.run.iops));
@@ -143,11 +144,6 @@ fn cost(record: &Record) -> Option<Chart> {
         legend: Legend::LowerLeft,
         lines,
     })
-}
-
-/// Points of a disk and a depth, with any number of queues.
-fn of_all<'a>(record: &'a Record, disk: &'a str, depth: u16) -> impl Iterator<Item = &'a Point> {
-    record.series("depth").filter(move |point| point.disk == disk && point.depth == depth)
 }
 
 /// How many of it each side of the target has, by its name, and its rate.

@@ -143,8 +143,7 @@ impl Runner {
             What::Limit { load: words } => {
                 let words: LimitWords = parse(&with(words, &["--cpus", &load.to_string()]))?;
                 let outcome = Limit::new(&words.limit, &words.load, &words.ring)?.run(&words.load, target)?;
-                let text = [describe(&words.load, Some(&words.ring)), words.limit.describe()].concat();
-                Ok(Report::new("limit", text, &outcome, None))
+                Ok(Report::new("limit", describe(&words.load, Some(&words.ring)), &outcome, None))
             }
             What::Raw { file, load: words } => {
                 let file = file.to_str().context("the path is not UTF-8")?;

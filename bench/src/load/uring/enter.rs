@@ -1,6 +1,8 @@
 //! The system call that submits and collects, by the shortest way that the kernel has.
 //!
-//! With a place in the kernel's table of the thread's registered rings no descriptor is looked up for each call.
+//! With a place in the kernel's table of the thread's registered rings no descriptor is looked up for each call. The crate
+//! `io_uring` remembers the place only for as long as a `Submitter` borrows the ring. `bdev` has such a way of its own, of which a
+//! load generator imports nothing, as of all of the target.
 #![allow(unsafe_code)]
 
 use std::io;
